@@ -1,0 +1,46 @@
+/*
+ * budget: the one account of memory that requests, inflation, the queue and
+ * the tables draw from (`memory.limit`). Taking is a promise that the memory
+ * may be allocated; it does not allocate. What is taken must be given back.
+ *
+ * Units: bytes. Blocking: never. One loop, no locks.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/err.h"
+
+struct budget {
+    uint64_t limit;   /* what may be out at any moment */
+    uint64_t used;    /* what is out now */
+    uint64_t peak;    /* the most that ever was */
+    uint64_t refused; /* how often budget_take() said no */
+};
+
+static inline void budget_init(struct budget *b, uint64_t limit_bytes)
+{
+    *b = (struct budget){.limit = limit_bytes};
+}
+
+/* 0, or ERR_FULL with nothing taken. */
+static inline int budget_take(struct budget *b, uint64_t bytes)
+{
+    if (bytes > b->limit - b->used) {
+        b->refused++;
+        return ERR_FULL;
+    }
+    b->used += bytes;
+    if (b->used > b->peak)
+        b->peak = b->used;
+    return 0;
+}
+
+static inline void budget_give(struct budget *b, uint64_t bytes)
+{
+    assert(bytes <= b->used);
+    b->used -= bytes;
+}

@@ -1,0 +1,54 @@
+/*
+ * buf: owned bytes that grow at the end, charged to a budget when it has one.
+ *
+ * Appends fail once: after the first failure (`err`) every further append is
+ * a no-op, so a sequence of small writes is checked after the last one.
+ * Zero is a valid, empty buf without a budget and without a limit.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/budget.h"
+#include "util/err.h"
+#include "util/span.h"
+
+struct buf {
+    uint8_t *base;
+    size_t len, cap;
+    size_t max_bytes;      /* ERR_TOO_BIG beyond; 0: no limit of its own */
+    struct budget *budget; /* charged with cap; NULL: not charged */
+    int err;               /* 0, or the first failure; sticky */
+};
+
+/* Make room for `more` bytes past len. The capacity doubles where limit and
+ * budget allow, so a sequence of appends is linear. */
+int buf_reserve(struct buf *b, size_t more);
+
+/* Make the capacity exactly len + more, when less is there: for a size that is
+ * known (Content-Length). */
+int buf_reserve_exact(struct buf *b, size_t more);
+
+void buf_append(struct buf *b, struct span s);
+void buf_append_byte(struct buf *b, uint8_t byte);
+void buf_append_str(struct buf *b, const char *text);
+void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Forget the content, keep the memory; clears err. */
+void buf_clear(struct buf *b);
+
+/* Remove n bytes from the front. */
+void buf_consume(struct buf *b, size_t n);
+
+/* Free the memory, give it back to the budget. Accepts a zeroed buf; leaves
+ * an empty one with the same limit and budget. */
+void buf_done(struct buf *b);
+
+/* Move the memory, the charge included, into *to (which must own nothing). */
+void buf_move(struct buf *to, struct buf *from);
+
+static inline struct span buf_span(const struct buf *b)
+{
+    return (struct span){b->base, b->len};
+}
