@@ -1,0 +1,168 @@
+/*
+ * http: one exchange, whichever version of HTTP carries it.
+ *
+ * A session (net/http1, net/http2) turns bytes into exchanges and calls the
+ * handler; the handler answers with http_reply(). Sessions do no I/O: they are
+ * fed spans and write into a struct buf (net/stream moves both).
+ *
+ *     head arrives    -> handler->head(x)     may answer at once (wrong path, no room)
+ *     first bytes     -> handler->prefix(x)   once x->prefix_bytes of body are there
+ *     whole body      -> handler->request(x)  x->body is complete; answer now or later
+ *     peer gone first -> handler->gone(x)     no answer is possible; forget x
+ *
+ * Exactly one of "http_reply() was called" and "gone() was called" ends an
+ * exchange; x is dead after either. head, prefix and request may call
+ * http_reply() from inside.
+ *
+ * Memory: the body is charged to the handler's budget: Content-Length bytes at
+ * once before anything is read, else as it grows; when the budget says no the
+ * session answers through handler->refuse(x, ERR_FULL) (503), over
+ * max_body_bytes through refuse(x, ERR_TOO_BIG) (413), both before more is read.
+ * Head spans live as long as the exchange.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/arena.h"
+#include "util/buf.h"
+#include "util/clock.h"
+#include "util/metric.h"
+#include "util/span.h"
+
+enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2 };
+
+enum http_method { HTTP_OTHER, HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS };
+
+/* The headers that anybody here reads. Absent: an empty span with base NULL;
+ * present and empty: len 0 with a base. */
+struct http_head {
+    enum http_version version;
+    enum http_method method;
+    struct span path;  /* without query, as sent (percent-encoding untouched) */
+    struct span query; /* without '?', may be empty */
+    struct span host;
+    struct span content_type;
+    struct span content_encoding;
+    struct span authorization;
+    struct span user_agent;
+    struct span te;
+    struct span grpc_encoding;
+    struct span grpc_timeout;
+    int64_t content_length; /* -1: not told */
+};
+
+struct http_exchange {
+    struct http_head head;
+    struct buf body;       /* grows until request(); charged to the budget */
+    struct arena arena;    /* head bytes, and the handler's small things */
+    size_t prefix_bytes;   /* head() may ask for prefix() at this many body bytes */
+    void *user;            /* the handler's own */
+    const struct http_exchange_ops *ops; /* the session's; see http_reply() */
+};
+
+struct http_header {
+    struct span name, value; /* name in lower case */
+};
+
+struct http_response {
+    int status;
+    const struct http_header *headers; /* content-type among them; no content-length */
+    size_t header_count;
+    struct span body;                  /* copied before http_reply() returns */
+    const struct http_header *trailers; /* HTTP/2 only; a "trailers only" answer of gRPC
+                                           puts them into headers and has no body */
+    size_t trailer_count;
+    bool close; /* HTTP/1: end the connection after this answer; HTTP/2: ignored */
+};
+
+/* What a session can do with its exchange; one table per version of HTTP. */
+struct http_exchange_ops {
+    void (*reply)(struct http_exchange *x, const struct http_response *r);
+    /* Reserve room for a body of `total` bytes in all; 0, ERR_FULL or ERR_TOO_BIG. */
+    int (*expect)(struct http_exchange *x, size_t total);
+};
+
+/* Answer. x may not be used afterwards. What of the request has not arrived is
+ * read and thrown away within bounds, or the connection is closed (HTTP/1) or
+ * the stream reset with NO_ERROR (HTTP/2, RFC 9113 8.1). */
+static inline void http_reply(struct http_exchange *x, const struct http_response *r)
+{
+    x->ops->reply(x, r);
+}
+
+static inline int http_expect(struct http_exchange *x, size_t total)
+{
+    return x->ops->expect(x, total);
+}
+
+/* Why requests and connections were ended by us rather than answered in
+ * order; one counter each (shown as a metric with this reason). */
+/* clang-format off */
+#define HTTP_FAULTS(X) \
+    X(BAD_REQUEST,    "bad_request")    /* the bytes are not HTTP */ \
+    X(TOO_LARGE,      "head_too_large") /* headers over the limit */ \
+    X(TIMEOUT,        "timeout")        /* header, body or write deadline passed */ \
+    X(ABORTED,        "aborted")        /* peer went away inside a request */ \
+    X(FLOOD,          "flood")          /* a frame budget of HTTP/2 ran out */ \
+    X(TLS,            "tls_on_clear")   /* a TLS ClientHello on a clear-text port */ \
+    X(CONNECTIONS,    "too_many_connections")
+/* clang-format on */
+
+#define X(name, text) HTTP_FAULT_##name,
+enum http_fault { HTTP_FAULTS(X) HTTP_FAULT_COUNT };
+#undef X
+
+/* What all sessions of a listener share. Filled by the owner, read by net. */
+struct http_service {
+    void *ctx; /* for the four callbacks */
+    void (*head)(void *ctx, struct http_exchange *x);
+    void (*prefix)(void *ctx, struct http_exchange *x);
+    void (*request)(void *ctx, struct http_exchange *x);
+    void (*gone)(void *ctx, struct http_exchange *x);
+    /* The session must refuse before the body is read: write the protocol's own
+     * answer for `err` (ERR_FULL, ERR_TOO_BIG, ERR_MALFORMED, UV_ETIMEDOUT). Must call
+     * http_reply(). */
+    void (*refuse)(void *ctx, struct http_exchange *x, int err);
+
+    struct budget *budget;
+    const struct clock *clock;
+    size_t max_body_bytes;   /* of one request body as sent */
+    size_t max_head_bytes;   /* request line and headers; 431 beyond */
+    uint32_t max_streams;    /* HTTP/2 streams at once per connection */
+    uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    bool draining;           /* answers carry Connection: close, sessions say GOAWAY */
+
+    struct metric faults[HTTP_FAULT_COUNT];
+    struct metric requests[3]; /* by enum http_version */
+};
+
+/* A session: the protocol of one connection, without its socket. */
+struct http_session_ops {
+    /* Use bytes. Returns how many were used (all, unless it stopped reading),
+     * or a negative code: flush `out`, then close. */
+    int (*feed)(void *session, struct span in);
+    /* Where the next bytes should be read to, so that a large body is not
+     * copied: writable memory of *len bytes, or NULL for "anywhere". What was
+     * read there is told by wrote(). Either may be NULL. */
+    uint8_t *(*lend)(void *session, size_t *len);
+    int (*wrote)(void *session, size_t len);
+    /* Stop: answer what is in flight, then be done (GOAWAY, Connection: close). */
+    void (*drain)(void *session);
+    /* The peer or a deadline ended the connection: gone() for each open exchange. */
+    void (*free)(void *session);
+    /* No exchange is open and nothing has to be written any more. */
+    bool (*is_idle)(const void *session);
+    /* The session will not read again; close when `out` is written. */
+    bool (*is_over)(const void *session);
+};
+
+/* The socket's side, which a session may call. */
+struct http_output {
+    struct buf *out; /* bytes to send, in order */
+    void *ctx;
+    /* There are bytes in `out`, or the session's state (idle, over) changed outside of
+     * feed(), as when a late http_reply() is made. Never calls back into the session. */
+    void (*wake)(void *ctx);
+};
