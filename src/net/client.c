@@ -1,0 +1,334 @@
+/* client: the one home of libcurl, driven by libuv's polls and one timer. */
+#include "net/client.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/buf.h"
+#include "util/list.h"
+
+#define KEEPALIVE_IDLE_S 60 /* below what load balancers allow a silent connection */
+
+struct client {
+    uv_loop_t *loop;
+    CURLM *multi;
+    uv_timer_t timer;
+    bool has_timer;
+    struct list calls; /* in flight */
+    char user_agent[64];
+    struct client_opts opts;
+};
+
+struct client_call {
+    struct list link;
+    struct client *client;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct buf answer;
+    char retry_after[64];
+    char content_type[128];
+    char error[CURL_ERROR_SIZE];
+    void *ctx;
+    void (*done)(void *ctx, const struct client_result *r);
+};
+
+/* One socket of libcurl's; it lives until its close callback. */
+struct watch {
+    uv_poll_t poll;
+    struct client *client;
+    curl_socket_t socket;
+};
+
+const char *client_library(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
+}
+
+static void call_free(struct client_call *call)
+{
+    list_remove(&call->link);
+    curl_multi_remove_handle(call->client->multi, call->easy);
+    curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    buf_done(&call->answer);
+    free(call);
+}
+
+/* libcurl's codes stop here. */
+static int translate(CURLcode code)
+{
+    switch (code) {
+    case CURLE_OK:
+        return 0;
+    case CURLE_OPERATION_TIMEDOUT:
+        return UV_ETIMEDOUT;
+    case CURLE_OUT_OF_MEMORY:
+        return ERR_NOMEM;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+        return ERR_UNAVAILABLE;
+    default:
+        return ERR_IO;
+    }
+}
+
+static void finish(struct client_call *call, CURLcode code)
+{
+    struct client_result r = {
+        .err = translate(code),
+        .body = buf_span(&call->answer),
+        .retry_after = span_str(call->retry_after),
+        .content_type = span_str(call->content_type),
+        .text = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
+    };
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_WRITE_ERROR && call->answer.err == ERR_TOO_BIG)
+        r.err = 0; /* we stopped reading a long answer on purpose; its status stands */
+    if (status == 0 && r.err == 0)
+        r.err = ERR_IO;
+    r.status = (int)status;
+    void (*done)(void *, const struct client_result *) = call->done;
+    void *ctx = call->ctx;
+    /* Nothing of curl's is half-changed here; the answer lives until done() is back. */
+    list_remove(&call->link);
+    done(ctx, &r);
+    call_free(call);
+}
+
+static void collect(struct client *c)
+{
+    CURLMsg *msg;
+    int left;
+    while ((msg = curl_multi_info_read(c->multi, &left)) != NULL) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        struct client_call *call;
+        CURLcode code = msg->data.result;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+        finish(call, code);
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct watch *w = container_of(poll, struct watch, poll);
+    struct client *c = w->client;
+    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    int running;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    curl_multi_socket_action(c->multi, w->socket, flags, &running);
+    collect(c);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    struct client *c = container_of(timer, struct client, timer);
+    int running;
+    curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    collect(c);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_poll_t *)handle, struct watch, poll));
+}
+
+/* libcurl says which sockets to watch; it may do so from inside any call. */
+static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
+{
+    struct client *c = user;
+    struct watch *w = assigned;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (w != NULL) {
+            curl_multi_assign(c->multi, socket, NULL);
+            uv_poll_stop(&w->poll);
+            uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+        }
+        return 0;
+    }
+    if (w == NULL) {
+        w = calloc(1, sizeof *w);
+        if (w == NULL)
+            return -1;
+        w->client = c;
+        w->socket = socket;
+        if (uv_poll_init_socket(c->loop, &w->poll, socket) < 0) {
+            free(w);
+            return -1;
+        }
+        curl_multi_assign(c->multi, socket, w);
+    }
+    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    return uv_poll_start(&w->poll, events, on_poll) < 0 ? -1 : 0;
+}
+
+static int on_timer_wanted(CURLM *multi, long timeout_ms, void *user)
+{
+    struct client *c = user;
+    (void)multi;
+    if (timeout_ms < 0)
+        uv_timer_stop(&c->timer);
+    else
+        uv_timer_start(&c->timer, on_timeout, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+static size_t on_answer(char *data, size_t one, size_t n, void *user)
+{
+    struct client_call *call = user;
+    size_t room = CLIENT_ANSWER_BYTES - call->answer.len;
+    n *= one;
+    buf_append(&call->answer, span_of(data, n < room ? n : room));
+    if (n > room)
+        call->answer.err = ERR_TOO_BIG;
+    return call->answer.err == 0 ? n : 0; /* 0 ends the transfer */
+}
+
+/* Copy the value of one header of the answer, cut to fit. */
+static void take_header(char *out, size_t size, struct span line, const char *name)
+{
+    struct span prefix = span_str(name);
+    if (line.len <= prefix.len || !span_ieq(span_of(line.base, prefix.len), prefix))
+        return;
+    line = span_skip(line, prefix.len);
+    while (line.len > 0 && (line.base[line.len - 1] == '\r' || line.base[line.len - 1] == '\n'))
+        line.len--;
+    line = span_trim(line);
+    if (line.len >= size)
+        line.len = size - 1;
+    memcpy(out, line.base, line.len);
+    out[line.len] = '\0';
+}
+
+static size_t on_header(char *data, size_t one, size_t n, void *user)
+{
+    struct client_call *call = user;
+    struct span line = span_of(data, n * one);
+    take_header(call->retry_after, sizeof call->retry_after, line, "retry-after:");
+    take_header(call->content_type, sizeof call->content_type, line, "content-type:");
+    return n * one;
+}
+
+int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *opts)
+{
+    struct client *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return ERR_NOMEM;
+    c->loop = loop;
+    c->opts = *opts;
+    strncpy(c->user_agent, opts->user_agent, sizeof c->user_agent - 1);
+    list_init(&c->calls);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || (c->multi = curl_multi_init()) == NULL) {
+        free(c);
+        return ERR_NOMEM;
+    }
+    uv_timer_init(loop, &c->timer);
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)opts->max_idle_connections);
+    *out = c;
+    return 0;
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_timer_t *)handle, struct client, timer));
+}
+
+void client_close(struct client *c)
+{
+    if (c == NULL)
+        return;
+    LIST_EACH(node, &c->calls)
+        call_free(container_of(node, struct client_call, link));
+    curl_multi_cleanup(c->multi); /* closes idle connections: on_socket() removes their polls */
+    uv_timer_stop(&c->timer);
+    uv_close((uv_handle_t *)&c->timer, on_client_closed);
+    curl_global_cleanup();
+}
+
+static struct curl_slist *copy_headers(const char *const *headers)
+{
+    struct curl_slist *list = NULL;
+    for (size_t i = 0; headers != NULL && headers[i] != NULL; i++) {
+        struct curl_slist *longer = curl_slist_append(list, headers[i]);
+        if (longer == NULL) {
+            curl_slist_free_all(list);
+            return NULL;
+        }
+        list = longer;
+    }
+    /* libcurl would wait for a "100 Continue" before larger bodies. */
+    struct curl_slist *longer = curl_slist_append(list, "Expect:");
+    if (longer == NULL)
+        curl_slist_free_all(list);
+    return longer;
+}
+
+int client_send(struct client *c, const struct client_request *r, struct client_call **out)
+{
+    struct client_call *call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return ERR_NOMEM;
+    call->client = c;
+    call->ctx = r->ctx;
+    call->done = r->done;
+    list_init(&call->link);
+    call->easy = curl_easy_init();
+    call->headers = copy_headers(r->headers);
+    if (call->easy == NULL || call->headers == NULL)
+        goto fail;
+
+    CURL *e = call->easy;
+    curl_easy_setopt(e, CURLOPT_URL, r->url);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->opts.connect_timeout_ms);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+    if (strcmp(r->method, "POST") == 0) {
+        curl_easy_setopt(e, CURLOPT_POST, 1L);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.len > 0 ? (const char *)r->body.base : "");
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+    } else {
+        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
+    }
+    if (curl_multi_add_handle(c->multi, e) != CURLM_OK)
+        goto fail;
+    list_append(&c->calls, &call->link);
+    if (out != NULL)
+        *out = call;
+    return 0;
+
+fail:
+    if (call->easy != NULL)
+        curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    free(call);
+    return ERR_NOMEM;
+}
+
+void client_cancel(struct client_call *call)
+{
+    call_free(call);
+}

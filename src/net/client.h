@@ -1,0 +1,66 @@
+/*
+ * client: outgoing HTTP on the loop, by libcurl's multi interface.
+ *
+ * TLS verification, proxies (HTTP(S)_PROXY, NO_PROXY), connection reuse and
+ * HTTP/2 are libcurl's. Redirects are never followed: a redirect means a wrong
+ * host, and behind it waits a page that answers 200. Of an answer at most
+ * CLIENT_ANSWER_BYTES are read.
+ *
+ * Units      milliseconds.
+ * Ownership  url, headers and body are borrowed until done() or cancel.
+ * Blocking   never.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "util/err.h"
+#include "util/span.h"
+
+#define CLIENT_ANSWER_BYTES 65536 /* of an answer's body; what follows is cut off */
+#define CLIENT_ERROR_BYTES 256
+
+struct client;
+struct client_call;
+
+struct client_opts {
+    const char *user_agent;
+    uint32_t connect_timeout_ms;
+    uint32_t max_idle_connections;
+};
+
+struct client_result {
+    int err;             /* 0: an HTTP answer arrived; else ERR_UNAVAILABLE, ERR_IO, UV_ETIMEDOUT */
+    int status;          /* HTTP status when err is 0 */
+    struct span body;    /* borrowed for the time of the call; cut at CLIENT_ANSWER_BYTES */
+    struct span retry_after;  /* the header's value, or empty */
+    struct span content_type; /* likewise */
+    const char *text;    /* what went wrong, for people, when err is not 0 */
+};
+
+struct client_request {
+    const char *method;         /* "POST", "GET" */
+    const char *url;
+    const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
+    struct span body;           /* POST */
+    uint32_t timeout_ms;        /* the whole exchange */
+    void *ctx;
+    void (*done)(void *ctx, const struct client_result *r);
+};
+
+int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *opts);
+
+/* Cancel what is in flight (without calling done) and free; the handles close
+ * in the following turns of the loop. Accepts NULL. */
+void client_close(struct client *c);
+
+/* Start. done() is called once, never from inside client_send(). */
+int client_send(struct client *c, const struct client_request *r, struct client_call **out);
+
+/* Forget it: done() will not be called. */
+void client_cancel(struct client_call *call);
+
+/* What libcurl this is, for --version. */
+const char *client_library(void);

@@ -1,0 +1,228 @@
+/*
+ * patterns: an open-addressed index over blocks of entries.
+ *
+ * The index holds entry numbers + 1. Deletion shifts the cluster back (Knuth
+ * 6.4 R), so there are no tombstones and a probe stays short for ever.
+ * Entries are made in blocks, so that a quiet sidecar stays small.
+ */
+#include "pipeline/patterns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/err.h"
+#include "util/hash.h"
+
+#define BLOCK_ENTRIES 256
+
+struct patterns {
+    struct patterns_opts opts;
+    struct pattern **blocks;
+    uint32_t made;  /* entries that exist */
+    uint32_t hand;  /* of the CLOCK */
+    uint32_t *index;
+    uint32_t index_mask;
+    uint64_t evicted;
+    struct pattern_counts other;
+};
+
+static struct pattern *entry(const struct patterns *p, uint32_t i)
+{
+    return &p->blocks[i / BLOCK_ENTRIES][i % BLOCK_ENTRIES];
+}
+
+static uint32_t home(const struct patterns *p, const struct pattern_key *k)
+{
+    uint64_t rest = (uint64_t)k->service << 16 | (uint64_t)k->level << 8 | k->status_class;
+    return (uint32_t)hash_mix(k->signature ^ p->opts.seed, rest) & p->index_mask;
+}
+
+static bool same_key(const struct pattern_key *a, const struct pattern_key *b)
+{
+    return a->signature == b->signature && a->service == b->service && a->level == b->level &&
+           a->status_class == b->status_class;
+}
+
+static uint32_t find(const struct patterns *p, const struct pattern_key *k)
+{
+    uint32_t at = home(p, k);
+    while (p->index[at] != 0 && !same_key(&entry(p, p->index[at] - 1)->key, k))
+        at = (at + 1) & p->index_mask;
+    return at;
+}
+
+static void unindex(struct patterns *p, uint32_t hole)
+{
+    uint32_t at = hole;
+    for (;;) {
+        at = (at + 1) & p->index_mask;
+        if (p->index[at] == 0)
+            break;
+        uint32_t want = home(p, &entry(p, p->index[at] - 1)->key);
+        /* Move it back unless its home lies cyclically in (hole, at]. */
+        if (((at - want) & p->index_mask) >= ((at - hole) & p->index_mask)) {
+            p->index[hole] = p->index[at];
+            hole = at;
+        }
+    }
+    p->index[hole] = 0;
+}
+
+static void drop_template(struct patterns *p, struct pattern *e)
+{
+    if (e->template_text == NULL)
+        return;
+    if (p->opts.budget != NULL)
+        budget_give(p->opts.budget, e->template_len);
+    free(e->template_text);
+    e->template_text = NULL;
+    e->template_len = 0;
+}
+
+/* Second chance: an entry used since the hand last passed is spared once. */
+static uint32_t evict(struct patterns *p)
+{
+    for (;;) {
+        uint32_t i = p->hand;
+        struct pattern *e = entry(p, i);
+        p->hand = (p->hand + 1) % p->made;
+        if (e->referenced) {
+            e->referenced = false;
+            continue;
+        }
+        unindex(p, find(p, &e->key));
+        pattern_counts_add(&p->other, &e->counts);
+        drop_template(p, e);
+        p->evicted++;
+        return i;
+    }
+}
+
+/* One more block; false when the bound, the budget or the heap says no. */
+static bool add_block(struct patterns *p)
+{
+    size_t bytes = BLOCK_ENTRIES * sizeof(struct pattern);
+    if (p->made >= p->opts.max_entries)
+        return false;
+    if (p->blocks[p->made / BLOCK_ENTRIES] != NULL)
+        return true; /* the first block, made with the table */
+    if (p->opts.budget != NULL && budget_take(p->opts.budget, bytes) < 0)
+        return false;
+    struct pattern *block = calloc(BLOCK_ENTRIES, sizeof *block);
+    if (block == NULL) {
+        if (p->opts.budget != NULL)
+            budget_give(p->opts.budget, bytes);
+        return false;
+    }
+    p->blocks[p->made / BLOCK_ENTRIES] = block;
+    return true;
+}
+
+static uint32_t take_entry(struct patterns *p)
+{
+    if (p->made % BLOCK_ENTRIES != 0 || add_block(p))
+        return p->made++;
+    return evict(p);
+}
+
+int patterns_new(struct patterns **out, const struct patterns_opts *opts)
+{
+    struct patterns *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return ERR_NOMEM;
+    p->opts = *opts;
+    uint32_t blocks = (opts->max_entries + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
+    blocks = blocks == 0 ? 1 : blocks;
+    p->opts.max_entries = blocks * BLOCK_ENTRIES;
+    uint32_t slots = 1;
+    while (slots < p->opts.max_entries * 2)
+        slots *= 2;
+    p->index_mask = slots - 1;
+    p->index = calloc(slots, sizeof *p->index);
+    p->blocks = calloc(blocks, sizeof *p->blocks);
+    /* The first block is taken now, so that there is always something to evict. */
+    if (p->index == NULL || p->blocks == NULL || !add_block(p)) {
+        patterns_free(p);
+        return ERR_NOMEM;
+    }
+    *out = p;
+    return 0;
+}
+
+void patterns_free(struct patterns *p)
+{
+    if (p == NULL)
+        return;
+    for (uint32_t i = 0; i < p->made; i++)
+        drop_template(p, entry(p, i));
+    uint32_t blocks = p->blocks == NULL ? 0 : p->opts.max_entries / BLOCK_ENTRIES;
+    for (uint32_t i = 0; i < blocks && p->blocks[i] != NULL; i++) {
+        free(p->blocks[i]);
+        if (p->opts.budget != NULL)
+            budget_give(p->opts.budget, BLOCK_ENTRIES * sizeof(struct pattern));
+    }
+    free(p->blocks);
+    free(p->index);
+    free(p);
+}
+
+struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, bool *is_new)
+{
+    uint32_t at = find(p, key);
+    *is_new = p->index[at] == 0;
+    if (!*is_new) {
+        struct pattern *e = entry(p, p->index[at] - 1);
+        e->referenced = true;
+        return e;
+    }
+    uint32_t i = take_entry(p);
+    struct pattern *e = entry(p, i);
+    *e = (struct pattern){.key = *key, .in_use = true, .referenced = true};
+    p->index[find(p, key)] = i + 1; /* again: an eviction may have moved the hole */
+    return e;
+}
+
+void pattern_set_template(struct patterns *p, struct pattern *e, struct span text)
+{
+    drop_template(p, e);
+    if (text.len > PATTERN_TEMPLATE_BYTES) {
+        text.len = PATTERN_TEMPLATE_BYTES;
+        while (text.len > 0 && (text.base[text.len] & 0xc0) == 0x80)
+            text.len--; /* not inside a UTF-8 sequence */
+    }
+    if (text.len == 0 || (p->opts.budget != NULL && budget_take(p->opts.budget, text.len) < 0))
+        return;
+    e->template_text = malloc(text.len);
+    if (e->template_text == NULL) {
+        if (p->opts.budget != NULL)
+            budget_give(p->opts.budget, text.len);
+        return;
+    }
+    memcpy(e->template_text, text.base, text.len);
+    e->template_len = (uint16_t)text.len;
+}
+
+uint32_t patterns_count(const struct patterns *p)
+{
+    return p->made;
+}
+
+uint64_t patterns_evicted(const struct patterns *p)
+{
+    return p->evicted;
+}
+
+const struct pattern_counts *patterns_other(const struct patterns *p)
+{
+    return &p->other;
+}
+
+uint32_t patterns_slots(const struct patterns *p)
+{
+    return p->made;
+}
+
+struct pattern *patterns_at(struct patterns *p, uint32_t i)
+{
+    return entry(p, i);
+}

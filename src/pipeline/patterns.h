@@ -1,0 +1,83 @@
+/*
+ * patterns: exact counts per pattern, in a bounded table.
+ *
+ * A pattern's key is (service, severity class, HTTP status class, signature).
+ * When the table is full the CLOCK hand evicts an entry not used since its last
+ * round; what it counted is folded into "other", so sums over the table and
+ * "other" are always what was counted.
+ *
+ * Units      records, bytes, unix nanoseconds, loop milliseconds.
+ * Ownership  templates are copied, cut at PATTERN_TEMPLATE_BYTES.
+ * Blocking   never. No allocation for a pattern that is known.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/budget.h"
+#include "util/span.h"
+
+#define PATTERN_TEMPLATE_BYTES 240 /* what people see; the older server's column is 200 */
+
+struct pattern_key {
+    uint64_t signature;
+    uint32_t service;
+    uint8_t level;        /* enum level */
+    uint8_t status_class; /* 1..5 of an HTTP status, 0: none given */
+};
+
+struct pattern_counts {
+    uint64_t received, kept, sampled_out, dropped_by_rule;
+    uint64_t received_bytes, kept_bytes;
+};
+
+struct pattern {
+    struct pattern_key key;
+    bool in_use, referenced;
+    uint16_t template_len;
+    char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
+    uint64_t window;     /* number of the window that `in_window` belongs to */
+    uint32_t in_window;  /* records of this window so far, all fates */
+    struct pattern_counts counts;
+    struct pattern_counts reported; /* what a policy server already knows of them */
+    uint64_t first_seen_ns, last_seen_ns;
+};
+
+struct patterns;
+
+struct patterns_opts {
+    uint32_t max_entries;
+    uint64_t seed; /* of the index: a log writer may choose signatures */
+    struct budget *budget;
+};
+
+int patterns_new(struct patterns **out, const struct patterns_opts *opts);
+void patterns_free(struct patterns *p);
+
+/* The entry of a key, made when new (*is_new). Never NULL: under memory
+ * pressure an old entry is evicted early. Valid until the next patterns_get(). */
+struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, bool *is_new);
+
+/* Give a new entry the text that people will see. */
+void pattern_set_template(struct patterns *p, struct pattern *e, struct span text);
+
+uint32_t patterns_count(const struct patterns *p);
+uint64_t patterns_evicted(const struct patterns *p);
+
+/* What evicted entries had counted, and of that what was never reported. */
+const struct pattern_counts *patterns_other(const struct patterns *p);
+
+/* The i-th slot, 0 <= i < patterns_slots(); look at in_use. */
+uint32_t patterns_slots(const struct patterns *p);
+struct pattern *patterns_at(struct patterns *p, uint32_t i);
+
+static inline void pattern_counts_add(struct pattern_counts *to, const struct pattern_counts *n)
+{
+    to->received += n->received;
+    to->kept += n->kept;
+    to->sampled_out += n->sampled_out;
+    to->dropped_by_rule += n->dropped_by_rule;
+    to->received_bytes += n->received_bytes;
+    to->kept_bytes += n->kept_bytes;
+}

@@ -1,0 +1,42 @@
+/*
+ * fate: what may become of a kept record. The vocabulary that the pipeline's
+ * ledger and the exporter share: `kept = delivered + queued + lost{reason}`.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* clang-format off */
+#define FATES(X) \
+    X(DELIVERED,     "delivered")           /* upstream said 2xx, or the file took it */ \
+    X(LOST_REFUSED,  "refused_upstream")    /* a permanent 4xx, or a redirect */ \
+    X(LOST_AUTH,     "unauthorized")        /* 401 or 403 when there was no time to wait for a new key */ \
+    X(LOST_TOO_BIG,  "too_large")           /* 413 for a single record */ \
+    X(LOST_POISON,   "undeliverable")       /* 500 for a single record, again and again */ \
+    X(LOST_PARTIAL,  "rejected_downstream") /* partial_success of the upstream */ \
+    X(LOST_EXPIRED,  "expired")             /* older than queue.max_age */ \
+    X(LOST_SHUTDOWN, "shutdown")            /* still queued when the time to stop was over */ \
+    X(LOST_MEMORY,   "memory")              /* the allocator said no between decision and queue */ \
+    X(LOST_IO,       "write_error")         /* the file exporter could not write */
+/* clang-format on */
+
+#define X(name, text) FATE_##name,
+enum fate { FATES(X) FATE_COUNT };
+#undef X
+
+/* "delivered", or the reason of the loss. Static. */
+static inline const char *fate_name(enum fate fate)
+{
+    static const char *const names[] = {
+#define X(name, text) [FATE_##name] = text,
+        FATES(X)
+#undef X
+    };
+    return names[fate];
+}
+
+/* Tell whoever keeps the ledger what became of n kept records of a service. */
+struct fate_sink {
+    void *ctx;
+    void (*settle)(void *ctx, uint32_t service, enum fate fate, uint64_t records);
+};
