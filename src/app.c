@@ -1,0 +1,457 @@
+/* app: start order, stop order and unwinding are one table. */
+#include "app.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "export/file.h"
+#include "export/posthog.h"
+#include "export/upstream.h"
+#include "util/diag.h"
+#include "util/rng.h"
+
+#define DRAIN_TICK_MS 50
+#define QUIET_MS 1000            /* no request for so long: the application has flushed */
+#define CONNECT_TIMEOUT_MS 10000
+#define IDLE_UPSTREAM_CONNECTIONS 8
+#define LARGEST_HEAP_BLOCK (32 << 20) /* see keep_heap() */
+#define HEAP_TRIM_BYTES (4 << 20)
+
+/* ---- what the parts tell each other ------------------------------------ */
+
+static int on_admit(void *ctx, size_t bytes)
+{
+    struct app *app = ctx;
+    return exporter_admit(app->exporter, bytes);
+}
+
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
+{
+    struct app *app = ctx;
+    return exporter_add(app->exporter, g, record, stamp, service);
+}
+
+static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
+{
+    struct app *app = ctx;
+    ledger_settle(pipeline_ledger(app->pipeline), service, fate, records);
+}
+
+/* ---- exporter ---------------------------------------------------------- */
+
+static int open_posthog(struct app *app, struct sink *sink, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES], auth[CONFIG_TEXT_BYTES + 32];
+    char name[UPSTREAM_URL_BYTES + 16];
+    struct upstream_opts opts = {
+        .timeout_ms = cfg->posthog.timeout_ms,
+        .concurrency = cfg->posthog.concurrency,
+        .name = name,
+    };
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        int rc = posthog_url(urls[s], cfg->posthog.host, (enum signal)s, err);
+        if (rc < 0)
+            return rc;
+        opts.url[s] = urls[s];
+    }
+    snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
+    snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
+    const char *const headers[] = {auth, NULL};
+    opts.headers = headers;
+    return upstream_open(sink, app->client, &opts, err);
+}
+
+static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    const char *given[SIGNAL_COUNT] = {cfg->otlphttp.logs_endpoint, cfg->otlphttp.traces_endpoint,
+                                       cfg->otlphttp.metrics_endpoint};
+    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES + 32], name[UPSTREAM_URL_BYTES + 64];
+    size_t base = strlen(cfg->otlphttp.endpoint);
+    while (base > 0 && cfg->otlphttp.endpoint[base - 1] == '/')
+        base--;
+    struct upstream_opts opts = {
+        .headers = cfg->otlphttp.headers,
+        .timeout_ms = cfg->otlphttp.timeout_ms,
+        .concurrency = cfg->otlphttp.concurrency,
+        .name = name,
+    };
+    bool reachable[SIGNAL_COUNT];
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        reachable[s] = given[s][0] != '\0' || base > 0;
+        if (given[s][0] != '\0')
+            snprintf(urls[s], sizeof urls[s], "%s", given[s]);
+        else
+            snprintf(urls[s], sizeof urls[s], "%.*s/v1/%s", (int)base, cfg->otlphttp.endpoint,
+                     signal_name((enum signal)s));
+        opts.url[s] = urls[s];
+    }
+    snprintf(name, sizeof name, "otlphttp %s", urls[SIGNAL_LOGS]);
+    int rc = upstream_open(sink, app->client, &opts, err);
+    for (int s = 0; s < SIGNAL_COUNT && rc == 0; s++)
+        sink->takes[s] = reachable[s];
+    return rc;
+}
+
+static int exporter_start(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    struct client_opts client = {
+        .user_agent = "lipservice/" LIPSERVICE_VERSION,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .max_idle_connections = IDLE_UPSTREAM_CONNECTIONS,
+    };
+    int rc = client_open(&app->client, &app->loop, &client);
+    if (rc < 0)
+        return rc;
+
+    struct sink sink = {0};
+    enum coding compression = CODING_IDENTITY;
+    if (cfg->posthog.api_key[0] != '\0') {
+        rc = open_posthog(app, &sink, err);
+        compression = cfg->posthog.compression;
+    } else if (cfg->otlphttp.endpoint[0] != '\0' || cfg->otlphttp.logs_endpoint[0] != '\0') {
+        rc = open_otlphttp(app, &sink, err);
+        compression = cfg->otlphttp.compression;
+    } else {
+        struct file_opts file = {cfg->file.path[0] != '\0' ? cfg->file.path : "-", &app->budget};
+        rc = file_open(&sink, &app->loop, &file, err);
+    }
+    if (rc < 0)
+        return rc;
+    struct exporter_opts opts = {
+        .budget = &app->budget,
+        .clock = app->clock,
+        .fates = {app, on_settle},
+        .compression = compression,
+        .batch_bytes = cfg->batch.max_bytes,
+        .batch_records = cfg->batch.max_records,
+        .batch_age_ms = cfg->batch.max_age_ms,
+        .queue_bytes = cfg->queue.max_bytes,
+        .max_age_ms = cfg->queue.max_age_ms,
+    };
+    rc = exporter_open(&app->exporter, &app->loop, &sink, &opts);
+    if (rc < 0)
+        sink.ops->close(sink.self);
+    return rc;
+}
+
+static void exporter_stop(struct app *app)
+{
+    exporter_close(app->exporter);
+    app->exporter = NULL;
+    client_close(app->client);
+    app->client = NULL;
+}
+
+/* ---- pipeline, receiver ------------------------------------------------ */
+
+static int pipeline_start(struct app *app, struct error *err)
+{
+    struct rng rng;
+    (void)err;
+    rng_init(&rng);
+    struct pipeline_opts opts = {
+        .max_patterns = app->cfg->sampling.max_patterns,
+        .max_services = app->cfg->sampling.max_services,
+        .seed = rng_next(&rng),
+        .budget = &app->budget,
+        .clock = app->clock,
+        .sink = {app, on_admit, on_emit},
+    };
+    return pipeline_new(&app->pipeline, &opts, app->cfg->sampling.rules);
+}
+
+static void pipeline_stop(struct app *app)
+{
+    pipeline_free(app->pipeline);
+    app->pipeline = NULL;
+}
+
+static int receiver_start(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    static const enum relay_mode modes[] = {
+        [PASS_RELAY] = RELAY_SEND,
+        [PASS_DISCARD] = RELAY_DISCARD,
+        [PASS_REFUSE] = RELAY_REFUSE,
+    };
+    struct receiver_opts opts = {
+        .max_request_bytes = cfg->receiver.max_request_bytes,
+        .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
+                  [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
+        .budget = &app->budget,
+        .pipeline = app->pipeline,
+        .exporter = app->exporter,
+    };
+    int rc = receiver_new(&app->receiver, &opts);
+    if (rc < 0)
+        return rc;
+    http_service_init(&app->service);
+    app->service.budget = &app->budget;
+    app->service.clock = app->clock;
+    receiver_serve(app->receiver, &app->service);
+
+    struct {
+        struct listener *listener;
+        const char *addr;
+    } ports[] = {{&app->grpc, cfg->receiver.grpc_endpoint}, {&app->http, cfg->receiver.http_endpoint}};
+    for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
+        struct listener_opts l = {&app->service, ports[i].addr, cfg->receiver.max_connections};
+        if (ports[i].addr[0] != '\0')
+            rc = listener_open(ports[i].listener, &app->loop, &l, err);
+    }
+    return rc;
+}
+
+static void receiver_stop(struct app *app)
+{
+    listener_close(&app->grpc, NULL);
+    listener_close(&app->http, NULL);
+}
+
+/* After the sockets are gone: sessions speak to the receiver until they are. */
+static void receiver_release(struct app *app)
+{
+    receiver_free(app->receiver);
+    app->receiver = NULL;
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
+static int pages_start(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    const struct {
+        struct page_server *server;
+        const char *addr;
+        const struct page *pages;
+        size_t count;
+    } servers[] = {
+        {&app->health, cfg->telemetry.health_endpoint, app_health_pages, app_health_page_count},
+        {&app->metrics, cfg->telemetry.metrics_endpoint, app_metrics_pages, app_metrics_page_count},
+        {&app->admin, cfg->telemetry.admin_endpoint, app_admin_pages, app_admin_page_count},
+    };
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
+        struct page_opts opts = {
+            .addr = servers[i].addr,
+            .pages = servers[i].pages,
+            .page_count = servers[i].count,
+            .ctx = app,
+            .budget = &app->budget,
+            .clock = app->clock,
+        };
+        if (opts.addr[0] != '\0')
+            rc = page_server_open(servers[i].server, &app->loop, &opts, err);
+    }
+    return rc;
+}
+
+static void pages_stop(struct app *app)
+{
+    page_server_close(&app->health);
+    page_server_close(&app->metrics);
+    page_server_close(&app->admin);
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+static void log_ledger(struct app *app)
+{
+    const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
+    uint64_t lost = 0;
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+        lost += t->fate[f];
+    diag(lost > 0 ? DIAG_WARN : DIAG_INFO, "ledger",
+         lost > 0 ? "ended, and not everything could be delivered" : "ended",
+         "received=%llu kept=%llu sampled_out=%llu dropped_by_rule=%llu rejected=%llu "
+         "delivered=%llu lost=%llu",
+         (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
+         (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
+         (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
+         (unsigned long long)t->verdict[VERDICT_REJECTED],
+         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost);
+}
+
+static void end(struct app *app)
+{
+    app->phase = APP_ENDED;
+    uv_stop(&app->loop);
+}
+
+static bool is_quiet(const struct app *app, uint64_t now)
+{
+    return now - receiver_last_request_ms(app->receiver) >= QUIET_MS &&
+           listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
+}
+
+static void stop_taking(struct app *app)
+{
+    app->phase = APP_FLUSHING;
+    app->service.draining = true;
+    listener_drain_sessions(&app->grpc);
+    listener_drain_sessions(&app->http);
+    listener_stop_accepting(&app->grpc);
+    listener_stop_accepting(&app->http);
+}
+
+static void on_drain_tick(uv_timer_t *timer)
+{
+    struct app *app = container_of(timer, struct app, drain_timer);
+    uint64_t now = clock_now_ms(app->clock), spent = now - app->drain_began_ms;
+    if (app->phase == APP_QUIETING &&
+        (is_quiet(app, now) || spent >= app->cfg->shutdown_timeout_ms / 2))
+        stop_taking(app);
+    if (app->phase == APP_FLUSHING) {
+        exporter_flush(app->exporter);
+        bool done = exporter_is_idle(app->exporter) && listener_is_quiet(&app->grpc) &&
+                    listener_is_quiet(&app->http);
+        if (done || spent >= app->cfg->shutdown_timeout_ms)
+            end(app);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct app *app = handle->data;
+    if (number == SIGHUP)
+        return; /* reserved for reloading; must not kill */
+    if (app->phase >= APP_QUIETING) {
+        diag(DIAG_WARN, "stopping", "second signal: ending at once", "signal=%d", number);
+        end(app);
+        return;
+    }
+    app->phase = APP_QUIETING;
+    app->drain_began_ms = clock_now_ms(app->clock);
+    diag(DIAG_INFO, "stopping", "draining; once more ends at once", "signal=%d timeout_ms=%u", number,
+         app->cfg->shutdown_timeout_ms);
+    uv_timer_start(&app->drain_timer, on_drain_tick, 0, DRAIN_TICK_MS);
+}
+
+static int signals_start(struct app *app, struct error *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    (void)err;
+    signal(SIGPIPE, SIG_IGN);
+    uv_timer_init(&app->loop, &app->drain_timer);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        uv_signal_init(&app->loop, &app->signals[i]);
+        app->signals[i].data = app;
+        uv_signal_start(&app->signals[i], on_signal, numbers[i]);
+    }
+    return 0;
+}
+
+static void signals_stop(struct app *app)
+{
+    uv_close((uv_handle_t *)&app->drain_timer, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(app->signals); i++)
+        uv_close((uv_handle_t *)&app->signals[i], NULL);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+/*
+ * The parts, in the order they start; they stop in the reverse order. The
+ * receiver is last, so that no request arrives before there is somewhere for it
+ * to go, and it is the first to stop.
+ */
+static const struct part {
+    int (*start)(struct app *app, struct error *err);
+    void (*stop)(struct app *app);    /* close what the loop knows of */
+    void (*release)(struct app *app); /* free the rest, when the loop has run out */
+} parts[] = {
+    {signals_start, signals_stop, NULL},
+    {exporter_start, exporter_stop, NULL},
+    {pipeline_start, NULL, pipeline_stop},
+    {pages_start, pages_stop, NULL},
+    {receiver_start, receiver_stop, receiver_release},
+};
+
+static void stop_parts(struct app *app)
+{
+    for (size_t i = app->parts_started; i > 0; i--)
+        if (parts[i - 1].stop != NULL)
+            parts[i - 1].stop(app);
+    uv_run(&app->loop, UV_RUN_DEFAULT); /* close callbacks, and a write that is under way */
+    for (size_t i = app->parts_started; i > 0; i--)
+        if (parts[i - 1].release != NULL)
+            parts[i - 1].release(app);
+    app->parts_started = 0;
+    uv_loop_close(&app->loop);
+}
+
+/* Bodies come and go by the thousand: keep their memory instead of giving pages
+ * back to the kernel and faulting them in again (a tenth of the whole cost). The
+ * budget bounds what can be out; a few MiB of trim slack are all that is kept. */
+static void keep_heap(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, LARGEST_HEAP_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, HEAP_TRIM_BYTES);
+    mallopt(M_ARENA_MAX, 2); /* the loop's and the thread pool's */
+#endif
+}
+
+static void log_start(struct app *app)
+{
+    const struct config *cfg = app->cfg;
+    char grpc[LISTENER_ADDR_BYTES], http[LISTENER_ADDR_BYTES], to[DIAG_QUOTE_BYTES];
+    const char *key = cfg->posthog.api_key;
+    size_t n = strlen(key);
+    bool to_stdout = key[0] == '\0' && strcmp(exporter_sink_name(app->exporter), "standard output") == 0;
+    diag(DIAG_INFO, "started",
+         to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
+         "version=%s grpc=%s http=%s exporter=%s key=%s%s memory_limit=%llu config=%s",
+         LIPSERVICE_VERSION, listener_address(&app->grpc, grpc), listener_address(&app->http, http),
+         diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : "none",
+         n > 8 ? key + n - 4 : "", (unsigned long long)cfg->memory_limit_bytes,
+         cfg->source[0] != '\0' ? cfg->source : "none");
+}
+
+int app_start(struct app *app, const struct config *cfg, struct error *err)
+{
+    *app = (struct app){.cfg = cfg, .clock = clock_real()};
+    keep_heap();
+    budget_init(&app->budget, cfg->memory_limit_bytes);
+    int rc = uv_loop_init(&app->loop);
+    if (rc < 0)
+        return rc;
+    while (app->parts_started < ARRAY_LEN(parts)) {
+        app->parts_started++; /* a part that fails half-way is stopped as well */
+        rc = parts[app->parts_started - 1].start(app, err);
+        if (rc < 0) {
+            stop_parts(app);
+            return rc;
+        }
+    }
+    app->phase = APP_RUNNING;
+    app->started_ms = clock_now_ms(app->clock);
+    log_start(app);
+    return 0;
+}
+
+int app_run(struct app *app)
+{
+    uv_run(&app->loop, UV_RUN_DEFAULT);
+    return 0;
+}
+
+bool app_is_ready(const struct app *app)
+{
+    return app->phase == APP_RUNNING;
+}
+
+void app_stop(struct app *app)
+{
+    /* What is undeliverable is settled before the ledger is told. */
+    exporter_close(app->exporter);
+    app->exporter = NULL;
+    log_ledger(app);
+    stop_parts(app);
+}

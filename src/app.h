@@ -1,0 +1,65 @@
+/*
+ * app: the sidecar: its parts in start order, its pages, its signals, its end.
+ *
+ *     app_start() -> app_run() until SIGTERM or SIGINT, then drained -> app_stop()
+ *
+ * Draining: readiness goes off; requests are still taken until none came for a
+ * moment or half of shutdown.timeout is over, because a sidecar must outlive its
+ * application's last flush; then connections are told to close, what is held is
+ * delivered, and what is not delivered in time is counted as lost. A second
+ * signal ends at once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "export/exporter.h"
+#include "net/client.h"
+#include "net/http.h"
+#include "net/listener.h"
+#include "pipeline/pipeline.h"
+#include "receiver/receiver.h"
+#include "telemetry/page.h"
+#include "util/budget.h"
+#include "util/clock.h"
+
+enum app_phase { APP_STARTING, APP_RUNNING, APP_QUIETING, APP_FLUSHING, APP_ENDED };
+
+struct app {
+    const struct config *cfg;
+    uv_loop_t loop;
+    enum app_phase phase;
+    const struct clock *clock;
+    struct budget budget;
+    uint64_t started_ms, drain_began_ms;
+    struct client *client;
+    struct exporter *exporter;
+    struct pipeline *pipeline;
+    struct policy *policy;
+    struct receiver *receiver;
+    struct http_service service; /* of both OTLP ports */
+    struct listener grpc, http;
+    struct page_server health, metrics, admin;
+    uv_signal_t signals[3];
+    uv_timer_t drain_timer;
+    size_t parts_started;
+};
+
+/* ERR_CONFIG, ERR_UNAVAILABLE (a port is taken), ERR_NOMEM. On failure nothing is left. */
+int app_start(struct app *app, const struct config *cfg, struct error *err);
+
+/* Until drained. Always 0: what could not be delivered is told by count in the log. */
+int app_run(struct app *app);
+
+void app_stop(struct app *app);
+
+/* Ready means listening and not draining; not that the upstream is there, or an
+ * outage of it would take the application's pod down. */
+bool app_is_ready(const struct app *app);
+
+/* From app_pages.c: the tables of the three page servers. */
+extern const struct page app_health_pages[], app_metrics_pages[], app_admin_pages[];
+extern const size_t app_health_page_count, app_metrics_page_count, app_admin_page_count;

@@ -1,0 +1,270 @@
+/* cli: a table of verbs. */
+#include "cli.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "cli_signature.h"
+#include "config/config.h"
+#include "net/client.h"
+
+#define SETS_MAX 128
+#define HEALTHCHECK_TIMEOUT_MS 3000
+
+struct options {
+    struct config_input input;
+    const char *sets[SETS_MAX];
+};
+
+static const char usage[] =
+    "usage: lipservice [run] [--config FILE] [--set KEY.PATH=VALUE]...\n"
+    "       lipservice validate|print-config|healthcheck [--config FILE] [--set ...]\n"
+    "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
+    "       lipservice --help | --version\n";
+
+static int usage_error(const char *text, const char *what)
+{
+    fprintf(stderr, "lipservice: %s%s\n%s", text, what, usage);
+    return EXIT_USAGE;
+}
+
+static int exit_code(int rc)
+{
+    switch (rc) {
+    case ERR_CONFIG:
+        return EXIT_CONFIG;
+    case ERR_UNAVAILABLE:
+        return EXIT_UNAVAILABLE;
+    default:
+        return EXIT_BUG;
+    }
+}
+
+static int die(int rc, const struct error *err)
+{
+    fprintf(stderr, "lipservice: %s\n", err->text[0] != '\0' ? err->text : err_text(rc));
+    return exit_code(rc);
+}
+
+/* The options that all verbs with a configuration share. 0, or the exit code. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"set", required_argument, NULL, 's'},
+        {0},
+    };
+    *o = (struct options){.input = {.environ = environ}};
+    o->input.sets = o->sets;
+    optind = 1;
+    opterr = 0;
+    int c;
+    while ((c = getopt_long(argc, argv, "+:c:", longs, NULL)) != -1) {
+        if (c == 'c') {
+            o->input.file = optarg;
+        } else if (c == 's' && o->input.set_count < SETS_MAX) {
+            o->sets[o->input.set_count++] = optarg;
+        } else {
+            return usage_error(c == ':' ? "a value is missing after " : "unknown option ",
+                               argv[optind - 1]);
+        }
+    }
+    return optind < argc ? usage_error("unexpected argument ", argv[optind]) : 0;
+}
+
+/* Options, then the configuration. 0, or the exit code. */
+static int load(int argc, char **argv, struct config *cfg)
+{
+    struct options o;
+    struct error err = {{0}};
+    int code = parse_options(argc, argv, &o);
+    if (code != 0)
+        return code;
+    int rc = config_load(cfg, &o.input, &err);
+    return rc < 0 ? die(rc, &err) : 0;
+}
+
+static int run(int argc, char **argv)
+{
+    static struct config cfg;
+    static struct app app;
+    struct error err = {{0}};
+    int code = load(argc, argv, &cfg);
+    if (code != 0)
+        return code;
+    struct diag_opts log = {cfg.telemetry.log_level, cfg.telemetry.log_json};
+    diag_setup(&log);
+    int rc = app_start(&app, &cfg, &err);
+    if (rc == 0) {
+        rc = app_run(&app);
+        app_stop(&app);
+    } else {
+        code = die(rc, &err);
+    }
+    config_done(&cfg);
+    return code;
+}
+
+static int validate(int argc, char **argv)
+{
+    static struct config cfg;
+    int code = load(argc, argv, &cfg);
+    if (code != 0)
+        return code;
+    printf("the configuration is sound\n");
+    if (cfg.posthog.api_key[0] != '\0')
+        printf("note: the form of the PostHog key is right; whether it belongs to a project cannot "
+               "be known, because PostHog answers 200 either way\n");
+    config_done(&cfg);
+    return EXIT_OK;
+}
+
+static int print_config(int argc, char **argv)
+{
+    static struct config cfg;
+    struct buf out = {0};
+    int code = load(argc, argv, &cfg);
+    if (code != 0)
+        return code;
+    if (config_print(&cfg, &out) == 0)
+        fwrite(out.base, 1, out.len, stdout);
+    buf_done(&out);
+    config_done(&cfg);
+    return EXIT_OK;
+}
+
+/* ---- healthcheck ------------------------------------------------------- */
+
+struct check {
+    struct client *client;
+    int status;
+    const char *text;
+};
+
+static void on_checked(void *ctx, const struct client_result *r)
+{
+    struct check *c = ctx;
+    c->status = r->err == 0 ? r->status : r->err;
+}
+
+/* Where a listener of that address is reached from here. */
+static void reachable(char out[CONFIG_TEXT_BYTES], const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    size_t host = colon == NULL ? 0 : (size_t)(colon - endpoint);
+    bool any = host == 0 || strncmp(endpoint, "0.0.0.0", host) == 0 ||
+               strncmp(endpoint, "[::]", host) == 0;
+    if (any)
+        snprintf(out, CONFIG_TEXT_BYTES, "http://127.0.0.1%.20s/readyz", colon == NULL ? ":13133" : colon);
+    else
+        snprintf(out, CONFIG_TEXT_BYTES, "http://%.900s/readyz", endpoint);
+}
+
+static int healthcheck(int argc, char **argv)
+{
+    static struct config cfg;
+    char url[CONFIG_TEXT_BYTES];
+    uv_loop_t loop;
+    struct check check = {.status = ERR_UNAVAILABLE};
+    int code = load(argc, argv, &cfg);
+    if (code != 0)
+        return code;
+    reachable(url, cfg.telemetry.health_endpoint);
+    unsetenv("http_proxy"); /* ourselves, not through anybody */
+    unsetenv("all_proxy");
+    unsetenv("ALL_PROXY");
+    struct client_opts opts = {"lipservice-healthcheck", HEALTHCHECK_TIMEOUT_MS, 1};
+    struct client_request request = {
+        .method = "GET",
+        .url = url,
+        .timeout_ms = HEALTHCHECK_TIMEOUT_MS,
+        .ctx = &check,
+        .done = on_checked,
+    };
+    if (uv_loop_init(&loop) < 0 || client_open(&check.client, &loop, &opts) < 0 ||
+        client_send(check.client, &request, NULL) < 0)
+        return EXIT_BUG;
+    while (check.status == ERR_UNAVAILABLE && uv_run(&loop, UV_RUN_ONCE) != 0)
+        continue;
+    client_close(check.client);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    config_done(&cfg);
+    if (check.status == 200)
+        return EXIT_OK;
+    fprintf(stderr, "lipservice: not ready: %s: %s\n", url,
+            check.status > 0 ? "it is starting or stopping" : err_text(check.status));
+    return EXIT_UNAVAILABLE;
+}
+
+/* ---- help -------------------------------------------------------------- */
+
+static int version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("lipservice %s (libuv %s, libcurl %s)\n", LIPSERVICE_VERSION, uv_version_string(),
+           client_library());
+    return EXIT_OK;
+}
+
+static int help(int argc, char **argv)
+{
+    struct buf out = {0};
+    (void)argc;
+    (void)argv;
+    buf_append_str(&out, usage);
+    buf_append_str(
+        &out,
+        "\n"
+        "An OTLP log proxy: point an application's OTLP exporter at localhost:4317 (gRPC) or\n"
+        "localhost:4318 (HTTP); noisy patterns are sampled, the rest goes to PostHog.\n"
+        "\n"
+        "  run           receive and forward, until SIGTERM (the default)\n"
+        "  validate      check the configuration and say what is wrong with it\n"
+        "  print-config  the configuration in force, secrets redacted\n"
+        "  healthcheck   ask a running lipservice whether it is ready: exit code 0 or 69\n"
+        "  signature     pattern ids of the lines on standard input\n"
+        "\n"
+        "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
+        "dots as underscores, --set), defaults and meaning:\n"
+        "\n");
+    config_reference(&out);
+    if (out.err == 0)
+        fwrite(out.base, 1, out.len, stdout);
+    buf_done(&out);
+    return EXIT_OK;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} verbs[] = {
+    /* clang-format off */
+    {"run",          run},
+    {"validate",     validate},
+    {"print-config", print_config},
+    {"healthcheck",  healthcheck},
+    {"signature",    cli_signature},
+    {"version",      version},
+    {"--version",    version},
+    {"help",         help},
+    {"--help",       help},
+    {"-h",           help},
+    /* clang-format on */
+};
+
+int cli_main(int argc, char **argv)
+{
+    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--version") != 0 &&
+                     strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0))
+        return run(argc, argv); /* options only: run */
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    return usage_error("unknown command ", argv[1]);
+}

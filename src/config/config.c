@@ -1,0 +1,506 @@
+/*
+ * config: every scalar setting is one row. The row is the parser, the default,
+ * the --help text, print-config and the environment variable; nothing else
+ * lists settings.
+ */
+#include "config/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/value.h"
+#include "export/posthog.h"
+#include "pipeline/signature.h"
+
+#define KEY_BYTES 256              /* a dotted key, longer than any setting */
+#define ARENA_BYTES (4u << 20)     /* notes and headers: a few times the largest file */
+
+struct option {
+    const char *key; /* "batch.max_age"; LIPSERVICE_BATCH_MAX_AGE in the environment */
+    const struct value_kind *kind;
+    size_t offset, size;  /* of the field in struct config */
+    const char *fallback; /* parsed like any other value */
+    const char *help;
+};
+
+/* clang-format off */
+#define FIELD(f) ((struct config *)0)->f
+#define OPT(key, kind, f, fallback, help) \
+    {key, &value_##kind, offsetof(struct config, f), \
+     sizeof FIELD(f) + 0 * sizeof((kind##_field *)0 == &FIELD(f)), fallback, help}
+
+/* tests/lint checks that README.md explains every key. */
+static const struct option options[] = {
+    OPT("receivers.otlp.protocols.grpc.endpoint", text,  receiver.grpc_endpoint, "localhost:4317", "where OTLP is received; localhost is both loopbacks; empty: not at all"),
+    OPT("receivers.otlp.protocols.http.endpoint", text,  receiver.http_endpoint, "localhost:4318", "the same; every protocol is spoken on both ports"),
+    OPT("receivers.otlp.max_request_size", bytes,  receiver.max_request_bytes, "20MiB", "largest request, decoded"),
+    OPT("receivers.otlp.max_connections",  count,  receiver.max_connections,   "1024",  "connections at once, per port"),
+    OPT("sampling.severity_rates.TRACE",   ratio,  sampling.severity_rate[LEVEL_TRACE], "0.05", "share of TRACE records that is kept"),
+    OPT("sampling.severity_rates.DEBUG",   ratio,  sampling.severity_rate[LEVEL_DEBUG], "0.05", "of DEBUG"),
+    OPT("sampling.severity_rates.INFO",    ratio,  sampling.severity_rate[LEVEL_INFO],  "0.2",  "of INFO, and of records without a severity"),
+    OPT("sampling.severity_rates.WARN",    ratio,  sampling.severity_rate[LEVEL_WARN],  "0.5",  "of WARN"),
+    OPT("sampling.severity_rates.ERROR",   ratio,  sampling.severity_rate[LEVEL_ERROR], "1",    "of ERROR: always 1"),
+    OPT("sampling.severity_rates.FATAL",   ratio,  sampling.severity_rate[LEVEL_FATAL], "1",    "of FATAL: always 1"),
+    OPT("sampling.global_rate",            ratio,  sampling.global_rate,      "1",      "of levels that a fetched policy does not name"),
+    OPT("sampling.first.count",            count,  sampling.first_count,      "5",      "records of a pattern that are kept in each window, whatever its rate"),
+    OPT("sampling.first.window",           millis, sampling.first_window_ms,  "1m",     "the length of that window"),
+    OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
+    OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
+    OPT("exporters.posthog.host",          text,   posthog.host,              "https://us.i.posthog.com", "PostHog's ingestion host (POSTHOG_HOST)"),
+    OPT("exporters.posthog.api_key",       secret, posthog.api_key,           "",       "project API key, phc_... (POSTHOG_API_KEY)"),
+    OPT("exporters.posthog.compression",   coding, posthog.compression,       "zstd",   "zstd, gzip or none; zstd falls back to gzip where it is refused"),
+    OPT("exporters.posthog.timeout",       millis, posthog.timeout_ms,        "30s",    "of one request; PostHog itself may take 20 s"),
+    OPT("exporters.posthog.concurrency",   count,  posthog.concurrency,       "4",      "requests in flight at once"),
+    OPT("exporters.otlphttp.endpoint",     text,   otlphttp.endpoint,         "",       "base URL of any OTLP/HTTP server; /v1/logs is appended"),
+    OPT("exporters.otlphttp.logs_endpoint",    text, otlphttp.logs_endpoint,    "",     "whole URL for logs, instead"),
+    OPT("exporters.otlphttp.traces_endpoint",  text, otlphttp.traces_endpoint,  "",     "whole URL for traces, instead"),
+    OPT("exporters.otlphttp.metrics_endpoint", text, otlphttp.metrics_endpoint, "",     "whole URL for metrics, instead"),
+    OPT("exporters.otlphttp.compression",  coding, otlphttp.compression,      "gzip",   "zstd, gzip or none"),
+    OPT("exporters.otlphttp.timeout",      millis, otlphttp.timeout_ms,       "30s",    "of one request"),
+    OPT("exporters.otlphttp.concurrency",  count,  otlphttp.concurrency,      "4",      "requests in flight at once"),
+    OPT("exporters.file.path",             text,   file.path,                 "",       "write OTLP JSON lines here; - is standard output"),
+    OPT("batch.max_bytes",                 bytes,  batch.max_bytes,           "1MiB",   "decoded size of a request upstream"),
+    OPT("batch.max_records",               count,  batch.max_records,         "10000",  "records of a request upstream"),
+    OPT("batch.max_age",                   millis, batch.max_age_ms,          "1s",     "how long a record waits for others"),
+    OPT("queue.max_bytes",                 bytes,  queue.max_bytes,           "32MiB",  "memory for what waits to be sent, within memory.limit"),
+    OPT("queue.max_age",                   millis, queue.max_age_ms,          "0",      "give up what waited longer; 0: never"),
+    OPT("policy.server",                   text,   policy.server,             "",       "base URL of a policy server; empty: none"),
+    OPT("policy.api_key",                  secret, policy.api_key,            "",       "bearer key for it"),
+    OPT("policy.team_id",                  count,  policy.team_id,            "0",      "the PostHog team that its policies belong to"),
+    OPT("policy.refresh_interval",         millis, policy.refresh_interval_ms, "5m",    "between fetches of a service's policy, jittered"),
+    OPT("policy.report_interval",          millis, policy.report_interval_ms, "1m",     "between reports of pattern counts"),
+    OPT("policy.timeout",                  millis, policy.timeout_ms,         "10s",    "of one request to it"),
+    OPT("passthrough.traces",              passthrough, passthrough.traces,   "relay",  "relay, discard or refuse what arrives on /v1/traces"),
+    OPT("passthrough.metrics",             passthrough, passthrough.metrics,  "relay",  "the same for /v1/metrics"),
+    OPT("memory.limit",                    bytes,  memory_limit_bytes,        "64MiB",  "one account for bodies, inflation, queue and tables"),
+    OPT("telemetry.health.endpoint",       text,   telemetry.health_endpoint,  "localhost:13133", "/livez and /readyz; empty: not at all"),
+    OPT("telemetry.metrics.endpoint",      text,   telemetry.metrics_endpoint, "localhost:8888",  "Prometheus /metrics; empty: not at all"),
+    OPT("telemetry.admin.endpoint",        text,   telemetry.admin_endpoint,   "localhost:55679", "/api/ledger, /api/patterns; empty: not at all"),
+    OPT("telemetry.log.level",             level,  telemetry.log_level,       "info",   "error, warn, info or debug"),
+    OPT("telemetry.log.format",            log_format, telemetry.log_json,    "text",   "text (key=value) or json, on standard error"),
+    OPT("shutdown.timeout",                millis, shutdown_timeout_ms,       "10s",    "how long SIGTERM may take to deliver what is held"),
+};
+/* clang-format on */
+
+/* Limits that make no sense beyond these bounds. */
+static const struct {
+    const char *key;
+    size_t offset;
+    bool wide; /* uint64_t, else uint32_t */
+    uint64_t least, most;
+    const char *wanted;
+} ranges[] = {
+    /* clang-format off */
+    {"receivers.otlp.max_request_size", offsetof(struct config, receiver.max_request_bytes), true, 1024, 1u << 30, "from 1KiB to 1GiB"},
+    {"receivers.otlp.max_connections",  offsetof(struct config, receiver.max_connections), false, 1, 100000, "from 1 to 100000"},
+    {"sampling.max_patterns",           offsetof(struct config, sampling.max_patterns), false, 1, 1u << 20, "from 1 to 1048576"},
+    {"sampling.max_services",           offsetof(struct config, sampling.max_services), false, 2, 1u << 16, "from 2 to 65536"},
+    {"exporters.posthog.concurrency",   offsetof(struct config, posthog.concurrency), false, 1, 32, "from 1 to 32"},
+    {"exporters.otlphttp.concurrency",  offsetof(struct config, otlphttp.concurrency), false, 1, 32, "from 1 to 32"},
+    {"exporters.posthog.timeout",       offsetof(struct config, posthog.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
+    {"exporters.otlphttp.timeout",      offsetof(struct config, otlphttp.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
+    {"batch.max_bytes",                 offsetof(struct config, batch.max_bytes), true, 1024, 10u << 20, "from 1KiB to 10MiB, which is the most that PostHog takes"},
+    {"batch.max_records",               offsetof(struct config, batch.max_records), false, 1, 1000000, "from 1 to 1000000"},
+    {"queue.max_bytes",                 offsetof(struct config, queue.max_bytes), true, 65536, UINT64_MAX, "at least 64KiB"},
+    {"memory.limit",                    offsetof(struct config, memory_limit_bytes), true, 8u << 20, UINT64_MAX, "at least 8MiB"},
+    {"policy.refresh_interval",         offsetof(struct config, policy.refresh_interval_ms), false, 100, UINT32_MAX, "at least 100ms"},
+    {"policy.report_interval",          offsetof(struct config, policy.report_interval_ms), false, 100, UINT32_MAX, "at least 100ms"},
+    {"policy.timeout",                  offsetof(struct config, policy.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
+    /* clang-format on */
+};
+
+static const struct option *find_option(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (strcmp(options[i].key, key) == 0)
+            return &options[i];
+    return NULL;
+}
+
+bool config_is_setting(const char *key)
+{
+    return find_option(key) != NULL;
+}
+
+bool config_is_section(const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (strncmp(options[i].key, key, n) == 0 && options[i].key[n] == '.')
+            return true;
+    return config_map_of(key) != CONFIG_NO_MAP;
+}
+
+int config_set(struct config *cfg, const char *key, const char *value, struct error *err)
+{
+    const struct option *o = find_option(key);
+    if (o == NULL)
+        return err_set(err, ERR_CONFIG, "%s: no such setting", key);
+    const char *wanted = o->kind->parse((char *)cfg + o->offset, o->size, value);
+    if (wanted == NULL)
+        return 0;
+    if (o->kind == &value_secret)
+        value = "[redacted]";
+    return err_set(err, ERR_CONFIG, "%s: '%.100s' is not %s", key, value, wanted);
+}
+
+/* ---- maps and lists ---------------------------------------------------- */
+
+enum config_map config_map_of(const char *key)
+{
+    static const struct {
+        const char *key;
+        enum config_map map;
+    } maps[] = {
+        {"sampling.pattern_rates", CONFIG_PATTERN_RATES},
+        {"sampling.severity_rates", CONFIG_SEVERITY_RATES},
+        {"exporters.otlphttp.headers", CONFIG_HEADERS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++)
+        if (strcmp(maps[i].key, key) == 0)
+            return maps[i].map;
+    return CONFIG_NO_MAP;
+}
+
+static const char *keep_text(struct config *cfg, const char *text)
+{
+    struct span copy = arena_copy(&cfg->arena, span_of(text, strlen(text) + 1));
+    return (const char *)copy.base;
+}
+
+static int add_note(struct config *cfg, struct config_note **list, const char *text)
+{
+    struct config_note *n = arena_alloc(&cfg->arena, sizeof *n);
+    if (n == NULL || (n->text = keep_text(cfg, text)) == NULL)
+        return ERR_TOO_BIG;
+    while (*list != NULL)
+        list = &(*list)->next;
+    *list = n;
+    return 0;
+}
+
+static int set_severity_rate(struct config *cfg, const char *key, const char *value,
+                             struct error *err)
+{
+    int level = level_parse(span_str(key));
+    char path[KEY_BYTES];
+    if (level < 0)
+        return err_set(err, ERR_CONFIG,
+                       "sampling.severity_rates: '%.50s' is not one of TRACE, DEBUG, INFO, WARN, "
+                       "ERROR, FATAL",
+                       key);
+    snprintf(path, sizeof path, "sampling.severity_rates.%s", level_name((enum level)level));
+    int rc = config_set(cfg, path, value, err);
+    if (rc == 0 && level >= LEVEL_ERROR && cfg->sampling.severity_rate[level] < 1.0)
+        rc = err_set(err, ERR_CONFIG, "%s: errors are always kept: the rate can only be 1", path);
+    return rc;
+}
+
+static int set_pattern_rate(struct config *cfg, const char *key, const char *value,
+                            struct error *err)
+{
+    uint64_t signature;
+    double rate;
+    char line[KEY_BYTES];
+    if (signature_parse(span_str(key), &signature) < 0)
+        return err_set(err, ERR_CONFIG,
+                       "sampling.pattern_rates: '%.50s' is not a pattern id such as "
+                       "lps1:0123456789abcdef",
+                       key);
+    const char *wanted = value_ratio.parse(&rate, sizeof rate, value);
+    if (wanted != NULL)
+        return err_set(err, ERR_CONFIG, "sampling.pattern_rates: %s: '%.50s' is not %s", key, value,
+                       wanted);
+    snprintf(line, sizeof line, "\"%.100s\": %g", key, rate);
+    int rc = add_note(cfg, &cfg->sampling.pattern_rates, line);
+    return rc < 0 ? rc : rules_set_pattern(cfg->sampling.rules, signature, rate, err);
+}
+
+static int set_header(struct config *cfg, const char *key, const char *value, struct error *err)
+{
+    char line[CONFIG_TEXT_BYTES];
+    if (cfg->otlphttp.header_count == CONFIG_HEADERS_MAX)
+        return err_set(err, ERR_CONFIG, "exporters.otlphttp.headers: more than %d",
+                       CONFIG_HEADERS_MAX);
+    if (strpbrk(key, " :\r\n\t") != NULL || *key == '\0' || strpbrk(value, "\r\n") != NULL)
+        return err_set(err, ERR_CONFIG, "exporters.otlphttp.headers: '%.50s' is not a header", key);
+    if (snprintf(line, sizeof line, "%s: %s", key, value) >= (int)sizeof line)
+        return err_set(err, ERR_CONFIG, "exporters.otlphttp.headers: %s is too long", key);
+    const char *text = keep_text(cfg, line);
+    if (text == NULL)
+        return ERR_NOMEM;
+    cfg->otlphttp.headers[cfg->otlphttp.header_count++] = text;
+    return 0;
+}
+
+int config_set_entry(struct config *cfg, enum config_map map, const char *key, const char *value,
+                     struct error *err)
+{
+    static int (*const set[])(struct config *, const char *, const char *, struct error *) = {
+        [CONFIG_PATTERN_RATES] = set_pattern_rate,
+        [CONFIG_SEVERITY_RATES] = set_severity_rate,
+        [CONFIG_HEADERS] = set_header,
+    };
+    return set[map](cfg, key, value, err);
+}
+
+int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m, const char *yaml,
+                    struct error *err)
+{
+    int rc = rules_add_matcher(cfg->sampling.rules, keep, m, err);
+    return rc < 0 ? rc : add_note(cfg, keep ? &cfg->sampling.keep : &cfg->sampling.drop, yaml);
+}
+
+/* ---- sources ----------------------------------------------------------- */
+
+static int set_defaults(struct config *cfg, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        int rc = config_set(cfg, options[i].key, options[i].fallback, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_file(const char *path, struct buf *out, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(err, ERR_CONFIG, "cannot read '%s': %s", path, strerror(errno));
+    int rc = 0;
+    ssize_t n = 0;
+    do {
+        rc = buf_reserve(out, 4096);
+        if (rc < 0)
+            break;
+        n = read(fd, out->base + out->len, out->cap - out->len);
+        if (n > 0)
+            out->len += (size_t)n;
+    } while (n > 0);
+    if (rc < 0)
+        rc = err_set(err, ERR_CONFIG, "'%s' is larger than %u bytes", path, CONFIG_FILE_BYTES);
+    else if (n < 0)
+        rc = err_set(err, ERR_CONFIG, "cannot read '%s': %s", path, strerror(errno));
+    close(fd);
+    return rc;
+}
+
+static int load_file(struct config *cfg, const struct config_input *in, struct error *err)
+{
+    const char *path = in->file;
+    if (path == NULL && access(CONFIG_DEFAULT_FILE, R_OK) == 0)
+        path = CONFIG_DEFAULT_FILE;
+    if (path == NULL)
+        return 0;
+    snprintf(cfg->source, sizeof cfg->source, "%s", path);
+    struct buf text = {.max_bytes = CONFIG_FILE_BYTES};
+    int rc = read_file(path, &text, err);
+    if (rc == 0)
+        rc = config_read_yaml(cfg, path, buf_span(&text), "", in->environ, err);
+    buf_done(&text);
+    return rc;
+}
+
+/* The value of NAME in environ, or NULL. Empty counts as absent: that is what a
+ * compose file or a manifest makes of a variable that nobody set. */
+static const char *env_get(char **environ, const char *name)
+{
+    size_t n = strlen(name);
+    for (; environ != NULL && *environ != NULL; environ++)
+        if (strncmp(*environ, name, n) == 0 && (*environ)[n] == '=' && (*environ)[n + 1] != '\0')
+            return *environ + n + 1;
+    return NULL;
+}
+
+static int load_environment(struct config *cfg, char **environ, struct error *err)
+{
+    static const struct {
+        const char *name, *key;
+    } known[] = {
+        {"POSTHOG_HOST", "exporters.posthog.host"},
+        {"POSTHOG_PROJECT_TOKEN", "exporters.posthog.api_key"},
+        {"POSTHOG_API_KEY", "exporters.posthog.api_key"},
+    };
+    struct error inner = {{0}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        const char *value = env_get(environ, known[i].name);
+        if (value != NULL && config_set(cfg, known[i].key, value, &inner) < 0)
+            return err_set(err, ERR_CONFIG, "environment: %s: %.400s", known[i].name, inner.text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        char name[KEY_BYTES] = "LIPSERVICE_";
+        size_t at = strlen(name);
+        for (const char *k = options[i].key; *k != '\0'; k++)
+            name[at++] = *k == '.' ? '_' : (char)toupper((unsigned char)*k);
+        name[at] = '\0';
+        const char *value = env_get(environ, name);
+        if (value != NULL && config_set(cfg, options[i].key, value, &inner) < 0)
+            return err_set(err, ERR_CONFIG, "environment: %s: %.400s", name, inner.text);
+    }
+    return 0;
+}
+
+static int load_sets(struct config *cfg, const struct config_input *in, struct error *err)
+{
+    for (unsigned i = 0; i < in->set_count; i++) {
+        const char *set = in->sets[i], *equals = strchr(set, '=');
+        char key[KEY_BYTES];
+        size_t n = equals == NULL ? 0 : (size_t)(equals - set);
+        if (n == 0 || n >= sizeof key)
+            return err_set(err, ERR_CONFIG, "--set %.100s: not of the form key.path=value", set);
+        memcpy(key, set, n);
+        key[n] = '\0';
+        const struct option *o = find_option(key);
+        int rc = o != NULL && config_map_of(key) == CONFIG_NO_MAP
+                     ? config_set(cfg, key, equals + 1, err) /* a scalar as it stands, not as YAML */
+                     : config_read_yaml(cfg, "--set", span_str(equals + 1), key, in->environ, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
+static int check_ranges(const struct config *cfg, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
+        const char *at = (const char *)cfg + ranges[i].offset;
+        uint64_t value = ranges[i].wide ? *(const uint64_t *)at : *(const uint32_t *)at;
+        if (value < ranges[i].least || value > ranges[i].most)
+            return err_set(err, ERR_CONFIG, "%s: must be %s", ranges[i].key, ranges[i].wanted);
+    }
+    return 0;
+}
+
+static int check_exporters(const struct config *cfg, struct error *err)
+{
+    bool posthog = cfg->posthog.api_key[0] != '\0';
+    bool otlphttp = cfg->otlphttp.endpoint[0] != '\0' || cfg->otlphttp.logs_endpoint[0] != '\0';
+    bool file = cfg->file.path[0] != '\0';
+    struct error inner = {{0}};
+    char url[UPSTREAM_URL_BYTES];
+    if (posthog + otlphttp + file > 1)
+        return err_set(err, ERR_CONFIG,
+                       "exporters: one of posthog.api_key (POSTHOG_API_KEY), otlphttp.endpoint and "
+                       "file.path can be set, not several");
+    if (posthog && posthog_check_key(cfg->posthog.api_key, &inner) < 0)
+        return err_set(err, ERR_CONFIG, "exporters.posthog.api_key: %.400s", inner.text);
+    if (posthog && posthog_url(url, cfg->posthog.host, SIGNAL_LOGS, &inner) < 0)
+        return err_set(err, ERR_CONFIG, "exporters.posthog.host: %.400s", inner.text);
+    return 0;
+}
+
+static int build_rules(struct config *cfg, struct error *err)
+{
+    struct rules *r = cfg->sampling.rules;
+    int rc = rules_set_global(r, cfg->sampling.global_rate, err);
+    for (int l = 0; l < LEVEL_COUNT && rc == 0; l++)
+        rc = rules_set_level(r, (enum level)l, cfg->sampling.severity_rate[l], err);
+    if (rc == 0)
+        rc = rules_set_first(r, cfg->sampling.first_count, cfg->sampling.first_window_ms, err);
+    rules_set_origin(r, "config", 0);
+    return rc;
+}
+
+int config_load(struct config *cfg, const struct config_input *in, struct error *err)
+{
+    *cfg = (struct config){0};
+    arena_init(&cfg->arena, ARENA_BYTES, NULL);
+    int rc = rules_new(&cfg->sampling.rules);
+    if (rc == 0)
+        rc = set_defaults(cfg, err);
+    if (rc == 0)
+        rc = load_file(cfg, in, err);
+    if (rc == 0)
+        rc = load_environment(cfg, in->environ, err);
+    if (rc == 0)
+        rc = load_sets(cfg, in, err);
+    if (rc == 0)
+        rc = check_ranges(cfg, err);
+    if (rc == 0)
+        rc = check_exporters(cfg, err);
+    if (rc == 0)
+        rc = build_rules(cfg, err);
+    if (rc < 0)
+        config_done(cfg);
+    return rc;
+}
+
+void config_done(struct config *cfg)
+{
+    rules_unref(cfg->sampling.rules);
+    cfg->sampling.rules = NULL;
+    arena_done(&cfg->arena);
+}
+
+/* ---- showing ----------------------------------------------------------- */
+
+/* Sections open as the keys go by: "a.b.c" after "a.b.d" shares two levels. */
+static const char *open_sections(struct buf *out, const char *last, const char *key, int *depth)
+{
+    size_t shared = 0;
+    *depth = 0;
+    for (size_t i = 0; last[i] != '\0' && last[i] == key[i]; i++) {
+        if (key[i] == '.') {
+            shared = i + 1;
+            ++*depth;
+        }
+    }
+    const char *rest = key + shared, *dot;
+    while ((dot = strchr(rest, '.')) != NULL) {
+        buf_printf(out, "%*s%.*s:\n", *depth * 2, "", (int)(dot - rest), rest);
+        ++*depth;
+        rest = dot + 1;
+    }
+    return rest;
+}
+
+static void print_notes(struct buf *out, const struct config_note *n, const char *name,
+                        const char *bullet)
+{
+    if (n == NULL)
+        return;
+    buf_printf(out, "  %s:\n", name);
+    for (; n != NULL; n = n->next)
+        buf_printf(out, "    %s%s\n", bullet, n->text);
+}
+
+int config_print(const struct config *cfg, struct buf *out)
+{
+    const char *last = "";
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        int depth;
+        const char *name = open_sections(out, last, o->key, &depth);
+        buf_printf(out, "%*s%s: ", depth * 2, "", name);
+        o->kind->print((const char *)cfg + o->offset, out);
+        buf_append_byte(out, '\n');
+        last = o->key;
+        if (strcmp(o->key, "sampling.max_services") == 0) {
+            print_notes(out, cfg->sampling.pattern_rates, "pattern_rates", "");
+            print_notes(out, cfg->sampling.keep, "keep", "- ");
+            print_notes(out, cfg->sampling.drop, "drop", "- ");
+        }
+        if (strcmp(o->key, "exporters.otlphttp.concurrency") == 0 && cfg->otlphttp.header_count > 0) {
+            buf_append_str(out, "    headers:\n");
+            for (unsigned h = 0; h < cfg->otlphttp.header_count; h++)
+                buf_printf(out, "      %.*s: \"[redacted]\"\n",
+                           (int)strcspn(cfg->otlphttp.headers[h], ":"), cfg->otlphttp.headers[h]);
+        }
+    }
+    return out->err;
+}
+
+void config_reference(struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        buf_printf(out, "%-42s %-26s %s\n", options[i].key,
+                   options[i].fallback[0] == '\0' ? "\"\"" : options[i].fallback, options[i].help);
+}

@@ -1,0 +1,133 @@
+/*
+ * config: every setting, from defaults, file, environment and command line, in
+ * that order; the later wins.
+ *
+ *     file         YAML in the Collector's shape; unknown keys are errors with
+ *                  line and column; ${env:NAME} and ${env:NAME:-default} are
+ *                  expanded in scalars after parsing, $$ is a dollar
+ *     environment  POSTHOG_API_KEY, POSTHOG_PROJECT_TOKEN, POSTHOG_HOST, and
+ *                  LIPSERVICE_<KEY> for every scalar setting, dots as underscores.
+ *                  OTEL_EXPORTER_OTLP_* is the application's and is never read.
+ *     --set        key.path=value, the value being YAML
+ *
+ * Units are in the field names. Errors are sentences for people.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/coding.h"
+#include "pipeline/rules.h"
+#include "util/arena.h"
+#include "util/diag.h"
+#include "util/err.h"
+
+#define CONFIG_TEXT_BYTES 1024   /* a URL, a path, an address */
+#define CONFIG_HEADERS_MAX 32    /* exporters.otlphttp.headers */
+#define CONFIG_FILE_BYTES (1u << 20)
+#define CONFIG_DEFAULT_FILE "/etc/lipservice/config.yaml"
+
+typedef char config_text[CONFIG_TEXT_BYTES];
+
+enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
+
+/* key: value pairs and lists of maps, as they were written, for print-config. */
+struct config_note {
+    struct config_note *next;
+    const char *text; /* one line of YAML */
+};
+
+struct config {
+    struct {
+        config_text grpc_endpoint, http_endpoint;
+        uint64_t max_request_bytes;
+        uint32_t max_connections;
+    } receiver;
+    struct {
+        double severity_rate[LEVEL_COUNT], global_rate;
+        uint32_t first_count, first_window_ms;
+        uint32_t max_patterns, max_services;
+        struct rules *rules; /* what all of `sampling` amounts to */
+        struct config_note *pattern_rates, *keep, *drop;
+    } sampling;
+    struct {
+        config_text host, api_key;
+        uint32_t timeout_ms, concurrency;
+        enum coding compression;
+    } posthog;
+    struct {
+        config_text endpoint, logs_endpoint, traces_endpoint, metrics_endpoint;
+        const char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL at the end */
+        unsigned header_count;
+        uint32_t timeout_ms, concurrency;
+        enum coding compression;
+    } otlphttp;
+    struct {
+        config_text path;
+    } file;
+    struct {
+        uint64_t max_bytes;
+        uint32_t max_records, max_age_ms;
+    } batch;
+    struct {
+        uint64_t max_bytes;
+        uint32_t max_age_ms;
+    } queue;
+    struct {
+        config_text server, api_key;
+        uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
+    } policy;
+    struct {
+        enum passthrough traces, metrics;
+    } passthrough;
+    struct {
+        config_text metrics_endpoint, health_endpoint, admin_endpoint;
+        enum diag_level log_level;
+        bool log_json;
+    } telemetry;
+    uint64_t memory_limit_bytes;
+    uint32_t shutdown_timeout_ms;
+
+    config_text source; /* the file that was read, or "" */
+    struct arena arena; /* of notes and headers */
+};
+
+struct config_input {
+    const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE where it exists */
+    const char *const *sets;   /* "key.path=value" */
+    unsigned set_count;
+    char **environ;            /* NULL: read none (tests) */
+};
+
+/* Load and check everything. On failure *err says where and what, and cfg holds
+ * nothing that needs config_done(). */
+int config_load(struct config *cfg, const struct config_input *in, struct error *err);
+void config_done(struct config *cfg);
+
+/* Set one scalar setting by its dotted key. */
+int config_set(struct config *cfg, const char *key, const char *value, struct error *err);
+
+/* Entries of the settings that are maps or lists. */
+enum config_map { CONFIG_NO_MAP, CONFIG_PATTERN_RATES, CONFIG_SEVERITY_RATES, CONFIG_HEADERS };
+enum config_map config_map_of(const char *key);
+int config_set_entry(struct config *cfg, enum config_map map, const char *key, const char *value,
+                     struct error *err);
+int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m, const char *yaml,
+                    struct error *err);
+
+bool config_is_setting(const char *key);
+/* `key` is the beginning of a setting's key, or a map. */
+bool config_is_section(const char *key);
+
+/* The effective configuration as YAML, secrets as [redacted]. */
+int config_print(const struct config *cfg, struct buf *out);
+
+/* The settings with their defaults and meaning, a line each, for --help and the
+ * README's reference. */
+void config_reference(struct buf *out);
+
+/* From yaml.c: read a document and set what it holds; `name` is for messages.
+ * `base` is the dotted key that the document's root stands for, "" for a file. */
+int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
+                     char **environ, struct error *err);

@@ -1,0 +1,220 @@
+/* value: parsers and printers of the kinds of settings. */
+#include "config/value.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct unit {
+    const char *suffix;
+    uint64_t factor;
+};
+
+/* Largest first, for printing; the unit without a suffix last. */
+static const struct unit byte_units[] = {
+    {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1},
+};
+static const struct unit time_units[] = {
+    {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
+};
+
+static int scale(const struct unit *units, size_t n, const char *text, uint64_t max, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || errno != 0)
+        return ERR_CONFIG;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(end, units[i].suffix) != 0)
+            continue;
+        if (number > max / units[i].factor)
+            return ERR_TOO_BIG;
+        *out = number * units[i].factor;
+        return 0;
+    }
+    return ERR_CONFIG;
+}
+
+static void print_scaled(const struct unit *units, uint64_t value, struct buf *out)
+{
+    while (units->factor > 1 && (value == 0 || value % units->factor != 0))
+        units++;
+    buf_printf(out, "%llu%s", (unsigned long long)(value / units->factor), units->suffix);
+}
+
+static const char *parse_bytes(void *at, size_t size, const char *text)
+{
+    (void)size;
+    int rc = scale(byte_units, ARRAY_LEN(byte_units), text, INT64_MAX, at);
+    return rc < 0 ? "a size such as 4096, 64KiB or 2MiB" : NULL;
+}
+
+static void print_bytes(const void *at, struct buf *out)
+{
+    print_scaled(byte_units, *(const uint64_t *)at, out);
+}
+
+static const char *parse_millis(void *at, size_t size, const char *text)
+{
+    uint64_t ms;
+    (void)size;
+    if (strcmp(text, "0") != 0 &&
+        scale(time_units, ARRAY_LEN(time_units), text, UINT32_MAX, &ms) < 0)
+        return "a time such as 250ms, 5s or 1h";
+    *(uint32_t *)at = strcmp(text, "0") == 0 ? 0 : (uint32_t)ms;
+    return NULL;
+}
+
+static void print_millis(const void *at, struct buf *out)
+{
+    print_scaled(time_units, *(const uint32_t *)at, out);
+}
+
+static const char *parse_count(void *at, size_t size, const char *text)
+{
+    static const struct unit one = {"", 1};
+    uint64_t n;
+    (void)size;
+    if (scale(&one, 1, text, INT32_MAX, &n) < 0)
+        return "a whole number";
+    *(uint32_t *)at = (uint32_t)n;
+    return NULL;
+}
+
+static void print_count(const void *at, struct buf *out)
+{
+    buf_printf(out, "%u", *(const uint32_t *)at);
+}
+
+static const char *parse_ratio(void *at, size_t size, const char *text)
+{
+    char *end;
+    double ratio = strtod(text, &end);
+    (void)size;
+    if (end == text || *end != '\0' || !(ratio >= 0.0 && ratio <= 1.0) || isalpha((unsigned char)text[0]))
+        return "a rate from 0 to 1";
+    *(double *)at = ratio;
+    return NULL;
+}
+
+static void print_ratio(const void *at, struct buf *out)
+{
+    buf_printf(out, "%g", *(const double *)at);
+}
+
+static const char *parse_text(void *at, size_t size, const char *text)
+{
+    if (strlen(text) >= size)
+        return "a shorter text";
+    memcpy(at, text, strlen(text) + 1);
+    return NULL;
+}
+
+static void print_text(const void *at, struct buf *out)
+{
+    const char *text = at;
+    buf_append_byte(out, '"');
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, (uint8_t)*text);
+    }
+    buf_append_byte(out, '"');
+}
+
+static void print_secret(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const char *)at == '\0' ? "\"\"" : "\"[redacted]\"");
+}
+
+/* Words that stand for numbers from 0. */
+static const char *parse_word(void *at, const char *const *words, size_t n, const char *text,
+                              const char *wanted)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(words[i], text) == 0) {
+            *(int *)at = (int)i;
+            return NULL;
+        }
+    }
+    return wanted;
+}
+
+static const char *parse_coding(void *at, size_t size, const char *text)
+{
+    static const struct {
+        const char *word;
+        enum coding coding;
+    } words[] = {{"none", CODING_IDENTITY}, {"gzip", CODING_GZIP}, {"zstd", CODING_ZSTD}};
+    (void)size;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(words[i].word, text) == 0) {
+            *(enum coding *)at = words[i].coding;
+            return NULL;
+        }
+    }
+    return "one of zstd, gzip, none";
+}
+
+static void print_coding(const void *at, struct buf *out)
+{
+    enum coding c = *(const enum coding *)at;
+    buf_append_str(out, c == CODING_IDENTITY ? "none" : coding_name(c));
+}
+
+static const char *const passthrough_words[] = {"relay", "discard", "refuse"};
+static const char *const level_words[] = {"error", "warn", "info", "debug"};
+
+static const char *parse_passthrough(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, passthrough_words, ARRAY_LEN(passthrough_words), text,
+                      "one of relay, discard, refuse");
+}
+
+static void print_passthrough(const void *at, struct buf *out)
+{
+    buf_append_str(out, passthrough_words[*(const enum passthrough *)at]);
+}
+
+static const char *parse_level(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, level_words, ARRAY_LEN(level_words), text,
+                      "one of error, warn, info, debug");
+}
+
+static void print_level(const void *at, struct buf *out)
+{
+    buf_append_str(out, level_words[*(const enum diag_level *)at]);
+}
+
+static const char *parse_log_format(void *at, size_t size, const char *text)
+{
+    (void)size;
+    bool is_json = strcmp(text, "json") == 0;
+    if (!is_json && strcmp(text, "text") != 0)
+        return "one of text, json";
+    *(bool *)at = is_json;
+    return NULL;
+}
+
+static void print_log_format(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "json" : "text");
+}
+
+const struct value_kind value_bytes = {parse_bytes, print_bytes};
+const struct value_kind value_millis = {parse_millis, print_millis};
+const struct value_kind value_count = {parse_count, print_count};
+const struct value_kind value_ratio = {parse_ratio, print_ratio};
+const struct value_kind value_text = {parse_text, print_text};
+const struct value_kind value_secret = {parse_text, print_secret};
+const struct value_kind value_coding = {parse_coding, print_coding};
+const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
+const struct value_kind value_level = {parse_level, print_level};
+const struct value_kind value_log_format = {parse_log_format, print_log_format};

@@ -1,0 +1,33 @@
+/*
+ * value: how a setting's text becomes a C value and back.
+ *
+ * A parser reads `text` into the field at `at` (`size` bytes) and returns NULL,
+ * or what it wanted to see, for the message. A printer writes the value as YAML.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "util/buf.h"
+
+struct value_kind {
+    const char *(*parse)(void *at, size_t size, const char *text);
+    void (*print)(const void *at, struct buf *out);
+};
+
+/* The field's C type that goes with each kind; the option table refuses any other. */
+typedef uint64_t bytes_field;
+typedef uint32_t millis_field;
+typedef uint32_t count_field;
+typedef double ratio_field;
+typedef config_text text_field;
+typedef config_text secret_field;
+typedef enum coding coding_field;
+typedef enum passthrough passthrough_field;
+typedef enum diag_level level_field;
+typedef bool log_format_field;
+
+extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
+    value_secret, value_coding, value_passthrough, value_level, value_log_format;

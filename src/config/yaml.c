@@ -1,0 +1,386 @@
+/*
+ * yaml: a document as a tree of dotted keys; the one home of libyaml.
+ *
+ * The document is parsed whole, then walked; environment references are
+ * expanded in scalars only now, so that a value can never become structure.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "config/config.h"
+#include "pipeline/signature.h"
+
+#define PATH_BYTES 256
+#define NESTING_MAX 16 /* the deepest setting has five levels */
+
+struct reader {
+    struct config *cfg;
+    yaml_document_t doc;
+    const char *name; /* of the file */
+    char **environ;
+    struct buf value; /* the scalar in hand, expanded, with a NUL */
+    struct error *err;
+};
+
+static int fail_at(struct reader *r, const yaml_node_t *node, const char *text)
+{
+    return err_set(r->err, ERR_CONFIG, "%s:%zu:%zu: %.400s", r->name, node->start_mark.line + 1,
+                   node->start_mark.column + 1, text);
+}
+
+static struct span find_env(struct reader *r, struct span name)
+{
+    for (char **e = r->environ; e != NULL && *e != NULL; e++)
+        if (strncmp(*e, (const char *)name.base, name.len) == 0 && (*e)[name.len] == '=')
+            return span_str(*e + name.len + 1);
+    return (struct span){0};
+}
+
+/* "NAME" or "NAME:-default" between ${env: and }. */
+static int expand_one(struct reader *r, const yaml_node_t *node, struct span inside)
+{
+    char text[PATH_BYTES];
+    struct span name = inside, fallback = {0};
+    for (size_t i = 0; i + 1 < inside.len; i++) {
+        if (inside.base[i] == ':' && inside.base[i + 1] == '-') {
+            name.len = i;
+            fallback = span_skip(inside, i + 2);
+            break;
+        }
+    }
+    struct span value = find_env(r, name);
+    if (value.base == NULL || (value.len == 0 && fallback.base != NULL))
+        value = fallback;
+    if (value.base == NULL) {
+        snprintf(text, sizeof text, "environment variable %.*s is not set; ${env:%.*s:-default} "
+                                    "would give it a default",
+                 (int)(name.len < 64 ? name.len : 64), (const char *)name.base,
+                 (int)(name.len < 64 ? name.len : 64), (const char *)name.base);
+        return fail_at(r, node, text);
+    }
+    buf_append(&r->value, value);
+    return 0;
+}
+
+static const uint8_t *find_byte(struct span s, uint8_t byte)
+{
+    return s.len == 0 ? NULL : memchr(s.base, byte, s.len);
+}
+
+/* The scalar's text with references expanded, NUL-terminated, in r->value. */
+static const char *scalar(struct reader *r, const yaml_node_t *node)
+{
+    struct span rest = span_of(node->data.scalar.value, node->data.scalar.length);
+    const struct span open = SPAN("${env:");
+    buf_clear(&r->value);
+    while (rest.len > 0) {
+        const uint8_t *close = find_byte(rest, '}');
+        if (span_starts(rest, SPAN("$$"))) {
+            buf_append_byte(&r->value, '$');
+            rest = span_skip(rest, 2);
+        } else if (span_starts(rest, open)) {
+            if (close == NULL) {
+                fail_at(r, node, "${env: without }");
+                return NULL;
+            }
+            size_t len = (size_t)(close - rest.base);
+            if (expand_one(r, node, span_of(rest.base + open.len, len - open.len)) < 0)
+                return NULL;
+            rest = span_skip(rest, len + 1);
+        } else {
+            buf_append_byte(&r->value, rest.base[0]);
+            rest = span_skip(rest, 1);
+        }
+    }
+    if (find_byte(buf_span(&r->value), '\0') != NULL) {
+        fail_at(r, node, "a NUL byte in a value");
+        return NULL;
+    }
+    buf_append_byte(&r->value, '\0');
+    if (r->value.err != 0) {
+        fail_at(r, node, err_text(r->value.err));
+        return NULL;
+    }
+    return (const char *)r->value.base;
+}
+
+static bool is_null(const yaml_node_t *n)
+{
+    return n->type == YAML_SCALAR_NODE && n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (n->data.scalar.length == 0 || strcmp((char *)n->data.scalar.value, "~") == 0 ||
+            strcmp((char *)n->data.scalar.value, "null") == 0);
+}
+
+/* ---- keep and drop rules ----------------------------------------------- */
+
+static int read_levels(struct reader *r, const yaml_node_t *node, unsigned *levels)
+{
+    if (node->type == YAML_SEQUENCE_NODE) {
+        for (yaml_node_item_t *i = node->data.sequence.items.start;
+             i < node->data.sequence.items.top; i++) {
+            yaml_node_t *item = yaml_document_get_node(&r->doc, *i);
+            if (item->type != YAML_SCALAR_NODE || read_levels(r, item, levels) < 0)
+                return item->type != YAML_SCALAR_NODE ? fail_at(r, item, "severity: a name or a list of names")
+                                                      : ERR_CONFIG;
+        }
+        return 0;
+    }
+    const char *text = node->type == YAML_SCALAR_NODE ? scalar(r, node) : NULL;
+    int level = text == NULL ? -1 : level_parse(span_str(text));
+    if (level < 0)
+        return fail_at(r, node, "severity: one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, or a list of them");
+    *levels |= 1u << level;
+    return 0;
+}
+
+/* A copy that lives as long as the configuration. */
+static int read_text(struct reader *r, const yaml_node_t *node, struct span *out)
+{
+    if (node->type != YAML_SCALAR_NODE)
+        return fail_at(r, node, "a text is wanted here");
+    const char *text = scalar(r, node);
+    if (text == NULL)
+        return ERR_CONFIG;
+    *out = arena_copy(&r->cfg->arena, span_of(text, strlen(text) + 1));
+    if (out->base == NULL)
+        return fail_at(r, node, "the configuration is too large");
+    out->len--;
+    return 0;
+}
+
+static int read_attributes(struct reader *r, const yaml_node_t *node, struct rules_matcher *m)
+{
+    if (node->type != YAML_MAPPING_NODE)
+        return fail_at(r, node, "attributes: a map of names to texts (* is any run of characters)");
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
+        if (m->attributes == RULES_CONDITIONS_MAX)
+            return fail_at(r, key, "too many attributes in one rule (16 at most)");
+        if (read_text(r, key, &m->attribute[m->attributes].key) < 0 ||
+            read_text(r, yaml_document_get_node(&r->doc, p->value),
+                      &m->attribute[m->attributes].value) < 0)
+            return ERR_CONFIG;
+        m->attributes++;
+    }
+    return 0;
+}
+
+static int read_pattern(struct reader *r, const yaml_node_t *node, struct rules_matcher *m)
+{
+    struct span text;
+    if (read_text(r, node, &text) < 0)
+        return ERR_CONFIG;
+    if (signature_parse(text, &m->pattern) < 0)
+        return fail_at(r, node, "pattern: an id such as lps1:0123456789abcdef");
+    m->has_pattern = true;
+    return 0;
+}
+
+static int read_condition(struct reader *r, const char *key, const yaml_node_t *key_node,
+                          const yaml_node_t *node, struct rules_matcher *m)
+{
+    if (strcmp(key, "severity") == 0)
+        return read_levels(r, node, &m->levels);
+    if (strcmp(key, "service") == 0)
+        return read_text(r, node, &m->service);
+    if (strcmp(key, "body") == 0)
+        return read_text(r, node, &m->body);
+    if (strcmp(key, "pattern") == 0)
+        return read_pattern(r, node, m);
+    if (strcmp(key, "attributes") == 0)
+        return read_attributes(r, node, m);
+    return fail_at(r, key_node, "a rule has severity, service, body, pattern and attributes");
+}
+
+/* The rule as one line of flow YAML, for print-config. */
+static void describe(struct buf *out, const struct rules_matcher *m)
+{
+    const char *comma = "{";
+    if (m->levels != 0) {
+        buf_append_str(out, "{severity: ");
+        comma = "[";
+        for (int l = 0; l < LEVEL_COUNT; l++) {
+            if ((m->levels >> l & 1) == 0)
+                continue;
+            buf_printf(out, "%s%s", comma, level_name((enum level)l));
+            comma = ", ";
+        }
+        buf_append_str(out, "]");
+        comma = ", ";
+    }
+    if (m->service.base != NULL) {
+        buf_printf(out, "%sservice: \"%s\"", comma, (const char *)m->service.base);
+        comma = ", ";
+    }
+    if (m->body.base != NULL) {
+        buf_printf(out, "%sbody: \"%s\"", comma, (const char *)m->body.base);
+        comma = ", ";
+    }
+    if (m->has_pattern) {
+        char id[SIGNATURE_TEXT_BYTES];
+        buf_printf(out, "%spattern: \"%s\"", comma, signature_format(id, m->pattern));
+        comma = ", ";
+    }
+    for (unsigned i = 0; i < m->attributes; i++)
+        buf_printf(out, "%s\"%s\": \"%s\"", i == 0 ? (*comma == '{' ? "{attributes: {" : ", attributes: {") : ", ",
+                   (const char *)m->attribute[i].key.base, (const char *)m->attribute[i].value.base);
+    buf_printf(out, "%s}", m->attributes > 0 ? "}" : "");
+    buf_append_byte(out, '\0');
+}
+
+static int read_rule(struct reader *r, bool keep, const yaml_node_t *node)
+{
+    struct rules_matcher m = {0};
+    if (node->type != YAML_MAPPING_NODE ||
+        node->data.mapping.pairs.start == node->data.mapping.pairs.top)
+        return fail_at(r, node, "a rule is a map with at least one condition");
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
+        struct span name;
+        if (read_text(r, key, &name) < 0 ||
+            read_condition(r, (const char *)name.base, key,
+                           yaml_document_get_node(&r->doc, p->value), &m) < 0)
+            return ERR_CONFIG;
+    }
+    struct buf line = {0};
+    describe(&line, &m);
+    struct error inner = {{0}};
+    int rc = line.err != 0 ? line.err : config_add_rule(r->cfg, keep, &m, (char *)line.base, &inner);
+    buf_done(&line);
+    return rc < 0 ? fail_at(r, node, inner.text[0] != '\0' ? inner.text : err_text(rc)) : 0;
+}
+
+static int read_rules(struct reader *r, bool keep, const yaml_node_t *node)
+{
+    if (is_null(node))
+        return 0;
+    if (node->type != YAML_SEQUENCE_NODE)
+        return fail_at(r, node, "a list of rules is wanted here");
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
+        int rc = read_rule(r, keep, yaml_document_get_node(&r->doc, *i));
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- the tree ---------------------------------------------------------- */
+
+static int read_node(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth);
+
+static int read_entry(struct reader *r, enum config_map map, const char *key,
+                      const yaml_node_t *node)
+{
+    struct error inner = {{0}};
+    const char *value = node->type == YAML_SCALAR_NODE ? scalar(r, node) : NULL;
+    if (node->type != YAML_SCALAR_NODE)
+        return fail_at(r, node, "a single value is wanted here");
+    if (value == NULL)
+        return ERR_CONFIG;
+    int rc = config_set_entry(r->cfg, map, key, value, &inner);
+    return rc < 0 ? fail_at(r, node, inner.text[0] != '\0' ? inner.text : err_text(rc)) : 0;
+}
+
+static bool came_before(struct reader *r, const yaml_node_t *map, const yaml_node_pair_t *pair)
+{
+    yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < pair; p++) {
+        yaml_node_t *other = yaml_document_get_node(&r->doc, p->key);
+        if (other->type == YAML_SCALAR_NODE &&
+            span_eq(span_of(other->data.scalar.value, other->data.scalar.length),
+                    span_of(key->data.scalar.value, key->data.scalar.length)))
+            return true;
+    }
+    return false;
+}
+
+static int read_mapping(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth)
+{
+    enum config_map map = config_map_of(path);
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
+        yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
+        char inner[PATH_BYTES];
+        if (key->type != YAML_SCALAR_NODE)
+            return fail_at(r, key, "a key must be a plain text");
+        if (came_before(r, node, p))
+            return fail_at(r, key, "this key is here twice");
+        int n = snprintf(inner, sizeof inner, "%s%s%s", path, *path == '\0' ? "" : ".",
+                         (const char *)key->data.scalar.value);
+        if (n >= (int)sizeof inner)
+            return fail_at(r, key, "no such setting");
+        bool is_list = strcmp(inner, "sampling.keep") == 0 || strcmp(inner, "sampling.drop") == 0;
+        if (map == CONFIG_NO_MAP && !is_list && !config_is_section(inner) &&
+            !config_is_setting(inner)) {
+            char text[PATH_BYTES + 32];
+            snprintf(text, sizeof text, "%s: no such setting", inner);
+            return fail_at(r, key, text);
+        }
+        int rc = map != CONFIG_NO_MAP
+                     ? read_entry(r, map, (const char *)key->data.scalar.value, value)
+                     : read_node(r, value, inner, depth + 1);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_scalar(struct reader *r, const yaml_node_t *node, const char *path)
+{
+    struct error inner = {{0}};
+    if (config_is_section(path) || *path == '\0') {
+        if (is_null(node))
+            return 0; /* "http:" with nothing below: the defaults */
+        return fail_at(r, node, "settings are wanted here, one below the other");
+    }
+    const char *value = is_null(node) ? "" : scalar(r, node);
+    if (value == NULL)
+        return ERR_CONFIG;
+    int rc = config_set(r->cfg, path, value, &inner);
+    return rc < 0 ? fail_at(r, node, inner.text) : 0;
+}
+
+static int read_node(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth)
+{
+    if (depth > NESTING_MAX)
+        return fail_at(r, node, "nested too deep");
+    if (strcmp(path, "sampling.keep") == 0 || strcmp(path, "sampling.drop") == 0)
+        return read_rules(r, path[9] == 'k', node);
+    switch (node->type) {
+    case YAML_MAPPING_NODE:
+        if (*path != '\0' && !config_is_section(path))
+            return fail_at(r, node, "a single value is wanted here");
+        return read_mapping(r, node, path, depth);
+    case YAML_SCALAR_NODE:
+        return read_scalar(r, node, path);
+    default:
+        return fail_at(r, node, "a list is not wanted here");
+    }
+}
+
+int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
+                     char **environ, struct error *err)
+{
+    struct reader r = {.cfg = cfg, .name = name, .environ = environ, .err = err};
+    yaml_parser_t parser;
+    int rc = 0;
+    if (!yaml_parser_initialize(&parser))
+        return ERR_NOMEM;
+    yaml_parser_set_input_string(&parser, text.base, text.len);
+    if (!yaml_parser_load(&parser, &r.doc)) {
+        rc = err_set(err, ERR_CONFIG, "%s:%zu:%zu: %s", name, parser.problem_mark.line + 1,
+                     parser.problem_mark.column + 1,
+                     parser.problem != NULL ? parser.problem : "not YAML");
+        yaml_parser_delete(&parser);
+        return rc;
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&r.doc);
+    if (root != NULL)
+        rc = read_node(&r, root, base, 0);
+    buf_done(&r.value);
+    yaml_document_delete(&r.doc);
+    yaml_parser_delete(&parser);
+    return rc;
+}

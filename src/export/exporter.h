@@ -1,0 +1,92 @@
+/*
+ * exporter: from kept records to settled fates.
+ *
+ *     exporter_add() -> batch -> parcel -> queue -> senders -> sink
+ *
+ * Records are collected into a batch until it is large, many or old enough,
+ * sealed and packed, and wait in the queue until one of a few senders takes
+ * them. Each record that was added is settled exactly once.
+ *
+ * Units      milliseconds, bytes, records.
+ * Blocking   never; compression of one batch (about a millisecond per MiB) is
+ *            done on the loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "export/sink.h"
+#include "export/verdict.h"
+#include "util/clock.h"
+#include "util/fate.h"
+#include "util/metric.h"
+
+struct exporter;
+
+struct exporter_opts {
+    struct budget *budget;
+    const struct clock *clock;
+    struct fate_sink fates;
+    enum coding compression;  /* falls back to gzip for good when the upstream says 415 */
+    size_t batch_bytes;       /* decoded size of a request */
+    uint32_t batch_records;
+    uint32_t batch_age_ms;
+    size_t queue_bytes;       /* what may wait */
+    uint64_t max_age_ms;      /* older parcels are given up; 0: never */
+};
+
+/* Counters that grow, and gauges of this moment. */
+struct exporter_stats {
+    struct metric answers[ANSWER_COUNT]; /* requests by what their answer asked for */
+    struct metric failures;              /* requests without an HTTP answer */
+    struct metric sent_wire_bytes;       /* bodies of accepted requests, as sent */
+    struct metric sent_decoded_bytes;    /* the same, as PostHog meters them */
+    struct {
+        struct metric received, delivered, lost, discarded, received_bytes;
+    } relay[SIGNAL_COUNT]; /* requests; logs stay 0 */
+    size_t queue_bytes, batch_bytes;
+    uint32_t queued_parcels, in_flight, waiting_to_retry;
+    uint64_t oldest_ms;      /* age of the oldest record that is not settled, 0: none */
+    int last_status;         /* of the last answer; 0: none, or no connection */
+    enum coding coding;      /* in use now */
+    bool holds_for_key;      /* the upstream refuses the key */
+};
+
+/* Takes over *sink. */
+int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
+                  const struct exporter_opts *opts);
+
+/* May `bytes` more of records enter? 0 or ERR_FULL. Nothing is reserved: the
+ * promise holds until the loop turns. */
+int exporter_admit(const struct exporter *x, size_t bytes);
+
+/* Take one survivor; record and stamp are copied. A failure means that the
+ * allocator said no, and that the record was not taken. */
+int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
+                 struct span stamp, uint32_t service);
+
+/* Take a request of another signal as it came. 0, ERR_FULL, ERR_NOMEM. */
+int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,
+                   struct span content_type);
+
+/* Seal what is collected, whatever its size. */
+void exporter_flush(struct exporter *x);
+
+/* Nothing is collected, queued or in flight. */
+bool exporter_is_idle(const struct exporter *x);
+
+/* How long a refused client should wait before it tries again. */
+uint32_t exporter_retry_after_s(const struct exporter *x);
+
+void exporter_stats(const struct exporter *x, struct exporter_stats *out);
+
+/* "posthog https://...": for the start line. */
+const char *exporter_sink_name(const struct exporter *x);
+bool exporter_takes(const struct exporter *x, enum signal signal);
+
+/* Give up what is left (FATE_LOST_SHUTDOWN, or LOST_AUTH for what waited for a
+ * key), cancel what is in flight, free. The handles close with the next turns of
+ * the loop. Accepts NULL. */
+void exporter_close(struct exporter *x);

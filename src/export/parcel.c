@@ -1,0 +1,181 @@
+/* parcel: packing, splitting, settling. */
+#include "export/parcel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *signal_name(enum signal s)
+{
+    static const char *const names[] = {
+#define X(name, text) [SIGNAL_##name] = text,
+        SIGNALS(X)
+#undef X
+    };
+    return names[s];
+}
+
+static struct parcel *parcel_new(enum signal signal, struct span content_type)
+{
+    struct parcel *p = calloc(1, sizeof *p);
+    if (p == NULL || content_type.len >= sizeof p->content_type) {
+        free(p);
+        return NULL;
+    }
+    list_init(&p->link);
+    p->signal = signal;
+    if (content_type.len > 0)
+        memcpy(p->content_type, content_type.base, content_type.len);
+    return p;
+}
+
+void parcel_free(struct parcel *p)
+{
+    if (p == NULL)
+        return;
+    list_remove(&p->link);
+    buf_done(&p->body);
+    batch_free(p->batch);
+    free(p);
+}
+
+/* Compress `in` into p->body; what cannot be compressed now goes out as it is. */
+static void pack(struct parcel *p, struct buf *in, const struct parcel_packing *packing)
+{
+    struct buf packed = {.budget = packing->budget};
+    if (packing->coding != CODING_IDENTITY &&
+        coding_encode(packing->coder, packing->coding, buf_span(in), &packed) == 0) {
+        p->coding = packing->coding;
+        buf_move(&p->body, &packed);
+        buf_done(in);
+        return;
+    }
+    buf_done(&packed);
+    p->coding = CODING_IDENTITY;
+    buf_move(&p->body, in);
+}
+
+/* Take a sealed batch. Cannot fail. */
+static void fill(struct parcel *p, struct batch *b, const struct parcel_packing *packing)
+{
+    p->batch = b;
+    p->records = b->records;
+    p->born_ms = b->first_added_ms;
+    p->decoded_bytes = b->body.len;
+    pack(p, &b->body, packing);
+}
+
+int parcel_of_batch(struct parcel **out, struct batch **batch, const struct parcel_packing *packing)
+{
+    struct parcel *p = parcel_new(SIGNAL_LOGS, SPAN("application/x-protobuf"));
+    if (p == NULL)
+        return ERR_NOMEM;
+    fill(p, *batch, packing);
+    *batch = NULL;
+    *out = p;
+    return 0;
+}
+
+int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, enum coding coding,
+                    struct span content_type, struct budget *budget)
+{
+    struct parcel *p = parcel_new(signal, content_type);
+    if (p == NULL)
+        return ERR_NOMEM;
+    p->coding = coding;
+    p->decoded_bytes = body.len;
+    p->body.budget = budget;
+    if (buf_reserve_exact(&p->body, body.len) < 0) {
+        int rc = p->body.err;
+        parcel_free(p);
+        return rc;
+    }
+    buf_append(&p->body, body);
+    *out = p;
+    return 0;
+}
+
+/* The decoded bytes, in *out, which takes the memory where nothing is packed. */
+static int unpack(struct parcel *p, struct buf *out, const struct parcel_packing *packing)
+{
+    *out = (struct buf){.budget = packing->budget};
+    if (p->coding == CODING_IDENTITY) {
+        buf_move(out, &p->body);
+        return 0;
+    }
+    int rc = coding_decode(packing->coder, p->coding, buf_span(&p->body), out, packing->max_bytes);
+    if (rc < 0) {
+        buf_done(out);
+        return rc;
+    }
+    buf_done(&p->body);
+    p->coding = CODING_IDENTITY;
+    return 0;
+}
+
+int parcel_recode(struct parcel *p, const struct parcel_packing *packing)
+{
+    struct buf plain;
+    int rc = unpack(p, &plain, packing);
+    if (rc < 0)
+        return rc;
+    pack(p, &plain, packing);
+    return 0;
+}
+
+int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
+                 const struct parcel_packing *packing)
+{
+    struct parcel *w = *whole;
+    struct batch *halves[2];
+    struct buf plain;
+    if (w->batch == NULL || w->records < 2)
+        return ERR_EMPTY;
+    struct parcel *first = parcel_new(w->signal, span_str(w->content_type));
+    struct parcel *second = parcel_new(w->signal, span_str(w->content_type));
+    int rc = first != NULL && second != NULL ? unpack(w, &plain, packing) : ERR_NOMEM;
+    if (rc < 0)
+        goto fail;
+    buf_move(&w->batch->body, &plain);
+    rc = batch_split(&w->batch, &halves[0], &halves[1]);
+    if (rc < 0) {
+        buf_move(&w->body, &w->batch->body); /* whole still, if not packed any more */
+        goto fail;
+    }
+    fill(first, halves[0], packing);
+    fill(second, halves[1], packing);
+    first->failed_ms = second->failed_ms = w->failed_ms;
+    parcel_free(w);
+    *whole = NULL;
+    *a = first;
+    *b = second;
+    return 0;
+
+fail:
+    parcel_free(first);
+    parcel_free(second);
+    return rc;
+}
+
+struct settlement {
+    const struct fate_sink *sink;
+    enum fate fate;
+};
+
+static void settle_service(void *ctx, uint32_t service, uint32_t records)
+{
+    const struct settlement *s = ctx;
+    s->sink->settle(s->sink->ctx, service, s->fate, records);
+}
+
+void parcel_settle(struct parcel *p, enum fate fate, const struct fate_sink *sink)
+{
+    struct settlement s = {sink, fate};
+    if (p->batch != NULL)
+        batch_each_service(p->batch, settle_service, &s);
+    parcel_free(p);
+}
+
+size_t parcel_bytes(const struct parcel *p)
+{
+    return sizeof *p + p->body.cap + (p->batch != NULL ? p->batch->body.cap : 0);
+}

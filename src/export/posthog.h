@@ -1,0 +1,17 @@
+/*
+ * posthog: what is particular about PostHog as an upstream: its hosts, its
+ * path, its key.
+ */
+#pragma once
+
+#include "export/upstream.h"
+
+/* Parts of the well-known URL of PostHog: host may lack the scheme; the app's
+ * hosts (us.posthog.com) become the ingestion hosts. Writes e.g.
+ * "https://us.i.posthog.com/i/v1/logs". */
+int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
+                struct error *err);
+
+/* ERR_CONFIG with the reason when PostHog would refuse this key; a key that looks
+ * right may still belong to no project, which PostHog does not tell. */
+int posthog_check_key(const char *key, struct error *err);

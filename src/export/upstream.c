@@ -1,0 +1,134 @@
+/* upstream: one POST per parcel. */
+#include "export/upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER_BYTES 128
+
+struct upstream {
+    struct client *client;
+    char *url[SIGNAL_COUNT];
+    char *headers[UPSTREAM_HEADERS_MAX];
+    unsigned header_count;
+    uint32_t timeout_ms;
+    char *name;
+};
+
+struct delivery {
+    struct client_call *call;
+    sink_done_fn *done;
+    void *ctx;
+};
+
+static void on_done(void *ctx, const struct client_result *r)
+{
+    struct delivery *d = ctx;
+    struct sink_answer a = {
+        .err = r->err,
+        .status = r->status,
+        .retry_after = r->retry_after,
+        .body = r->body,
+        .text = r->text,
+    };
+    sink_done_fn *done = d->done;
+    void *whom = d->ctx;
+    free(d);
+    done(whom, &a);
+}
+
+static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done, void *ctx,
+                         void **call)
+{
+    struct upstream *u = self;
+    struct delivery *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return ERR_NOMEM;
+    *d = (struct delivery){.done = done, .ctx = ctx};
+
+    char type[HEADER_BYTES], coding[HEADER_BYTES];
+    const char *headers[UPSTREAM_HEADERS_MAX + 3];
+    unsigned n = 0;
+    for (; n < u->header_count; n++)
+        headers[n] = u->headers[n];
+    snprintf(type, sizeof type, "Content-Type: %s", p->content_type);
+    headers[n++] = type;
+    if (p->coding != CODING_IDENTITY) {
+        snprintf(coding, sizeof coding, "Content-Encoding: %s", coding_name(p->coding));
+        headers[n++] = coding;
+    }
+    headers[n] = NULL;
+
+    struct client_request request = {
+        .method = "POST",
+        .url = u->url[p->signal],
+        .headers = headers,
+        .body = buf_span(&p->body),
+        .timeout_ms = u->timeout_ms,
+        .ctx = d,
+        .done = on_done,
+    };
+    int rc = client_send(u->client, &request, &d->call);
+    if (rc < 0) {
+        free(d);
+        return rc;
+    }
+    *call = d;
+    return 0;
+}
+
+static void upstream_cancel(void *self, void *call)
+{
+    struct delivery *d = call;
+    (void)self;
+    client_cancel(d->call);
+    free(d);
+}
+
+static void upstream_close(void *self)
+{
+    struct upstream *u = self;
+    if (u == NULL)
+        return;
+    for (int s = 0; s < SIGNAL_COUNT; s++)
+        free(u->url[s]);
+    for (unsigned i = 0; i < u->header_count; i++)
+        free(u->headers[i]);
+    free(u->name);
+    free(u);
+}
+
+int upstream_open(struct sink *out, struct client *client, const struct upstream_opts *opts,
+                  struct error *err)
+{
+    static const struct sink_ops ops = {upstream_send, upstream_cancel, upstream_close};
+    struct upstream *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        return ERR_NOMEM;
+    u->client = client;
+    u->timeout_ms = opts->timeout_ms;
+    bool ok = (u->name = strdup(opts->name)) != NULL;
+    for (int s = 0; s < SIGNAL_COUNT; s++)
+        ok &= (u->url[s] = strdup(opts->url[s])) != NULL;
+    for (unsigned i = 0; opts->headers != NULL && opts->headers[i] != NULL; i++) {
+        if (i == UPSTREAM_HEADERS_MAX) {
+            upstream_close(u);
+            return err_set(err, ERR_CONFIG, "more than %d headers", UPSTREAM_HEADERS_MAX);
+        }
+        ok &= (u->headers[u->header_count++] = strdup(opts->headers[i])) != NULL;
+    }
+    if (!ok) {
+        upstream_close(u);
+        return ERR_NOMEM;
+    }
+    *out = (struct sink){
+        .ops = &ops,
+        .self = u,
+        .takes = {true, true, true},
+        .compresses = true,
+        .concurrency = opts->concurrency,
+        .name = u->name,
+    };
+    return 0;
+}

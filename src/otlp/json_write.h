@@ -1,0 +1,18 @@
+/*
+ * json_write: an encoded ExportLogsServiceRequest as one line of OTLP/JSON.
+ * (OTLP specification, "JSON Protobuf Encoding": lowerCamelCase keys, ids in
+ * hex, 64-bit integers as strings, enums as numbers, bytes in base64.)
+ */
+#pragma once
+
+#include "util/buf.h"
+#include "util/span.h"
+
+/* Append the request as JSON, without a newline. The request must be sound
+ * (logs_check); unknown fields have no JSON form and are left out.
+ * ERR_MALFORMED or the buf's own failure. */
+int json_write_logs(struct buf *out, struct span request);
+
+/* Append text as a JSON string, with its quotes. Bytes that are not UTF-8 are
+ * written as U+FFFD. */
+void json_write_string(struct buf *out, struct span text);

@@ -1,0 +1,247 @@
+/* pipeline: one pass over a sound request. */
+#include "pipeline/pipeline.h"
+
+#include <stdlib.h>
+
+#include "pipeline/signature.h"
+#include "pipeline/stamp.h"
+#include "util/buf.h"
+
+struct pipeline {
+    struct pipeline_opts opts;
+    struct ledger *ledger;
+    struct patterns *patterns;
+    struct signer *signer;
+    struct rules *rules;     /* of services without their own */
+    struct rules **of_service; /* by service id; NULL: the common ones */
+    struct pipeline_reasons reasons;
+    struct buf template_text; /* scratch */
+};
+
+/* One pipeline_push() in progress. */
+struct pass {
+    struct pipeline *p;
+    uint64_t now_ms, unix_ns;
+    uint32_t resource_index; /* whose service is cached */
+    uint32_t service;
+    const struct rules *rules;
+    enum verdict all; /* REJECTED: count only */
+};
+
+int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
+{
+    struct pipeline *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return ERR_NOMEM;
+    p->opts = *opts;
+    p->rules = rules_ref(rules);
+    p->of_service = calloc(opts->max_services, sizeof(struct rules *));
+    struct ledger_opts ledger = {opts->max_services, opts->seed, opts->budget};
+    struct patterns_opts patterns = {opts->max_patterns, opts->seed, opts->budget};
+    if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
+        patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0) {
+        pipeline_free(p);
+        return ERR_NOMEM;
+    }
+    *out = p;
+    return 0;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (p == NULL)
+        return;
+    for (uint32_t i = 0; p->of_service != NULL && i < p->opts.max_services; i++)
+        rules_unref(p->of_service[i]);
+    free(p->of_service);
+    rules_unref(p->rules);
+    signer_free(p->signer);
+    patterns_free(p->patterns);
+    ledger_free(p->ledger);
+    buf_done(&p->template_text);
+    free(p);
+}
+
+/* The Resource changed: whose records are these, and which rules are theirs? */
+static void enter_resource(struct pass *pass, const struct logs_group *g)
+{
+    struct pipeline *p = pass->p;
+    uint32_t known = ledger_services(p->ledger);
+    pass->resource_index = g->resource_index;
+    pass->service = ledger_service(p->ledger, g->service_name);
+    if (pass->service == known && p->opts.service_seen != NULL)
+        p->opts.service_seen(p->opts.service_ctx, pass->service);
+    pass->rules = pipeline_rules(p, pass->service);
+}
+
+static uint8_t status_class(const struct log_record *r)
+{
+    const struct log_value *v = log_known(r, LOG_HTTP_RESPONSE_STATUS);
+    if (v == NULL)
+        v = log_known(r, LOG_HTTP_STATUS);
+    if (v == NULL)
+        return 0;
+    int64_t status = 0;
+    if (v->kind == LOG_INT)
+        status = v->integer;
+    else if (v->kind == LOG_STRING && v->text.len == 3 && v->text.base[0] >= '1')
+        status = (int64_t)(v->text.base[0] - '0') * 100;
+    return status >= 100 && status < 600 ? (uint8_t)(status / 100) : 0;
+}
+
+static struct span text_of(const struct log_record *r, enum log_known which)
+{
+    const struct log_value *v = log_known(r, which);
+    return v != NULL && v->kind == LOG_STRING ? v->text : (struct span){0};
+}
+
+static uint64_t sign(struct pipeline *p, const struct log_record *r)
+{
+    static const enum log_known templates[] = {
+        LOG_RECORD_TEMPLATE,
+        LOG_MESSAGE_TEMPLATE,
+        LOG_ORIGINAL_FORMAT,
+    };
+    static const enum sign_body_kind kinds[] = {
+        [LOG_NONE] = SIGN_BODY_NONE,     [LOG_STRING] = SIGN_BODY_STRING,
+        [LOG_BOOL] = SIGN_BODY_BOOL,     [LOG_INT] = SIGN_BODY_INT,
+        [LOG_DOUBLE] = SIGN_BODY_DOUBLE, [LOG_ARRAY] = SIGN_BODY_ARRAY,
+        [LOG_KVLIST] = SIGN_BODY_KVLIST, [LOG_BYTES] = SIGN_BODY_BYTES,
+    };
+    struct sign_input in = {
+        .event_name = r->event_name,
+        .exception_type = text_of(r, LOG_EXCEPTION_TYPE),
+        .body_kind = kinds[r->body.kind],
+        .body = r->body.text,
+    };
+    if (in.event_name.len == 0)
+        in.event_name = text_of(r, LOG_EVENT_NAME);
+    for (size_t i = 0; i < ARRAY_LEN(templates) && in.template_attr.len == 0; i++)
+        in.template_attr = text_of(r, templates[i]);
+    return signer_sign(p->signer, &in);
+}
+
+static void count(struct pass *pass, struct pattern *e, const struct decision *d, size_t bytes)
+{
+    struct pipeline *p = pass->p;
+    e->counts.received++;
+    e->counts.received_bytes += bytes;
+    e->last_seen_ns = pass->unix_ns;
+    if (d->verdict == VERDICT_KEPT) {
+        e->counts.kept++;
+        e->counts.kept_bytes += bytes;
+        p->reasons.kept[d->reason]++;
+    } else {
+        e->counts.sampled_out += d->verdict == VERDICT_SAMPLED_OUT;
+        e->counts.dropped_by_rule += d->verdict == VERDICT_DROPPED_BY_RULE;
+        p->reasons.dropped[d->reason]++;
+    }
+    ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
+}
+
+static struct pattern *pattern_of(struct pass *pass, const struct pattern_key *key)
+{
+    struct pipeline *p = pass->p;
+    bool is_new;
+    struct pattern *e = patterns_get(p->patterns, key, &is_new);
+    if (is_new) {
+        e->first_seen_ns = pass->unix_ns;
+        buf_clear(&p->template_text);
+        signer_template(p->signer, &p->template_text);
+        pattern_set_template(p->patterns, e, buf_span(&p->template_text));
+    }
+    return e;
+}
+
+static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    struct pass *pass = ctx;
+    struct pipeline *p = pass->p;
+    if (g->resource_index != pass->resource_index)
+        enter_resource(pass, g);
+    if (pass->all == VERDICT_REJECTED) {
+        ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, bytes.len);
+        return 0;
+    }
+
+    struct log_record record;
+    int rc = log_record_read(&record, bytes);
+    if (rc < 0)
+        return rc; /* a bug: logs_check() has accepted it */
+    struct subject s = {
+        .group = g,
+        .bytes = bytes,
+        .record = &record,
+        .level = level_of(log_severity(&record)),
+        .signature = sign(p, &record),
+        .now_ms = pass->now_ms,
+    };
+    struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
+    s.pattern = pattern_of(pass, &key);
+
+    struct decision d = sampler_decide(pass->rules, &s);
+    count(pass, s.pattern, &d, bytes.len);
+    if (d.verdict != VERDICT_KEPT)
+        return 0;
+
+    uint8_t room[STAMP_BYTES];
+    struct span stamp = {0};
+    if (d.threshold > 0)
+        stamp = stamp_write(room, 1.0 / rules_rate_of(d.threshold), s.signature);
+    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, stamp, pass->service) < 0)
+        ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
+    return 0;
+}
+
+int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records)
+{
+    struct logs_count n;
+    int rc = logs_check(request, &n);
+    if (rc < 0)
+        return rc;
+    struct pass pass = {
+        .p = p,
+        .now_ms = clock_now_ms(p->opts.clock),
+        .unix_ns = clock_unix_ns(p->opts.clock),
+        .resource_index = UINT32_MAX,
+    };
+    /* Every survivor may carry a stamp. */
+    int full = n.records == 0
+                   ? 0
+                   : p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)n.records * STAMP_BYTES);
+    if (full < 0)
+        pass.all = VERDICT_REJECTED;
+    rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
+    if (rc < 0)
+        return rc;
+    *records = n.records;
+    return full;
+}
+
+int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)
+{
+    struct rules *old = p->of_service[service];
+    p->of_service[service] = rules == NULL ? NULL : rules_ref(rules);
+    rules_unref(old);
+    return 0;
+}
+
+const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
+{
+    return p->of_service[service] != NULL ? p->of_service[service] : p->rules;
+}
+
+struct ledger *pipeline_ledger(struct pipeline *p)
+{
+    return p->ledger;
+}
+
+struct patterns *pipeline_patterns(struct pipeline *p)
+{
+    return p->patterns;
+}
+
+const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p)
+{
+    return &p->reasons;
+}

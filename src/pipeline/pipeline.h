@@ -1,0 +1,68 @@
+/*
+ * pipeline: what happens to one request of logs between decode and queue.
+ *
+ *     check -> for each record: view -> sign -> decide -> count -> emit
+ *
+ * A request enters whole or not at all: damage anywhere in it is found before
+ * its first record is decided, and room for all of its records is asked for
+ * (`admit`) before the first is emitted.
+ *
+ * Blocking: never. Knows neither sockets nor loops.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "otlp/logs.h"
+#include "pipeline/ledger.h"
+#include "pipeline/patterns.h"
+#include "pipeline/rules.h"
+#include "pipeline/sampler.h"
+#include "util/arena.h"
+#include "util/clock.h"
+
+/* Where survivors go. */
+struct pipeline_sink {
+    void *ctx;
+    /* Is there room for `bytes` of records, should all survive? 0 or ERR_FULL. */
+    int (*admit)(void *ctx, size_t bytes);
+    /* Take one survivor: copy record and stamp. 0, or ERR_* when memory failed. */
+    int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                uint32_t service);
+};
+
+struct pipeline_opts {
+    uint32_t max_patterns, max_services;
+    uint64_t seed;
+    struct budget *budget;
+    const struct clock *clock;
+    struct pipeline_sink sink;
+    /* Called when a service is seen for the first time. May be NULL. */
+    void (*service_seen)(void *ctx, uint32_t service);
+    void *service_ctx;
+};
+
+struct pipeline;
+
+/* `rules` is what applies to services without a policy of their own. */
+int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules);
+void pipeline_free(struct pipeline *p);
+
+/* Take an ExportLogsServiceRequest. On success *records is how many it held.
+ *   ERR_MORE, ERR_MALFORMED, ERR_TOO_DEEP, ERR_UTF8   damage: nothing entered
+ *   ERR_FULL       no room: its records are counted as rejected
+ *   ERR_TOO_BIG    the arena is too small for it */
+int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records);
+
+/* The rules of one service from now on; NULL: the common ones again. */
+int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
+const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
+
+struct ledger *pipeline_ledger(struct pipeline *p);
+struct patterns *pipeline_patterns(struct pipeline *p);
+
+/* Records by reason of their verdict, kept and not. */
+struct pipeline_reasons {
+    uint64_t kept[REASON_COUNT], dropped[REASON_COUNT];
+};
+const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p);

@@ -1,0 +1,156 @@
+/* sampler: the order of decision. */
+#include "pipeline/sampler.h"
+
+#include <stdio.h>
+
+#include "util/glob.h"
+#include "util/hash.h"
+
+#define RANDOM_MASK (RULES_REJECT_ALL - 1)
+#define NUMBER_TEXT_BYTES 32 /* any int64 or double as text */
+
+const char *reason_name(enum reason r)
+{
+    static const char *const names[] = {
+#define X(name, text) [REASON_##name] = text,
+        REASONS(X)
+#undef X
+    };
+    return names[r];
+}
+
+static bool trace_id_is_valid(struct span id)
+{
+    static const uint8_t zero[16];
+    return id.len == 16 && memcmp(id.base, zero, 16) != 0;
+}
+
+uint64_t sampler_randomness(const struct log_record *record, struct span bytes)
+{
+    if (!trace_id_is_valid(record->trace_id))
+        return hash64(bytes) & RANDOM_MASK;
+    uint64_t word = 0;
+    for (int i = 9; i < 16; i++)
+        word = word << 8 | record->trace_id.base[i];
+    return word;
+}
+
+/* The text that a glob is held against: numbers and booleans as JSON writes them. */
+static struct span value_text(const struct log_value *v, char room[NUMBER_TEXT_BYTES])
+{
+    int n = 0;
+    switch (v->kind) {
+    case LOG_STRING:
+        return v->text;
+    case LOG_BOOL:
+        return v->integer != 0 ? SPAN("true") : SPAN("false");
+    case LOG_INT:
+        n = snprintf(room, NUMBER_TEXT_BYTES, "%lld", (long long)v->integer);
+        break;
+    case LOG_DOUBLE:
+        n = snprintf(room, NUMBER_TEXT_BYTES, "%.17g", v->real);
+        break;
+    default: /* lists, maps and bytes have no text to match */
+        return (struct span){0};
+    }
+    return span_of(room, (size_t)n);
+}
+
+static bool attribute_matches(const struct log_attr *a, struct span pattern)
+{
+    char room[NUMBER_TEXT_BYTES];
+    struct span text = value_text(&a->value, room);
+    return text.base != NULL && glob_matches(pattern, text);
+}
+
+struct wanted {
+    struct span key, pattern;
+};
+
+static int resource_attribute_matches(void *ctx, const struct log_attr *a)
+{
+    const struct wanted *w = ctx;
+    return span_eq(a->key, w->key) && attribute_matches(a, w->pattern);
+}
+
+/* In the record's attributes, or in its Resource's. */
+static bool has_attribute(const struct subject *s, struct span key, struct span pattern)
+{
+    struct log_attrs attrs;
+    struct log_attr a;
+    log_attrs_of_record(&attrs, s->bytes);
+    while (log_attrs_next(&attrs, &a))
+        if (span_eq(a.key, key) && attribute_matches(&a, pattern))
+            return true;
+    struct wanted wanted = {key, pattern};
+    return logs_resource_attrs(s->group, resource_attribute_matches, &wanted) != 0;
+}
+
+static bool matches(const struct rules_matcher *m, const struct subject *s)
+{
+    if (m->levels != 0 && (m->levels >> s->level & 1) == 0)
+        return false;
+    if (m->has_pattern && m->pattern != s->signature)
+        return false;
+    if (m->service.base != NULL && !glob_matches(m->service, s->group->service_name))
+        return false;
+    if (m->body.base != NULL &&
+        (s->record->body.kind != LOG_STRING || !glob_matches(m->body, s->record->body.text)))
+        return false;
+    for (unsigned i = 0; i < m->attributes; i++)
+        if (!has_attribute(s, m->attribute[i].key, m->attribute[i].value))
+            return false;
+    return true;
+}
+
+static bool any_matches(const struct rules *rules, bool keep, const struct subject *s)
+{
+    unsigned count;
+    const struct rules_matcher *m = rules_matchers(rules, keep, &count);
+    for (unsigned i = 0; i < count; i++)
+        if (matches(&m[i], s))
+            return true;
+    return false;
+}
+
+/* Windows of one pattern start at a phase of its own, or the heads of all
+ * patterns would fall on the same second. */
+static bool is_among_first(const struct rules *rules, const struct subject *s)
+{
+    uint64_t length = rules_window_ms(rules);
+    uint64_t window = (s->now_ms + s->signature % length) / length + 1;
+    struct pattern *p = s->pattern;
+    if (p->window != window) {
+        p->window = window;
+        p->in_window = 0;
+    }
+    return p->in_window++ < rules_first(rules);
+}
+
+static bool is_on_floor(const struct subject *s)
+{
+    const struct log_value *type = log_known(s->record, LOG_EXCEPTION_TYPE);
+    return s->level >= LEVEL_ERROR || (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
+}
+
+struct decision sampler_decide(const struct rules *rules, const struct subject *s)
+{
+    static const enum reason reason_of[] = {
+        [RULES_PATTERN] = REASON_PATTERN_RATE,
+        [RULES_SEVERITY] = REASON_SEVERITY_RATE,
+        [RULES_GLOBAL] = REASON_GLOBAL_RATE,
+    };
+    if (is_on_floor(s))
+        return (struct decision){VERDICT_KEPT, REASON_FLOOR, 0};
+    if (any_matches(rules, true, s))
+        return (struct decision){VERDICT_KEPT, REASON_KEEP_RULE, 0};
+    if (any_matches(rules, false, s))
+        return (struct decision){VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE, 0};
+    if (is_among_first(rules, s))
+        return (struct decision){VERDICT_KEPT, REASON_FIRST, 0};
+
+    enum rules_source source;
+    uint64_t t = rules_threshold(rules, s->signature, s->level, &source);
+    bool kept = t == 0 || sampler_randomness(s->record, s->bytes) >= t;
+    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason_of[source], t};
+}

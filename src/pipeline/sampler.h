@@ -1,0 +1,60 @@
+/*
+ * sampler: keep or drop one record, and why.
+ *
+ * The order is the contract; the first that applies decides:
+ *   1. floor    ERROR and above, or an exception.type attribute: kept
+ *   2. rules    the user's keep rules, then the drop rules
+ *   3. first    the first N of a pattern in a window: kept, weight 1
+ *   4. rate     pattern_rates, else severity_rates, else global_rate
+ *
+ * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
+ * the trace id (its last 7 bytes; OpenTelemetry, trace probability sampling),
+ * so that a trace is kept or dropped alike at equal rates; without a valid trace
+ * id from a hash of the record, so that the same record gets the same verdict
+ * in every process and after a retry.
+ */
+#pragma once
+
+#include "otlp/logs.h"
+#include "pipeline/ledger.h"
+#include "pipeline/patterns.h"
+#include "pipeline/rules.h"
+
+/* clang-format off */
+#define REASONS(X) \
+    X(FLOOR,         "floor") \
+    X(KEEP_RULE,     "keep_rule") \
+    X(DROP_RULE,     "drop_rule") \
+    X(FIRST,         "first") \
+    X(PATTERN_RATE,  "pattern_rate") \
+    X(SEVERITY_RATE, "severity_rate") \
+    X(GLOBAL_RATE,   "global_rate")
+/* clang-format on */
+
+#define X(name, text) REASON_##name,
+enum reason { REASONS(X) REASON_COUNT };
+#undef X
+
+const char *reason_name(enum reason r);
+
+struct subject {
+    const struct logs_group *group;
+    struct span bytes; /* the encoded record */
+    const struct log_record *record;
+    enum level level;
+    uint64_t signature;
+    struct pattern *pattern; /* its entry, which counts the window */
+    uint64_t now_ms;
+};
+
+struct decision {
+    enum verdict verdict; /* KEPT, SAMPLED_OUT or DROPPED_BY_RULE */
+    enum reason reason;
+    uint64_t threshold; /* T of the rate that was applied; 0: kept with certainty */
+};
+
+/* Decide. Counts the record into its pattern's window; nothing else changes. */
+struct decision sampler_decide(const struct rules *rules, const struct subject *s);
+
+/* The 56 bits of randomness of a record. */
+uint64_t sampler_randomness(const struct log_record *record, struct span bytes);

@@ -1,0 +1,404 @@
+/* receiver: route, decode, push, reply. */
+#include "receiver/receiver.h"
+
+#include <stdlib.h>
+
+#include "otlp/grpc.h"
+#include "otlp/json.h"
+#include "receiver/reply.h"
+#include "util/diag.h"
+
+#define ARENA_EXTRA_BYTES 65536       /* beyond the request's own size, which gathering may copy */
+#define SCRATCH_KEEP_BYTES (1u << 20) /* of inflated or transcoded bytes kept for the next request */
+#define ALLOWED "POST, OPTIONS"
+
+struct route {
+    const char *path;
+    enum signal signal;
+    bool grpc;
+};
+
+/* clang-format off */
+static const struct route routes[] = {
+    {"/v1/logs",      SIGNAL_LOGS,    false},
+    {"/i/v1/logs",    SIGNAL_LOGS,    false}, /* PostHog's own: users swap only the host */
+    {"/v1/traces",    SIGNAL_TRACES,  false},
+    {"/i/v1/traces",  SIGNAL_TRACES,  false},
+    {"/v1/metrics",   SIGNAL_METRICS, false},
+    {"/i/v1/metrics", SIGNAL_METRICS, false},
+    {"/opentelemetry.proto.collector.logs.v1.LogsService/Export",       SIGNAL_LOGS,    true},
+    {"/opentelemetry.proto.collector.trace.v1.TraceService/Export",     SIGNAL_TRACES,  true},
+    {"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", SIGNAL_METRICS, true},
+};
+
+/* What each refusal says in HTTP and in gRPC. OTLP: only 429, 502, 503, 504 and
+ * UNAVAILABLE are sent again by a client. */
+static const struct {
+    int http_status, code;
+    const char *message;
+} refusals[] = {
+    [REFUSED_PATH]      = {404, STATUS_UNIMPLEMENTED,      "no such path; logs go to /v1/logs, traces to /v1/traces, metrics to /v1/metrics"},
+    [REFUSED_METHOD]    = {405, STATUS_UNIMPLEMENTED,      "use POST"},
+    [REFUSED_TYPE]      = {415, STATUS_INVALID_ARGUMENT,   "the content type must be application/x-protobuf or application/json, or application/grpc over HTTP/2"},
+    [REFUSED_CODING]    = {415, STATUS_UNIMPLEMENTED,      "the content encoding must be gzip, deflate, zstd or none"},
+    [REFUSED_DISABLED]  = {404, STATUS_UNIMPLEMENTED,      "this signal is refused by the configuration (passthrough)"},
+    [REFUSED_MALFORMED] = {400, STATUS_INVALID_ARGUMENT,   "the body is not a sound request"},
+    [REFUSED_UTF8]      = {400, STATUS_INVALID_ARGUMENT,   "a string in the request is not UTF-8"},
+    [REFUSED_DEPTH]     = {400, STATUS_INVALID_ARGUMENT,   "values are nested more than 100 deep"},
+    [REFUSED_FRAMING]   = {400, STATUS_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
+    [REFUSED_TOO_BIG]   = {413, STATUS_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size"},
+    [REFUSED_FULL]      = {503, STATUS_UNAVAILABLE,        "no room for this request now; try again later"},
+    [REFUSED_TIMEOUT]   = {408, STATUS_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
+};
+/* clang-format on */
+
+struct receiver {
+    struct receiver_opts opts;
+    const struct clock *clock;
+    struct json_decoder *json;
+    struct coder *coder;
+    struct arena arena;    /* of the request in hand */
+    struct buf inflated;   /* scratch: one request is decoded at a time */
+    struct buf transcoded; /* scratch */
+    struct receiver_stats stats;
+    uint64_t last_request_ms;
+};
+
+/* What head() found out, for request(); in the exchange's arena. */
+struct call {
+    const struct route *route;
+    enum reply_form form;
+    enum coding coding;
+};
+
+const char *refusal_name(enum refusal r)
+{
+    static const char *const names[] = {
+#define X(name, text) [REFUSED_##name] = text,
+        REFUSALS(X)
+#undef X
+    };
+    return names[r];
+}
+
+const char *receiver_protocol_name(enum receiver_protocol p)
+{
+    static const char *const names[] = {"grpc", "http_protobuf", "http_json"};
+    return names[p];
+}
+
+/* ---- refusing ---------------------------------------------------------- */
+
+static enum refusal refusal_of(int err)
+{
+    static const struct {
+        int err;
+        enum refusal refusal;
+    } table[] = {
+        {ERR_MALFORMED, REFUSED_MALFORMED}, {ERR_MORE, REFUSED_MALFORMED},
+        {ERR_UTF8, REFUSED_UTF8},           {ERR_TOO_DEEP, REFUSED_DEPTH},
+        {ERR_TOO_BIG, REFUSED_TOO_BIG},     {ERR_FULL, REFUSED_FULL},
+        {ERR_NOMEM, REFUSED_FULL},          {ERR_UNSUPPORTED, REFUSED_CODING},
+        {UV_ETIMEDOUT, REFUSED_TIMEOUT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (table[i].err == err)
+            return table[i].refusal;
+    return REFUSED_MALFORMED;
+}
+
+/* `detail` says more than the table can; NULL: nothing. */
+static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why,
+                   const char *detail)
+{
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    struct failure f = {
+        .http_status = refusals[why].http_status,
+        .code = refusals[why].code,
+        .message = detail != NULL ? detail : refusals[why].message,
+        .allow = why == REFUSED_METHOD ? ALLOWED : NULL,
+        .offers_codings = why == REFUSED_CODING,
+    };
+    if (why == REFUSED_FULL)
+        f.retry_after_s = exporter_retry_after_s(r->opts.exporter);
+    metric_inc(&r->stats.refused[why]);
+    diag(why == REFUSED_FULL ? DIAG_DEBUG : DIAG_WARN, "request_refused", f.message,
+         "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
+         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+
+    enum reply_form form = reply_form_of(x->head.content_type);
+    if (form == REPLY_GRPC && why == REFUSED_CODING)
+        f.http_status = 200; /* a gRPC status, with grpc-accept-encoding */
+    reply_failure(x, form, &f);
+}
+
+/* ---- head -------------------------------------------------------------- */
+
+/* The path without trailing slashes, and without a query that a client has
+ * percent-encoded into it (Go's exporters make %3F of '?'). */
+static struct span plain_path(struct span path)
+{
+    for (size_t i = 0; i + 2 < path.len; i++)
+        if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
+            path.len = i;
+    while (path.len > 1 && path.base[path.len - 1] == '/')
+        path.len--;
+    return path;
+}
+
+static const struct route *find_route(struct span path)
+{
+    path = plain_path(path);
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        if (span_eq(path, span_str(routes[i].path)))
+            return &routes[i];
+    return NULL;
+}
+
+static bool type_fits(const struct route *route, const struct http_head *head, enum reply_form form)
+{
+    if (route->grpc)
+        return form == REPLY_GRPC && head->version == HTTP_2;
+    if (form != REPLY_JSON)
+        return form == REPLY_PROTOBUF;
+    struct span type = head->content_type;
+    return type.len >= 16 && span_ieq(span_of(type.base, 16), SPAN("application/json")) &&
+           (type.len == 16 || type.base[16] == ';' || type.base[16] == ' ');
+}
+
+static void on_head(void *ctx, struct http_exchange *x)
+{
+    struct receiver *r = ctx;
+    const struct route *route = find_route(x->head.path);
+    enum reply_form form = reply_form_of(x->head.content_type);
+    enum coding coding;
+
+    if (route == NULL) {
+        refuse(r, x, REFUSED_PATH, NULL);
+        return;
+    }
+    if (x->head.method == HTTP_OPTIONS) {
+        reply_options(x, ALLOWED);
+        return;
+    }
+    if (x->head.method != HTTP_POST) {
+        refuse(r, x, REFUSED_METHOD, NULL);
+        return;
+    }
+    if (route->signal != SIGNAL_LOGS && r->opts.relay[route->signal] == RELAY_REFUSE) {
+        refuse(r, x, REFUSED_DISABLED, NULL);
+        return;
+    }
+    if (!type_fits(route, &x->head, form)) {
+        refuse(r, x, REFUSED_TYPE, NULL);
+        return;
+    }
+    if (coding_parse(form == REPLY_GRPC ? x->head.grpc_encoding : x->head.content_encoding,
+                     &coding) < 0) {
+        refuse(r, x, REFUSED_CODING, NULL);
+        return;
+    }
+    struct call *call = arena_alloc(&x->arena, sizeof *call);
+    if (call == NULL) {
+        refuse(r, x, REFUSED_FULL, NULL);
+        return;
+    }
+    *call = (struct call){route, form, coding};
+    x->user = call;
+    x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
+}
+
+/* A gRPC message tells its length in its first bytes: refuse, or make room. */
+static void on_prefix(void *ctx, struct http_exchange *x)
+{
+    struct receiver *r = ctx;
+    size_t total;
+    enum grpc_status status = grpc_prefix(buf_span(&x->body), r->opts.max_request_bytes, &total);
+    if (status == GRPC_OK) {
+        int rc = http_expect(x, total);
+        if (rc < 0)
+            refuse(r, x, refusal_of(rc), NULL);
+        return;
+    }
+    refuse(r, x, status == GRPC_RESOURCE_EXHAUSTED ? REFUSED_TOO_BIG : REFUSED_FRAMING, NULL);
+}
+
+static void on_refuse(void *ctx, struct http_exchange *x, int err)
+{
+    refuse(ctx, x, refusal_of(err), NULL);
+}
+
+static void on_gone(void *ctx, struct http_exchange *x)
+{
+    (void)ctx; /* nothing entered before the whole body was there */
+    (void)x;
+}
+
+/* ---- request ----------------------------------------------------------- */
+
+/* The payload of the body: the gRPC message or all of it, still coded.
+ * Negative: *why is set. */
+static int unframe(struct receiver *r, const struct http_exchange *x, struct span *payload,
+                   enum coding *coding, enum refusal *why)
+{
+    const struct call *call = x->user;
+    struct grpc_message m;
+    *payload = buf_span(&x->body);
+    *coding = call->coding;
+    if (call->form != REPLY_GRPC) {
+        if (payload->len == 0)
+            *coding = CODING_IDENTITY; /* an empty request, whatever it says of itself */
+        return 0;
+    }
+    enum grpc_status status = grpc_message(*payload, r->opts.max_request_bytes, &m);
+    if (status != GRPC_OK) {
+        *why = status == GRPC_RESOURCE_EXHAUSTED ? REFUSED_TOO_BIG : REFUSED_FRAMING;
+        return ERR_MALFORMED;
+    }
+    if (m.is_compressed && call->coding == CODING_IDENTITY) {
+        *why = REFUSED_FRAMING; /* compressed, and no grpc-encoding to say how */
+        return ERR_MALFORMED;
+    }
+    *payload = m.bytes;
+    if (!m.is_compressed)
+        *coding = CODING_IDENTITY;
+    return 0;
+}
+
+static void release(struct buf *scratch)
+{
+    if (scratch->cap > SCRATCH_KEEP_BYTES)
+        buf_done(scratch);
+    else
+        buf_clear(scratch);
+}
+
+static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
+                     struct span request, struct error *err)
+{
+    const struct call *call = x->user;
+    uint32_t records;
+    if (call->form == REPLY_JSON && request.len > 0) {
+        int rc = json_logs_decode(r->json, decoded, &r->transcoded, err);
+        if (rc < 0)
+            return rc;
+        request = buf_span(&r->transcoded);
+    }
+    r->arena.max_bytes = request.len + ARENA_EXTRA_BYTES;
+    int rc = pipeline_push(r->opts.pipeline, request, &r->arena, &records);
+    arena_reset(&r->arena);
+    return rc;
+}
+
+/* Decode and hand on. 0, or the reason as an error code. */
+static int take(struct receiver *r, struct http_exchange *x, struct span payload,
+                enum coding coding, struct error *err)
+{
+    const struct call *call = x->user;
+    enum signal signal = call->route->signal;
+    struct buf *decoded = &x->body;
+    if (signal != SIGNAL_LOGS) {
+        if (r->opts.relay[signal] == RELAY_DISCARD)
+            return 0;
+        struct span type = call->form == REPLY_JSON ? SPAN("application/json")
+                                                    : SPAN("application/x-protobuf");
+        return exporter_relay(r->opts.exporter, signal, payload, coding, type);
+    }
+    if (coding != CODING_IDENTITY) {
+        decoded = &r->inflated;
+        int rc = coding_decode(r->coder, coding, payload, decoded, r->opts.max_request_bytes);
+        if (rc < 0)
+            return err_set(err, rc, rc == ERR_MALFORMED ? "the body is not sound %s" : "%s",
+                           rc == ERR_MALFORMED ? coding_name(coding) : err_text(rc));
+        payload = buf_span(decoded);
+    }
+    metric_add(&r->stats.decoded_bytes, payload.len);
+    return push_logs(r, x, decoded, payload, err);
+}
+
+static void on_request(void *ctx, struct http_exchange *x)
+{
+    static const enum receiver_protocol protocol_of[] = {
+        [REPLY_GRPC] = RECEIVED_GRPC,
+        [REPLY_PROTOBUF] = RECEIVED_HTTP_PROTOBUF,
+        [REPLY_JSON] = RECEIVED_HTTP_JSON,
+    };
+    struct receiver *r = ctx;
+    const struct call *call = x->user;
+    struct error err = {{0}};
+    struct span payload;
+    enum coding coding;
+    enum refusal why;
+
+    r->last_request_ms = clock_now_ms(r->clock);
+    if (unframe(r, x, &payload, &coding, &why) < 0) {
+        refuse(r, x, why, NULL);
+        return;
+    }
+    size_t sent_bytes = x->body.len;
+    int rc = take(r, x, payload, coding, &err);
+    release(&r->inflated);
+    release(&r->transcoded);
+    if (rc < 0) {
+        refuse(r, x, refusal_of(rc), rc != ERR_TOO_BIG && err.text[0] != '\0' ? err.text : NULL);
+        return;
+    }
+    metric_inc(&r->stats.accepted[call->route->signal][protocol_of[call->form]]);
+    metric_add(&r->stats.received_bytes, sent_bytes);
+    reply_success(x, call->form);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+int receiver_new(struct receiver **out, const struct receiver_opts *opts)
+{
+    struct receiver *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return ERR_NOMEM;
+    r->opts = *opts;
+    r->clock = clock_real();
+    r->inflated.budget = r->transcoded.budget = opts->budget;
+    arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
+    r->json = json_decoder_new(opts->budget);
+    r->coder = coder_new();
+    if (r->json == NULL || r->coder == NULL) {
+        receiver_free(r);
+        return ERR_NOMEM;
+    }
+    *out = r;
+    return 0;
+}
+
+void receiver_free(struct receiver *r)
+{
+    if (r == NULL)
+        return;
+    json_decoder_free(r->json);
+    coder_free(r->coder);
+    arena_done(&r->arena);
+    buf_done(&r->inflated);
+    buf_done(&r->transcoded);
+    free(r);
+}
+
+void receiver_serve(struct receiver *r, struct http_service *service)
+{
+    service->ctx = r;
+    service->head = on_head;
+    service->prefix = on_prefix;
+    service->request = on_request;
+    service->gone = on_gone;
+    service->refuse = on_refuse;
+    service->max_body_bytes = r->opts.max_request_bytes + GRPC_PREFIX_BYTES;
+    r->clock = service->clock;
+}
+
+const struct receiver_stats *receiver_stats(const struct receiver *r)
+{
+    return &r->stats;
+}
+
+uint64_t receiver_last_request_ms(const struct receiver *r)
+{
+    return r->last_request_ms;
+}

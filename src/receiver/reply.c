@@ -1,0 +1,123 @@
+/* reply: building answers in small buffers on the stack's side of the arena. */
+#include "receiver/reply.h"
+
+#include <stdio.h>
+
+#include "net/coding.h"
+#include "otlp/grpc.h"
+
+#define HEADERS_MAX 8
+
+static const char *const type_of[] = {
+    [REPLY_PROTOBUF] = "application/x-protobuf",
+    [REPLY_JSON] = "application/json",
+    [REPLY_GRPC] = "application/grpc",
+};
+
+/* Headers (or trailers) of one answer. */
+struct fields {
+    struct http_header list[HEADERS_MAX];
+    size_t count;
+};
+
+static void add(struct fields *f, const char *name, struct span value)
+{
+    f->list[f->count++] = (struct http_header){span_str(name), value};
+}
+
+enum reply_form reply_form_of(struct span content_type)
+{
+    if (grpc_is_content_type(content_type))
+        return REPLY_GRPC;
+    for (size_t i = 0; i < content_type.len; i++)
+        if (content_type.base[i] == ';')
+            content_type.len = i;
+    content_type = span_trim(content_type);
+    return span_ieq(content_type, SPAN("application/x-protobuf")) ||
+                   span_ieq(content_type, SPAN("application/protobuf"))
+               ? REPLY_PROTOBUF
+               : REPLY_JSON;
+}
+
+void reply_success(struct http_exchange *x, enum reply_form form)
+{
+    static const uint8_t empty_message[GRPC_PREFIX_BYTES]; /* not compressed, zero bytes */
+    static const struct http_header ok = {{(const uint8_t *)"grpc-status", 11},
+                                          {(const uint8_t *)"0", 1}};
+    struct fields headers = {.count = 0};
+    add(&headers, "content-type", span_str(type_of[form]));
+    struct http_response r = {.status = 200, .headers = headers.list, .header_count = headers.count};
+    if (form == REPLY_GRPC) {
+        r.body = span_of(empty_message, sizeof empty_message);
+        r.trailers = &ok;
+        r.trailer_count = 1;
+    } else if (form == REPLY_JSON) {
+        r.body = SPAN("{}"); /* in protobuf the empty message is zero bytes */
+    }
+    http_reply(x, &r);
+}
+
+/* A gRPC failure is "trailers only": one block of headers, no body. */
+static void reply_grpc_failure(struct http_exchange *x, const struct failure *f,
+                               const struct status *status)
+{
+    struct buf message = {0}, packed = {0}, details = {0};
+    char code[12];
+    struct fields headers = {.count = 0};
+    int n = snprintf(code, sizeof code, "%d", f->code);
+    grpc_append_percent(&message, span_str(f->message));
+    status_encode(status, STATUS_PROTOBUF, &packed);
+    grpc_append_base64(&details, buf_span(&packed));
+
+    add(&headers, "content-type", span_str(type_of[REPLY_GRPC]));
+    add(&headers, "grpc-status", span_of(code, (size_t)n));
+    add(&headers, "grpc-message", buf_span(&message));
+    add(&headers, "grpc-status-details-bin", buf_span(&details));
+    if (f->offers_codings)
+        add(&headers, "grpc-accept-encoding", SPAN(CODING_ACCEPT_GRPC));
+    http_reply(x, &(struct http_response){
+                      .status = 200, .headers = headers.list, .header_count = headers.count});
+    buf_done(&message);
+    buf_done(&packed);
+    buf_done(&details);
+}
+
+void reply_failure(struct http_exchange *x, enum reply_form form, const struct failure *f)
+{
+    struct status status = {
+        .code = f->code,
+        .message = f->message,
+        .retry_ms = (uint64_t)f->retry_after_s * 1000,
+        .bad = f->code == STATUS_INVALID_ARGUMENT ? f->message : NULL,
+    };
+    if (form == REPLY_GRPC && f->http_status != 405 && f->http_status != 415) {
+        reply_grpc_failure(x, f, &status);
+        return;
+    }
+    struct buf body = {0};
+    struct fields headers = {.count = 0};
+    char seconds[12];
+    if (form == REPLY_GRPC)
+        form = REPLY_PROTOBUF; /* not gRPC after all: plain HTTP says so */
+    status_encode(&status, form == REPLY_JSON ? STATUS_JSON : STATUS_PROTOBUF, &body);
+    add(&headers, "content-type", span_str(type_of[form]));
+    if (f->retry_after_s > 0) {
+        int n = snprintf(seconds, sizeof seconds, "%u", f->retry_after_s);
+        add(&headers, "retry-after", span_of(seconds, (size_t)n));
+    }
+    if (f->allow != NULL)
+        add(&headers, "allow", span_str(f->allow));
+    if (f->offers_codings)
+        add(&headers, "accept-encoding", SPAN(CODING_ACCEPT));
+    http_reply(x, &(struct http_response){.status = f->http_status,
+                                          .headers = headers.list,
+                                          .header_count = headers.count,
+                                          .body = buf_span(&body)});
+    buf_done(&body);
+}
+
+void reply_options(struct http_exchange *x, const char *allow)
+{
+    struct http_header header = {SPAN("allow"), span_str(allow)};
+    http_reply(x, &(struct http_response){.status = 204, .headers = &header, .header_count = 1});
+}

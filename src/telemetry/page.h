@@ -1,0 +1,50 @@
+/*
+ * page: small read-only pages over HTTP: health, metrics, admin.
+ *
+ * GET and HEAD only, no request body. A page is written into a buffer when it
+ * is asked for. Against DNS rebinding a page server on loopback answers only to
+ * hosts that are an address or "localhost" (403 otherwise).
+ *
+ * Blocking: never. Ownership: the table of pages is the caller's and outlives
+ * the server.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "net/http.h"
+#include "net/listener.h"
+#include "util/buf.h"
+#include "util/err.h"
+
+struct page {
+    const char *path;
+    const char *content_type;
+    /* Append the page. Returns the HTTP status, 200 as a rule. `query` is without '?'. */
+    int (*write)(void *ctx, struct span query, struct buf *out);
+};
+
+struct page_opts {
+    const char *addr;
+    const struct page *pages;
+    size_t page_count;
+    void *ctx; /* for write() */
+    struct budget *budget;
+    const struct clock *clock;
+};
+
+struct page_server {
+    struct http_service service;
+    struct listener listener;
+    struct page_opts opts;
+};
+
+/* ERR_CONFIG, ERR_UNAVAILABLE: as listener_open(). */
+int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_opts *opts,
+                     struct error *err);
+
+/* Accepts one that never opened. The memory may go when the loop has run out. */
+void page_server_close(struct page_server *s);
+
+/* The value of a query parameter ("limit=20&x=y"), or an empty span. Not percent-decoded. */
+struct span page_query(struct span query, const char *name);
