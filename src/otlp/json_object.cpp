@@ -13,6 +13,7 @@ struct json_object {
     simdjson::dom::parser parser;
     uint8_t *padded; /* max_bytes and the padding the parser may read over */
     size_t max_bytes;
+    size_t len; /* of the text in padded */
 };
 
 int json_object_new(struct json_object **out, size_t max_bytes)
@@ -90,6 +91,7 @@ int json_object_visit(struct json_object *j, struct span text,
     if (text.len == 0)
         return ERR_MALFORMED;
     memcpy(j->padded, text.base, text.len); /* before the parse: text may be the last one's */
+    j->len = text.len;
     memset(j->padded + text.len, ' ', simdjson::SIMDJSON_PADDING);
 
     simdjson::dom::object object;
@@ -101,4 +103,9 @@ int json_object_visit(struct json_object *j, struct span text,
             break;
     }
     return 0;
+}
+
+struct span json_object_text(const struct json_object *j)
+{
+    return span_of(j->padded, j->len);
 }

@@ -77,8 +77,10 @@ static void sign_text(struct signer *s, struct span body, uint32_t level)
     while (whole && level < SIGN_MAX_NESTED_JSON && text.len > 1 && text.base[0] == '{' &&
            text.base[text.len - 1] == '}') {
         s->members.count = 0;
-        if (json_object_visit(s->json, text, members_add, &s->members) < 0)
+        if (json_object_visit(s->json, text, members_add, &s->members) < 0) {
+            text = json_object_text(s->json); /* it may have been the parser's own */
             break;
+        }
         text = members_sign(&s->members, &s->identity);
         if (text.base == NULL)
             return;

@@ -56,8 +56,8 @@ static bool is_boundary(const struct place *p, size_t at)
     return before != after;
 }
 
-/* A pattern of fixed length: h and H are hex digits (lower, any case), d a decimal
- * digit, "t" the T or space of a timestamp, anything else itself. */
+/* A pattern of fixed length: x and X are hex digits (lower, any case), 9 a decimal
+ * digit, _ the T or space of a timestamp, anything else itself. */
 static size_t fixed(const struct place *p, const char *shape)
 {
     size_t len = strlen(shape);
@@ -65,10 +65,10 @@ static size_t fixed(const struct place *p, const char *shape)
         return 0;
     for (size_t i = 0; i < len; i++) {
         uint32_t c = p->s[p->at + i];
-        bool fits = shape[i] == 'h'   ? is_hex(c)
-                    : shape[i] == 'H' ? is_hex_any_case(c)
-                    : shape[i] == 'd' ? unicode_is_decimal(c)
-                    : shape[i] == 't' ? c == 'T' || c == ' '
+        bool fits = shape[i] == 'x'   ? is_hex(c)
+                    : shape[i] == 'X' ? is_hex_any_case(c)
+                    : shape[i] == '9' ? unicode_is_decimal(c)
+                    : shape[i] == '_' ? c == 'T' || c == ' '
                                       : c == (uint32_t)shape[i];
         if (!fits)
             return 0;
@@ -98,13 +98,13 @@ static bool is_black(uint32_t c)
 static size_t uuid_any_case(const struct place *p, size_t *skip)
 {
     (void)skip;
-    return fixed(p, "HHHHHHHH-HHHH-HHHH-HHHH-HHHHHHHHHHHH");
+    return fixed(p, "XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX");
 }
 
 static size_t uuid_lower(const struct place *p, size_t *skip)
 {
     (void)skip;
-    return fixed(p, "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh");
+    return fixed(p, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
 }
 
 /* \b[a-f0-9]{32,}\b, in any case: only a whole run can end at a boundary */
@@ -129,21 +129,21 @@ static size_t hex_32(const struct place *p, size_t *skip)
 static size_t timestamp(const struct place *p, size_t *skip)
 {
     (void)skip;
-    return fixed(p, "dddd-dd-ddtdd:dd:dd");
+    return fixed(p, "9999-99-99_99:99:99");
 }
 
 /* \b\d{4}-\d{2}-\d{2}\b */
 static size_t date(const struct place *p, size_t *skip)
 {
     (void)skip;
-    return bounded(p, fixed(p, "dddd-dd-dd"));
+    return bounded(p, fixed(p, "9999-99-99"));
 }
 
 /* \b\d{2}:\d{2}:\d{2}\b */
 static size_t time_of_day(const struct place *p, size_t *skip)
 {
     (void)skip;
-    return bounded(p, fixed(p, "dd:dd:dd"));
+    return bounded(p, fixed(p, "99:99:99"));
 }
 
 /* \b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b: each group is a whole run of digits */

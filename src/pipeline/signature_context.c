@@ -328,8 +328,9 @@ static void join_parentheses(struct line *l)
     const struct token *t = l->made;
     uint32_t n = l->count, kept = 0;
     for (uint32_t k = 0; k < n; k++) {
+        bool variable = t[k].kind == TOKEN_VAR;
         l->made[kept++] = t[k];
-        while (t[k].kind == TOKEN_VAR && k + 4 < n && t[k + 1].kind == TOKEN_SPC &&
+        while (variable && k + 4 < n && t[k + 1].kind == TOKEN_SPC &&
                t[k + 2].mark == '(' && t[k + 3].kind == TOKEN_VAR && t[k + 4].mark == ')')
             k += 4;
     }
