@@ -295,23 +295,11 @@ void line_context(struct line *l)
         memcpy(l->made, l->tokens, l->count * sizeof l->made[0]);
 }
 
-/* A separator that disappears between two variables. */
-static bool joins(const struct line *l, const struct token *t)
-{
-    switch (l->bytes[t->at]) {
-    case ' ':
-    case ',':
-    case ';':
-    case ':':
-    case '|':
-    case '.':
-    case '/':
-    case '-':
-        return true;
-    default:
-        return false;
-    }
-}
+/* Separators, by their first byte, that disappear between two variables. */
+static const bool folds[256] = {
+    [' '] = true, [','] = true, [';'] = true, [':'] = true,
+    ['|'] = true, ['.'] = true, ['/'] = true, ['-'] = true,
+};
 
 /* A literal of nothing but . - / + ~ _ counts as a separator. */
 static bool is_strokes(const struct line *l, const struct token *t)
@@ -341,26 +329,20 @@ void line_join(struct line *l)
 {
     struct token *t = l->made;
     uint32_t n = l->count, out = 0;
-    uint32_t after = 0;     /* out just after the last variable, when only separators followed */
-    bool foldable = false;  /* ... and all of them are such as join */
+    uint32_t after = 0;    /* out just after the last variable, when only separators followed */
+    bool foldable = false; /* ... and all of them are such as fold */
     for (uint32_t k = 0; k < n; k++) {
-        switch (t[k].kind) {
-        case TOKEN_VAR:
-            if (foldable)
-                out = after;
-            else
+        if (t[k].kind == TOKEN_VAR) {
+            out = foldable ? after : out;
+            if (!foldable)
                 t[out++] = (struct token){.at = 1, .len = 1, .kind = TOKEN_VAR};
             after = out;
             foldable = true;
-            break;
-        case TOKEN_LIT:
-            foldable = foldable && is_strokes(l, &t[k]) && joins(l, &t[k]);
-            t[out++] = t[k];
-            break;
-        default:
-            foldable = foldable && joins(l, &t[k]);
-            t[out++] = t[k];
+            continue;
         }
+        if (foldable)
+            foldable = folds[l->bytes[t[k].at]] && (t[k].kind != TOKEN_LIT || is_strokes(l, &t[k]));
+        t[out++] = t[k];
     }
     l->count = out;
 

@@ -82,20 +82,20 @@ static struct span trim(struct span word)
     return word;
 }
 
-static size_t count_byte(struct span s, uint8_t byte)
+/* At least two of them. */
+static bool has_two(struct span s, uint8_t byte)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++)
-        n += s.base[i] == byte;
-    return n;
+    const uint8_t *first = memchr(s.base, byte, s.len);
+    const uint8_t *end = s.base + s.len;
+    return first != NULL && memchr(first + 1, byte, (size_t)(end - first - 1)) != NULL;
 }
 
 static bool is_hex(struct span s)
 {
-    uint32_t seen = 0;
     for (size_t i = 0; i < s.len; i++)
-        seen |= classes[s.base[i]];
-    return (seen & C_NOT_HEX) == 0;
+        if ((classes[s.base[i]] & C_NOT_HEX) != 0)
+            return false;
+    return true;
 }
 
 static bool names_a_fault(struct span word)
@@ -117,10 +117,10 @@ static bool is_variable(const struct words *w, struct span word, uint32_t seen)
         return (words_find(w, core.base, core.len) & WORD_KEEP) == 0;
     if ((seen & C_SLASH) != 0) {
         if (core.base[0] == '/' || span_starts(word, SPAN("./")) || span_starts(word, SPAN("../")) ||
-            span_starts(word, SPAN("~/")) || count_byte(core, '/') >= 2)
+            span_starts(word, SPAN("~/")) || has_two(core, '/'))
             return true;
     }
-    if ((seen & C_BACKSLASH) != 0 && count_byte(core, '\\') >= 2)
+    if ((seen & C_BACKSLASH) != 0 && has_two(core, '\\'))
         return true;
     if ((seen & C_AT) != 0 && core.len > 2 &&
         memchr(core.base + 1, '@', core.len - 2) != NULL)
@@ -128,13 +128,12 @@ static bool is_variable(const struct words *w, struct span word, uint32_t seen)
     if ((words_find(w, core.base, core.len) & WORD_ATOM) != 0)
         return true;
     if ((seen & C_DOT) != 0) {
-        size_t dots = count_byte(core, '.');
-        if (dots >= 2 && !names_a_fault(core))
+        if (has_two(core, '.') && !names_a_fault(core))
             return true;
-        if (dots > 0) {
-            const uint8_t *label = (const uint8_t *)memrchr(core.base, '.', core.len) + 1;
-            size_t len = (size_t)(core.base + core.len - label);
-            if ((words_find(w, label, len) & WORD_DOMAIN) != 0)
+        const uint8_t *dot = memrchr(core.base, '.', core.len);
+        if (dot != NULL) {
+            size_t len = (size_t)(core.base + core.len - dot - 1);
+            if ((words_find(w, dot + 1, len) & WORD_DOMAIN) != 0)
                 return true;
         }
     }

@@ -200,12 +200,17 @@ static size_t space_at(const uint8_t *at, const uint8_t *end)
     return unicode_is_space(cp) ? used : 0;
 }
 
+static bool is_plain(uint8_t c)
+{
+    return c > ' ' && c < 0x80;
+}
+
 struct span utf8_strip(struct span s)
 {
     size_t used;
-    while (s.len > 0 && (used = space_at(s.base, s.base + s.len)) > 0)
+    while (s.len > 0 && !is_plain(s.base[0]) && (used = space_at(s.base, s.base + s.len)) > 0)
         s = span_skip(s, used);
-    while (s.len > 0) {
+    while (s.len > 0 && !is_plain(s.base[s.len - 1])) {
         /* White space is one to three bytes, and each of its first bytes
          * begins a character wherever it stands. */
         size_t back = 1;
