@@ -40,6 +40,11 @@ void signer_free(struct signer *s)
     free(s);
 }
 
+static struct span cut(struct span s, size_t max)
+{
+    return span_of(s.base, s.len < max ? s.len : max);
+}
+
 static void begin(struct signer *s)
 {
     s->identity.len = 0;
@@ -61,11 +66,6 @@ static void sign_line(struct signer *s, struct span text)
         return;
     identity_begin_part(id);
     id->len += line_emit(&s->line, id->bytes + id->len); /* has LINE_EMIT_BYTES past the limit */
-}
-
-static struct span cut(struct span s, size_t max)
-{
-    return span_of(s.base, s.len < max ? s.len : max);
 }
 
 /* A text that is JSON gives way to its message, which may be JSON again. */
@@ -165,8 +165,7 @@ uint64_t signer_sign_text(struct signer *s, struct span body)
 
 struct span signer_identity(const struct signer *s)
 {
-    size_t len = s->identity.len < SIGN_MAX_IDENTITY_BYTES ? s->identity.len : SIGN_MAX_IDENTITY_BYTES;
-    return span_of(s->identity.bytes, len);
+    return cut(span_of(s->identity.bytes, s->identity.len), SIGN_MAX_IDENTITY_BYTES);
 }
 
 /* Literal words cannot hold most of these bytes but in hostile text, where a

@@ -47,9 +47,9 @@ struct line {
     uint32_t has;        /* LINE_* */
     uint32_t words_seen; /* the union of all token.words */
     uint32_t count;
-    struct token tokens[LINE_MAX_TOKENS + 2];     /* a split name may pass the limit by one */
-    struct token made[2 * LINE_MAX_TOKENS + 4];   /* "()" and "=''" gain a variable */
-    uint16_t next_quote[LINE_MAX_TOKENS + 2];     /* the next token that is the same quote */
+    struct token tokens[LINE_MAX_TOKENS + 2];   /* a split name may pass the limit by one */
+    struct token made[2 * LINE_MAX_TOKENS + 4]; /* "()" and "=''" gain a variable */
+    uint16_t next_quote[LINE_MAX_TOKENS + 2];   /* the next token that is the same quote */
     uint8_t bytes[LINE_TEXT_AT + LINE_MAX_BYTES + 64];
 };
 

@@ -116,8 +116,8 @@ static bool is_variable(const struct words *w, struct span word, uint32_t seen)
     if ((seen & C_DIGIT) != 0)
         return (words_find(w, core.base, core.len) & WORD_KEEP) == 0;
     if ((seen & C_SLASH) != 0) {
-        if (core.base[0] == '/' || span_starts(word, SPAN("./")) || span_starts(word, SPAN("../")) ||
-            span_starts(word, SPAN("~/")) || has_two(core, '/'))
+        if (core.base[0] == '/' || span_starts(word, SPAN("./")) ||
+            span_starts(word, SPAN("../")) || span_starts(word, SPAN("~/")) || has_two(core, '/'))
             return true;
     }
     if ((seen & C_BACKSLASH) != 0 && has_two(core, '\\'))
@@ -188,7 +188,8 @@ static void put(struct line *l, enum token_kind kind, size_t at, size_t len, uin
 
 /* The word s[i..j) is settled; `seen` is the union of its classes. Returns
  * where the scan goes on: past j where the word was the start of a URL. */
-static size_t put_word(struct line *l, const uint8_t *s, size_t i, size_t j, size_t n, uint32_t seen)
+static size_t put_word(struct line *l, const uint8_t *s, size_t i, size_t j, size_t n,
+                       uint32_t seen)
 {
     struct span word = {s + i, j - i};
     bool wide = (seen & C_WIDE) != 0;
@@ -233,7 +234,8 @@ static size_t put_word(struct line *l, const uint8_t *s, size_t i, size_t j, siz
 static void put_mark(struct line *l, size_t i, uint8_t c)
 {
     uint32_t has = marks[c];
-    has |= has & l->has & LINE_COLON ? LINE_COLONS : 0;
+    if ((has & l->has & LINE_COLON) != 0)
+        has |= LINE_COLONS;
     if (l->count > 0) {
         uint8_t before = l->tokens[l->count - 1].mark;
         if (before != 0 && closes[before] == c)
@@ -255,7 +257,8 @@ void line_init(struct line *l)
 void line_scan(struct line *l, struct span text)
 {
     uint8_t *s = l->bytes + LINE_TEXT_AT;
-    size_t known = text.len < LINE_MAX_BYTES + LINE_LOOKAHEAD ? text.len : LINE_MAX_BYTES + LINE_LOOKAHEAD;
+    const size_t most = LINE_MAX_BYTES + LINE_LOOKAHEAD;
+    size_t known = text.len < most ? text.len : most;
     size_t n = known < LINE_MAX_BYTES ? known : LINE_MAX_BYTES;
     if (known > 0)
         memcpy(s, text.base, known);
@@ -301,7 +304,8 @@ void line_scan(struct line *l, struct span text)
         } else {
             for (; j < n; j++) {
                 uint32_t next = classes[s[j]];
-                if ((next & C_WORD_END) != 0 && ((next & (C_WORD_END & ~C_RUN)) != 0 || is_run(s + j)))
+                if ((next & C_WORD_END) != 0 &&
+                    ((next & (C_WORD_END & ~C_RUN)) != 0 || is_run(s + j)))
                     break;
                 seen |= next;
             }

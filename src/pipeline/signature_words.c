@@ -12,24 +12,39 @@ static const struct {
     uint16_t set;
     const char *words; /* one space between */
 } lists[] = {
-    {WORD_MONTH, "jan feb mar apr may jun jul aug sep sept oct nov dec january february march april "
-                 "june july august september october november december"},
-    {WORD_DAY, "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday"},
-    {WORD_ZONE, "utc gmt pst pdt est edt cst cdt mst mdt cet cest bst ist jst z am pm"},
-    {WORD_UNIT, "b kb mb gb tb pb kib mib gib tib byte bytes ns us ms s sec secs second seconds min "
-                "mins minute minutes hour hours day days msec usec millisecond milliseconds "
-                "microsecond microseconds"},
-    {WORD_ATOM, "true false null nil none nan undefined"},
-    {WORD_KEEP, "ipv4 ipv6 sha1 sha256 sha512 md5 utf8 utf-8 base64 http2 oauth2 x86 x86_64 log4j s3 "
-                "ec2 k8s p2p h2 l1 l2 l3 v4 v6 i386 amd64 arm64 win32 int32 int64 uint32 uint64"},
-    {WORD_DOMAIN, "com net org edu gov mil info biz dev app cloud arpa local localdomain internal "
-                  "intranet lan corp cn de uk jp fr ru nl br au ca kr tw eu io"},
-    {WORD_TEXT_KEY, "msg message event err error exception level lvl severity"},
-    {WORD_SLOT_BEFORE, "for by from to of as invalid illegal unknown"},
-    {WORD_SLOT_NOT, "authentication account session id name agent data request"},
-    {WORD_ID_KEY, "id ids name uuid guid key token host hostname user username path url uri file addr "
-                  "address topic queue table bucket"},
-    {WORD_USER, "user"},
+    /* clang-format off */
+    {WORD_MONTH,
+     "jan feb mar apr may jun jul aug sep sept oct nov dec january february march april "
+     "june july august september october november december"},
+    {WORD_DAY,
+     "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday "
+     "sunday"},
+    {WORD_ZONE,
+     "utc gmt pst pdt est edt cst cdt mst mdt cet cest bst ist jst z am pm"},
+    {WORD_UNIT,
+     "b kb mb gb tb pb kib mib gib tib byte bytes ns us ms s sec secs second seconds min "
+     "mins minute minutes hour hours day days msec usec millisecond milliseconds "
+     "microsecond microseconds"},
+    {WORD_ATOM,
+     "true false null nil none nan undefined"},
+    {WORD_KEEP,
+     "ipv4 ipv6 sha1 sha256 sha512 md5 utf8 utf-8 base64 http2 oauth2 x86 x86_64 log4j s3 "
+     "ec2 k8s p2p h2 l1 l2 l3 v4 v6 i386 amd64 arm64 win32 int32 int64 uint32 uint64"},
+    {WORD_DOMAIN,
+     "com net org edu gov mil info biz dev app cloud arpa local localdomain internal "
+     "intranet lan corp cn de uk jp fr ru nl br au ca kr tw eu io"},
+    {WORD_TEXT_KEY,
+     "msg message event err error exception level lvl severity"},
+    {WORD_SLOT_BEFORE,
+     "for by from to of as invalid illegal unknown"},
+    {WORD_SLOT_NOT,
+     "authentication account session id name agent data request"},
+    {WORD_ID_KEY,
+     "id ids name uuid guid key token host hostname user username path url uri file addr "
+     "address topic queue table bucket"},
+    {WORD_USER,
+     "user"},
+    /* clang-format on */
 };
 
 static void add(struct words *w, const char *word, size_t len, uint16_t set)

@@ -44,8 +44,8 @@ static inline uint64_t words_lower8(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101u;
     uint64_t low7 = v & (0x7f * ones);
-    uint64_t capital = (low7 + (0x80 - 'A') * ones) & ~(low7 + (0x7f - 'Z') * ones) & ~v & (0x80 * ones);
-    return v | capital >> 2;
+    uint64_t from_a = low7 + (0x80 - 'A') * ones, past_z = low7 + (0x7f - 'Z') * ones;
+    return v | (from_a & ~past_z & ~v & (0x80 * ones)) >> 2;
 }
 
 static inline uint32_t words_slot(uint64_t low, uint64_t high)
@@ -55,7 +55,8 @@ static inline uint32_t words_slot(uint64_t low, uint64_t high)
 
 /* The lists that hold the word of `len` bytes at `at`, in any case of letters;
  * 0: none. Reads up to 16 bytes from `at` whatever len is. */
-static inline uint32_t words_find(const struct words *w, const uint8_t *at, size_t len)
+static inline __attribute__((always_inline)) uint32_t
+words_find(const struct words *w, const uint8_t *at, size_t len)
 {
     if (len - 1 >= WORD_MAX_BYTES)
         return 0;

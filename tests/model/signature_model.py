@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compare the program's signatures, byte for byte, with the specification's model.
 
-    signature_model.py TOOL [--count N] [--seed S] [--skip-fuzz]
+    signature_model.py TOOL [--count N] [--seed S]
 
 TOOL is a program that answers like `lipservice signature`. The model and the
-labelled logs are looked for in ../shared beside the repository; without them
-the test is skipped (exit status 77). Standard library only.
+labelled logs are looked for in ../shared beside the repository, or in SHARED_DIR;
+without them the test is skipped (exit status 77). Standard library only.
 """
 import argparse
 import csv
@@ -18,8 +18,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = next((p for p in (os.path.join(ROOT, "..", "shared"), os.path.join(ROOT, "..", "..", "shared"))
-               if os.path.isdir(os.path.join(p, "model"))), None)
+SHARED = os.environ.get("SHARED_DIR") or os.path.join(ROOT, "..", "shared")
 BATCH = 20000
 SHOWN = 10
 
@@ -288,8 +287,8 @@ def main():
     p.add_argument("--count", type=int, default=100000, help="fuzzed records (default 100000)")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
-    if SHARED is None:
-        print("skipped: no ../shared with the model beside the repository")
+    if not os.path.isdir(os.path.join(SHARED, "model")):
+        print(f"skipped: no model in {SHARED} (set SHARED_DIR to look elsewhere)")
         return 77
     tool = [os.path.abspath(a.tool)]
     if os.path.basename(tool[0]) == "lipservice":

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cli_signature.h"
 #include "otlp/wire.h"
 #include "pipeline/signature.h"
 #include "pipeline/signature_compat.h"
@@ -68,7 +69,8 @@ static void words_become_variables(void **state)
         {"P4pe@1f2e", "<*>"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s", rows[i].line);
+        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s",
+                   rows[i].line);
 }
 
 static void a_scan_folds_what_does_not_count(void **state)
@@ -84,7 +86,8 @@ static void a_scan_folds_what_does_not_count(void **state)
         {"", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s", rows[i].line);
+        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s",
+                   rows[i].line);
 }
 
 static void neighbours_make_variables(void **state)
@@ -127,7 +130,8 @@ static void neighbours_make_variables(void **state)
         {"size 5 (6) (7) x", "size <*> x"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s", rows[i].line);
+        assert_row(template_is(*state, span_str(rows[i].line), rows[i].expected), "%s",
+                   rows[i].line);
 }
 
 static void traces_keep_types_causes_and_top_functions(void **state)
@@ -146,7 +150,8 @@ static void traces_keep_types_causes_and_top_functions(void **state)
         {"\n\n only \r\n", "only"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(template_is(*state, span_str(rows[i].body), rows[i].expected), "%s", rows[i].body);
+        assert_row(template_is(*state, span_str(rows[i].body), rows[i].expected), "%s",
+                   rows[i].body);
 }
 
 static void json_counts_by_message_and_context(void **state)
@@ -167,7 +172,8 @@ static void json_counts_by_message_and_context(void **state)
         {"{", "{"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(template_is(*state, span_str(rows[i].body), rows[i].expected), "%s", rows[i].body);
+        assert_row(template_is(*state, span_str(rows[i].body), rows[i].expected), "%s",
+                   rows[i].body);
 }
 
 /* A golden id changes only with the version in its prefix. */
@@ -298,7 +304,8 @@ static void an_array_is_signed_by_its_first_elements(void **state)
     wire_append_len(&one, 1, buf_span(&any));
     in.body = buf_span(&one);
     assert_true(signer_sign(*state, &in) != id);
-    assert_true(span_eq(signer_identity(*state), SPAN("\x07" "array\x02\x01\x02,\x02 \x02" "a\x02 \x02word")));
+    assert_true(span_eq(signer_identity(*state),
+                        SPAN("\x07" "array\x02\x01\x02,\x02 \x02" "a\x02 \x02word")));
     buf_done(&one);
     buf_done(&many);
     buf_done(&any);
@@ -417,6 +424,23 @@ static void older_versions_come_out_as_they_were(void **state)
     compat_free(c);
 }
 
+static void the_verb_refuses_what_it_does_not_know(void **state)
+{
+    (void)state;
+    static const struct {
+        char *argv[3];
+        int argc;
+    } rows[] = {
+        {{"signature", "--bogus"}, 2},
+        {{"signature", "stray"}, 2},
+        {{"signature", "--mode"}, 2},
+        {{"signature", "--mode", "md5"}, 3},
+        {{"signature", "--mode="}, 2},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(cli_signature(rows[i].argc, (char **)rows[i].argv) == 64, "%zu", i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +456,7 @@ int main(void)
         cmocka_unit_test(everything_is_bounded),
         cmocka_unit_test(ids_print_and_parse),
         cmocka_unit_test(older_versions_come_out_as_they_were),
+        cmocka_unit_test(the_verb_refuses_what_it_does_not_know),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
