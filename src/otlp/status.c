@@ -20,19 +20,18 @@ static void append_packed(struct buf *out, const ProtobufCMessage *message)
         out->len += protobuf_c_message_pack(message, out->base + out->len);
 }
 
-static void append_detail(Google__Rpc__Status *status, Google__Protobuf__Any *any, char *type_url,
-                          struct buf *packed, const ProtobufCMessage *detail)
+static void append_detail(Google__Rpc__Status *status, Google__Protobuf__Any *any,
+                          const char *type_url, struct buf *packed, const ProtobufCMessage *detail)
 {
     google__protobuf__any__init(any);
     append_packed(packed, detail);
-    any->type_url = type_url;
+    any->type_url = (char *)type_url; /* protobuf-c only reads what it packs */
     any->value = (ProtobufCBinaryData){packed->len, packed->base};
     status->details[status->n_details++] = any;
 }
 
 static void encode_protobuf(const struct status *s, struct buf *out)
 {
-    static char retry_type[] = TYPE_PREFIX RETRY_INFO, bad_type[] = TYPE_PREFIX BAD_REQUEST;
     Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
     Google__Protobuf__Any any[2], *details[2];
     struct buf retry_bytes = {0}, bad_bytes = {0};
@@ -46,7 +45,7 @@ static void encode_protobuf(const struct status *s, struct buf *out)
         delay.seconds = (int64_t)(s->retry_ms / 1000);
         delay.nanos = (int32_t)(s->retry_ms % 1000 * 1000000);
         info.retry_delay = &delay;
-        append_detail(&status, &any[status.n_details], retry_type, &retry_bytes, &info.base);
+        append_detail(&status, &any[status.n_details], TYPE_PREFIX RETRY_INFO, &retry_bytes, &info.base);
     }
     if (s->bad != NULL) {
         Google__Rpc__BadRequest__FieldViolation one = GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
@@ -55,7 +54,7 @@ static void encode_protobuf(const struct status *s, struct buf *out)
         one.description = (char *)s->bad;
         bad.n_field_violations = 1;
         bad.field_violations = all;
-        append_detail(&status, &any[status.n_details], bad_type, &bad_bytes, &bad.base);
+        append_detail(&status, &any[status.n_details], TYPE_PREFIX BAD_REQUEST, &bad_bytes, &bad.base);
     }
     if (retry_bytes.err != 0 || bad_bytes.err != 0)
         out->err = ERR_NOMEM;
