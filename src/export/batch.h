@@ -26,7 +26,7 @@
 #include "util/err.h"
 #include "util/span.h"
 
-/* PostHog refuses more than 2 MB; half of that retries cheaply. */
+/* PostHog refuses requests of more than 2 MB; half of that retries cheaply. */
 #define BATCH_MAX_BYTES (1u << 20)
 
 /* The records of one ResourceLogs of a batch, in the order of its bytes. */
@@ -38,12 +38,13 @@ struct batch_part {
 struct batch {
     struct buf body; /* the encoded request; charged to the builder's budget */
     uint32_t records;
-    uint32_t part_count;
-    struct batch_part *parts;
 
     /* For the holder; 0 in a new batch, inherited by the halves of a split. */
-    uint64_t first_added_ms; /* monotonic: when its oldest record came */
     uint32_t attempts;
+    uint64_t first_added_ms; /* monotonic: when its oldest record came */
+
+    uint32_t part_count;
+    struct batch_part parts[]; /* charged to the budget with this struct */
 };
 
 struct batch_opts {
@@ -92,6 +93,10 @@ int batch_split(struct batch **whole, struct batch **a, struct batch **b);
 /* Settle: calls fn once per part, not once per service: numbers may repeat. */
 void batch_each_service(const struct batch *b,
                         void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
+
+/* An empty batch with room for so much: for batch_seal() and the above. */
+int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count,
+                struct budget *budget);
 
 /* Accepts NULL. */
 void batch_free(struct batch *b);

@@ -10,8 +10,7 @@ static bool fail(struct wire *w, int err)
     return false;
 }
 
-/* Varints of one byte are nearly all of them; the rest is out of line. */
-static bool read_long_varint(struct wire *w, uint64_t *out)
+bool wire_read_varint_any(struct wire *w, uint64_t *out)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < WIRE_VARINT_BYTES; i++) {
@@ -29,24 +28,23 @@ static bool read_long_varint(struct wire *w, uint64_t *out)
     return fail(w, ERR_MALFORMED);
 }
 
-static inline bool read_varint(struct wire *w, uint64_t *out)
-{
-    if (w->at < w->end && *w->at < 0x80) {
-        *out = *w->at++;
-        return true;
-    }
-    return read_long_varint(w, out);
-}
-
-static bool read_tag(struct wire *w, uint32_t *number, uint32_t *type)
+bool wire_read_tag(struct wire *w, uint32_t *number, uint32_t *type)
 {
     uint64_t tag;
-    if (!read_varint(w, &tag))
+    if (!wire_read_varint(w, &tag))
         return false;
     if (tag > UINT32_MAX || tag >> 3 == 0)
         return fail(w, ERR_MALFORMED);
     *number = (uint32_t)(tag >> 3);
     *type = (uint32_t)(tag & 7);
+    return true;
+}
+
+bool wire_skip(struct wire *w, size_t bytes)
+{
+    if (bytes > (size_t)(w->end - w->at))
+        return fail(w, ERR_MORE);
+    w->at += bytes;
     return true;
 }
 
@@ -56,7 +54,7 @@ static bool read_value(struct wire *w, uint32_t type, struct wire_field *f)
     size_t left = (size_t)(w->end - w->at);
     switch (type) {
     case WIRE_VARINT:
-        return read_varint(w, &f->value);
+        return wire_read_varint(w, &f->value);
     case WIRE_I64:
         if (left < 8)
             return fail(w, ERR_MORE);
@@ -65,7 +63,7 @@ static bool read_value(struct wire *w, uint32_t type, struct wire_field *f)
         return true;
     case WIRE_LEN: {
         uint64_t len;
-        if (!read_varint(w, &len))
+        if (!wire_read_varint(w, &len))
             return false;
         if (len > (uint64_t)(w->end - w->at))
             return fail(w, ERR_MORE);
@@ -94,18 +92,21 @@ static bool skip_group(struct wire *w, uint32_t number, struct wire_field *f)
 {
     uint32_t open[WIRE_MAX_DEPTH] = {number};
     unsigned depth = 1;
+    f->groups = 1;
     const uint8_t *start = w->at;
     while (depth > 0) {
         struct wire_field inner = {0};
         uint32_t n, type;
         if (w->at == w->end)
             return fail(w, ERR_MORE);
-        if (!read_tag(w, &n, &type))
+        if (!wire_read_tag(w, &n, &type))
             return false;
         if (type == WIRE_GROUP) {
             if (depth == WIRE_MAX_DEPTH)
                 return fail(w, ERR_TOO_DEEP);
             open[depth++] = n;
+            if (depth > f->groups)
+                f->groups = depth;
         } else if (type == WIRE_END_GROUP) {
             if (open[--depth] != n)
                 return fail(w, ERR_MALFORMED);
@@ -117,14 +118,15 @@ static bool skip_group(struct wire *w, uint32_t number, struct wire_field *f)
     return true;
 }
 
-bool wire_next(struct wire *w, struct wire_field *f)
+bool wire_next_any(struct wire *w, struct wire_field *f)
 {
     if (w->at == w->end)
         return false;
     const uint8_t *start = w->at;
     f->value = 0;
+    f->groups = 0;
     f->bytes = (struct span){0};
-    if (!read_tag(w, &f->number, &f->type))
+    if (!wire_read_tag(w, &f->number, &f->type))
         return false;
     if (f->type == WIRE_GROUP ? !skip_group(w, f->number, f) : !read_value(w, f->type, f))
         return false;

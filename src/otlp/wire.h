@@ -36,16 +36,53 @@ struct wire_field {
     uint64_t value;    /* VARINT, I64, I32; otherwise 0 */
     struct span bytes; /* LEN: the content; GROUP: all up to its end tag; borrowed */
     struct span whole; /* tag and value as they stand in the input */
+    uint32_t groups;   /* GROUP: how deep groups nest, itself included; otherwise 0 */
 };
 
 static inline void wire_init(struct wire *w, struct span message)
 {
-    *w = (struct wire){message.base, message.base + message.len, 0};
+    const uint8_t *end = message.len > 0 ? message.base + message.len : message.base;
+    *w = (struct wire){message.base, end, 0};
+}
+
+/* The two below in full: every wire type, every length of varint. */
+bool wire_next_any(struct wire *w, struct wire_field *f);
+bool wire_read_varint_any(struct wire *w, uint64_t *out);
+
+/* The pieces of a field, for readers with a loop of their own. Each is false,
+ * with w->err set, when the input ends too early or is damaged. */
+bool wire_read_tag(struct wire *w, uint32_t *number, uint32_t *type);
+bool wire_skip(struct wire *w, size_t bytes);
+
+static inline bool wire_read_varint(struct wire *w, uint64_t *out)
+{
+    if (w->at < w->end && *w->at < 0x80) { /* nearly all of them */
+        *out = *w->at++;
+        return true;
+    }
+    return wire_read_varint_any(w, out);
 }
 
 /* Read the next field into *f. False at the end of the message and on damage;
  * tell the two apart with w->err after the loop. */
-bool wire_next(struct wire *w, struct wire_field *f);
+static inline bool wire_next(struct wire *w, struct wire_field *f)
+{
+    const uint8_t *at = w->at;
+    size_t left = (size_t)(w->end - at);
+    /* Most fields by far: LEN, number below 16, content below 128 bytes. */
+    if (left >= 2 && (at[0] & 0x87) == WIRE_LEN && at[0] > 7 && at[1] < 0x80 &&
+        at[1] <= left - 2) {
+        f->number = at[0] >> 3;
+        f->type = WIRE_LEN;
+        f->value = 0;
+        f->groups = 0;
+        f->bytes = (struct span){at + 2, at[1]};
+        f->whole = (struct span){at, 2 + (size_t)at[1]};
+        w->at = at + 2 + at[1];
+        return true;
+    }
+    return wire_next_any(w, f);
+}
 
 /* Bytes that `value` takes as a varint. */
 static inline size_t wire_varint_size(uint64_t value)

@@ -1,0 +1,159 @@
+/* batch: owned bytes on their way out. */
+#include "export/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static size_t head_bytes(uint32_t part_count)
+{
+    return sizeof(struct batch) + part_count * sizeof(struct batch_part);
+}
+
+int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count, struct budget *budget)
+{
+    if (budget != NULL && budget_take(budget, head_bytes(part_count)) < 0)
+        return ERR_FULL;
+    int rc = ERR_NOMEM;
+    struct batch *batch = calloc(1, head_bytes(part_count));
+    if (batch == NULL)
+        goto give_back;
+    batch->body.budget = budget;
+    batch->part_count = part_count;
+    rc = buf_reserve_exact(&batch->body, body_bytes);
+    if (rc < 0)
+        goto free_batch;
+    *out = batch;
+    return 0;
+
+free_batch:
+    free(batch);
+give_back:
+    if (budget != NULL)
+        budget_give(budget, head_bytes(part_count));
+    return rc;
+}
+
+void batch_free(struct batch *b)
+{
+    if (b == NULL)
+        return;
+    struct budget *budget = b->body.budget;
+    buf_done(&b->body);
+    if (budget != NULL)
+        budget_give(budget, head_bytes(b->part_count));
+    free(b);
+}
+
+/* Do the parts tell the truth about the body? */
+struct audit {
+    const struct batch_part *parts;
+    uint32_t part_count;
+    uint32_t part;    /* now in */
+    uint32_t in_part; /* records of it seen */
+    uint32_t records;
+};
+
+static int audit_record(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct audit *a = ctx;
+    (void)record;
+    if (g->resource_index != a->part) {
+        if (a->in_part != a->parts[a->part].records || g->resource_index != a->part + 1)
+            return ERR_MALFORMED;
+        a->part++;
+        a->in_part = 0;
+    }
+    if (a->part >= a->part_count)
+        return ERR_MALFORMED;
+    a->in_part++;
+    a->records++;
+    return 0;
+}
+
+int batch_new(struct batch **out, struct span body, const struct batch_part *parts,
+              uint32_t part_count, struct budget *budget)
+{
+    struct audit audit = {.parts = parts, .part_count = part_count};
+    struct arena arena;
+    if (part_count == 0)
+        return ERR_MALFORMED;
+    arena_init(&arena, body.len, budget);
+    int rc = logs_each(body, 0, &arena, audit_record, &audit);
+    arena_done(&arena);
+    if (rc < 0)
+        return rc;
+    if (audit.part != part_count - 1 || audit.in_part != parts[audit.part].records ||
+        audit.records == 0)
+        return ERR_MALFORMED;
+
+    struct batch *batch;
+    rc = batch_alloc(&batch, body.len, part_count, budget);
+    if (rc < 0)
+        return rc;
+    buf_append(&batch->body, body);
+    memcpy(batch->parts, parts, part_count * sizeof *parts);
+    batch->records = audit.records;
+    *out = batch;
+    return 0;
+}
+
+struct split {
+    const struct batch *whole;
+    struct batch_builder *halves[2];
+    uint32_t first_half, done; /* records */
+};
+
+static int split_record(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct split *s = ctx;
+    struct batch_builder *half = s->halves[s->done++ >= s->first_half];
+    assert(g->resource_index < s->whole->part_count); /* batch_new() and the builder see to it */
+    return batch_add(half, g, record, (struct span){0}, s->whole->parts[g->resource_index].service);
+}
+
+int batch_split(struct batch **whole, struct batch **a, struct batch **b)
+{
+    const struct batch *w = *whole;
+    struct batch_opts opts = {.max_bytes = SIZE_MAX, .budget = w->body.budget};
+    struct split split = {.whole = w, .first_half = (w->records + 1) / 2};
+    struct batch *first = NULL, *second = NULL;
+    struct arena arena;
+    int rc = ERR_NOMEM;
+
+    if (w->records < 2)
+        return ERR_EMPTY;
+    arena_init(&arena, w->body.len, w->body.budget);
+    split.halves[0] = batch_builder_new(&opts);
+    split.halves[1] = batch_builder_new(&opts);
+    if (split.halves[0] == NULL || split.halves[1] == NULL)
+        goto done;
+    rc = logs_each(buf_span(&w->body), 0, &arena, split_record, &split);
+    if (rc == 0)
+        rc = batch_seal(split.halves[0], &first);
+    if (rc == 0)
+        rc = batch_seal(split.halves[1], &second);
+    if (rc < 0)
+        goto done;
+
+    first->attempts = second->attempts = w->attempts;
+    first->first_added_ms = second->first_added_ms = w->first_added_ms;
+    batch_free(*whole);
+    *whole = NULL;
+    *a = first;
+    *b = second;
+    first = NULL;
+
+done:
+    batch_free(first);
+    batch_builder_free(split.halves[0]);
+    batch_builder_free(split.halves[1]);
+    arena_done(&arena);
+    return rc;
+}
+
+void batch_each_service(const struct batch *b,
+                        void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
+{
+    for (uint32_t i = 0; i < b->part_count; i++)
+        fn(ctx, b->parts[i].service, b->parts[i].records);
+}

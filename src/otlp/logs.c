@@ -1,0 +1,166 @@
+/* logs: from a request to its records, with the place where each one stood. */
+#include "otlp/logs.h"
+
+#include "util/hash.h"
+
+/* Field numbers of ExportLogsServiceRequest, ResourceLogs, ScopeLogs, Resource. */
+enum {
+    REQUEST_RESOURCE_LOGS = 1,
+    RESOURCE_LOGS_RESOURCE = 1,
+    RESOURCE_LOGS_SCOPE_LOGS = 2,
+    SCOPE_LOGS_LOG_RECORDS = 2,
+    RESOURCE_ATTRIBUTES = 1,
+};
+
+/* All fields of the message but number `but`, side by side: where they lie
+ * when they do lie so, else copied. */
+static int gather(struct span message, uint32_t but, struct arena *arena, struct span *out)
+{
+    struct wire w;
+    struct wire_field f;
+    const uint8_t *first = NULL, *last = NULL;
+    size_t total = 0;
+
+    wire_init(&w, message);
+    while (wire_next(&w, &f)) {
+        if (f.number == but)
+            continue;
+        if (first == NULL)
+            first = f.whole.base;
+        last = f.whole.base + f.whole.len;
+        total += f.whole.len;
+    }
+    if (w.err != 0)
+        return w.err;
+    if (total == 0 || total == (size_t)(last - first)) {
+        *out = (struct span){first, total};
+        return 0;
+    }
+
+    uint8_t *to = arena_alloc(arena, total);
+    if (to == NULL)
+        return ERR_TOO_BIG;
+    *out = (struct span){to, total};
+    wire_init(&w, message);
+    while (wire_next(&w, &f)) {
+        if (f.number == but)
+            continue;
+        memcpy(to, f.whole.base, f.whole.len);
+        to += f.whole.len;
+    }
+    return 0;
+}
+
+static int note_service(void *ctx, const struct log_attr *attr)
+{
+    struct logs_group *g = ctx;
+    if (attr->value.kind != LOG_STRING)
+        return 0;
+    if (span_eq(attr->key, SPAN("service.name")))
+        g->service_name = attr->value.text;
+    else if (span_eq(attr->key, SPAN("service.instance.id")))
+        g->service_instance_id = attr->value.text;
+    return 0;
+}
+
+int logs_resource_attrs(const struct logs_group *g,
+                        int (*fn)(void *ctx, const struct log_attr *attr), void *ctx)
+{
+    struct wire w;
+    struct wire_field f;
+
+    wire_init(&w, g->resource);
+    while (wire_next(&w, &f)) {
+        if (f.number != RESOURCE_LOGS_RESOURCE || f.type != WIRE_LEN)
+            continue;
+        struct log_attrs attrs; /* `resource` twice means one with both lists */
+        struct log_attr attr;
+        log_attrs_in(&attrs, f.bytes, RESOURCE_ATTRIBUTES);
+        while (log_attrs_next(&attrs, &attr)) {
+            int rc = fn(ctx, &attr);
+            if (rc != 0)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+struct walk {
+    struct logs_group group;
+    struct arena *arena;
+    uint64_t hash_seed;
+    logs_record_fn *fn;
+    void *ctx;
+};
+
+static int each_record(struct walk *walk, struct span scope_logs)
+{
+    struct logs_group *g = &walk->group;
+    struct wire w;
+    struct wire_field f;
+
+    int rc = gather(scope_logs, SCOPE_LOGS_LOG_RECORDS, walk->arena, &g->scope);
+    if (rc < 0)
+        return rc;
+    g->scope_hash = hash64_seeded(g->scope, walk->hash_seed);
+
+    wire_init(&w, scope_logs);
+    while (wire_next(&w, &f)) {
+        if (f.number != SCOPE_LOGS_LOG_RECORDS)
+            continue;
+        if (f.type != WIRE_LEN)
+            return ERR_MALFORMED;
+        rc = walk->fn(walk->ctx, g, f.bytes);
+        if (rc != 0)
+            return rc;
+    }
+    return w.err;
+}
+
+static int each_scope(struct walk *walk, struct span resource_logs)
+{
+    struct logs_group *g = &walk->group;
+    struct wire w;
+    struct wire_field f;
+
+    int rc = gather(resource_logs, RESOURCE_LOGS_SCOPE_LOGS, walk->arena, &g->resource);
+    if (rc < 0)
+        return rc;
+    g->resource_hash = hash64_seeded(g->resource, walk->hash_seed);
+    g->service_name = g->service_instance_id = (struct span){0};
+    logs_resource_attrs(g, note_service, g);
+
+    wire_init(&w, resource_logs);
+    while (wire_next(&w, &f)) {
+        if (f.number != RESOURCE_LOGS_SCOPE_LOGS)
+            continue;
+        if (f.type != WIRE_LEN)
+            return ERR_MALFORMED;
+        rc = each_record(walk, f.bytes);
+        if (rc != 0)
+            return rc;
+        g->scope_index++;
+    }
+    return w.err;
+}
+
+int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs_record_fn *fn,
+              void *ctx)
+{
+    struct walk walk = {.arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
+    struct wire w;
+    struct wire_field f;
+
+    wire_init(&w, request);
+    while (wire_next(&w, &f)) {
+        if (f.number != REQUEST_RESOURCE_LOGS)
+            continue;
+        if (f.type != WIRE_LEN)
+            return ERR_MALFORMED;
+        int rc = each_scope(&walk, f.bytes);
+        if (rc != 0)
+            return rc;
+        walk.group.resource_index++;
+    }
+    return w.err;
+}
