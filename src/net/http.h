@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "util/arena.h"
+#include "util/budget.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/metric.h"
@@ -56,7 +57,7 @@ struct http_head {
 struct http_exchange {
     struct http_head head;
     struct buf body;       /* grows until request(); charged to the budget */
-    struct arena arena;    /* head bytes, and the handler's small things */
+    struct arena arena;    /* the handler's small things; takes nothing until used */
     size_t prefix_bytes;   /* head() may ask for prefix() at this many body bytes */
     void *user;            /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
@@ -138,25 +139,43 @@ struct http_service {
     struct metric requests[3]; /* by enum http_version */
 };
 
-/* A session: the protocol of one connection, without its socket. */
+/* A session: the protocol of one connection, without its socket. No call may be
+ * made on it from inside the service's callbacks, except http_reply() and http_expect(). */
 struct http_session_ops {
-    /* Use bytes. Returns how many were used (all, unless it stopped reading),
-     * or a negative code: flush `out`, then close. */
-    int (*feed)(void *session, struct span in);
-    /* Where the next bytes should be read to, so that a large body is not
-     * copied: writable memory of *len bytes, or NULL for "anywhere". What was
-     * read there is told by wrote(). Either may be NULL. */
+    /* Use bytes. Returns how many were used: all, unless it waits for an answer or for
+     * room in `out`; the caller keeps the rest and offers it again. An empty span says
+     * "there is room in `out` again". Errors of the peer are answered inside. */
+    size_t (*feed)(void *session, struct span in);
+    /* Where the next bytes should be read to, so that a large body is not copied:
+     * writable memory of *len bytes, or NULL for "anywhere". What was read there goes
+     * to feed() at once, like other bytes. May be NULL. */
     uint8_t *(*lend)(void *session, size_t *len);
-    int (*wrote)(void *session, size_t len);
-    /* Stop: answer what is in flight, then be done (GOAWAY, Connection: close). */
-    void (*drain)(void *session);
-    /* The peer or a deadline ended the connection: gone() for each open exchange. */
+    /* The peer will send no more, but may still read: answer what is whole. */
+    void (*eof)(void *session);
+    /* Once a second, and when service->draining is set: look at the deadlines. */
+    void (*tick)(void *session);
+    /* The connection is ending: gone() for each open exchange. */
     void (*free)(void *session);
     /* No exchange is open and nothing has to be written any more. */
     bool (*is_idle)(const void *session);
     /* The session will not read again; close when `out` is written. */
     bool (*is_over)(const void *session);
 };
+
+/* A session stops reading, and making output, when this much waits in `out`: a
+ * peer that does not read costs one such buffer and not more. Twice the usual
+ * socket buffer, so that a peer that does read never waits for us. */
+#define HTTP_OUT_HIGH_BYTES ((size_t)128 * 1024)
+
+/* After an early answer this much of the body is thrown away to keep the
+ * connection; beyond, closing is cheaper than reading. */
+#define HTTP_SKIP_BYTES ((size_t)256 * 1024)
+
+/* A body slower than this after body_timeout_ms is a slow-loris, not a log batch. */
+#define HTTP_BODY_MIN_BYTES_PER_S 500
+
+/* Small things of one exchange: options, parsed credentials, an answer. */
+#define HTTP_ARENA_BYTES ((size_t)1024 * 1024)
 
 /* The socket's side, which a session may call. */
 struct http_output {
@@ -166,3 +185,22 @@ struct http_output {
      * feed(), as when a late http_reply() is made. Never calls back into the session. */
     void (*wake)(void *ctx);
 };
+
+/* All limits and deadlines at their defaults; the owner fills callbacks, budget, clock. */
+void http_service_init(struct http_service *s);
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7) and a NUL. */
+#define HTTP_DATE_BYTES 30
+void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns);
+
+/* The reason phrase of a status; never NULL. */
+const char *http_reason(int status);
+
+enum http_method http_method_of(struct span name);
+
+/* Origin-form and absolute-form targets (RFC 9112 3.2) into path and query. */
+void http_split_target(struct span target, struct span *path, struct span *query);
+
+/* Is a body that began at start_ms and has `bytes` by now too slow? */
+bool http_body_is_slow(const struct http_service *s, uint64_t start_ms, uint64_t now_ms,
+                       uint64_t bytes);

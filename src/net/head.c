@@ -1,0 +1,125 @@
+/* head: a table of known fields, their values in one buffer. */
+#include "net/head.h"
+
+static const struct {
+    struct span name;
+    bool once;
+} fields[] = {
+#define X(name, text, once) [HEAD_##name] = {{(const uint8_t *)text, sizeof(text) - 1}, once},
+    HEAD_FIELDS(X)
+#undef X
+};
+
+void head_init(struct head *h, size_t max_bytes, struct budget *budget)
+{
+    *h = (struct head){.bytes = {.max_bytes = max_bytes, .budget = budget}};
+}
+
+int head_field(struct head *h)
+{
+    if (h->bytes.err != 0)
+        return h->bytes.err;
+    if (++h->fields > HEAD_FIELDS_MAX)
+        return ERR_TOO_BIG;
+
+    struct span name = {h->bytes.base + h->name_at, h->value_at - h->name_at};
+    for (size_t f = 0; f < ARRAY_LEN(fields); f++) {
+        if (!span_ieq(name, fields[f].name))
+            continue;
+        if (h->slots[f].is_set && fields[f].once)
+            return ERR_MALFORMED;
+        h->slots[f].is_set = true;
+        h->slots[f].at = (uint32_t)h->value_at;
+        h->slots[f].len = (uint32_t)(h->bytes.len - h->value_at);
+        return 0;
+    }
+    h->bytes.len = h->name_at;
+    return 0;
+}
+
+void head_mark(struct head *h, enum head_field f, size_t at)
+{
+    h->slots[f].is_set = true;
+    h->slots[f].at = (uint32_t)at;
+    h->slots[f].len = (uint32_t)(h->bytes.len - at);
+}
+
+bool head_has(const struct head *h, enum head_field f)
+{
+    return h->slots[f].is_set;
+}
+
+struct span head_get(const struct head *h, enum head_field f)
+{
+    if (!h->slots[f].is_set)
+        return (struct span){0};
+    if (h->slots[f].len == 0)
+        return SPAN("");
+    return span_trim((struct span){h->bytes.base + h->slots[f].at, h->slots[f].len});
+}
+
+/* 1*DIGIT (RFC 9110 8.6), at most 18 of them: no overflow, and far above any limit. */
+static int parse_length(struct span s, int64_t *out)
+{
+    int64_t n = 0;
+    if (s.len == 0 || s.len > 18)
+        return ERR_MALFORMED;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.base[i] < '0' || s.base[i] > '9')
+            return ERR_MALFORMED;
+        n = n * 10 + (s.base[i] - '0');
+    }
+    *out = n;
+    return 0;
+}
+
+/* uri-host [ ":" port ] (RFC 9110 7.2), by its characters only. */
+static bool is_host(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.base[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"#/<>?@\\^`{|}", c) != NULL)
+            return false;
+    }
+    return true;
+}
+
+int head_finish(const struct head *h, struct http_head *out)
+{
+    int64_t length = -1;
+    if (head_has(h, HEAD_CONTENT_LENGTH) &&
+        parse_length(head_get(h, HEAD_CONTENT_LENGTH), &length) < 0)
+        return ERR_MALFORMED;
+    struct span host = head_get(h, head_has(h, HEAD_AUTHORITY) ? HEAD_AUTHORITY : HEAD_HOST);
+    if (!is_host(host))
+        return ERR_MALFORMED;
+
+    enum http_version version = out->version;
+    *out = (struct http_head){
+        .version = version,
+        .method = http_method_of(head_get(h, HEAD_METHOD)),
+        .host = host,
+        .content_type = head_get(h, HEAD_CONTENT_TYPE),
+        .content_encoding = head_get(h, HEAD_CONTENT_ENCODING),
+        .authorization = head_get(h, HEAD_AUTHORIZATION),
+        .user_agent = head_get(h, HEAD_USER_AGENT),
+        .te = head_get(h, HEAD_TE),
+        .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),
+        .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),
+        .content_length = length,
+    };
+    http_split_target(head_get(h, HEAD_PATH), &out->path, &out->query);
+    return 0;
+}
+
+void head_clear(struct head *h)
+{
+    struct buf bytes = h->bytes;
+    buf_done(&bytes);
+    *h = (struct head){.bytes = bytes};
+}
+
+void head_done(struct head *h)
+{
+    buf_done(&h->bytes);
+}

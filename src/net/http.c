@@ -1,0 +1,117 @@
+/* http: what both versions of HTTP share. */
+#include "net/http.h"
+
+#include <stdio.h>
+#include <time.h>
+
+void http_service_init(struct http_service *s)
+{
+    *s = (struct http_service){
+        .max_body_bytes = (size_t)20 * 1024 * 1024, /* as the Collector's receiver */
+        .max_head_bytes = (size_t)16 * 1024,        /* nginx and Node allow 16 to 32 KiB */
+        .max_streams = 128,                         /* RFC 9113 6.5.2 wants at least 100 */
+        .head_timeout_ms = 10000,
+        .body_timeout_ms = 10000,  /* grace; then HTTP_BODY_MIN_BYTES_PER_S */
+        .idle_timeout_ms = 120000, /* the Collector's clients keep connections 60 s */
+        .write_timeout_ms = 30000,
+    };
+}
+
+void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns)
+{
+    /* strftime() would ask the locale. */
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t t = (time_t)(unix_ns / 1000000000u);
+    struct tm tm = {0};
+    gmtime_r(&t, &tm);
+    snprintf(out, HTTP_DATE_BYTES, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
+             (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
+             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+             (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+}
+
+const char *http_reason(int status)
+{
+    /* clang-format off */
+    static const struct {
+        int status;
+        const char *text;
+    } reasons[] = {
+        {200, "OK"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].text;
+    return "Status"; /* the phrase may be anything (RFC 9112 4) */
+}
+
+enum http_method http_method_of(struct span name)
+{
+    static const struct {
+        const char *name;
+        enum http_method method;
+    } methods[] = {
+        {"POST", HTTP_POST}, {"GET", HTTP_GET},       {"HEAD", HTTP_HEAD},
+        {"PUT", HTTP_PUT},   {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (span_eq(name, span_str(methods[i].name)))
+            return methods[i].method;
+    return HTTP_OTHER;
+}
+
+void http_split_target(struct span target, struct span *path, struct span *query)
+{
+    if (target.len > 0 && target.base[0] != '/') {
+        for (size_t i = 0; i + 3 <= target.len; i++) {
+            if (memcmp(target.base + i, "://", 3) != 0)
+                continue;
+            target = span_skip(target, i + 3);
+            size_t authority = 0;
+            while (authority < target.len && target.base[authority] != '/' &&
+                   target.base[authority] != '?')
+                authority++;
+            target = span_skip(target, authority);
+            break;
+        }
+    }
+    const uint8_t *mark = target.len > 0 ? memchr(target.base, '?', target.len) : NULL;
+    size_t path_len = mark != NULL ? (size_t)(mark - target.base) : target.len;
+    *path = path_len > 0 ? span_of(target.base, path_len) : SPAN("/");
+    *query = mark != NULL ? span_skip(target, path_len + 1) : (struct span){0};
+}
+
+bool http_body_is_slow(const struct http_service *s, uint64_t start_ms, uint64_t now_ms,
+                       uint64_t bytes)
+{
+    uint64_t took_ms = now_ms - start_ms;
+    return took_ms > s->body_timeout_ms &&
+           bytes < (took_ms - s->body_timeout_ms) * HTTP_BODY_MIN_BYTES_PER_S / 1000 + 1;
+}

@@ -1,0 +1,486 @@
+/* stream: socket on one side, session on the other. */
+#include "net/stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "net/http1.h"
+#include "net/http2.h"
+#include "util/diag.h"
+
+/* HTTP/2 begins with these (RFC 9113 3.4). */
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+#define PREFACE_BYTES (sizeof(preface) - 1)
+
+/* A closed connection is read to its end, so that our last answer is not lost
+ * to a reset, but not for ever. */
+#define LINGER_MS 2000
+#define LINGER_BYTES (1024 * 1024)
+
+/* An output buffer that grew beyond this is freed when the connection rests. */
+#define OUT_KEPT_BYTES 1024
+
+enum stream_state { STREAM_SNIFF, STREAM_OPEN, STREAM_LINGER, STREAM_CLOSING };
+
+struct stream {
+    uv_tcp_t tcp; /* first: the handle's memory is the stream's */
+    struct list node, awake;
+    struct stream_set *set;
+    enum stream_state state;
+    const struct http_session_ops *ops;
+    void *session;
+    struct buf out;     /* the session writes here */
+    struct buf sending; /* and this is with libuv */
+    struct buf stash;   /* read but not used by the session yet */
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    bool is_reading, is_eof;
+    bool in_session; /* a session call is on the stack: wake() has nothing to do */
+    uint8_t sniff_len;
+    uint8_t sniff[PREFACE_BYTES];
+    size_t queued;       /* unsent bytes at the last look */
+    size_t linger_bytes; /* thrown away so far */
+    uint64_t since_ms;   /* of the state, or of the last progress in writing */
+};
+
+static void stream_turn(struct stream *s);
+static void on_turn(uv_idle_t *idle);
+
+static uint64_t now_ms(const struct stream *s)
+{
+    return clock_now_ms(s->set->service->clock);
+}
+
+/* ---- the end ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct stream *s = container_of((uv_tcp_t *)handle, struct stream, tcp);
+    struct stream_set *set = s->set;
+    list_remove(&s->node);
+    buf_done(&s->out);
+    buf_done(&s->sending);
+    buf_done(&s->stash);
+    free(s);
+    if (--set->count == 0 && set->on_empty != NULL)
+        set->on_empty(set);
+}
+
+static void stream_close(struct stream *s)
+{
+    if (s->state == STREAM_CLOSING)
+        return;
+    s->state = STREAM_CLOSING;
+    list_remove(&s->awake);
+    if (s->session != NULL) {
+        void *session = s->session;
+        s->session = NULL;
+        s->ops->free(session);
+    }
+    uv_close((uv_handle_t *)&s->tcp, on_closed);
+}
+
+/* ---- writing ---- */
+
+static size_t unsent(const struct stream *s)
+{
+    return s->out.len + s->sending.len;
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct stream *s = container_of(req, struct stream, write);
+    s->sending.len = 0;
+    if (s->state == STREAM_CLOSING)
+        return;
+    if (status < 0) {
+        stream_close(s);
+        return;
+    }
+    s->since_ms = now_ms(s);
+    stream_turn(s);
+}
+
+/* Give `out` to the socket: at once what it takes, the rest to libuv. */
+static void stream_flush(struct stream *s)
+{
+    if (s->out.err != 0) { /* out of memory inside an answer: it cannot be mended */
+        stream_close(s);
+        return;
+    }
+    if (s->sending.len > 0 || s->out.len == 0)
+        return;
+
+    uv_buf_t bytes = uv_buf_init((char *)s->out.base, (unsigned)s->out.len);
+    int n = uv_try_write((uv_stream_t *)&s->tcp, &bytes, 1);
+    if (n < 0 && n != UV_EAGAIN) {
+        stream_close(s);
+        return;
+    }
+    buf_consume(&s->out, n > 0 ? (size_t)n : 0);
+    if (s->out.len > 0) {
+        buf_done(&s->sending);
+        buf_move(&s->sending, &s->out);
+        bytes = uv_buf_init((char *)s->sending.base, (unsigned)s->sending.len);
+        s->since_ms = now_ms(s);
+        if (uv_write(&s->write, (uv_stream_t *)&s->tcp, &bytes, 1, on_written) < 0)
+            stream_close(s);
+    } else if (s->out.cap > OUT_KEPT_BYTES) {
+        buf_done(&s->out);
+    }
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct stream *s = container_of(req, struct stream, shutdown);
+    if (status < 0 || s->is_eof)
+        stream_close(s);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent);
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent);
+
+static void stream_read(struct stream *s, bool want)
+{
+    if (want == s->is_reading)
+        return;
+    s->is_reading = want;
+    if (!want)
+        uv_read_stop((uv_stream_t *)&s->tcp);
+    else if (uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read) < 0)
+        stream_close(s);
+}
+
+/* The session is over and its last word written: say so, then wait for the peer. */
+static void stream_linger(struct stream *s)
+{
+    s->state = STREAM_LINGER;
+    s->since_ms = now_ms(s);
+    list_remove(&s->awake);
+    void *session = s->session;
+    s->session = NULL;
+    s->ops->free(session);
+    buf_done(&s->stash);
+    if (uv_shutdown(&s->shutdown, (uv_stream_t *)&s->tcp, on_shutdown) < 0)
+        stream_close(s);
+    else if (!s->is_eof)
+        stream_read(s, true);
+}
+
+/* ---- between socket and session ---- */
+
+static void on_wake(void *ctx)
+{
+    struct stream *s = ctx;
+    struct stream_set *set = s->set;
+    if (s->in_session || s->state != STREAM_OPEN || !list_is_empty(&s->awake))
+        return;
+    list_append(&set->awake, &s->awake);
+    if (!set->is_turning) {
+        set->is_turning = true;
+        uv_idle_start(&set->turn, on_turn);
+    }
+}
+
+static size_t feed(struct stream *s, struct span in)
+{
+    s->in_session = true;
+    size_t used = s->ops->feed(s->session, in);
+    s->in_session = false;
+    return used;
+}
+
+/* All that a change on either side may ask for: feed what was put aside, write
+ * what was made, read on or not, end or not. One pass: what one pass leaves, the
+ * next event brings. */
+static void stream_turn(struct stream *s)
+{
+    if (s->state == STREAM_OPEN && s->out.len < HTTP_OUT_HIGH_BYTES) {
+        size_t used = feed(s, buf_span(&s->stash));
+        buf_consume(&s->stash, used);
+        if (s->stash.len == 0)
+            buf_done(&s->stash);
+    }
+    if (s->state != STREAM_OPEN)
+        return;
+    stream_flush(s);
+    if (s->state != STREAM_OPEN)
+        return;
+
+    bool over = s->ops->is_over(s->session);
+    if (over && unsent(s) == 0)
+        stream_linger(s);
+    else
+        stream_read(s, !over && !s->is_eof && s->stash.len == 0 &&
+                           unsent(s) < HTTP_OUT_HIGH_BYTES);
+}
+
+/* Bytes for the session; what it does not use now waits in the stash. */
+static void stream_take(struct stream *s, struct span in)
+{
+    size_t used = feed(s, in);
+    if (used < in.len) {
+        buf_append(&s->stash, span_skip(in, used));
+        if (s->stash.err != 0) {
+            stream_close(s);
+            return;
+        }
+    }
+    stream_flush(s);
+    if (s->state != STREAM_OPEN)
+        return;
+    /* Output that left at once makes room for stashed input; see on_turn(). */
+    bool over = s->ops->is_over(s->session);
+    if (over && unsent(s) == 0)
+        stream_linger(s);
+    else if (over || s->stash.len > 0 || unsent(s) >= HTTP_OUT_HIGH_BYTES)
+        stream_read(s, false);
+    if (s->state == STREAM_OPEN && s->stash.len > 0 && unsent(s) == 0)
+        on_wake(s);
+}
+
+static void choose(struct stream *s, bool is_http2)
+{
+    struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake};
+    s->ops = is_http2 ? &http2_ops : &http1_ops;
+    s->session = is_http2 ? (void *)http2_new(s->set->service, output)
+                          : (void *)http1_new(s->set->service, output);
+    s->state = STREAM_OPEN;
+    if (s->session == NULL)
+        stream_close(s);
+}
+
+static void refuse_tls(struct stream *s)
+{
+    struct sockaddr_storage own = {0};
+    int len = sizeof own;
+    uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&own, &len);
+    metric_inc(&s->set->service->faults[HTTP_FAULT_TLS]);
+    /* sin_port and sin6_port are at the same place */
+    diag(DIAG_WARN, "tls_on_clear_port",
+         "a client spoke TLS to a port that speaks clear text: give it http:// or \"insecure\"",
+         "port=%u", (unsigned)ntohs(((struct sockaddr_in *)&own)->sin_port));
+    stream_close(s);
+}
+
+/* The first bytes say what the peer speaks; they may come one by one. */
+static void sniff(struct stream *s, struct span in)
+{
+    uint8_t had = s->sniff_len;
+    size_t n = PREFACE_BYTES - had < in.len ? PREFACE_BYTES - had : in.len;
+    memcpy(s->sniff + had, in.base, n);
+    s->sniff_len = (uint8_t)(had + n);
+    if (had == 0)
+        s->since_ms = now_ms(s);
+
+    if (s->sniff[0] == 0x16 && (s->sniff_len < 2 || s->sniff[1] == 0x03)) {
+        if (s->sniff_len >= 2)
+            refuse_tls(s); /* record type 22, version 3.x (RFC 8446 5.1) */
+        return;
+    }
+    bool may_be_http2 = memcmp(s->sniff, preface, s->sniff_len) == 0;
+    if (may_be_http2 && s->sniff_len < PREFACE_BYTES)
+        return;
+    choose(s, may_be_http2);
+    if (s->state == STREAM_OPEN && had > 0)
+        stream_take(s, span_of(s->sniff, had));
+    if (s->state == STREAM_OPEN)
+        stream_take(s, in);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent)
+{
+    (void)suggested;
+    struct stream *s = container_of((uv_tcp_t *)handle, struct stream, tcp);
+    size_t len = 0;
+    uint8_t *at = NULL;
+    if (s->state == STREAM_OPEN && s->ops->lend != NULL)
+        at = s->ops->lend(s->session, &len);
+    if (at == NULL) {
+        at = s->set->read_bytes;
+        len = STREAM_READ_BYTES;
+    }
+    *lent = uv_buf_init((char *)at, len < UINT32_MAX ? (unsigned)len : UINT32_MAX);
+}
+
+static void on_end(struct stream *s, int why)
+{
+    s->is_eof = true;
+    s->is_reading = false;
+    if (why != UV_EOF || s->state != STREAM_OPEN) {
+        stream_close(s);
+        return;
+    }
+    uv_read_stop((uv_stream_t *)&s->tcp);
+    s->in_session = true;
+    s->ops->eof(s->session);
+    s->in_session = false;
+    stream_turn(s);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
+{
+    struct stream *s = container_of((uv_tcp_t *)handle, struct stream, tcp);
+    if (n == 0)
+        return;
+    if (n < 0) {
+        on_end(s, (int)n);
+        return;
+    }
+    struct span in = span_of(lent->base, (size_t)n);
+    switch (s->state) {
+    case STREAM_SNIFF:
+        sniff(s, in);
+        break;
+    case STREAM_OPEN:
+        stream_take(s, in);
+        break;
+    case STREAM_LINGER:
+        s->linger_bytes += in.len;
+        if (s->linger_bytes > LINGER_BYTES)
+            stream_close(s);
+        break;
+    case STREAM_CLOSING:
+        break;
+    }
+}
+
+/* ---- the set ---- */
+
+/* The sessions that wake() named: their answers were made outside of a read. */
+static void on_turn(uv_idle_t *idle)
+{
+    struct stream_set *set = container_of(idle, struct stream_set, turn);
+    /* Only those that are awake now: a stream that wakes again waits a turn. */
+    struct list now;
+    list_init(&now);
+    while (!list_is_empty(&set->awake)) {
+        struct list *node = set->awake.next;
+        list_remove(node);
+        list_append(&now, node);
+    }
+    while (!list_is_empty(&now)) {
+        struct stream *s = container_of(now.next, struct stream, awake);
+        list_remove(&s->awake);
+        stream_turn(s);
+        if (s->state == STREAM_OPEN && s->stash.len > 0 && unsent(s) == 0)
+            on_wake(s);
+    }
+    if (list_is_empty(&set->awake)) {
+        set->is_turning = false;
+        uv_idle_stop(&set->turn);
+    }
+}
+
+int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service *service)
+{
+    set->loop = loop;
+    set->service = service;
+    list_init(&set->all);
+    list_init(&set->awake);
+    return uv_idle_init(loop, &set->turn);
+}
+
+void stream_set_done(struct stream_set *set, uv_close_cb closed)
+{
+    assert(set->count == 0);
+    uv_close((uv_handle_t *)&set->turn, closed);
+}
+
+static void on_refused(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static int refuse_one(struct stream_set *set, uv_stream_t *server)
+{
+    metric_inc(&set->service->faults[HTTP_FAULT_CONNECTIONS]);
+    uv_tcp_t *tcp = calloc(1, sizeof *tcp);
+    if (tcp == NULL)
+        return ERR_NOMEM;
+    uv_tcp_init(set->loop, tcp);
+    int rc = uv_accept(server, (uv_stream_t *)tcp);
+    uv_close((uv_handle_t *)tcp, on_refused);
+    return rc;
+}
+
+int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
+{
+    if (refuse)
+        return refuse_one(set, server);
+    struct stream *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return ERR_NOMEM;
+    s->set = set;
+    s->since_ms = now_ms(s);
+    s->stash.budget = set->service->budget;
+    list_init(&s->awake);
+    list_append(&set->all, &s->node);
+    set->count++;
+    uv_tcp_init(set->loop, &s->tcp);
+    int rc = uv_accept(server, (uv_stream_t *)&s->tcp);
+    if (rc < 0) {
+        stream_close(s);
+        return rc;
+    }
+    uv_tcp_nodelay(&s->tcp, 1);
+    stream_read(s, true);
+    return 0;
+}
+
+static void tick(struct stream *s)
+{
+    const struct http_service *service = s->set->service;
+    uint64_t waited_ms = now_ms(s) - s->since_ms;
+
+    if (s->state == STREAM_SNIFF) {
+        if (waited_ms > (s->sniff_len > 0 ? service->head_timeout_ms : service->idle_timeout_ms)) {
+            if (s->sniff_len > 0)
+                metric_inc(&s->set->service->faults[HTTP_FAULT_TIMEOUT]);
+            stream_close(s);
+        }
+        return;
+    }
+    if (s->state == STREAM_LINGER && waited_ms > LINGER_MS)
+        stream_close(s);
+    if (s->state != STREAM_OPEN)
+        return;
+
+    size_t queued = uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp);
+    if (queued > 0 && queued >= s->queued && waited_ms > service->write_timeout_ms) {
+        metric_inc(&s->set->service->faults[HTTP_FAULT_TIMEOUT]);
+        stream_close(s);
+        return;
+    }
+    if (queued < s->queued)
+        s->since_ms = now_ms(s);
+    s->queued = queued;
+    s->in_session = true;
+    s->ops->tick(s->session);
+    s->in_session = false;
+    stream_turn(s);
+}
+
+void stream_set_tick(struct stream_set *set)
+{
+    LIST_EACH (node, &set->all)
+        tick(container_of(node, struct stream, node));
+}
+
+void stream_set_close(struct stream_set *set)
+{
+    LIST_EACH (node, &set->all)
+        stream_close(container_of(node, struct stream, node));
+}
+
+bool stream_set_is_quiet(const struct stream_set *set)
+{
+    LIST_EACH (node, &set->all) {
+        const struct stream *s = container_of(node, struct stream, node);
+        if (unsent(s) > 0 || s->stash.len > 0)
+            return false;
+        if (s->state == STREAM_OPEN && !s->ops->is_idle(s->session))
+            return false;
+    }
+    return true;
+}

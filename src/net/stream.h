@@ -1,0 +1,53 @@
+/*
+ * stream: one accepted TCP connection, and the set of those of a listener.
+ *
+ * It looks at the first bytes to choose a session (net/http1, net/http2), moves
+ * bytes between the socket and the session, and ends the connection so that the
+ * last answer arrives (lingering close, RFC 9112 9.6). What the bytes mean is
+ * the session's business, and so are the deadlines for requests; the deadlines
+ * of the socket (first bytes, stalled writes, lingering) are here.
+ *
+ *     SNIFF -> OPEN -> LINGER -> CLOSING
+ *
+ * Ownership: a stream frees itself in its close callback; the set outlives its
+ * streams. Blocking: never.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "net/http.h"
+#include "util/list.h"
+
+#define STREAM_READ_BYTES 65536
+
+struct stream_set {
+    uv_loop_t *loop;
+    struct http_service *service;
+    struct list all;    /* struct stream.node */
+    struct list awake;  /* struct stream.awake: a session made output outside of a read */
+    uint32_t count;     /* streams not yet freed */
+    uv_idle_t turn;     /* runs while `awake` has members */
+    bool is_turning;
+    void (*on_empty)(struct stream_set *set); /* the last stream is freed */
+    uint8_t read_bytes[STREAM_READ_BYTES]; /* for bytes that go to no body directly */
+};
+
+/* 0 or a negative code. The handle `turn` must be closed by stream_set_done(). */
+int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service *service);
+
+/* Close `turn`; on_closed as uv_close(). All streams must be gone. */
+void stream_set_done(struct stream_set *set, uv_close_cb on_closed);
+
+/* Accept the connection that waits on `server`. ERR_NOMEM or libuv's code when it
+ * cannot; the connection is then gone. `refuse`: accept it only to close it. */
+int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse);
+
+/* Once a second: all deadlines. */
+void stream_set_tick(struct stream_set *set);
+
+/* End every connection now; on_empty follows. */
+void stream_set_close(struct stream_set *set);
+
+/* No exchange is open and no answer is unsent on any connection. */
+bool stream_set_is_quiet(const struct stream_set *set);

@@ -1,0 +1,81 @@
+/*
+ * grpc: the framing of gRPC's unary calls (github.com/grpc/grpc,
+ * doc/PROTOCOL-HTTP2.md), without a transport: 5-byte prefixes, status codes, and the
+ * two encodings that trailers need.
+ *
+ * Ownership: messages are borrowed from the body. Blocking: never.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/buf.h"
+#include "util/span.h"
+
+#define GRPC_PREFIX_BYTES 5
+
+/* clang-format off */
+#define GRPC_STATUSES(X) \
+    X(OK,                  0) \
+    X(CANCELLED,           1) \
+    X(UNKNOWN,             2) \
+    X(INVALID_ARGUMENT,    3) \
+    X(DEADLINE_EXCEEDED,   4) \
+    X(NOT_FOUND,           5) \
+    X(ALREADY_EXISTS,      6) \
+    X(PERMISSION_DENIED,   7) \
+    X(RESOURCE_EXHAUSTED,  8) \
+    X(FAILED_PRECONDITION, 9) \
+    X(ABORTED,            10) \
+    X(OUT_OF_RANGE,       11) \
+    X(UNIMPLEMENTED,      12) \
+    X(INTERNAL,           13) \
+    X(UNAVAILABLE,        14) \
+    X(DATA_LOSS,          15) \
+    X(UNAUTHENTICATED,    16)
+/* clang-format on */
+
+#define X(name, code) GRPC_##name = code,
+enum grpc_status { GRPC_STATUSES(X) GRPC_STATUS_COUNT };
+#undef X
+
+/* "UNAVAILABLE"; "UNKNOWN" for a number that is none. Static. */
+const char *grpc_status_name(enum grpc_status status);
+
+/* The status that tells a client of one of our codes (0 is OK):
+ * malformed, unsupported form of data -> INVALID_ARGUMENT (not to be retried, as OTLP asks);
+ * too big -> RESOURCE_EXHAUSTED; full, out of memory -> UNAVAILABLE (with RetryInfo, the
+ * caller's part); UV_ETIMEDOUT -> DEADLINE_EXCEEDED; anything else -> INTERNAL. */
+enum grpc_status grpc_status_of(int err);
+
+struct grpc_message {
+    bool is_compressed; /* by the call's grpc-encoding */
+    struct span bytes;  /* may be empty: an empty message is a valid one */
+};
+
+/* Look at the first GRPC_PREFIX_BYTES of a body. *total is then the length of prefix and
+ * message together. GRPC_OK; GRPC_INTERNAL: fewer bytes, or a flag that is neither 0 nor 1;
+ * GRPC_RESOURCE_EXHAUSTED: the message alone is longer than max_bytes, which is known
+ * before it arrives. */
+enum grpc_status grpc_prefix(struct span body, size_t max_bytes, size_t *total);
+
+/* The one message of a whole unary body. As grpc_prefix(); GRPC_INTERNAL too when there is
+ * no message or it is cut short; GRPC_UNIMPLEMENTED when something follows it. */
+enum grpc_status grpc_message(struct span body, size_t max_bytes, struct grpc_message *out);
+
+/* Append the prefix of an uncompressed message of `len` bytes, which the caller appends. */
+void grpc_append_prefix(struct buf *b, uint32_t len);
+
+/* Append `text` as grpc-message wants it: %XX for what is not printable ASCII, and for '%'. */
+void grpc_append_percent(struct buf *b, struct span text);
+
+/* Append base64 without padding, for `-bin` fields such as grpc-status-details-bin. */
+void grpc_append_base64(struct buf *b, struct span bytes);
+
+/* Is this content type gRPC's: "application/grpc", or it followed by '+' or ';'? */
+bool grpc_is_content_type(struct span content_type);
+
+/* grpc-timeout: 1 to 8 digits and a unit of H M S m u n. Rounded up to milliseconds, at
+ * least 1 for anything but zero. ERR_MALFORMED for anything else. */
+int grpc_timeout_ms(struct span value, uint64_t *out_ms);
