@@ -1,0 +1,249 @@
+/*
+ * app_metrics: the Prometheus page. Every metric of the program is written
+ * here and nowhere else; tests/lint checks that README.md explains each.
+ *
+ * Names: own prefix, the Collector's stems, base units, _total on counters.
+ */
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "telemetry/expose.h"
+
+static void write_records(struct buf *out, const struct app *app)
+{
+    const struct ledger *l = pipeline_ledger(app->pipeline);
+    const struct ledger_row *t = ledger_total(l);
+    const struct pipeline_reasons *why = pipeline_reasons(app->pipeline);
+
+    expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
+                  "Log records received in sound requests.");
+    expose_plain(out, "lipservice_receiver_accepted_log_records_total", (double)t->received);
+    expose_family(out, "lipservice_records_decided_total", EXPOSE_COUNTER,
+                  "Records by verdict; the verdicts add up to the records received.");
+    for (int v = 0; v < VERDICT_COUNT; v++)
+        expose_one(out, "lipservice_records_decided_total", "verdict",
+                   verdict_name((enum verdict)v), (double)t->verdict[v]);
+    expose_family(out, "lipservice_records_kept_total", EXPOSE_COUNTER,
+                  "Kept records by the reason of the decision.");
+    for (int r = 0; r < REASON_COUNT; r++)
+        expose_one(out, "lipservice_records_kept_total", "reason", reason_name((enum reason)r),
+                   (double)why->kept[r]);
+    expose_family(out, "lipservice_records_dropped_total", EXPOSE_COUNTER,
+                  "Records sampled out or dropped by rule, by the reason of the decision.");
+    for (int r = 0; r < REASON_COUNT; r++)
+        expose_one(out, "lipservice_records_dropped_total", "reason", reason_name((enum reason)r),
+                   (double)why->dropped[r]);
+    expose_family(out, "lipservice_record_bytes_total", EXPOSE_COUNTER,
+                  "Encoded bytes of records, as received and as kept.");
+    expose_one(out, "lipservice_record_bytes_total", "stage", "received", (double)t->received_bytes);
+    expose_one(out, "lipservice_record_bytes_total", "stage", "kept", (double)t->kept_bytes);
+
+    expose_family(out, "lipservice_exporter_sent_log_records_total", EXPOSE_COUNTER,
+                  "Kept records that the upstream has accepted.");
+    expose_plain(out, "lipservice_exporter_sent_log_records_total", (double)t->fate[FATE_DELIVERED]);
+    expose_family(out, "lipservice_records_lost_total", EXPOSE_COUNTER,
+                  "Kept records that could not be delivered, by reason.");
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+        expose_one(out, "lipservice_records_lost_total", "reason", fate_name((enum fate)f),
+                   (double)t->fate[f]);
+    expose_family(out, "lipservice_records_queued", EXPOSE_GAUGE,
+                  "Kept records that wait or are under way: what a crash now would lose.");
+    expose_plain(out, "lipservice_records_queued", (double)t->queued);
+    expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
+                  "How far the record counts are from adding up; always 0.");
+    expose_plain(out, "lipservice_ledger_imbalance", (double)ledger_imbalance(l));
+    expose_family(out, "lipservice_services", EXPOSE_GAUGE, "Services counted apart.");
+    expose_plain(out, "lipservice_services", (double)ledger_services(l) - 1);
+    expose_family(out, "lipservice_patterns", EXPOSE_GAUGE, "Patterns counted apart.");
+    expose_plain(out, "lipservice_patterns", (double)patterns_count(pipeline_patterns(app->pipeline)));
+    expose_family(out, "lipservice_patterns_evicted_total", EXPOSE_COUNTER,
+                  "Patterns whose counts were folded into 'other' to make room.");
+    expose_plain(out, "lipservice_patterns_evicted_total",
+                 (double)patterns_evicted(pipeline_patterns(app->pipeline)));
+}
+
+static void write_receiver(struct buf *out, const struct app *app)
+{
+    static const char *const versions[] = {"1.0", "1.1", "2"};
+    static const char *const faults[] = {
+#define X(name, text) [HTTP_FAULT_##name] = text,
+        HTTP_FAULTS(X)
+#undef X
+    };
+    const struct receiver_stats *s = receiver_stats(app->receiver);
+
+    expose_family(out, "lipservice_receiver_requests_total", EXPOSE_COUNTER,
+                  "Requests accepted, by signal and protocol.");
+    for (int g = 0; g < SIGNAL_COUNT; g++) {
+        for (int p = 0; p < RECEIVED_COUNT; p++) {
+            struct expose_label labels[] = {
+                {"signal", span_str(signal_name((enum signal)g))},
+                {"protocol", span_str(receiver_protocol_name((enum receiver_protocol)p))},
+            };
+            expose_sample(out, "lipservice_receiver_requests_total", labels, ARRAY_LEN(labels),
+                          (double)s->accepted[g][p].value);
+        }
+    }
+    expose_family(out, "lipservice_receiver_refused_requests_total", EXPOSE_COUNTER,
+                  "Requests refused, by reason; nothing of them entered.");
+    for (int r = 0; r < REFUSAL_COUNT; r++)
+        expose_one(out, "lipservice_receiver_refused_requests_total", "reason",
+                   refusal_name((enum refusal)r), (double)s->refused[r].value);
+    expose_family(out, "lipservice_receiver_bytes_total", EXPOSE_COUNTER,
+                  "Bodies of accepted log requests: as sent, and decoded.");
+    expose_one(out, "lipservice_receiver_bytes_total", "form", "sent", (double)s->received_bytes.value);
+    expose_one(out, "lipservice_receiver_bytes_total", "form", "decoded", (double)s->decoded_bytes.value);
+    expose_family(out, "lipservice_http_requests_total", EXPOSE_COUNTER,
+                  "Requests on the OTLP ports by version of HTTP, refused ones included.");
+    for (size_t v = 0; v < ARRAY_LEN(versions); v++)
+        expose_one(out, "lipservice_http_requests_total", "version", versions[v],
+                   (double)app->service.requests[v].value);
+    expose_family(out, "lipservice_http_faults_total", EXPOSE_COUNTER,
+                  "Requests and connections on the OTLP ports that were ended, by reason.");
+    for (int f = 0; f < HTTP_FAULT_COUNT; f++)
+        expose_one(out, "lipservice_http_faults_total", "reason", faults[f],
+                   (double)app->service.faults[f].value);
+    expose_family(out, "lipservice_http_connections", EXPOSE_GAUGE,
+                  "Connections open on the OTLP ports.");
+    expose_plain(out, "lipservice_http_connections",
+                 listener_connections(&app->grpc) + listener_connections(&app->http));
+}
+
+static void write_relays(struct buf *out, const struct exporter_stats *s)
+{
+    static const struct {
+        const char *outcome;
+        size_t offset;
+    } outcomes[] = {
+        {"received", offsetof(struct exporter_stats, relay[0].received)},
+        {"delivered", offsetof(struct exporter_stats, relay[0].delivered)},
+        {"lost", offsetof(struct exporter_stats, relay[0].lost)},
+        {"discarded", offsetof(struct exporter_stats, relay[0].discarded)},
+    };
+    expose_family(out, "lipservice_relay_requests_total", EXPOSE_COUNTER,
+                  "Requests of traces and metrics to be relayed, by what became of them.");
+    for (int g = SIGNAL_TRACES; g < SIGNAL_COUNT; g++) {
+        for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+            const char *at = (const char *)s + outcomes[i].offset +
+                             (size_t)g * sizeof s->relay[0];
+            struct expose_label labels[] = {
+                {"signal", span_str(signal_name((enum signal)g))},
+                {"outcome", span_str(outcomes[i].outcome)},
+            };
+            expose_sample(out, "lipservice_relay_requests_total", labels, ARRAY_LEN(labels),
+                          (double)((const struct metric *)at)->value);
+        }
+    }
+    expose_family(out, "lipservice_relay_bytes_total", EXPOSE_COUNTER,
+                  "Bodies of traces and metrics requests, as received.");
+    for (int g = SIGNAL_TRACES; g < SIGNAL_COUNT; g++)
+        expose_one(out, "lipservice_relay_bytes_total", "signal", signal_name((enum signal)g),
+                   (double)s->relay[g].received_bytes.value);
+}
+
+static void write_exporter(struct buf *out, const struct app *app)
+{
+    static const char *const answers[] = {
+        [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",   [ANSWER_RETRY] = "retry",
+        [ANSWER_SPLIT_LATER] = "server_error", [ANSWER_RECODE] = "recode", [ANSWER_HOLD] = "unauthorized",
+        [ANSWER_DROP] = "refused",
+    };
+    struct exporter_stats s;
+    exporter_stats(app->exporter, &s);
+
+    expose_family(out, "lipservice_exporter_requests_total", EXPOSE_COUNTER,
+                  "Answers of the upstream, by what they asked for.");
+    for (int a = 0; a < ANSWER_COUNT; a++)
+        expose_one(out, "lipservice_exporter_requests_total", "answer", answers[a],
+                   (double)s.answers[a].value);
+    expose_family(out, "lipservice_exporter_failures_total", EXPOSE_COUNTER,
+                  "Requests that got no answer: connection, TLS, timeout.");
+    expose_plain(out, "lipservice_exporter_failures_total", (double)s.failures.value);
+    expose_family(out, "lipservice_exporter_sent_bytes_total", EXPOSE_COUNTER,
+                  "Bodies of accepted requests: on the wire, and decoded as PostHog meters them.");
+    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "wire", (double)s.sent_wire_bytes.value);
+    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "decoded", (double)s.sent_decoded_bytes.value);
+    expose_family(out, "lipservice_exporter_queue_size_bytes", EXPOSE_GAUGE,
+                  "Memory of requests that wait or are under way.");
+    expose_plain(out, "lipservice_exporter_queue_size_bytes", (double)s.queue_bytes);
+    expose_family(out, "lipservice_exporter_queue_capacity_bytes", EXPOSE_GAUGE,
+                  "What may wait (queue.max_bytes).");
+    expose_plain(out, "lipservice_exporter_queue_capacity_bytes", (double)app->cfg->queue.max_bytes);
+    expose_family(out, "lipservice_exporter_queued_requests", EXPOSE_GAUGE,
+                  "Requests that wait for a sender.");
+    expose_plain(out, "lipservice_exporter_queued_requests", s.queued_parcels);
+    expose_family(out, "lipservice_exporter_in_flight_requests", EXPOSE_GAUGE,
+                  "Requests sent and not answered yet.");
+    expose_plain(out, "lipservice_exporter_in_flight_requests", s.in_flight);
+    expose_family(out, "lipservice_exporter_waiting_to_retry", EXPOSE_GAUGE,
+                  "Requests that wait for their next try.");
+    expose_plain(out, "lipservice_exporter_waiting_to_retry", s.waiting_to_retry);
+    expose_family(out, "lipservice_exporter_oldest_seconds", EXPOSE_GAUGE,
+                  "Age of the oldest record that is not delivered yet.");
+    expose_plain(out, "lipservice_exporter_oldest_seconds", (double)s.oldest_ms / 1000);
+    expose_family(out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
+                  "1 while the upstream refuses the key (401, 403).");
+    expose_plain(out, "lipservice_exporter_key_refused", s.holds_for_key);
+    write_relays(out, &s);
+}
+
+static double resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL || fscanf(f, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    if (f != NULL)
+        fclose(f);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void write_process(struct buf *out, const struct app *app)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    double cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                 (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+
+    expose_family(out, "lipservice_memory_limit_bytes", EXPOSE_GAUGE, "memory.limit.");
+    expose_plain(out, "lipservice_memory_limit_bytes", (double)app->budget.limit);
+    expose_family(out, "lipservice_memory_used_bytes", EXPOSE_GAUGE,
+                  "What bodies, inflation, queue and tables hold of it now.");
+    expose_plain(out, "lipservice_memory_used_bytes", (double)app->budget.used);
+    expose_family(out, "lipservice_memory_peak_bytes", EXPOSE_GAUGE, "The most they ever held.");
+    expose_plain(out, "lipservice_memory_peak_bytes", (double)app->budget.peak);
+    expose_family(out, "lipservice_memory_refused_total", EXPOSE_COUNTER,
+                  "How often the account had no room.");
+    expose_plain(out, "lipservice_memory_refused_total", (double)app->budget.refused);
+    expose_family(out, "lipservice_process_cpu_seconds_total", EXPOSE_COUNTER,
+                  "CPU time of the process.");
+    expose_plain(out, "lipservice_process_cpu_seconds_total", cpu);
+    expose_family(out, "lipservice_process_resident_memory_bytes", EXPOSE_GAUGE,
+                  "Resident memory of the process.");
+    expose_plain(out, "lipservice_process_resident_memory_bytes", resident_bytes());
+    expose_family(out, "lipservice_process_uptime_seconds", EXPOSE_GAUGE, "Time since the start.");
+    expose_plain(out, "lipservice_process_uptime_seconds",
+                 (double)(clock_now_ms(app->clock) - app->started_ms) / 1000);
+    expose_family(out, "lipservice_build_info", EXPOSE_GAUGE, "1; the version is a label.");
+    expose_one(out, "lipservice_build_info", "version", LIPSERVICE_VERSION, 1);
+}
+
+static int write_metrics(void *ctx, struct span query, struct buf *out)
+{
+    const struct app *app = ctx;
+    (void)query;
+    if (app->phase == APP_STARTING || app->receiver == NULL || app->exporter == NULL)
+        return 503;
+    write_records(out, app);
+    write_receiver(out, app);
+    write_exporter(out, app);
+    write_process(out, app);
+    return 200;
+}
+
+const struct page app_metrics_pages[] = {
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", write_metrics},
+};
+const size_t app_metrics_page_count = ARRAY_LEN(app_metrics_pages);

@@ -1,0 +1,196 @@
+/* app_pages: health and the admin's JSON, as tables of pages. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app.h"
+#include "otlp/json_write.h"
+#include "pipeline/signature.h"
+
+#define PATTERNS_LIMIT_DEFAULT 100
+#define PATTERNS_LIMIT_MAX 16384
+
+/* ---- health ------------------------------------------------------------ */
+
+static int write_live(void *ctx, struct span query, struct buf *out)
+{
+    (void)ctx;
+    (void)query;
+    buf_append_str(out, "{\"status\":\"live\"}\n");
+    return 200;
+}
+
+static int write_ready(void *ctx, struct span query, struct buf *out)
+{
+    static const char *const phases[] = {"starting", "ready", "draining", "draining", "ended"};
+    const struct app *app = ctx;
+    (void)query;
+    buf_printf(out, "{\"status\":\"%s\"", phases[app->phase]);
+    if (app->exporter != NULL) {
+        struct exporter_stats s;
+        exporter_stats(app->exporter, &s);
+        buf_printf(out,
+                   ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
+                   "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s}",
+                   s.last_status, s.queued_parcels, s.queue_bytes, s.oldest_ms, s.waiting_to_retry,
+                   s.holds_for_key ? "true" : "false");
+    }
+    buf_append_str(out, "}\n");
+    return app_is_ready(app) ? 200 : 503;
+}
+
+const struct page app_health_pages[] = {
+    {"/", "application/json", write_live},
+    {"/livez", "application/json", write_live},
+    {"/readyz", "application/json", write_ready},
+};
+const size_t app_health_page_count = ARRAY_LEN(app_health_pages);
+
+/* ---- the ledger -------------------------------------------------------- */
+
+static void write_row(struct buf *out, const struct ledger_row *r)
+{
+    const char *comma = "";
+    buf_printf(out, "\"received\":%" PRIu64, r->received);
+    for (int v = 0; v < VERDICT_COUNT; v++)
+        buf_printf(out, ",\"%s\":%" PRIu64, verdict_name((enum verdict)v), r->verdict[v]);
+    buf_printf(out, ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":{",
+               r->fate[FATE_DELIVERED], r->queued);
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
+        if (r->fate[f] == 0)
+            continue;
+        buf_printf(out, "%s\"%s\":%" PRIu64, comma, fate_name((enum fate)f), r->fate[f]);
+        comma = ",";
+    }
+    buf_append_byte(out, '}');
+}
+
+static int write_ledger(void *ctx, struct span query, struct buf *out)
+{
+    struct app *app = ctx;
+    const struct ledger *l = pipeline_ledger(app->pipeline);
+    const char *comma = "";
+    (void)query;
+    buf_append_byte(out, '{');
+    write_row(out, ledger_total(l));
+    buf_append_str(out, ",\"services\":{");
+    for (uint32_t i = 0; i < ledger_services(l); i++) {
+        if (i == LEDGER_OTHER && ledger_row(l, i)->received == 0)
+            continue;
+        buf_append_str(out, comma);
+        if (i == LEDGER_OTHER)
+            buf_append_str(out, "\"(other)\""); /* a client may have a service called "other" */
+        else
+            json_write_string(out, ledger_service_name(l, i));
+        buf_append_str(out, ":{");
+        write_row(out, ledger_row(l, i));
+        buf_append_byte(out, '}');
+        comma = ",";
+    }
+    buf_append_str(out, "}}\n");
+    return 200;
+}
+
+/* ---- patterns ---------------------------------------------------------- */
+
+static int by_volume(const void *a, const void *b)
+{
+    const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b;
+    if (x->counts.received != y->counts.received)
+        return x->counts.received < y->counts.received ? 1 : -1;
+    return x->key.signature < y->key.signature ? -1 : x->key.signature > y->key.signature;
+}
+
+static void write_pattern(struct buf *out, const struct app *app, const struct pattern *p)
+{
+    const struct ledger *l = pipeline_ledger(app->pipeline);
+    char id[SIGNATURE_TEXT_BYTES];
+    buf_printf(out, "{\"pattern\":\"%s\",\"service\":", signature_format(id, p->key.signature));
+    json_write_string(out, p->key.service == LEDGER_OTHER ? SPAN("(other)")
+                                                          : ledger_service_name(l, p->key.service));
+    buf_printf(out, ",\"severity\":\"%s\"", level_name((enum level)p->key.level));
+    if (p->key.status_class > 0)
+        buf_printf(out, ",\"status_class\":\"%dxx\"", p->key.status_class);
+    buf_append_str(out, ",\"template\":");
+    json_write_string(out, span_of(p->template_text, p->template_len));
+    buf_printf(out,
+               ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
+               ",\"dropped_by_rule\":%" PRIu64 ",\"received_bytes\":%" PRIu64
+               ",\"kept_bytes\":%" PRIu64 ",\"first_seen\":%.3f,\"last_seen\":%.3f}",
+               p->counts.received, p->counts.kept, p->counts.sampled_out, p->counts.dropped_by_rule,
+               p->counts.received_bytes, p->counts.kept_bytes, (double)p->first_seen_ns / 1e9,
+               (double)p->last_seen_ns / 1e9);
+}
+
+static uint32_t read_limit(struct span query)
+{
+    struct span text = page_query(query, "limit");
+    uint64_t n = 0;
+    for (size_t i = 0; i < text.len && i < 9; i++) {
+        if (text.base[i] < '0' || text.base[i] > '9')
+            return PATTERNS_LIMIT_DEFAULT;
+        n = n * 10 + (uint64_t)(text.base[i] - '0');
+    }
+    if (text.len == 0)
+        return PATTERNS_LIMIT_DEFAULT;
+    return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
+}
+
+static int write_patterns(void *ctx, struct span query, struct buf *out)
+{
+    struct app *app = ctx;
+    struct patterns *table = pipeline_patterns(app->pipeline);
+    uint32_t slots = patterns_slots(table), n = 0, limit = read_limit(query);
+    struct buf room = {.budget = out->budget};
+    if (buf_reserve_exact(&room, (slots + 1) * sizeof(struct pattern *)) < 0) {
+        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+        return 503;
+    }
+    struct pattern **list = (struct pattern **)(void *)room.base;
+    for (uint32_t i = 0; i < slots; i++)
+        if (patterns_at(table, i)->in_use)
+            list[n++] = patterns_at(table, i);
+    qsort(list, n, sizeof *list, by_volume);
+
+    const struct pattern_counts *other = patterns_other(table);
+    buf_printf(out,
+               "{\"patterns_held\":%u,\"evicted\":%" PRIu64
+               ",\"other\":{\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
+               ",\"dropped_by_rule\":%" PRIu64 "},\"patterns\":[",
+               n, patterns_evicted(table), other->received, other->kept, other->sampled_out,
+               other->dropped_by_rule);
+    for (uint32_t i = 0; i < n && i < limit; i++) {
+        buf_append_str(out, i == 0 ? "" : ",");
+        write_pattern(out, app, list[i]);
+    }
+    buf_append_str(out, "]}\n");
+    buf_done(&room);
+    return 200;
+}
+
+static int write_config(void *ctx, struct span query, struct buf *out)
+{
+    const struct app *app = ctx;
+    (void)query;
+    config_print(app->cfg, out);
+    return 200;
+}
+
+static int write_index(void *ctx, struct span query, struct buf *out)
+{
+    (void)ctx;
+    (void)query;
+    buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n"
+                        "/api/ledger            what happened to every record, in total and per service\n"
+                        "/api/patterns?limit=N  the patterns by volume\n"
+                        "/api/config            the configuration in force, secrets redacted\n");
+    return 200;
+}
+
+const struct page app_admin_pages[] = {
+    {"/", "text/plain; charset=utf-8", write_index},
+    {"/api/ledger", "application/json", write_ledger},
+    {"/api/patterns", "application/json", write_patterns},
+    {"/api/config", "text/plain; charset=utf-8", write_config},
+};
+const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);
