@@ -74,9 +74,10 @@ static void shuffle(struct span *lines, size_t n)
 static void hostile(struct signer *s)
 {
     static const char *const pieces[] = {
-        ":",   "a:",       "\"",    "\"'",  "'a\":", "\"a\":\"b", "k=\"",         "k = \"b\" ", "()",
-        "a",   "a ",       ",",     "1,",   "jan,",  "for user ", "a.b/c?d=e ",   "..a",        "a.",
-        "\x1b[", "< 1", "\xc3\xa9", "{}[]", "1 (2) ", "@a@", "a+0x", "/a/b ", "id:x ", "---.", "deadbeef:"};
+        ":",      "a:",  "\"",       "\"'",  "'a\":", "\"a\":\"b",  "k=\"", "k = \"b\" ", "()",
+        "a",      "a ",  ",",        "1,",   "jan,",  "for user ",  "..a",  "a.b/c?d=e ", "a.",
+        "\x1b[",  "< 1", "\xc3\xa9", "{}[]", "[",     "1 (2) ",     "@a@",  "a+0x",       "/a/b ",
+        "---.",   "id:x ", "deadbeef:"};
     static uint8_t line[8192];
     double worst = 0;
     const char *which = "";

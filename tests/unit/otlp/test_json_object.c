@@ -34,7 +34,8 @@ static void members_come_in_order_and_unescaped(void **state)
         {"{}", 0, ""},
         {" {\"a\" : 1 , \"a\":-2}\n", 0, "a=i:1;a=i:-2;"},
         {"{\"\\u00e9\\n\":\"\\ud83d\\ude00\"}", 0, "\xc3\xa9\n=s:\xf0\x9f\x98\x80;"},
-        {"{\"t\":true,\"f\":false,\"d\":1.5,\"l\":[1,[2]],\"o\":{\"x\":1}}", 0, "t=b:1;f=b:0;d=d:;l=a:;o=o:;"},
+        {"{\"t\":true,\"f\":false,\"d\":1.5,\"l\":[1,[2]],\"o\":{\"x\":1}}", 0,
+         "t=b:1;f=b:0;d=d:;l=a:;o=o:;"},
         {"{\"u\":18446744073709551615,\"z\":-0}", 0, "u=u:18446744073709551615;z=i:0;"},
         {"{\"stop\":null,\"b\":1}", 0, "stop=n:;"},
         {"", ERR_MALFORMED, ""},
@@ -73,7 +74,8 @@ static void a_member_may_be_visited_in_turn(void **state)
     struct json_object *j;
     struct span inner = {0};
     assert_int_equal(json_object_new(&j, MAX_BYTES), 0);
-    assert_int_equal(json_object_visit(j, SPAN("{\"a\":\"{\\\"b\\\":\\\"{no\\\"}\"}"), keep_text, &inner), 0);
+    struct span outer = SPAN("{\"a\":\"{\\\"b\\\":\\\"{no\\\"}\"}");
+    assert_int_equal(json_object_visit(j, outer, keep_text, &inner), 0);
     assert_int_equal(json_object_visit(j, inner, keep_text, &inner), 0);
     assert_true(span_eq(inner, SPAN("{no")));
     assert_int_equal(json_object_visit(j, inner, keep_text, &inner), ERR_MALFORMED);
@@ -93,7 +95,8 @@ static void size_and_depth_are_limited(void **state)
     memset(text, ' ', sizeof text);
     memcpy(text, "{}", 2);
     assert_int_equal(json_object_visit(j, span_of(text, MAX_BYTES), keep_text, &none), 0);
-    assert_int_equal(json_object_visit(j, span_of(text, MAX_BYTES + 1), keep_text, &none), ERR_TOO_BIG);
+    assert_int_equal(json_object_visit(j, span_of(text, MAX_BYTES + 1), keep_text, &none),
+                     ERR_TOO_BIG);
 
     memcpy(text, "{\"a\":", 5);
     memset(text + 5, '[', 1500);

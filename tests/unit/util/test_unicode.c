@@ -78,7 +78,8 @@ static void lower_case_knows_pairs_runs_and_sigma(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint32_t out[8];
         size_t len = unicode_lower(rows[i].in, rows[i].n, out);
-        assert_row(len == rows[i].len && memcmp(out, rows[i].out, len * sizeof *out) == 0, "%zu", i);
+        assert_row(len == rows[i].len && memcmp(out, rows[i].out, len * sizeof *out) == 0,
+                   "%zu", i);
     }
 }
 
