@@ -23,6 +23,8 @@ int head_field(struct head *h)
         return ERR_TOO_BIG;
 
     struct span name = {h->bytes.base + h->name_at, h->value_at - h->name_at};
+    if (name.len == 0)
+        return ERR_MALFORMED;
     for (size_t f = 0; f < ARRAY_LEN(fields); f++) {
         if (!span_ieq(name, fields[f].name))
             continue;

@@ -53,7 +53,7 @@ struct head {
 void head_init(struct head *h, size_t max_bytes, struct budget *budget);
 
 /* The field from name_at to the end of bytes is whole. 0, ERR_MALFORMED for a
- * field given twice, ERR_TOO_BIG for one too many, or what bytes.err says. */
+ * field without a name or given twice, ERR_TOO_BIG for one too many, or what bytes.err says. */
 int head_field(struct head *h);
 
 /* The bytes from `at` to the end are a value without a name: HTTP/1's target. */

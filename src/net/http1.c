@@ -335,7 +335,7 @@ static int check_head(struct http1 *s)
 {
     uint8_t major = llhttp_get_http_major(&s->parser), minor = llhttp_get_http_minor(&s->parser);
     if (major != 1 || minor > 1)
-        return 505;
+        return major == 0 ? 400 : 505; /* 0.9 is a line without a version */
     s->x.head.version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
 
     if (minor == 1 && !head_has(&s->head, HEAD_HOST))
@@ -418,17 +418,8 @@ static bool head_bytes_are_clean(struct http1 *s, struct span in)
     return true;
 }
 
-/* Is this a method that we merely do not know, rather than noise? */
-static bool looks_like_method(struct span in)
-{
-    size_t n = 0;
-    while (n < in.len && n < 32 && in.base[n] >= 'A' && in.base[n] <= 'Z')
-        n++;
-    return n > 0 && n < in.len && in.base[n] == ' ';
-}
-
 /* The parser gave up, or one of its callbacks did. */
-static void end_by_error(struct http1 *s, llhttp_errno_t err, struct span in)
+static void end_by_error(struct http1 *s, llhttp_errno_t err)
 {
     if (s->state != HTTP1_HEAD) {
         int rc = s->body_err != 0 ? s->body_err : ERR_MALFORMED;
@@ -438,10 +429,11 @@ static void end_by_error(struct http1 *s, llhttp_errno_t err, struct span in)
         return;
     }
     int status = s->bad_status != 0 ? s->bad_status : 400;
-    if (err == HPE_INVALID_METHOD && s->head_bytes == 0 && looks_like_method(in))
+    /* A capital letter where llhttp knows no method with it: a method that we merely do
+     * not know (RFC 9110 9.1), rather than noise. */
+    const char *at = llhttp_get_error_pos(&s->parser);
+    if (err == HPE_INVALID_METHOD && at != NULL && *at >= 'A' && *at <= 'Z')
         status = 501;
-    if (err == HPE_INVALID_VERSION)
-        status = 505;
     fault(s, status == 431 || status == 414 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
     answer_bare(s, status);
 }
@@ -464,7 +456,7 @@ static size_t parse(struct http1 *s, struct span in)
         err = HPE_OK;
     }
     if (err != HPE_OK) {
-        end_by_error(s, err, in);
+        end_by_error(s, err);
         return in.len;
     }
 

@@ -133,7 +133,7 @@ static const struct {
     {"bad host",            SPAN("GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n"), "400", true},
     {"no version",          SPAN("GET /\r\n\r\n"), "400", true},
     {"version 2.0",         SPAN("GET / HTTP/2.0\r\n" H "\r\n"), "505", true},
-    {"version 01.1",        SPAN("GET / HTTP/01.1\r\n" H "\r\n"), "505", true},
+    {"version 01.1",        SPAN("GET / HTTP/01.1\r\n" H "\r\n"), "400", true},
     {"lower-case http",     SPAN("GET / http/1.1\r\n" H "\r\n"), "400", true},
     {"unknown method",      SPAN("FOO / HTTP/1.1\r\n" H "\r\n"), "501", true},
     {"noise",               SPAN("\x01\x02\x03\x04"), "400", true},

@@ -1,0 +1,147 @@
+#include "unit/test.h"
+
+#include <errno.h>
+
+#include "otlp/grpc.h"
+
+static void messages(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct {
+        const char *name;
+        struct span body;
+        enum grpc_status status;
+        bool compressed;
+        struct span bytes;
+    } rows[] = {
+        {"empty message",    SPAN("\0\0\0\0\0"),             GRPC_OK, false, {0}},
+        {"message",          SPAN("\0\0\0\0\3abc"),          GRPC_OK, false, SPAN("abc")},
+        {"compressed",       SPAN("\1\0\0\0\3abc"),          GRPC_OK, true,  SPAN("abc")},
+        {"at the limit",     SPAN("\0\0\0\0\10abcdefgh"),    GRPC_OK, false, SPAN("abcdefgh")},
+        {"over the limit",   SPAN("\0\0\0\0\11abcdefghi"),   GRPC_RESOURCE_EXHAUSTED, false, {0}},
+        {"over, not here",   SPAN("\0\377\377\377\377"),     GRPC_RESOURCE_EXHAUSTED, false, {0}},
+        {"nothing",          {0},                            GRPC_INTERNAL, false, {0}},
+        {"half a prefix",    SPAN("\0\0\0"),                 GRPC_INTERNAL, false, {0}},
+        {"cut short",        SPAN("\0\0\0\0\3ab"),           GRPC_INTERNAL, false, {0}},
+        {"flag 2",           SPAN("\2\0\0\0\3abc"),          GRPC_INTERNAL, false, {0}},
+        {"flag 255",         SPAN("\377\0\0\0\0"),           GRPC_INTERNAL, false, {0}},
+        {"two messages",     SPAN("\0\0\0\0\1a\0\0\0\0\1b"), GRPC_UNIMPLEMENTED, false, {0}},
+        {"a byte too many",  SPAN("\0\0\0\0\1ab"),           GRPC_UNIMPLEMENTED, false, {0}},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct grpc_message m = {0};
+        enum grpc_status status = grpc_message(rows[i].body, 8, &m);
+        assert_row(status == rows[i].status, "%s: %s", rows[i].name, grpc_status_name(status));
+        assert_row(m.is_compressed == rows[i].compressed, "%s", rows[i].name);
+        assert_row(span_eq(m.bytes, rows[i].bytes), "%s", rows[i].name);
+    }
+    size_t total = 0;
+    assert_int_equal(grpc_prefix(SPAN("\0\0\0\1\2"), 1000, &total), GRPC_OK);
+    assert_int_equal(total, 5 + 258);
+}
+
+static void a_prefix_is_read_back(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    grpc_append_prefix(&b, 0x01020304);
+    assert_true(span_eq(buf_span(&b), SPAN("\0\1\2\3\4")));
+    buf_done(&b);
+}
+
+static void trailer_encodings(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct {
+        struct span in;
+        const char *percent, *base64;
+    } rows[] = {
+        {SPAN(""),            "",                ""},
+        {SPAN("f"),           "f",               "Zg"},
+        {SPAN("fo"),          "fo",              "Zm8"},
+        {SPAN("foo"),         "foo",             "Zm9v"},
+        {SPAN("foob"),        "foob",            "Zm9vYg"},
+        {SPAN("100% ~"),      "100%25 ~",        "MTAwJSB+"},
+        {SPAN("a\r\n\xc3\xa4"), "a%0D%0A%C3%A4", "YQ0Kw6Q"},
+        {SPAN("\xff\x7f\0"),  "%FF%7F%00",       "/38A"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b = {0};
+        grpc_append_percent(&b, rows[i].in);
+        assert_row(span_eq(buf_span(&b), span_str(rows[i].percent)), "%zu: percent", i);
+        buf_clear(&b);
+        grpc_append_base64(&b, rows[i].in);
+        assert_row(span_eq(buf_span(&b), span_str(rows[i].base64)), "%zu: base64", i);
+        buf_done(&b);
+    }
+}
+
+static void statuses(void **state)
+{
+    (void)state;
+    assert_string_equal(grpc_status_name(GRPC_OK), "OK");
+    assert_string_equal(grpc_status_name(GRPC_UNAUTHENTICATED), "UNAUTHENTICATED");
+    assert_string_equal(grpc_status_name(GRPC_STATUS_COUNT), "UNKNOWN");
+    assert_int_equal(grpc_status_of(0), GRPC_OK);
+    assert_int_equal(grpc_status_of(ERR_FULL), GRPC_UNAVAILABLE);
+    assert_int_equal(grpc_status_of(ERR_TOO_BIG), GRPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(grpc_status_of(ERR_MALFORMED), GRPC_INVALID_ARGUMENT);
+    assert_int_equal(grpc_status_of(-ETIMEDOUT), GRPC_DEADLINE_EXCEEDED);
+    assert_int_equal(grpc_status_of(-12345), GRPC_INTERNAL);
+}
+
+static void content_types(void **state)
+{
+    (void)state;
+    assert_true(grpc_is_content_type(SPAN("application/grpc")));
+    assert_true(grpc_is_content_type(SPAN("Application/GRPC+proto")));
+    assert_true(grpc_is_content_type(SPAN("application/grpc; a=b")));
+    assert_false(grpc_is_content_type(SPAN("application/grpc-web")));
+    assert_false(grpc_is_content_type(SPAN("application/json")));
+    assert_false(grpc_is_content_type((struct span){0}));
+}
+
+static void timeouts(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct {
+        struct span in;
+        int rc;
+        uint64_t ms;
+    } rows[] = {
+        {SPAN("10S"),        0, 10000},
+        {SPAN("9981m"),      0, 9981},
+        {SPAN("1u"),         0, 1},
+        {SPAN("1000001n"),   0, 2},
+        {SPAN("0n"),         0, 0},
+        {SPAN("99999999H"),  0, 359999996400000u},
+        {SPAN("2M"),         0, 120000},
+        {SPAN("100000000S"), ERR_MALFORMED, 7},
+        {SPAN("S"),          ERR_MALFORMED, 7},
+        {SPAN("10"),         ERR_MALFORMED, 7},
+        {SPAN("-1S"),        ERR_MALFORMED, 7},
+        {SPAN("1s"),         ERR_MALFORMED, 7},
+        {SPAN(""),           ERR_MALFORMED, 7},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t ms = 7;
+        assert_row(grpc_timeout_ms(rows[i].in, &ms) == rows[i].rc, "%zu: code", i);
+        assert_row(ms == rows[i].ms, "%zu: %llu", i, (unsigned long long)ms);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages),          cmocka_unit_test(a_prefix_is_read_back),
+        cmocka_unit_test(trailer_encodings), cmocka_unit_test(statuses),
+        cmocka_unit_test(content_types),     cmocka_unit_test(timeouts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
