@@ -284,7 +284,7 @@ struct transcoder {
         size_t len = token.size();
         while (len > 0 && static_cast<unsigned char>(token[len - 1]) <= ' ')
             len--;
-        if (len < 2 || token[0] != '"' || token[len - 1] != '"')
+        if (len < 2 || *token.data() != '"' || token[len - 1] != '"')
             return fail(ERR_MALFORMED, token.data(), depth, "a string is expected here");
         if (!escapes || memchr(token.data(), '\\', len) == nullptr) {
             ondemand::raw_json_string consumed;
@@ -305,7 +305,7 @@ struct transcoder {
     template <typename T>
     int integer(ondemand::value &v, std::string_view token, unsigned depth, T &out)
     {
-        if (token[0] != '"') {
+        if (*token.data() != '"') {
             error_code e;
             if constexpr (std::is_signed_v<T>)
                 e = v.get_int64().get(out);
@@ -328,7 +328,7 @@ struct transcoder {
     int real(ondemand::value &v, std::string_view token, unsigned depth, double &out)
     {
         error_code e;
-        if (token[0] != '"') {
+        if (*token.data() != '"') {
             e = v.get_double().get(out);
         } else if (std::string_view word = token.substr(1, token.find('"', 1) - 1);
                    word == "NaN" || word == "Infinity" || word == "-Infinity") {
@@ -403,7 +403,7 @@ struct transcoder {
         error_code e;
         if (depth > LOGS_MAX_DEPTH)
             return fail(ERR_TOO_DEEP, where, 0, "nested too deep");
-        switch (token[0]) {
+        switch (*token.data()) {
         case '{': {
             ondemand::object object;
             if ((e = v.get_object().get(object)) != SUCCESS)
@@ -513,7 +513,7 @@ struct transcoder {
         std::string_view token = v.raw_json_token(), content;
         const char *where = token.data();
         int rc;
-        if (token[0] == 'n')
+        if (*token.data() == 'n')
             return null(v, token, depth);
         if (!room(0))
             return fail(ERR_TOO_BIG, where, depth, "no room for the result");
@@ -692,6 +692,8 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, 
     int rc = buf_reserve_exact(json, JSON_PADDING_BYTES);
     json->err = 0;
     if (rc == 0) {
+        /* the parser reads the end of a text that breaks off as one token more */
+        memset(json->base + json->len, 0, JSON_PADDING_BYTES);
         rc = buf_reserve_exact(out, json->len + JSON_PADDING_BYTES);
         out->err = 0;
     }
