@@ -40,6 +40,19 @@ static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t reco
     ledger_settle(pipeline_ledger(app->pipeline), service, fate, records);
 }
 
+static void on_service_seen(void *ctx, uint32_t service)
+{
+    struct app *app = ctx;
+    if (app->remote != NULL)
+        remote_service_seen(app->remote, service);
+}
+
+static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
+{
+    struct app *app = ctx;
+    pipeline_set_rules(app->pipeline, service, rules);
+}
+
 /* ---- exporter ---------------------------------------------------------- */
 
 static int open_posthog(struct app *app, struct sink *sink, struct error *err)
@@ -162,6 +175,8 @@ static int pipeline_start(struct app *app, struct error *err)
         .budget = &app->budget,
         .clock = app->clock,
         .sink = {app, on_admit, on_emit},
+        .service_seen = on_service_seen,
+        .service_ctx = app,
     };
     return pipeline_new(&app->pipeline, &opts, app->cfg->sampling.rules);
 }
@@ -170,6 +185,48 @@ static void pipeline_stop(struct app *app)
 {
     pipeline_free(app->pipeline);
     app->pipeline = NULL;
+}
+
+static int policy_start(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    (void)err;
+    if (cfg->policy.server[0] == '\0')
+        return 0;
+    struct remote_opts remote = {
+        .server = cfg->policy.server,
+        .api_key = cfg->policy.api_key,
+        .team_id = cfg->policy.team_id,
+        .refresh_interval_ms = cfg->policy.refresh_interval_ms,
+        .timeout_ms = cfg->policy.timeout_ms,
+        .clock = app->clock,
+        .ledger = pipeline_ledger(app->pipeline),
+        .base = cfg->sampling.rules,
+        .install = on_policy,
+        .ctx = app,
+    };
+    struct report_opts report = {
+        .server = cfg->policy.server,
+        .api_key = cfg->policy.api_key,
+        .team_id = cfg->policy.team_id,
+        .interval_ms = cfg->policy.report_interval_ms,
+        .timeout_ms = cfg->policy.timeout_ms,
+        .max_services = cfg->sampling.max_services,
+        .clock = app->clock,
+        .ledger = pipeline_ledger(app->pipeline),
+        .patterns = pipeline_patterns(app->pipeline),
+        .budget = &app->budget,
+    };
+    int rc = remote_open(&app->remote, &app->loop, app->client, &remote);
+    return rc < 0 ? rc : report_open(&app->report, &app->loop, app->client, &report);
+}
+
+static void policy_stop(struct app *app)
+{
+    remote_close(app->remote);
+    report_close(app->report);
+    app->remote = NULL;
+    app->report = NULL;
 }
 
 static int receiver_start(struct app *app, struct error *err)
@@ -300,6 +357,20 @@ static void stop_taking(struct app *app)
     listener_stop_accepting(&app->http);
 }
 
+/* The policy server hears of the last counts, once nothing can be added to them. */
+static bool has_reported(struct app *app)
+{
+    if (app->report == NULL)
+        return true;
+    if (!report_is_idle(app->report))
+        return false;
+    if (!app->reported_at_end) {
+        app->reported_at_end = true;
+        report_now(app->report);
+    }
+    return report_is_idle(app->report);
+}
+
 static void on_drain_tick(uv_timer_t *timer)
 {
     struct app *app = container_of(timer, struct app, drain_timer);
@@ -309,8 +380,8 @@ static void on_drain_tick(uv_timer_t *timer)
         stop_taking(app);
     if (app->phase == APP_FLUSHING) {
         exporter_flush(app->exporter);
-        bool done = exporter_is_idle(app->exporter) && listener_is_quiet(&app->grpc) &&
-                    listener_is_quiet(&app->http);
+        bool done = exporter_is_idle(app->exporter) && has_reported(app) &&
+                    listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
         if (done || spent >= app->cfg->shutdown_timeout_ms)
             end(app);
     }
@@ -369,6 +440,7 @@ static const struct part {
     {signals_start, signals_stop, NULL},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, NULL, pipeline_stop},
+    {policy_start, policy_stop, NULL},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
 };

@@ -20,6 +20,8 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "policy/remote.h"
+#include "policy/report.h"
 #include "pipeline/pipeline.h"
 #include "receiver/receiver.h"
 #include "telemetry/page.h"
@@ -35,10 +37,12 @@ struct app {
     const struct clock *clock;
     struct budget budget;
     uint64_t started_ms, drain_began_ms;
+    bool reported_at_end; /* the last report was begun */
     struct client *client;
     struct exporter *exporter;
     struct pipeline *pipeline;
-    struct policy *policy;
+    struct remote *remote; /* NULL without policy.server, as is report */
+    struct report *report;
     struct receiver *receiver;
     struct http_service service; /* of both OTLP ports */
     struct listener grpc, http;

@@ -189,6 +189,39 @@ static void write_exporter(struct buf *out, const struct app *app)
     write_relays(out, &s);
 }
 
+static double age_seconds(const struct app *app, uint64_t since_ms)
+{
+    return since_ms == 0 ? -1 : (double)(clock_now_ms(app->clock) - since_ms) / 1000;
+}
+
+static void write_policy(struct buf *out, const struct app *app)
+{
+    if (app->remote == NULL || app->report == NULL)
+        return; /* what is not tracked is left out, not reported as 0 */
+    const struct remote_stats *f = remote_stats(app->remote);
+    const struct report_stats *r = report_stats(app->report);
+
+    expose_family(out, "lipservice_policy_fetches_total", EXPOSE_COUNTER,
+                  "Policies asked of the policy server, by outcome.");
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "installed", (double)f->installed.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "unknown_service", (double)f->unknown.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "invalid", (double)f->invalid.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "failed", (double)f->failed.value);
+    expose_family(out, "lipservice_policy_services", EXPOSE_GAUGE,
+                  "Services with a fetched policy in force.");
+    expose_plain(out, "lipservice_policy_services", f->services);
+    expose_family(out, "lipservice_policy_age_seconds", EXPOSE_GAUGE,
+                  "Time since the last policy was fetched; -1: never.");
+    expose_plain(out, "lipservice_policy_age_seconds", age_seconds(app, f->last_success_ms));
+    expose_family(out, "lipservice_policy_reports_total", EXPOSE_COUNTER,
+                  "Reports of pattern counts to the policy server, by outcome.");
+    expose_one(out, "lipservice_policy_reports_total", "outcome", "accepted", (double)r->accepted.value);
+    expose_one(out, "lipservice_policy_reports_total", "outcome", "failed", (double)r->failed.value);
+    expose_family(out, "lipservice_policy_report_age_seconds", EXPOSE_GAUGE,
+                  "Time since the last report was accepted; -1: never.");
+    expose_plain(out, "lipservice_policy_report_age_seconds", age_seconds(app, r->last_success_ms));
+}
+
 static double resident_bytes(void)
 {
     unsigned long size = 0, resident = 0;
@@ -239,6 +272,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     write_records(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
+    write_policy(out, app);
     write_process(out, app);
     return 200;
 }

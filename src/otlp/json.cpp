@@ -544,7 +544,7 @@ struct transcoder {
         }
         case INT32:
         case INT64: {
-            int64_t value;
+            int64_t value = 0;
             rc = integer(v, token, depth, value);
             if (rc < 0)
                 return rc;

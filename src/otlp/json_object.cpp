@@ -70,6 +70,8 @@ static json_member member_of(const simdjson::dom::key_value_pair &field)
         break;
     case simdjson::dom::element_type::DOUBLE:
         m.kind = JSON_DOUBLE;
+        if (field.value.get(m.real) != simdjson::SUCCESS)
+            m.real = 0;
         break;
     case simdjson::dom::element_type::ARRAY:
         m.kind = JSON_ARRAY;
@@ -83,24 +85,55 @@ static json_member member_of(const simdjson::dom::key_value_pair &field)
     return m;
 }
 
-int json_object_visit(struct json_object *j, struct span text,
-                      bool (*fn)(void *arg, const struct json_member *member), void *arg)
+/* Parse a copy of the text, for it may be lent from the last one's. */
+static int parse(struct json_object *j, struct span text, simdjson::dom::object &object)
 {
     if (text.len > j->max_bytes)
         return ERR_TOO_BIG;
     if (text.len == 0)
         return ERR_MALFORMED;
-    memcpy(j->padded, text.base, text.len); /* before the parse: text may be the last one's */
+    memcpy(j->padded, text.base, text.len);
     j->len = text.len;
     memset(j->padded + text.len, ' ', simdjson::SIMDJSON_PADDING);
+    return j->parser.parse(j->padded, text.len, false).get(object) == simdjson::SUCCESS
+               ? 0
+               : ERR_MALFORMED;
+}
 
+int json_object_visit(struct json_object *j, struct span text,
+                      bool (*fn)(void *arg, const struct json_member *member), void *arg)
+{
     simdjson::dom::object object;
-    if (j->parser.parse(j->padded, text.len, false).get(object) != simdjson::SUCCESS)
-        return ERR_MALFORMED;
+    int rc = parse(j, text, object);
+    if (rc < 0)
+        return rc;
     for (simdjson::dom::key_value_pair field : object) {
         json_member m = member_of(field);
         if (!fn(arg, &m))
             break;
+    }
+    return 0;
+}
+
+int json_object_visit_nested(struct json_object *j, struct span text,
+                             bool (*fn)(void *arg, const struct json_member *member), void *arg)
+{
+    simdjson::dom::object object, inside;
+    int rc = parse(j, text, object);
+    if (rc < 0)
+        return rc;
+    for (simdjson::dom::key_value_pair field : object) {
+        json_member m = member_of(field);
+        if (!fn(arg, &m))
+            break;
+        if (m.kind != JSON_OBJECT || field.value.get(inside) != simdjson::SUCCESS)
+            continue;
+        for (simdjson::dom::key_value_pair inner : inside) {
+            json_member n = member_of(inner);
+            n.outer = m.key;
+            if (!fn(arg, &n))
+                return 0;
+        }
     }
     return 0;
 }

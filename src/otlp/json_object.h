@@ -1,7 +1,7 @@
 /*
- * json_object: the top-level members of one JSON object, one at a time.
+ * json_object: the members of one JSON object, one at a time.
  *
- * For log bodies that are JSON text. The whole text must be valid JSON
+ * For log bodies that are JSON text, and for small documents such as policies. The whole text must be valid JSON
  * (RFC 8259, UTF-8, whole surrogate pairs in escapes, numbers that fit 64 bits
  * or a double); what is nested inside a member is checked and not shown.
  *
@@ -30,7 +30,7 @@ enum json_kind {
     JSON_BOOL,   /* number: 0 or 1 */
     JSON_INT,    /* number: an int64_t */
     JSON_UINT,   /* number: above INT64_MAX */
-    JSON_DOUBLE, /* value not given */
+    JSON_DOUBLE, /* real */
     JSON_STRING, /* text: unescaped */
     JSON_ARRAY,
     JSON_OBJECT,
@@ -38,9 +38,11 @@ enum json_kind {
 };
 
 struct json_member {
-    struct span key; /* unescaped */
+    struct span outer; /* json_object_visit_nested(): key of the member that this one is in */
+    struct span key;   /* unescaped */
     struct span text;
     uint64_t number;
+    double real;
     enum json_kind kind;
 };
 
@@ -53,6 +55,11 @@ void json_object_free(struct json_object *j);
  * is called when the text is refused. fn returns false for: enough. */
 int json_object_visit(struct json_object *j, struct span text,
                       bool (*fn)(void *arg, const struct json_member *member), void *arg);
+
+/* The same, and behind each member that is an object its own members, with
+ * `outer` set. What is nested deeper is not shown. */
+int json_object_visit_nested(struct json_object *j, struct span text,
+                             bool (*fn)(void *arg, const struct json_member *member), void *arg);
 
 /* The copy of the text that was visited or found malformed last; empty before
  * that. Borrowed until the next visit. */

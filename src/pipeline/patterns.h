@@ -32,6 +32,11 @@ struct pattern_counts {
     uint64_t received_bytes, kept_bytes;
 };
 
+/* How far a reader (the policy server's reports) has got with an entry. */
+struct pattern_mark {
+    uint64_t received, kept, bytes;
+};
+
 struct pattern {
     struct pattern_key key;
     bool in_use, referenced;
@@ -40,7 +45,8 @@ struct pattern {
     uint64_t window;     /* number of the window that `in_window` belongs to */
     uint32_t in_window;  /* records of this window so far, all fates */
     struct pattern_counts counts;
-    struct pattern_counts reported; /* what a policy server already knows of them */
+    struct pattern_mark reported; /* what the policy server knows of them */
+    struct pattern_mark pending;  /* what it will know when the report under way is accepted */
     uint64_t first_seen_ns, last_seen_ns;
 };
 
@@ -65,7 +71,7 @@ void pattern_set_template(struct patterns *p, struct pattern *e, struct span tex
 uint32_t patterns_count(const struct patterns *p);
 uint64_t patterns_evicted(const struct patterns *p);
 
-/* What evicted entries had counted, and of that what was never reported. */
+/* What evicted entries had counted. */
 const struct pattern_counts *patterns_other(const struct patterns *p);
 
 /* The i-th slot, 0 <= i < patterns_slots(); look at in_use. */

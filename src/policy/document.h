@@ -1,0 +1,29 @@
+/*
+ * document: a policy as the policy server writes it, as rules.
+ *
+ *     {"global_rate": 1.0, "severity_rates": {"DEBUG": 0.05, ..., "CRITICAL": 1},
+ *      "pattern_rates": {"lps1:...": 0.01}, "anomaly_boost": 3.0, "version": 4, ...}
+ *
+ * Refused as a whole: rates that are not numbers from 0 to 1, unknown severities,
+ * a document that is not an object. Rates of ERROR and CRITICAL below 1 are
+ * raised to 1 and told. Keys of pattern_rates that are no id of this algorithm
+ * (older servers use MD5) are counted and left out: they can match nothing.
+ * Members that are not known are ignored. keep, drop and first stay as `base`
+ * has them: a server does not speak of them.
+ */
+#pragma once
+
+#include "otlp/json_object.h"
+#include "pipeline/rules.h"
+#include "util/err.h"
+
+#define POLICY_DOCUMENT_BYTES 65536 /* as much of an answer as net/client reads */
+
+struct policy_notes {
+    unsigned raised;        /* severities at or above ERROR that asked for less than 1 */
+    unsigned foreign_keys;  /* of pattern_rates */
+};
+
+/* ERR_MALFORMED with a sentence; *out then untouched. The caller owns *out. */
+int policy_document_read(struct rules **out, struct json_object *json, struct span text,
+                         const struct rules *base, struct policy_notes *notes, struct error *err);

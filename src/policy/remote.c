@@ -1,0 +1,230 @@
+/* remote: one small record per service, one timer, a few requests at once. */
+#include "policy/remote.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/document.h"
+#include "util/buf.h"
+#include "util/diag.h"
+#include "util/rng.h"
+
+#define TICK_MS 250
+#define FETCHES_AT_ONCE 4      /* a fleet's restart must not become a flood of its own */
+#define FIRST_DELAY_MS 100     /* jitter of the first fetch */
+#define RETRY_MS 30000         /* after a failure, or the interval where that is shorter */
+#define URL_BYTES 2048
+#define JITTER_PERCENT 10
+
+struct watch {
+    struct remote *remote;
+    uint32_t service;
+    uint64_t due_ms;
+    struct client_call *call; /* under way */
+    bool has_policy;
+    int64_t version;
+};
+
+struct remote {
+    struct remote_opts opts;
+    struct client *client;
+    struct json_object *json;
+    uv_timer_t timer;
+    struct rng rng;
+    char *server, *auth; /* auth: a whole header, or NULL */
+    struct watch **watches; /* by service id; NULL: not seen */
+    uint32_t watch_count;
+    uint32_t in_flight;
+    struct rules *base;
+    struct remote_stats stats;
+};
+
+void url_append_encoded(struct buf *out, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.base[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain)
+            buf_append_byte(out, c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+static void schedule(struct watch *w, uint64_t after_ms)
+{
+    struct remote *r = w->remote;
+    uint64_t spread = after_ms * JITTER_PERCENT / 100;
+    w->due_ms = clock_now_ms(r->opts.clock) + after_ms - spread + rng_upto(&r->rng, 2 * spread);
+}
+
+/* Put what was read in force, or say why not. */
+static void install(struct watch *w, struct span text)
+{
+    struct remote *r = w->remote;
+    struct rules *rules;
+    struct policy_notes notes;
+    struct error err = {{0}};
+    char name[DIAG_QUOTE_BYTES];
+    diag_quote(name, ledger_service_name(r->opts.ledger, w->service));
+    if (policy_document_read(&rules, r->json, text, r->base, &notes, &err) < 0) {
+        char why[DIAG_QUOTE_BYTES];
+        metric_inc(&r->stats.invalid);
+        diag(DIAG_WARN, "policy_refused", "the policy server's answer is no policy; the last good one stays",
+             "service=%s reason=%s", name, diag_quote(why, span_str(err.text)));
+        return;
+    }
+    metric_inc(&r->stats.installed);
+    r->stats.last_success_ms = clock_now_ms(r->opts.clock);
+    if (notes.raised > 0)
+        diag(DIAG_WARN, "policy_floor", "the policy asks for less than all errors; they are kept all the same",
+             "service=%s", name);
+    if (!w->has_policy || rules_version(rules) != w->version)
+        diag(DIAG_INFO, "policy", "a policy is in force", "service=%s version=%lld foreign_keys=%u",
+             name, (long long)rules_version(rules), notes.foreign_keys);
+    r->stats.services += !w->has_policy;
+    w->has_policy = true;
+    w->version = rules_version(rules);
+    r->opts.install(r->opts.ctx, w->service, rules);
+    rules_unref(rules);
+}
+
+static void on_fetched(void *ctx, const struct client_result *result)
+{
+    struct watch *w = ctx;
+    struct remote *r = w->remote;
+    uint64_t interval = r->opts.refresh_interval_ms;
+    w->call = NULL;
+    r->in_flight--;
+    if (result->err == 0 && result->status == 200) {
+        install(w, result->body);
+    } else if (result->err == 0 && result->status == 404) {
+        metric_inc(&r->stats.unknown);
+    } else {
+        char why[DIAG_QUOTE_BYTES];
+        metric_inc(&r->stats.failed);
+        diag(DIAG_WARN, "policy_fetch_failed", "the last good policy stays", "status=%d error=%s",
+             result->status, diag_quote(why, span_str(result->err != 0 ? result->text : "")));
+        interval = interval < RETRY_MS ? interval : RETRY_MS;
+    }
+    schedule(w, interval);
+}
+
+static void fetch(struct watch *w)
+{
+    struct remote *r = w->remote;
+    struct buf url = {.max_bytes = URL_BYTES};
+    const char *headers[] = {"Accept: application/json", r->auth, NULL};
+    buf_printf(&url, "%s/api/v1/policies/", r->server);
+    url_append_encoded(&url, ledger_service_name(r->opts.ledger, w->service));
+    buf_printf(&url, "?team_id=%u", r->opts.team_id);
+    buf_append_byte(&url, '\0');
+    struct client_request request = {
+        .method = "GET",
+        .url = (const char *)url.base,
+        .headers = headers,
+        .timeout_ms = r->opts.timeout_ms,
+        .ctx = w,
+        .done = on_fetched,
+    };
+    if (url.err == 0 && client_send(r->client, &request, &w->call) == 0)
+        r->in_flight++;
+    else
+        metric_inc(&r->stats.failed);
+    if (w->call == NULL)
+        schedule(w, RETRY_MS);
+    buf_done(&url);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct remote *r = container_of(timer, struct remote, timer);
+    uint64_t now = clock_now_ms(r->opts.clock);
+    for (uint32_t i = 0; i < r->watch_count && r->in_flight < FETCHES_AT_ONCE; i++) {
+        struct watch *w = r->watches[i];
+        if (w != NULL && w->call == NULL && w->due_ms <= now)
+            fetch(w);
+    }
+}
+
+void remote_service_seen(struct remote *r, uint32_t service)
+{
+    /* A name that no policy can be asked for: none, or everything past the bound. */
+    if (service == LEDGER_OTHER || ledger_service_name(r->opts.ledger, service).len == 0)
+        return;
+    if (service >= r->watch_count) {
+        uint32_t count = service + 32;
+        struct watch **list = realloc(r->watches, count * sizeof(struct watch *));
+        if (list == NULL)
+            return;
+        memset(list + r->watch_count, 0, (count - r->watch_count) * sizeof(struct watch *));
+        r->watches = list;
+        r->watch_count = count;
+    }
+    struct watch *w = calloc(1, sizeof *w);
+    if (w == NULL || r->watches[service] != NULL) {
+        free(w);
+        return;
+    }
+    *w = (struct watch){.remote = r, .service = service};
+    w->due_ms = clock_now_ms(r->opts.clock) + rng_upto(&r->rng, FIRST_DELAY_MS);
+    r->watches[service] = w;
+}
+
+int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
+                const struct remote_opts *opts)
+{
+    struct remote *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return ERR_NOMEM;
+    r->opts = *opts;
+    r->client = client;
+    rng_init(&r->rng);
+    r->base = rules_ref(opts->base);
+    uv_timer_init(loop, &r->timer);
+    uv_timer_start(&r->timer, on_tick, TICK_MS, TICK_MS);
+    *out = r; /* from here on remote_close() cleans up, also after a failure */
+
+    r->server = strdup(opts->server);
+    if (opts->api_key[0] != '\0') {
+        size_t n = strlen(opts->api_key) + 32;
+        r->auth = malloc(n);
+        if (r->auth != NULL)
+            snprintf(r->auth, n, "Authorization: Bearer %s", opts->api_key);
+    }
+    if (r->server == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+        return ERR_NOMEM;
+    for (size_t n = strlen(r->server); n > 0 && r->server[n - 1] == '/'; n--)
+        r->server[n - 1] = '\0';
+    return json_object_new(&r->json, POLICY_DOCUMENT_BYTES);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct remote *r = container_of((uv_timer_t *)handle, struct remote, timer);
+    json_object_free(r->json);
+    rules_unref(r->base);
+    free(r->server);
+    free(r->auth);
+    free(r->watches);
+    free(r);
+}
+
+void remote_close(struct remote *r)
+{
+    if (r == NULL)
+        return;
+    for (uint32_t i = 0; i < r->watch_count; i++) {
+        if (r->watches[i] != NULL && r->watches[i]->call != NULL)
+            client_cancel(r->watches[i]->call);
+        free(r->watches[i]);
+    }
+    uv_close((uv_handle_t *)&r->timer, on_closed);
+}
+
+const struct remote_stats *remote_stats(const struct remote *r)
+{
+    return &r->stats;
+}

@@ -1,0 +1,57 @@
+/*
+ * remote: the rules of each service, fetched from a policy server.
+ *
+ *     GET {server}/api/v1/policies/{service_name}?team_id=N
+ *
+ * Asked at first sight of a service and then every refresh interval, jittered.
+ * Whatever goes wrong, the last good policy stays in force: the server away, an
+ * answer that is no policy, a 404 (it does not know the service).
+ *
+ * Units: milliseconds. Blocking: never.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "net/client.h"
+#include "pipeline/ledger.h"
+#include "pipeline/rules.h"
+#include "util/buf.h"
+#include "util/clock.h"
+#include "util/metric.h"
+
+struct remote;
+
+struct remote_opts {
+    const char *server;  /* base URL, without a slash at the end; copied */
+    const char *api_key; /* bearer; "" for none; copied */
+    uint32_t team_id, refresh_interval_ms, timeout_ms;
+    const struct clock *clock;
+    const struct ledger *ledger; /* the names of services */
+    const struct rules *base;    /* what a fetched policy does not speak of; kept by reference */
+    /* Put a policy in force. The rules are the callee's to keep by reference. */
+    void (*install)(void *ctx, uint32_t service, const struct rules *rules);
+    void *ctx;
+};
+
+struct remote_stats {
+    struct metric installed; /* answers that were a policy */
+    struct metric unknown;   /* 404 */
+    struct metric invalid;   /* answers that were none */
+    struct metric failed;    /* no answer, or another status */
+    uint32_t services;       /* with a fetched policy in force */
+    uint64_t last_success_ms; /* monotonic; 0: never */
+};
+
+int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
+                const struct remote_opts *opts);
+/* Cancels what is under way. Handles close with the loop. Accepts NULL. */
+void remote_close(struct remote *r);
+
+/* A service was seen for the first time: fetch its policy now. */
+void remote_service_seen(struct remote *r, uint32_t service);
+
+const struct remote_stats *remote_stats(const struct remote *r);
+
+/* Append `text` to a URL's path or query, percent-encoded (RFC 3986 2.3). */
+void url_append_encoded(struct buf *out, struct span text);
