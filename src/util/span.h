@@ -23,7 +23,7 @@ struct span {
 
 static inline struct span span_of(const void *base, size_t len)
 {
-    return (struct span){base, len};
+    return (struct span){(const uint8_t *)base, len};
 }
 
 static inline struct span span_str(const char *text)
