@@ -1,9 +1,13 @@
-/* coding: libdeflate for gzip and deflate, libzstd for zstd; their only home. */
+/* coding: libdeflate for gzip and deflate, ISA-L for gzip's encoding where there is one,
+ * libzstd for zstd; their only home. */
 #include "net/coding.h"
 
 #include <libdeflate.h>
 #include <stdlib.h>
 #include <zstd.h>
+#ifdef HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+#endif
 
 /* deflate cannot expand further than this (258 bytes from 2 bits, zlib's FAQ). */
 #define DEFLATE_MAX_RATIO 1032
@@ -20,7 +24,9 @@
  * memory for it. */
 #define ZSTD_WINDOW_LOG 23
 
-#define GZIP_LEVEL 1 /* measured: see coding_encode() in the tests' bench */
+/* Measured, MB/s (ratio), 1 MiB of synthetic OTLP logs in JSON; in protobuf:
+ * ISA-L 1116 (6.51); 795 (3.79)   libdeflate 328 (6.56); 263 (3.86)   zstd 796 (7.52); 506 (3.76) */
+#define GZIP_LEVEL 1
 #define ZSTD_LEVEL 1
 
 struct coder {
@@ -28,6 +34,12 @@ struct coder {
     struct libdeflate_compressor *deflate;
     ZSTD_DCtx *unzstd;
     ZSTD_CCtx *zstd;
+#ifdef HAVE_ISAL
+    struct isal {
+        struct isal_zstream stream;
+        uint8_t level[ISAL_DEF_LVL1_DEFAULT];
+    } *isal;
+#endif
 };
 
 struct coder *coder_new(void)
@@ -43,6 +55,9 @@ void coder_free(struct coder *c)
     libdeflate_free_compressor(c->deflate);
     ZSTD_freeDCtx(c->unzstd);
     ZSTD_freeCCtx(c->zstd);
+#ifdef HAVE_ISAL
+    free(c->isal);
+#endif
     free(c);
 }
 
@@ -280,6 +295,50 @@ static int encode_deflate(struct coder *c, enum coding coding, struct span in, s
     return 0;
 }
 
+#ifdef HAVE_ISAL
+/* One gzip member. ERR_MORE, with nothing appended, when it has no use for this input. */
+static int encode_gzip_fast(struct coder *c, struct span in, struct buf *out)
+{
+    size_t bound = in.len + in.len / 8 + 1024;
+    if (bound > UINT32_MAX)
+        return ERR_MORE;
+    if (c->isal == NULL)
+        c->isal = malloc(sizeof *c->isal);
+    if (c->isal == NULL)
+        return ERR_NOMEM;
+    int rc = buf_reserve_exact(out, bound);
+    if (rc < 0)
+        return rc;
+
+    struct isal_zstream *z = &c->isal->stream;
+    isal_deflate_init(z);
+    z->gzip_flag = IGZIP_GZIP;
+    z->level = GZIP_LEVEL;
+    z->level_buf = c->isal->level;
+    z->level_buf_size = sizeof c->isal->level;
+    z->end_of_stream = 1;
+    z->flush = NO_FLUSH;
+    z->next_in = (uint8_t *)(uintptr_t)in.base;
+    z->avail_in = (uint32_t)in.len;
+    z->next_out = out->base + out->len;
+    z->avail_out = (uint32_t)bound;
+    if (isal_deflate(z) != COMP_OK || z->internal_state.state != ZSTATE_END)
+        return ERR_MORE;
+    out->len += z->total_out;
+    return 0;
+}
+#endif
+
+static int encode_gzip(struct coder *c, struct span in, struct buf *out)
+{
+#ifdef HAVE_ISAL
+    int rc = encode_gzip_fast(c, in, out);
+    if (rc != ERR_MORE)
+        return rc;
+#endif
+    return encode_deflate(c, CODING_GZIP, in, out);
+}
+
 static int encode_zstd(struct coder *c, struct span in, struct buf *out)
 {
     if (c->zstd == NULL) {
@@ -306,6 +365,7 @@ int coding_encode(struct coder *c, enum coding coding, struct span in, struct bu
         return out->err;
     switch (coding) {
     case CODING_GZIP:
+        return encode_gzip(c, in, out);
     case CODING_DEFLATE:
         return encode_deflate(c, coding, in, out);
     case CODING_ZSTD:

@@ -46,6 +46,6 @@ const char *coding_name(enum coding coding);
 int coding_decode(struct coder *c, enum coding coding, struct span in, struct buf *out,
                   size_t max_bytes);
 
-/* Append the encoded form of `in` to *out: gzip and deflate by libdeflate level 1, zstd
- * level 1 with a checksum. 0 or the buf's failure. */
+/* Append the encoded form of `in` to *out: gzip at level 1 of ISA-L or libdeflate,
+ * deflate by libdeflate level 1, zstd level 1 with a checksum. 0 or the buf's failure. */
 int coding_encode(struct coder *c, enum coding coding, struct span in, struct buf *out);

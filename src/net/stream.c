@@ -190,53 +190,48 @@ static size_t feed(struct stream *s, struct span in)
     return used;
 }
 
-/* All that a change on either side may ask for: feed what was put aside, write
- * what was made, read on or not, end or not. One pass: what one pass leaves, the
- * next event brings. */
-static void stream_turn(struct stream *s)
+/* After the session was at work: write what it made, read on or not, end or not.
+ * What it left undone (input in the stash, output beyond the mark) is taken up in
+ * another turn when the socket took all at once, else when it has written. */
+static void stream_settle(struct stream *s)
 {
-    if (s->state == STREAM_OPEN && s->out.len < HTTP_OUT_HIGH_BYTES) {
-        size_t used = feed(s, buf_span(&s->stash));
-        buf_consume(&s->stash, used);
-        if (s->stash.len == 0)
-            buf_done(&s->stash);
-    }
-    if (s->state != STREAM_OPEN)
-        return;
+    bool was_full = s->out.len >= HTTP_OUT_HIGH_BYTES;
     stream_flush(s);
     if (s->state != STREAM_OPEN)
         return;
 
     bool over = s->ops->is_over(s->session);
-    if (over && unsent(s) == 0)
+    if (over && unsent(s) == 0) {
         stream_linger(s);
-    else
-        stream_read(s, !over && !s->is_eof && s->stash.len == 0 &&
-                           unsent(s) < HTTP_OUT_HIGH_BYTES);
+        return;
+    }
+    stream_read(s, !over && !s->is_eof && s->stash.len == 0 && unsent(s) < HTTP_OUT_HIGH_BYTES);
+    if (s->state == STREAM_OPEN && was_full && unsent(s) == 0)
+        on_wake(s);
+}
+
+/* Something changed: there is room in `out`, or an answer was made. */
+static void stream_turn(struct stream *s)
+{
+    if (s->state != STREAM_OPEN)
+        return;
+    if (s->out.len < HTTP_OUT_HIGH_BYTES) {
+        buf_consume(&s->stash, feed(s, buf_span(&s->stash)));
+        if (s->stash.len == 0)
+            buf_done(&s->stash);
+    }
+    stream_settle(s);
 }
 
 /* Bytes for the session; what it does not use now waits in the stash. */
 static void stream_take(struct stream *s, struct span in)
 {
     size_t used = feed(s, in);
-    if (used < in.len) {
-        buf_append(&s->stash, span_skip(in, used));
-        if (s->stash.err != 0) {
-            stream_close(s);
-            return;
-        }
-    }
-    stream_flush(s);
-    if (s->state != STREAM_OPEN)
-        return;
-    /* Output that left at once makes room for stashed input; see on_turn(). */
-    bool over = s->ops->is_over(s->session);
-    if (over && unsent(s) == 0)
-        stream_linger(s);
-    else if (over || s->stash.len > 0 || unsent(s) >= HTTP_OUT_HIGH_BYTES)
-        stream_read(s, false);
-    if (s->state == STREAM_OPEN && s->stash.len > 0 && unsent(s) == 0)
-        on_wake(s);
+    buf_append(&s->stash, span_skip(in, used));
+    if (s->stash.err != 0)
+        stream_close(s);
+    else
+        stream_settle(s);
 }
 
 static void choose(struct stream *s, bool is_http2)
@@ -363,8 +358,6 @@ static void on_turn(uv_idle_t *idle)
         struct stream *s = container_of(now.next, struct stream, awake);
         list_remove(&s->awake);
         stream_turn(s);
-        if (s->state == STREAM_OPEN && s->stash.len > 0 && unsent(s) == 0)
-            on_wake(s);
     }
     if (list_is_empty(&set->awake)) {
         set->is_turning = false;

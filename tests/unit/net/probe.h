@@ -4,6 +4,7 @@
  *     /missing   404 from head()
  *     /hold      kept in probe->held, to be answered by probe_release()
  *     /expect    http_expect() of the whole body is tried in prefix(), after 5 bytes
+ *     /discard   200 without a body
  *     others     200 with the body; gRPC content types get trailers
  */
 #pragma once
@@ -35,7 +36,8 @@ static inline void probe_answer(struct http_exchange *x)
                       .status = 200,
                       .headers = grpc ? grpc_headers : headers,
                       .header_count = 1,
-                      .body = buf_span(&x->body),
+                      .body = span_eq(x->head.path, SPAN("/discard")) ? (struct span){0}
+                                                                      : buf_span(&x->body),
                       .trailers = grpc ? trailers : NULL,
                       .trailer_count = grpc ? 2 : 0,
                   });

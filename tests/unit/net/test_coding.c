@@ -93,6 +93,28 @@ static void what_goes_in_comes_out(void **state)
     coder_free(c);
 }
 
+static void noise_survives(void **state)
+{
+    (void)state;
+    struct coder *c = coder_new();
+    struct buf plain = {0};
+    uint64_t n = 1;
+    for (int i = 0; i < 200000; i++) {
+        n = n * 6364136223846793005u + 1442695040888963407u;
+        buf_append_byte(&plain, (uint8_t)(n >> 56));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(real); i++) {
+        struct buf coded = {0}, back = {0};
+        assert_int_equal(coding_encode(c, real[i], buf_span(&plain), &coded), 0);
+        assert_int_equal(coding_decode(c, real[i], buf_span(&coded), &back, LIMIT), 0);
+        assert_true(span_eq(buf_span(&back), buf_span(&plain)));
+        buf_done(&coded);
+        buf_done(&back);
+    }
+    buf_done(&plain);
+    coder_free(c);
+}
+
 static void damage_is_noticed(void **state)
 {
     (void)state;
@@ -206,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(what_goes_in_comes_out),
+        cmocka_unit_test(noise_survives),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(several_members),
         cmocka_unit_test(a_bomb_costs_its_limit),

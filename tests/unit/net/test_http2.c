@@ -437,13 +437,14 @@ static void make_resets(struct buf *b, int i)
     frame(b, NGHTTP2_RST_STREAM, 0, (uint32_t)(2 * i + 1), SPAN("\0\0\0\x08"));
 }
 
-/* MadeYouReset: a WINDOW_UPDATE of 0 makes the server reset the stream. */
+/* MadeYouReset, first form: nghttp2 takes a WINDOW_UPDATE of 0 for the connection's error. */
 static void make_us_reset(struct buf *b, int i)
 {
     frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, (uint32_t)(2 * i + 1), HEADERS);
     frame(b, NGHTTP2_WINDOW_UPDATE, 0, (uint32_t)(2 * i + 1), SPAN("\0\0\0\0"));
 }
 
+/* And second form: it answers these with a reset. */
 static void make_overflows(struct buf *b, int i)
 {
     frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, (uint32_t)(2 * i + 1), HEADERS);
@@ -506,20 +507,36 @@ static const struct {
     void (*make)(struct buf *b, int i);
     int harmless;  /* so many must be served */
     int count;     /* so many must not */
+    enum http_fault fault;
 } floods[] = {
-    {"rapid reset",     make_resets,        200, 20000},
-    {"made you reset",  make_us_reset,      200, 20000},
-    {"window overflow", make_overflows,     200, 20000},
-    {"ping",            make_pings,         100, 20000},
-    {"settings",        make_settings,       10, 20000},
-    {"empty data",      make_empty_data,    100, 20000},
-    {"padding",         make_padding,       100, 20000},
-    {"priority",        make_priorities,    100, 20000},
-    {"window update",   make_windows,      1000, 200000},
-    {"unknown frames",  make_unknown,       100, 200000},
-    {"continuation",    make_continuations,   0, 20000},
+    {"rapid reset",     make_resets,        200, 20000, HTTP_FAULT_FLOOD},
+    {"made you reset",  make_us_reset,        0, 20000, HTTP_FAULT_BAD_REQUEST},
+    {"window overflow", make_overflows,     200, 20000, HTTP_FAULT_FLOOD},
+    {"ping",            make_pings,         100, 20000, HTTP_FAULT_FLOOD},
+    {"settings",        make_settings,       10, 20000, HTTP_FAULT_FLOOD},
+    {"empty data",      make_empty_data,    100, 20000, HTTP_FAULT_FLOOD},
+    {"padding",         make_padding,       100, 20000, HTTP_FAULT_FLOOD},
+    {"priority",        make_priorities,    100, 20000, HTTP_FAULT_FLOOD},
+    {"window update",   make_windows,      1000, 200000, HTTP_FAULT_FLOOD},
+    {"unknown frames",  make_unknown,       100, 200000, HTTP_FAULT_FLOOD},
+    {"continuation",    make_continuations,   0, 20000, HTTP_FAULT_BAD_REQUEST},
 };
 /* clang-format on */
+
+/* Look through what the server sent for a GOAWAY, then forget it. The client's nghttp2
+ * cannot be asked: it did not open these streams. */
+static void read_frames(struct rig *r)
+{
+    for (size_t at = 0; at + 9 <= r->out.len;) {
+        const uint8_t *f = r->out.base + at;
+        if (f[3] == NGHTTP2_GOAWAY) {
+            r->goaways++;
+            r->goaway_code = f[16]; /* the last byte of the code: all codes are small */
+        }
+        at += 9 + ((size_t)f[0] << 16 | (size_t)f[1] << 8 | f[2]);
+    }
+    buf_clear(&r->out);
+}
 
 static void floods_end_in_goaway(void **state)
 {
@@ -536,21 +553,20 @@ static void floods_end_in_goaway(void **state)
                 buf_clear(&in);
                 floods[f].make(&in, i);
                 http2_ops.feed(r.server, buf_span(&in));
-                if (reads) {
-                    nghttp2_session_mem_recv(r.client, r.out.base, r.out.len);
-                    buf_clear(&r.out);
-                }
+                if (reads)
+                    read_frames(&r);
                 if (i < floods[f].harmless)
                     assert_row(!rig_over(&r), "%s: over after %d", floods[f].name, i);
                 assert_true(r.out.len < 2 * HTTP_OUT_HIGH_BYTES);
             }
             assert_row(rig_over(&r), "%s: no end", floods[f].name);
-            nghttp2_session_mem_recv(r.client, r.out.base, r.out.len);
+            read_frames(&r);
             if (reads)
                 assert_row(r.goaways > 0, "%s: no GOAWAY", floods[f].name);
-            assert_row(r.probe.service.faults[HTTP_FAULT_FLOOD].value == 1 ||
-                           strcmp(floods[f].name, "continuation") == 0,
-                       "%s: not counted", floods[f].name);
+            if (reads && floods[f].fault == HTTP_FAULT_FLOOD)
+                assert_int_equal(r.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+            assert_row(r.probe.service.faults[floods[f].fault].value == 1, "%s: not counted",
+                       floods[f].name);
             assert_true(r.probe.budget.peak < (1 << 20));
             buf_done(&in);
             rig_close(&r);
