@@ -401,9 +401,9 @@ struct transcoder {
     {
         const char *where = token.data();
         error_code e;
-        if (depth > LOGS_MAX_DEPTH)
+        if (depth > LOGS_MAX_DEPTH && (*where == '{' || *where == '['))
             return fail(ERR_TOO_DEEP, where, 0, "nested too deep");
-        switch (*token.data()) {
+        switch (*where) {
         case '{': {
             ondemand::object object;
             if ((e = v.get_object().get(object)) != SUCCESS)
