@@ -680,9 +680,9 @@ static int decode(ondemand::parser &parser, const char *text, size_t len, size_t
     int rc = t.message(root, request, 0);
     if (rc < 0)
         return rc;
-    const char *rest;
+    const char *rest = t.text_end;
     if (doc.current_location().get(rest) != OUT_OF_BOUNDS)
-        return t.fail(ERR_MALFORMED, t.text_end, 0, "something follows the JSON document");
+        return t.fail(ERR_MALFORMED, rest, 0, "something follows the JSON document");
     out->len = static_cast<size_t>(t.at - out->base);
     return 0;
 }

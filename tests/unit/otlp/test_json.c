@@ -529,7 +529,7 @@ static void messages_say_where_and_what(void **state)
          "an integer in range is expected here"},
         {"{\"resourceLogs\":7}",
          "JSON at byte 16, resourceLogs: a value of another type is expected here"},
-        {"{} x", "JSON at byte 4: something follows the JSON document"},
+        {"{} {}", "JSON at byte 3: something follows the JSON document"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
