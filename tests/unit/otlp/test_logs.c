@@ -242,6 +242,11 @@ static void the_last_of_several_wins(void **state)
     assert_int_equal(log_known(&r, LOG_EVENT_NAME)->integer, 1);
     assert_null(log_known(&r, LOG_EXCEPTION_TYPE));
 
+    /* key twice, with no value behind */
+    assert_int_equal(log_record_read(&r, SPAN("\x32\x0f\x0a\x01x\x0a\x0a" "event.name")), 0);
+    assert_non_null(log_known(&r, LOG_EVENT_NAME));
+    assert_int_equal(log_known(&r, LOG_EVENT_NAME)->kind, LOG_NONE);
+
     assert_int_equal(log_record_read(&r, SPAN("")), 0);
     assert_int_equal(r.body.kind, LOG_NONE);
     assert_int_equal(r.known_set, 0);
