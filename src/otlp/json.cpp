@@ -534,7 +534,7 @@ struct transcoder {
         case STRINGS:
             return list(v, token, f, depth);
         case BOOL: {
-            bool value;
+            bool value = false;
             error_code e = v.get_bool().get(value);
             if (e != SUCCESS)
                 return fail(ERR_MALFORMED, where, depth, "true or false is expected here");
@@ -544,7 +544,7 @@ struct transcoder {
         }
         case INT32:
         case INT64: {
-            int64_t value;
+            int64_t value = 0;
             rc = integer(v, token, depth, value);
             if (rc < 0)
                 return rc;
@@ -557,7 +557,7 @@ struct transcoder {
         case UINT32:
         case FIXED32:
         case FIXED64: {
-            uint64_t value;
+            uint64_t value = 0;
             rc = integer(v, token, depth, value);
             if (rc < 0)
                 return rc;
@@ -575,7 +575,7 @@ struct transcoder {
             return 0;
         }
         default: {
-            double value;
+            double value = 0;
             rc = real(v, token, depth, value);
             if (rc < 0)
                 return rc;
