@@ -608,7 +608,7 @@ struct transcoder {
             error_code e = entry.error();
             if (e != SUCCESS)
                 return fail(e, text_end, depth);
-            /* by reference: get() makes a copy that costs a third of all the time */
+            /* by reference: get() makes a copy that cost a quarter of all the time */
             ondemand::field &&item = std::move(entry).value_unsafe();
             const char *raw = item.key().raw();
             const field *f = find(type, raw, next);
