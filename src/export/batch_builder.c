@@ -356,7 +356,9 @@ int batch_seal(struct batch_builder *b, struct batch **out)
     struct batch *batch;
     if (b->records == 0)
         return ERR_EMPTY;
-    int rc = batch_alloc(&batch, b->bytes, COUNT(b->resources, struct resource), b->budget);
+    /* wire_append_*() want room for the longest varint, even at the very end */
+    int rc = batch_alloc(&batch, b->bytes + WIRE_VARINT_BYTES,
+                         COUNT(b->resources, struct resource), b->budget);
     if (rc < 0)
         return rc;
 

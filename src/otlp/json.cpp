@@ -401,9 +401,9 @@ struct transcoder {
     {
         const char *where = token.data();
         error_code e;
-        if (depth > LOGS_MAX_DEPTH)
+        if (depth > LOGS_MAX_DEPTH && (*where == '{' || *where == '['))
             return fail(ERR_TOO_DEEP, where, 0, "nested too deep");
-        switch (*token.data()) {
+        switch (*where) {
         case '{': {
             ondemand::object object;
             if ((e = v.get_object().get(object)) != SUCCESS)
@@ -489,10 +489,10 @@ struct transcoder {
         if (e != SUCCESS)
             return fail(e, token.data(), depth);
         for (auto entry : array) {
-            ondemand::value item;
-            e = std::move(entry).get(item);
+            e = entry.error();
             if (e != SUCCESS)
                 return fail(e, token.data(), depth);
+            ondemand::value &&item = std::move(entry).value_unsafe();
             int rc;
             if (f.kind == MESSAGES) {
                 rc = nested(item, f, depth);
@@ -534,7 +534,7 @@ struct transcoder {
         case STRINGS:
             return list(v, token, f, depth);
         case BOOL: {
-            bool value;
+            bool value = false;
             error_code e = v.get_bool().get(value);
             if (e != SUCCESS)
                 return fail(ERR_MALFORMED, where, depth, "true or false is expected here");
@@ -557,7 +557,7 @@ struct transcoder {
         case UINT32:
         case FIXED32:
         case FIXED64: {
-            uint64_t value;
+            uint64_t value = 0;
             rc = integer(v, token, depth, value);
             if (rc < 0)
                 return rc;
@@ -575,7 +575,7 @@ struct transcoder {
             return 0;
         }
         default: {
-            double value;
+            double value = 0;
             rc = real(v, token, depth, value);
             if (rc < 0)
                 return rc;
@@ -605,10 +605,11 @@ struct transcoder {
     {
         unsigned next = 0;
         for (auto entry : object) {
-            ondemand::field item;
-            error_code e = std::move(entry).get(item);
+            error_code e = entry.error();
             if (e != SUCCESS)
                 return fail(e, text_end, depth);
+            /* by reference: get() makes a copy that cost a quarter of all the time */
+            ondemand::field &&item = std::move(entry).value_unsafe();
             const char *raw = item.key().raw();
             const field *f = find(type, raw, next);
             if (f == nullptr && escapes) { /* "b\u006fdy" is body */
@@ -680,9 +681,9 @@ static int decode(ondemand::parser &parser, const char *text, size_t len, size_t
     int rc = t.message(root, request, 0);
     if (rc < 0)
         return rc;
-    const char *rest;
+    const char *rest = t.text_end;
     if (doc.current_location().get(rest) != OUT_OF_BOUNDS)
-        return t.fail(ERR_MALFORMED, t.text_end, 0, "something follows the JSON document");
+        return t.fail(ERR_MALFORMED, rest, 0, "something follows the JSON document");
     out->len = static_cast<size_t>(t.at - out->base);
     return 0;
 }

@@ -1,0 +1,120 @@
+/*
+ * fuzz_logs: any bytes as a request, all the way to the halves of a batch.
+ *
+ * What logs_check() accepts protobuf-c must accept, groups and oversized
+ * varints excepted, which it does not read; a batch holds all records, is
+ * sound itself, has the size that was foretold, and splits into sound halves.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "export/batch.h"
+#include "otlp/logs.h"
+#include "unit/otlp/pb.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Is something in it legal that protobuf-c 1.4 refuses? */
+static bool is_odd(const ProtobufCMessageDescriptor *type, struct span message)
+{
+    struct wire w;
+    struct wire_field f;
+    wire_init(&w, message);
+    while (wire_next(&w, &f)) {
+        size_t head = f.type == WIRE_LEN ? f.whole.len - f.bytes.len : 0;
+        size_t tag = 0;
+        while (f.whole.base[tag++] >= 0x80)
+            ;
+        if (f.type == WIRE_GROUP || tag > 4 || head - tag > 4)
+            return true;
+        const ProtobufCFieldDescriptor *known = protobuf_c_message_descriptor_get_field(type, f.number);
+        if (known != NULL && known->type == PROTOBUF_C_TYPE_MESSAGE && is_odd(known->descriptor, f.bytes))
+            return true;
+    }
+    return false;
+}
+
+struct run {
+    struct batch_builder *builder;
+    uint32_t records;
+    uint64_t sum;
+};
+
+static int on_record(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct run *run = ctx;
+    struct log_record r;
+    struct log_attrs attrs;
+    struct log_attr attr;
+    uint32_t attributes = 0;
+
+    assert(log_record_read(&r, record) == 0);
+    assert(log_severity(&r) <= 24);
+    log_attrs_of_record(&attrs, record);
+    for (; log_attrs_next(&attrs, &attr); attributes++)
+        run->sum += attr.key.len > 0 ? attr.key.base[attr.key.len - 1] : attr.value.text.len;
+    assert(attrs.wire.err == 0 && attributes == r.attributes);
+    for (unsigned k = 0; k < LOG_KNOWN_COUNT; k++)
+        run->sum += log_known(&r, k) != NULL ? log_known(&r, k)->text.len : 0;
+    assert(batch_add(run->builder, g, record, SPAN("\x10\x01"), run->records++ % 3) == 0);
+    return 0;
+}
+
+static void check_sound(const struct batch *b)
+{
+    struct logs_count count;
+    assert(logs_check(buf_span(&b->body), &count) == 0);
+    assert(count.records == b->records && count.resources == b->part_count);
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < b->part_count; i++)
+        sum += b->parts[i].records;
+    assert(sum == b->records);
+    struct batch *again;
+    assert(batch_new(&again, buf_span(&b->body), b->parts, b->part_count, NULL) == 0);
+    batch_free(again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct span request = {data, size};
+    struct logs_count count;
+    struct arena arena;
+    struct run run = {0};
+    struct batch *whole, *a, *b;
+
+    arena_init(&arena, 2 * size, NULL);
+    run.builder = batch_builder_new(&(struct batch_opts){.max_bytes = SIZE_MAX / 2});
+    if (logs_check(request, &count) == 0) {
+        pb_request *q = pb_unpack(request);
+        assert(q != NULL || is_odd(&opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor,
+                                   request));
+        pb_free(q);
+        assert(logs_each(request, 1, &arena, on_record, &run) == 0);
+        assert(run.records == count.records);
+    } else {
+        /* never to be done, but it must not read out of bounds */
+        struct log_record r;
+        log_record_read(&r, request);
+    }
+
+    size_t bytes = batch_builder_bytes(run.builder);
+    if (batch_seal(run.builder, &whole) == 0) {
+        assert(whole->body.len == bytes && whole->records == run.records);
+        check_sound(whole);
+        if (batch_split(&whole, &a, &b) == 0) {
+            assert(a->records + b->records == run.records);
+            check_sound(a);
+            check_sound(b);
+            batch_free(a);
+            batch_free(b);
+        } else {
+            assert(run.records == 1);
+            batch_free(whole);
+        }
+    } else {
+        assert(run.records == 0);
+    }
+    batch_builder_free(run.builder);
+    arena_done(&arena);
+    return 0;
+}
