@@ -25,7 +25,8 @@
 #define ZSTD_WINDOW_LOG 23
 
 /* Measured, MB/s (ratio), 1 MiB of synthetic OTLP logs in JSON; in protobuf:
- * ISA-L 1116 (6.51); 795 (3.79)   libdeflate 328 (6.56); 263 (3.86)   zstd 796 (7.52); 506 (3.76) */
+ * ISA-L 1116 (6.51); 795 (3.79)   libdeflate 328 (6.56); 263 (3.86)   zstd 796 (7.52); 506 (3.76)
+ */
 #define GZIP_LEVEL 1
 #define ZSTD_LEVEL 1
 
@@ -38,7 +39,7 @@ struct coder {
     struct isal {
         struct isal_zstream stream;
         uint8_t level[ISAL_DEF_LVL1_DEFAULT];
-    } *isal;
+    } * isal;
 #endif
 };
 
@@ -186,7 +187,8 @@ static int decode_deflate(struct coder *c, struct span in, struct buf *out, size
         return rc;
     if (in.len == 0)
         return ERR_MALFORMED;
-    bool is_zlib = in.len >= 2 && (in.base[0] & 15) == 8 && (in.base[0] << 8 | in.base[1]) % 31 == 0;
+    bool is_zlib =
+        in.len >= 2 && (in.base[0] & 15) == 8 && (in.base[0] << 8 | in.base[1]) % 31 == 0;
     inflate_fn *decode = is_zlib ? libdeflate_zlib_decompress_ex : libdeflate_deflate_decompress_ex;
     struct span rest = in;
     rc = inflate_one(c, decode, &rest, out, usual_guess(in), max_bytes);
@@ -207,8 +209,7 @@ static int decode_zstd(struct coder *c, struct span in, struct buf *out, size_t 
 
     size_t start = out->len, want = usual_guess(in);
     unsigned long long told = ZSTD_getFrameContentSize(in.base, in.len);
-    if (told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR &&
-        told / 64 <= in.len)
+    if (told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR && told / 64 <= in.len)
         want = (size_t)told;
 
     ZSTD_inBuffer from = {in.base, in.len, 0};

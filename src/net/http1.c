@@ -61,16 +61,16 @@ struct http1 {
     bool expects_100;
     bool head_done, message_done; /* what the parser just paused for */
     bool prefix_told;
-    uint8_t last_byte;   /* of the head so far, to see folds and bare CR or LF */
-    int bad_status;      /* the status that a parser callback wants */
-    int body_err;        /* why on_body() gave up */
-    size_t head_bytes;   /* raw, of the head in hand */
-    size_t extra_bytes;  /* chunk extensions and trailers */
-    size_t raw_bytes;    /* of the body in hand with its framing */
-    size_t body_bytes;   /* of the body in hand without it */
-    size_t skip_from;    /* raw_bytes when SKIP began */
-    uint64_t since_ms;   /* when the present wait for the peer began */
-    uint64_t date_s;     /* second for which `date` was made */
+    uint8_t last_byte;  /* of the head so far, to see folds and bare CR or LF */
+    int bad_status;     /* the status that a parser callback wants */
+    int body_err;       /* why on_body() gave up */
+    size_t head_bytes;  /* raw, of the head in hand */
+    size_t extra_bytes; /* chunk extensions and trailers */
+    size_t raw_bytes;   /* of the body in hand with its framing */
+    size_t body_bytes;  /* of the body in hand without it */
+    size_t skip_from;   /* raw_bytes when SKIP began */
+    uint64_t since_ms;  /* when the present wait for the peer began */
+    uint64_t date_s;    /* second for which `date` was made */
     char date[HTTP_DATE_BYTES];
     struct head head;
     struct http_exchange x;

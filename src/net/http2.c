@@ -59,12 +59,12 @@ struct http2 {
     nghttp2_session *session;
     struct list streams;
     uint32_t stream_count;
-    bool is_feeding;  /* inside nghttp2 or our own entry points: output is made at their end */
-    bool is_eof;      /* the peer will send no more */
-    bool is_broken;   /* the session is of no use but for its last words */
-    bool is_flooded;  /* to be told with GOAWAY after the callback that noticed */
-    bool has_preface; /* the client's first SETTINGS came */
-    uint8_t goaways;  /* while draining: 1 the warning, 2 the real one */
+    bool is_feeding;   /* inside nghttp2 or our own entry points: output is made at their end */
+    bool is_eof;       /* the peer will send no more */
+    bool is_broken;    /* the session is of no use but for its last words */
+    bool is_flooded;   /* to be told with GOAWAY after the callback that noticed */
+    bool has_preface;  /* the client's first SETTINGS came */
+    uint8_t goaways;   /* while draining: 1 the warning, 2 the real one */
     uint64_t since_ms; /* when the last stream ended, or the connection began */
     uint64_t date_s;
     char date[HTTP_DATE_BYTES];
@@ -76,8 +76,8 @@ struct stream2 {
     struct list node; /* in http2.streams */
     struct http2 *owner;
     int32_t id;
-    bool is_open;      /* shown to the handler, not answered yet */
-    bool is_whole;     /* the request has ended */
+    bool is_open;  /* shown to the handler, not answered yet */
+    bool is_whole; /* the request has ended */
     bool is_answered;
     bool is_too_large; /* the header list is; 431 at its end */
     bool is_malformed;
@@ -264,8 +264,8 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
     if (has_data)
         keep_answer(st, r);
     nghttp2_data_provider provider = {.source = {.ptr = st}, .read_callback = read_answer};
-    if (st->answer.err != 0 ||
-        nghttp2_submit_response(s->session, st->id, fields, count, has_data ? &provider : NULL) != 0)
+    if (st->answer.err != 0 || nghttp2_submit_response(s->session, st->id, fields, count,
+                                                       has_data ? &provider : NULL) != 0)
         nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -613,8 +613,8 @@ static void go_away(struct http2 *s)
         nghttp2_submit_shutdown_notice(s->session);
     else if (s->goaways == 1)
         nghttp2_submit_goaway(s->session, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(s->session),
-                              NGHTTP2_NO_ERROR, NULL, 0);
+                              nghttp2_session_get_last_proc_stream_id(s->session), NGHTTP2_NO_ERROR,
+                              NULL, 0);
     if (s->goaways < 2)
         s->goaways++;
 }
@@ -626,8 +626,8 @@ static void http2_tick(void *session)
 
     s->is_feeding = true;
     refill(s, now);
-    LIST_EACH (node, &s->streams)
-        tick_stream(s, container_of(node, struct stream2, node), now);
+    LIST_EACH(node, &s->streams)
+    tick_stream(s, container_of(node, struct stream2, node), now);
     if (!s->has_preface && now - s->since_ms > s->service->head_timeout_ms && !s->is_broken) {
         fault(s, HTTP_FAULT_TIMEOUT);
         s->is_broken = true;
@@ -647,8 +647,8 @@ static void http2_free(void *session)
 {
     struct http2 *s = session;
     s->is_feeding = true; /* gone() may not make output any more */
-    LIST_EACH (node, &s->streams)
-        drop_stream(s, container_of(node, struct stream2, node));
+    LIST_EACH(node, &s->streams)
+    drop_stream(s, container_of(node, struct stream2, node));
     nghttp2_session_del(s->session);
     free(s);
 }
@@ -656,7 +656,8 @@ static void http2_free(void *session)
 /* A stream that can still be answered after the peer's last byte. */
 static bool has_answerable(const struct http2 *s)
 {
-    LIST_EACH (node, &s->streams) {
+    LIST_EACH(node, &s->streams)
+    {
         const struct stream2 *st = container_of(node, struct stream2, node);
         if (st->is_whole || st->is_answered)
             return true;

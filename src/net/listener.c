@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BACKLOG 511 /* as nginx; the kernel cuts it to its own limit */
+#define BACKLOG 511  /* as nginx; the kernel cuts it to its own limit */
 #define TICK_MS 1000 /* deadlines are in seconds */
 
 union address {

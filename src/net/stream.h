@@ -24,13 +24,13 @@
 struct stream_set {
     uv_loop_t *loop;
     struct http_service *service;
-    struct list all;    /* struct stream.node */
-    struct list awake;  /* struct stream.awake: a session made output outside of a read */
-    uint32_t count;     /* streams not yet freed */
-    uv_idle_t turn;     /* runs while `awake` has members */
+    struct list all;   /* struct stream.node */
+    struct list awake; /* struct stream.awake: a session made output outside of a read */
+    uint32_t count;    /* streams not yet freed */
+    uv_idle_t turn;    /* runs while `awake` has members */
     bool is_turning;
     void (*on_empty)(struct stream_set *set); /* the last stream is freed */
-    uint8_t read_bytes[STREAM_READ_BYTES]; /* for bytes that go to no body directly */
+    uint8_t read_bytes[STREAM_READ_BYTES];    /* for bytes that go to no body directly */
 };
 
 /* 0 or a negative code. The handle `turn` must be closed by stream_set_done(). */

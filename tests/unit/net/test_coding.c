@@ -77,8 +77,7 @@ static void what_goes_in_comes_out(void **state)
             /* exactly the limit is enough, one less is not */
             if (sizes[k] > 0) {
                 back.len = 0;
-                assert_int_equal(
-                    coding_decode(c, real[i], buf_span(&coded), &back, plain.len), 0);
+                assert_int_equal(coding_decode(c, real[i], buf_span(&coded), &back, plain.len), 0);
                 back.len = 0;
                 rc = coding_decode(c, real[i], buf_span(&coded), &back, plain.len - 1);
                 assert_row(rc == ERR_TOO_BIG, "%s %zu: %d", coding_name(real[i]), sizes[k], rc);

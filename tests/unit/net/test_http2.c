@@ -161,13 +161,15 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size
 }
 
 #define NV(name, value) \
-    {(uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE}
+    { \
+        (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE \
+    }
 
 static int32_t post(struct rig *r, const char *path, const char *type, struct span body)
 {
     const nghttp2_nv nv[] = {
-        NV(":method", "POST"),      NV(":scheme", "http"), NV(":path", path),
-        NV(":authority", "test"),   NV("content-type", type), NV("te", "trailers"),
+        NV(":method", "POST"),    NV(":scheme", "http"),    NV(":path", path),
+        NV(":authority", "test"), NV("content-type", type), NV("te", "trailers"),
     };
     r->body = body;
     nghttp2_data_provider provider = {.source = {.ptr = r}, .read_callback = read_body};
@@ -382,8 +384,8 @@ static void deadlines(void **state)
 
     rig_open(&r);
     http2_ops.feed(r.server, half);
-    http2_ops.feed(r.server, SPAN("\0\0\0\4\0\0\0\0\0"          /* SETTINGS */
-                                  "\0\0\1\1\0\0\0\0\1\x83"));   /* HEADERS, :method only */
+    http2_ops.feed(r.server, SPAN("\0\0\0\4\0\0\0\0\0"        /* SETTINGS */
+                                  "\0\0\1\1\0\0\0\0\1\x83")); /* HEADERS, :method only */
     clock_fake_advance(&r.probe.clock, 10001);
     http2_ops.tick(r.server);
     buf_clear(&r.out);
@@ -414,21 +416,18 @@ static void half_close(void **state)
 /* A frame of `len` zero bytes. */
 static void frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id, struct span payload)
 {
-    const uint8_t head[9] = {0,
-                             (uint8_t)(payload.len >> 8),
-                             (uint8_t)payload.len,
-                             type,
-                             flags,
-                             (uint8_t)(id >> 24),
-                             (uint8_t)(id >> 16),
-                             (uint8_t)(id >> 8),
-                             (uint8_t)id};
+    const uint8_t head[9] = {
+        0,          (uint8_t)(payload.len >> 8), (uint8_t)payload.len, type,
+        flags,      (uint8_t)(id >> 24),         (uint8_t)(id >> 16),  (uint8_t)(id >> 8),
+        (uint8_t)id};
     buf_append(b, span_of(head, sizeof head));
     buf_append(b, payload);
 }
 
 /* :method POST, :scheme http, :path /hold, :authority a; nothing indexed. */
-#define HEADERS SPAN("\x83\x86\x04\x05/hold\x01\x01" "a")
+#define HEADERS \
+    SPAN("\x83\x86\x04\x05/hold\x01\x01" \
+         "a")
 #define ZEROS8 SPAN("\0\0\0\0\0\0\0\0")
 
 static void make_resets(struct buf *b, int i)
@@ -607,8 +606,8 @@ static void large_header_lists(void **state)
                              NV(":authority", "test")};
         for (int n = 0; n < rows[i].count; n++)
             nv[4 + n] = (nghttp2_nv)NV("x-a", value);
-        int32_t id = nghttp2_submit_request(r.client, NULL, nv, 4 + (size_t)rows[i].count, NULL,
-                                            NULL);
+        int32_t id =
+            nghttp2_submit_request(r.client, NULL, nv, 4 + (size_t)rows[i].count, NULL, NULL);
         rig_run(&r);
         assert_row(r.seen[id / 2].status == rows[i].status, "%d: %d", rows[i].count,
                    r.seen[id / 2].status);

@@ -200,7 +200,8 @@ static void pipelined_and_late(void **state)
     char text[4096];
     rig_open(&r, 0);
     int fd = dial(&r);
-    say(fd, SPAN("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n" GET "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n"));
+    say(fd, SPAN("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n" GET
+                 "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n"));
     spin(&r, 20);
     assert_int_equal(hear(fd, text), -1);
     probe_release(&r.probe);
@@ -257,7 +258,8 @@ static void a_large_echo_by_http2(void **state)
     say(fd, SPAN("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
                  "\0\0\6\4\0\0\0\0\0\0\4\177\377\377\377" /* all windows wide open */
                  "\0\0\4\10\0\0\0\0\0\177\0\0\0"
-                 "\0\0\6\1\4\0\0\0\1\x83\x86\x84\x01\x01" "a"));
+                 "\0\0\6\1\4\0\0\0\1\x83\x86\x84\x01\x01"
+                 "a"));
     for (int i = 0; i < 48; i++) { /* 768 KiB: within our stream window */
         memcpy(frame, i == 47 ? "\0\100\0\0\1\0\0\0\1" : "\0\100\0\0\0\0\0\0\1", 9);
         for (size_t at = 0; at < sizeof frame;) {
