@@ -220,7 +220,7 @@ static void run_json(struct bench *b)
 {
     struct error err = {{0}};
     buf_clear(&b->out);
-    if (json_logs_decode(b->decoder, &b->json, &b->out, &err) < 0) {
+    if (json_logs_decode(b->decoder, &b->json, &b->out, &(uint32_t){0}, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }

@@ -210,6 +210,7 @@ struct transcoder {
     const char *text, *text_end;
     uint8_t *at, *limit; /* of the output; slack_bytes follow the limit */
     bool escapes;        /* there is a backslash somewhere in the text */
+    uint32_t records;    /* written so far */
     struct error *err;
     const char *path[LOGS_MAX_DEPTH + 1];
 
@@ -473,6 +474,7 @@ struct transcoder {
         error_code e = v.get_object().get(object);
         if (e != SUCCESS)
             return fail(e, where, depth);
+        records += f.type == &record;
         unsigned width = f.type->length_width;
         if (width == 0) /* about two bytes of text make one */
             width = static_cast<unsigned>(
@@ -661,7 +663,7 @@ void json_decoder_free(struct json_decoder *d)
 
 /* The parse itself, with room in out for all that can come of it. */
 static int decode(ondemand::parser &parser, const char *text, size_t len, size_t capacity,
-                  struct buf *out, struct error *err)
+                  struct buf *out, uint32_t *records, struct error *err)
 {
     transcoder t = {};
     t.text = text;
@@ -685,11 +687,28 @@ static int decode(ondemand::parser &parser, const char *text, size_t len, size_t
     if (doc.current_location().get(rest) != OUT_OF_BOUNDS)
         return t.fail(ERR_MALFORMED, rest, 0, "something follows the JSON document");
     out->len = static_cast<size_t>(t.at - out->base);
+    *records = t.records;
     return 0;
 }
 
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, struct error *err)
+/* Bytes that the parser's index may touch: four per token. A text of brackets
+ * costs four times its size; a large one is counted before it is let in. */
+static size_t index_bytes(const struct buf *json)
 {
+    size_t tokens = 0;
+    if (json->len <= keep_bytes)
+        return json->len;
+    for (size_t i = 0; i < json->len; i++) {
+        uint8_t c = json->base[i], folded = c | 0x20; /* [ { and ] } differ by one bit */
+        tokens += (folded == '{') | (folded == '}') | (c == ',') | (c == ':') | (c == '"');
+    }
+    return 4 * tokens;
+}
+
+int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, uint32_t *records,
+                     struct error *err)
+{
+    size_t charge = index_bytes(json);
     int rc = buf_reserve_exact(json, JSON_PADDING_BYTES);
     json->err = 0;
     if (rc == 0) {
@@ -699,7 +718,7 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, 
         out->err = 0;
     }
     if (rc == 0 && d->budget != nullptr)
-        rc = budget_take(d->budget, json->len);
+        rc = budget_take(d->budget, charge);
     if (rc < 0)
         return err_set(err, rc, "JSON of %zu bytes: %s", json->len, err_text(rc));
 
@@ -711,13 +730,13 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, 
         rc = err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     else
         rc = decode(*d->parser, reinterpret_cast<const char *>(json->base) + start,
-                    json->len - start, json->cap - start, out, err);
+                    json->len - start, json->cap - start, out, records, err);
 
     if (d->parser != nullptr && d->parser->capacity() > keep_bytes) {
         delete d->parser;
         d->parser = nullptr;
     }
     if (d->budget != nullptr)
-        budget_give(d->budget, json->len);
+        budget_give(d->budget, charge);
     return rc;
 }

@@ -193,29 +193,33 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     return 0;
 }
 
-int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records)
+int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
+                        uint32_t records)
 {
-    struct logs_count n;
-    int rc = logs_check(request, &n);
-    if (rc < 0)
-        return rc;
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
     };
+    if (records == 0)
+        return 0;
     /* Every survivor may carry a stamp. */
-    int full = n.records == 0
-                   ? 0
-                   : p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)n.records * STAMP_BYTES);
+    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)records * STAMP_BYTES);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
-    rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
+    int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
+    return rc < 0 ? rc : full;
+}
+
+int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records)
+{
+    struct logs_count n;
+    int rc = logs_check(request, &n);
     if (rc < 0)
         return rc;
     *records = n.records;
-    return full;
+    return pipeline_push_sound(p, request, arena, n.records);
 }
 
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)

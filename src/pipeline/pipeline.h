@@ -54,6 +54,11 @@ void pipeline_free(struct pipeline *p);
  *   ERR_TOO_BIG    the arena is too small for it */
 int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records);
 
+/* The same for a request that is known to pass logs_check(), with that many
+ * records: one that the JSON transcoder has written. */
+int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
+                        uint32_t records);
+
 /* The rules of one service from now on; NULL: the common ones again. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);

@@ -278,14 +278,17 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
 {
     const struct call *call = x->user;
     uint32_t records;
-    if (call->form == REPLY_JSON && request.len > 0) {
-        int rc = json_logs_decode(r->json, decoded, &r->transcoded, err);
-        if (rc < 0)
-            return rc;
+    int rc = 0;
+    bool is_json = call->form == REPLY_JSON && request.len > 0;
+    if (is_json) {
+        rc = json_logs_decode(r->json, decoded, &r->transcoded, &records, err);
         request = buf_span(&r->transcoded);
     }
+    if (rc < 0)
+        return rc;
     r->arena.max_bytes = request.len + ARENA_EXTRA_BYTES;
-    int rc = pipeline_push(r->opts.pipeline, request, &r->arena, &records);
+    rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, records)
+                 : pipeline_push(r->opts.pipeline, request, &r->arena, &records);
     arena_reset(&r->arena);
     return rc;
 }

@@ -19,9 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json_decoder *d = json_decoder_new(&budget);
 
     buf_append(&json, (struct span){data, size});
-    int rc = json_logs_decode(d, &json, &out, &err);
+    uint32_t records;
+    int rc = json_logs_decode(d, &json, &out, &records, &err);
     if (rc == 0) {
-        assert(logs_check(buf_span(&out), &count) == 0);
+        assert(logs_check(buf_span(&out), &count) == 0 && count.records == records);
         assert(out.len <= size);
         pb_request *q = pb_unpack(buf_span(&out));
         assert(q != NULL);
