@@ -58,7 +58,7 @@ static int parse_options(int argc, char **argv, struct options *o)
         {"set", required_argument, NULL, 's'},
         {0},
     };
-    *o = (struct options){.input = {.environ = environ}};
+    *o = (struct options){.input = {.env = environ}};
     o->input.sets = o->sets;
     optind = 1;
     opterr = 0;

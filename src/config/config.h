@@ -97,7 +97,7 @@ struct config_input {
     const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE where it exists */
     const char *const *sets;   /* "key.path=value" */
     unsigned set_count;
-    char **environ;            /* NULL: read none (tests) */
+    char **env;            /* NULL: read none (tests) */
 };
 
 /* Load and check everything. On failure *err says where and what, and cfg holds
@@ -130,4 +130,4 @@ void config_reference(struct buf *out);
 /* From yaml.c: read a document and set what it holds; `name` is for messages.
  * `base` is the dotted key that the document's root stands for, "" for a file. */
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **environ, struct error *err);
+                     char **env, struct error *err);

@@ -19,7 +19,7 @@ struct reader {
     struct config *cfg;
     yaml_document_t doc;
     const char *name; /* of the file */
-    char **environ;
+    char **env;
     struct buf value; /* the scalar in hand, expanded, with a NUL */
     struct error *err;
 };
@@ -32,7 +32,7 @@ static int fail_at(struct reader *r, const yaml_node_t *node, const char *text)
 
 static struct span find_env(struct reader *r, struct span name)
 {
-    for (char **e = r->environ; e != NULL && *e != NULL; e++)
+    for (char **e = r->env; e != NULL && *e != NULL; e++)
         if (strncmp(*e, (const char *)name.base, name.len) == 0 && (*e)[name.len] == '=')
             return span_str(*e + name.len + 1);
     return (struct span){0};
@@ -361,9 +361,9 @@ static int read_node(struct reader *r, const yaml_node_t *node, const char *path
 }
 
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **environ, struct error *err)
+                     char **env, struct error *err)
 {
-    struct reader r = {.cfg = cfg, .name = name, .environ = environ, .err = err};
+    struct reader r = {.cfg = cfg, .name = name, .env = env, .err = err};
     yaml_parser_t parser;
     int rc = 0;
     if (!yaml_parser_initialize(&parser))
