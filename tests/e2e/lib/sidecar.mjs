@@ -16,7 +16,7 @@ const SANITIZER = /(AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehav
 // Nothing of the caller's environment that the program would read.
 const environment = (extra = {}) => ({
   PATH: process.env.PATH,
-  ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? 'abort_on_error=0:detect_stack_use_after_return=1',
+  ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? 'detect_stack_use_after_return=1:quarantine_size_mb=8',
   UBSAN_OPTIONS: process.env.UBSAN_OPTIONS ?? 'print_stacktrace=1:halt_on_error=1',
   ...extra,
 });
