@@ -474,13 +474,18 @@ static void log_start(struct app *app)
 {
     const struct config *cfg = app->cfg;
     char grpc[LISTENER_ADDR_BYTES], http[LISTENER_ADDR_BYTES], to[DIAG_QUOTE_BYTES];
+    char health[LISTENER_ADDR_BYTES], metrics[LISTENER_ADDR_BYTES], admin[LISTENER_ADDR_BYTES];
     const char *key = cfg->posthog.api_key;
     size_t n = strlen(key);
     bool to_stdout = key[0] == '\0' && strcmp(exporter_sink_name(app->exporter), "standard output") == 0;
     diag(DIAG_INFO, "started",
          to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
-         "version=%s grpc=%s http=%s exporter=%s key=%s%s memory_limit=%llu config=%s",
+         "version=%s grpc=%s http=%s health=%s metrics=%s admin=%s exporter=%s key=%s%s "
+         "memory_limit=%llu config=%s",
          LIPSERVICE_VERSION, listener_address(&app->grpc, grpc), listener_address(&app->http, http),
+         listener_address(&app->health.listener, health),
+         listener_address(&app->metrics.listener, metrics),
+         listener_address(&app->admin.listener, admin),
          diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : "none",
          n > 8 ? key + n - 4 : "", (unsigned long long)cfg->memory_limit_bytes,
          cfg->source[0] != '\0' ? cfg->source : "none");

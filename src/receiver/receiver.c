@@ -300,6 +300,8 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
     const struct call *call = x->user;
     enum signal signal = call->route->signal;
     struct buf *decoded = &x->body;
+    if (payload.len > r->opts.max_request_bytes) /* the service lets a gRPC prefix more in */
+        return ERR_TOO_BIG;
     if (signal != SIGNAL_LOGS) {
         if (r->opts.relay[signal] == RELAY_DISCARD)
             return 0;

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Rules of the house that no compiler checks.
+
+    lint.py includes            floors of src/, and the homes of foreign headers
+    lint.py npm                 exact versions, and a lock file that names no registry
+    lint.py readme PROGRAM      README.md tells every setting with its default, and every metric
+
+Each first proves on bad examples of its own that it can find something.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# A directory sees the floors below it, and on its own floor only what SEES_ALSO names.
+FLOOR = {
+    "util": 0,
+    "net": 1, "otlp": 1,
+    "pipeline": 2, "export": 2,
+    "policy": 3,
+    "receiver": 4, "server": 4, "telemetry": 4, "config": 4,
+    "": 5,  # main, app*, cli*
+}
+# Narrower than the floors below.
+SEES_ONLY = {
+    "pipeline": {"util", "otlp"},
+    "export": {"util", "net", "otlp"},
+    "policy": {"util", "net", "otlp", "pipeline"},
+}
+
+# Where a foreign header may be included: a pattern over the path below src/.
+HOMES = {
+    r"nghttp2/.*": r"net/http2\.c",
+    r"llhttp\.h": r"net/http1\.c",
+    r"curl/.*": r"net/client\.c",
+    r"simdjson\.h": r"otlp/json\w*\.cpp",
+    r"yaml\.h": r"config/yaml\.c",
+    r"libdeflate\.h": r"net/coding\.c",
+    r"zstd\.h": r"net/coding\.c",
+    r"xxhash\.h": r"util/hash\.c",
+    r"openssl/.*": r"pipeline/signature_compat\.c",
+    r"uv\.h": r"(?!pipeline/|otlp/).*",
+}
+IN_HEADERS = {"uv.h"}  # the only foreign header that ours may include
+GENERATED = r"otlp/\w+\.c"  # what protoc-c makes: *.pb-c.h
+
+STANDARD = set(
+    """assert ctype errno float inttypes limits math setjmp signal stdalign stdarg stdbool stddef stdint
+    stdio stdlib string strings time fcntl getopt malloc unistd sys/random sys/resource sys/stat sys/types
+    sys/socket sys/mman sys/time netinet/in arpa/inet""".split()
+)
+STANDARD_CPP = {"new", "cmath", "charconv", "cstdint", "cstddef", "cstring", "string_view", "memory", "limits"}
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"]', re.M)
+
+
+def directory(path):
+    return path.rpartition("/")[0].partition("/")[0]
+
+
+def check_own(path, header):
+    """A line in quotes: another file of the program."""
+    me, other = directory(path), directory(header)
+    if header.endswith(".pb-c.h"):
+        return None if re.fullmatch(GENERATED, path) else "generated messages are for otlp/*.c"
+    if me not in FLOOR or other not in FLOOR:
+        return f"'{me if me not in FLOOR else other}' is on no floor"
+    if me == other:
+        return None
+    if FLOOR[other] >= FLOOR[me]:
+        return f"{me or 'src'}/ is on floor {FLOOR[me]}, {other or 'src'}/ on floor {FLOOR[other]}"
+    if other not in SEES_ONLY.get(me, {other}):
+        return f"{me}/ may include {', '.join(sorted(SEES_ONLY[me]))} only"
+    return None
+
+
+def check_foreign(path, header):
+    """A line in angle brackets: libc, C++ or a library."""
+    if header.removesuffix(".h") in STANDARD and header.endswith(".h"):
+        return None
+    if header in STANDARD_CPP:
+        return None if path.endswith(".cpp") else "a C++ header in C"
+    for pattern, home in HOMES.items():
+        if not re.fullmatch(pattern, header):
+            continue
+        if path.endswith(".h") and header not in IN_HEADERS:
+            return "no library's header in a header"
+        return None if re.fullmatch(home, path) else f"its home is {home}"
+    return "a library without a home: name it in tests/lint/lint.py"
+
+
+def lint_source(path, text):
+    problems = []
+    for kind, header in INCLUDE.findall(text):
+        problem = (check_own if kind == '"' else check_foreign)(path, header)
+        if problem:
+            problems.append(f"src/{path}: {header}: {problem}")
+    return problems
+
+
+def lint_includes(sources):
+    return [p for path, text in sources.items() for p in lint_source(path, text)]
+
+
+def lint_npm(package, lock):
+    problems = []
+    for kind in ("dependencies", "devDependencies"):
+        for name, version in package.get(kind, {}).items():
+            if not re.fullmatch(r"(npm:@?[\w./-]+@)?\d+\.\d+\.\d+(-[\w.]+)?", version):
+                problems.append(f"package.json: {name}: '{version}' is not one version")
+    if '"resolved"' in lock or re.search(r"https?://[^\"]*(registry|npmjs\.org|/-/)", lock):
+        problems.append("package-lock.json names a registry: npm install --omit-lockfile-registry-resolved")
+    locked = json.loads(lock)["packages"]
+    for name, entry in locked.items():
+        if name and "integrity" not in entry:
+            problems.append(f"package-lock.json: {name}: no integrity")
+    if locked[""].get("dependencies") != package.get("dependencies"):
+        problems.append("package-lock.json is not of this package.json")
+    return problems
+
+
+def settings_of(help_text):
+    """{key: default} of the lines of --help's reference."""
+    return dict(re.findall(r"^([a-z]\w*(?:\.\w+)+)\s+(\S+)\s", help_text, re.M))
+
+
+def lint_readme(readme, help_text, metrics_source, maps):
+    problems = []
+    settings = settings_of(help_text)
+    metrics = sorted(set(re.findall(r'"(lipservice_[a-z0-9_]+)"', metrics_source)))
+    if len(settings) < 40 or len(metrics) < 30:
+        problems.append(f"found {len(settings)} settings and {len(metrics)} metrics: is the program read rightly?")
+    for key, default in settings.items():
+        row = re.search(rf"^\|\s*`{re.escape(key)}`\s*\|([^|]*)\|", readme, re.M)
+        if not row:
+            problems.append(f"README.md: setting {key} has no row")
+        elif default != '""' and default not in re.findall(r"[^\s`]+", row[1]):
+            problems.append(f"README.md: setting {key}: the default is {default}, the row says {row[1].strip()}")
+    for key in maps:
+        if f"`{key}`" not in readme:
+            problems.append(f"README.md: setting {key} is missing")
+    words = set(re.findall(r"lipservice_[a-z0-9_]+", readme))
+    problems += [f"README.md: metric {name} is missing" for name in metrics if name not in words]
+    problems += [f"README.md: {name} is no metric" for name in sorted(words) if name.startswith(METRIC_STEMS) and name not in metrics]
+    return problems
+
+
+METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
+                "lipservice_relay_", "lipservice_memory_", "lipservice_process_", "lipservice_ledger_")
+
+
+# ---- what each must find
+
+
+def expect(problems, count, what):
+    if len(problems) != count:
+        sys.exit(f"lint.py: its own example '{what}' gave {problems}")
+
+
+def prove_includes():
+    bad = {
+        "util/x.c": '#include "net/http.h"\n',
+        "net/x.c": '#include "otlp/wire.h"\n#include <curl/curl.h>\n',
+        "net/x.h": "#include <zstd.h>\n",
+        "pipeline/x.c": '#include "net/http.h"\n#include "export/batch.h"\n#include <uv.h>\n',
+        "export/x.c": '#include "pipeline/rules.h"\n#include "config/config.h"\n',
+        "policy/x.c": '#include "export/batch.h"\n',
+        "receiver/x.c": '#include "config/config.h"\n#  include "app.h"\n#include <new>\n#include <zlib.h>\n',
+        "attic/x.c": '#include "util/span.h"\n',
+        "net/y.c": '#include "status.pb-c.h"\n',
+    }
+    good = {
+        "net/http2.c": '#include <nghttp2/nghttp2.h>\n#include "net/http2.h"\n#include "util/span.h"\n#include <uv.h>\n',
+        "net/client.h": "#include <uv.h>\n",
+        "otlp/json_object.cpp": "#include <simdjson.h>\n#include <new>\n",
+        "export/x.c": '#include "net/client.h"\n#include "otlp/wire.h"\n',
+        "app.c": '#include "config/config.h"\n#include "app.h"\n',
+    }
+    for path, text in bad.items():
+        expect(lint_source(path, text), text.count("include"), path)
+    expect(lint_includes(good), 0, "good sources")
+
+
+def prove_npm():
+    package = {"dependencies": {"a": "1.2.3"}}
+    lock = {"packages": {"": dict(package), "node_modules/a": {"version": "1.2.3", "integrity": "sha512-x"}}}
+    expect(lint_npm(package, json.dumps(lock)), 0, "good lock")
+    expect(lint_npm({"dependencies": {"a": "^1.2.3"}}, json.dumps(lock)), 2, "a range")
+    lock["packages"]["node_modules/a"]["resolved"] = "https://registry.example.org/a/-/a-1.2.3.tgz"
+    expect(lint_npm(package, json.dumps(lock)), 1, "a registry")
+
+
+def prove_readme():
+    reference = "".join(f"a.b{i}   {i}s   what it is\n" for i in range(50))
+    source = "".join(f'"lipservice_record_{i}"' for i in range(40))
+    text = "".join(f"| `a.b{i}` | `{i}s` | |\n" for i in range(50)) + source + "`a.map`"
+    expect(lint_readme(text, reference, source, ["a.map"]), 0, "good README")
+    expect(lint_readme(text.replace("`a.b7`", "`a.bx`"), reference, source, ["a.map"]), 1, "a setting less")
+    expect(lint_readme(text.replace("`8s`", "`9s`"), reference, source, ["a.map"]), 1, "another default")
+    expect(lint_readme(text.replace("record_11", "record_12"), reference, source, ["a.map"]), 1, "a metric less")
+    expect(lint_readme(text + "lipservice_record_99", reference, source, ["a.map"]), 1, "a metric too many")
+    expect(lint_readme(text, reference, source, ["a.other"]), 1, "a map less")
+
+
+# ---- on the tree
+
+
+def run_includes(_):
+    prove_includes()
+    src = ROOT / "src"
+    return lint_includes({p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp")})
+
+
+def run_npm(_):
+    prove_npm()
+    e2e = ROOT / "tests" / "e2e"
+    return lint_npm(json.loads((e2e / "package.json").read_text()), (e2e / "package-lock.json").read_text())
+
+
+def run_readme(args):
+    prove_readme()
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        return ["there is no README.md"]
+    help_text = subprocess.run([args[0], "--help"], capture_output=True, text=True, check=True).stdout
+    config = (ROOT / "src" / "config" / "config.c").read_text()
+    maps = re.findall(r'\{"([\w.]+)", CONFIG_\w+\}', config) + ["sampling.keep", "sampling.drop"]
+    maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
+    if len(maps) < 4:
+        return ["the maps of config.c were not found"]
+    return lint_readme(readme.read_text(), help_text, (ROOT / "src" / "app_metrics.c").read_text(), maps)
+
+
+def main():
+    checks = {"includes": run_includes, "npm": run_npm, "readme": run_readme}
+    if len(sys.argv) < 2 or sys.argv[1] not in checks:
+        sys.exit(__doc__)
+    problems = checks[sys.argv[1]](sys.argv[2:])
+    print("\n".join(problems) or f"{sys.argv[1]}: clean")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
