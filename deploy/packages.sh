@@ -1,38 +1,5 @@
-# What building and testing needs on Debian 12 and later; sourced by tests/run.sh and
-# whatever else sets a machine up. Only what is missing is installed.
-#
-#   LIPSERVICE_BUILD_PACKAGES  to compile the program
-#   LIPSERVICE_TEST_PACKAGES   besides, to run all of its tests
-#   install_packages NAME...   as root or through sudo; no questions
-
-LIPSERVICE_BUILD_PACKAGES="meson ninja-build gcc g++ pkg-config libuv1-dev libnghttp2-dev
-libprotobuf-c-dev protobuf-c-compiler libsimdjson-dev node-llhttp libzstd-dev libdeflate-dev
-libcurl4-openssl-dev libxxhash-dev libyaml-dev libssl-dev zlib1g-dev ca-certificates"
-
-LIPSERVICE_TEST_PACKAGES="libcmocka-dev python3 prometheus curl nghttp2-client git"
-
-is_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
-install_packages() {
-    missing=
-    for package in "$@"; do
-        is_installed "$package" || missing="$missing $package"
-    done
-    [ -n "$missing" ] || return 0
-    sudo=
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo="sudo -n"
-    fi
-    echo "installing:$missing"
-    export DEBIAN_FRONTEND=noninteractive
-    # Services that come with packages (prometheus) are not to be started by tests.
-    $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null &&
-        # shellcheck disable=SC2086
-        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y -o DPkg::Lock::Timeout=300 \
-            --no-install-recommends install $missing </dev/null
-# packages: what Debian 12 needs to build lipservice, and a function to install it.
+# packages: what Debian 12 needs to build and to test lipservice, and a function to
+# install it.
 #
 #     . deploy/packages.sh
 #     install_packages "${build_packages[@]}"
@@ -48,6 +15,12 @@ build_packages=(
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
+)
+
+# shellcheck disable=SC2034
+test_packages=(
+    libcmocka-dev python3 shellcheck # unit tests, lint
+    prometheus nghttp2-client curl git # promtool, h2load, what a user has
 )
 
 # Install those of the named packages that are missing, as root or by sudo. Package
