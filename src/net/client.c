@@ -26,6 +26,7 @@ struct client_call {
     CURL *easy;
     struct curl_slist *headers;
     struct buf answer;
+    size_t max_answer_bytes;
     char retry_after[64];
     char content_type[128];
     char error[CURL_ERROR_SIZE];
@@ -183,7 +184,7 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *user)
 static size_t on_answer(char *data, size_t one, size_t n, void *user)
 {
     struct client_call *call = user;
-    size_t room = CLIENT_ANSWER_BYTES - call->answer.len;
+    size_t room = call->max_answer_bytes - call->answer.len;
     n *= one;
     buf_append(&call->answer, span_of(data, n < room ? n : room));
     if (n > room)
@@ -282,6 +283,7 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     call->client = c;
     call->ctx = r->ctx;
     call->done = r->done;
+    call->max_answer_bytes = r->max_answer_bytes > 0 ? r->max_answer_bytes : CLIENT_ANSWER_BYTES;
     list_init(&call->link);
     call->easy = curl_easy_init();
     call->headers = copy_headers(r->headers);

@@ -3,8 +3,8 @@
  *
  * TLS verification, proxies (HTTP(S)_PROXY, NO_PROXY), connection reuse and
  * HTTP/2 are libcurl's. Redirects are never followed: a redirect means a wrong
- * host, and behind it waits a page that answers 200. Of an answer at most
- * CLIENT_ANSWER_BYTES are read.
+ * host, and behind it waits a page that answers 200. Of an answer no more is read
+ * than the request allows.
  *
  * Units      milliseconds.
  * Ownership  url, headers and body are borrowed until done() or cancel.
@@ -19,7 +19,7 @@
 #include "util/err.h"
 #include "util/span.h"
 
-#define CLIENT_ANSWER_BYTES 65536 /* of an answer's body; what follows is cut off */
+#define CLIENT_ANSWER_BYTES 65536 /* of an answer's body, unless the request says otherwise */
 #define CLIENT_ERROR_BYTES 256
 
 struct client;
@@ -34,7 +34,7 @@ struct client_opts {
 struct client_result {
     int err;             /* 0: an HTTP answer arrived; else ERR_UNAVAILABLE, ERR_IO, UV_ETIMEDOUT */
     int status;          /* HTTP status when err is 0 */
-    struct span body;    /* borrowed for the time of the call; cut at CLIENT_ANSWER_BYTES */
+    struct span body;    /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */
     struct span content_type; /* likewise */
     const char *text;    /* what went wrong, for people, when err is not 0 */
@@ -46,6 +46,7 @@ struct client_request {
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
     struct span body;           /* POST */
     uint32_t timeout_ms;        /* the whole exchange */
+    size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
 };
@@ -59,7 +60,8 @@ void client_close(struct client *c);
 /* Start. done() is called once, never from inside client_send(). */
 int client_send(struct client *c, const struct client_request *r, struct client_call **out);
 
-/* Forget it: done() will not be called. */
+/* Forget it: done() will not be called. Neither this nor client_close() may be called
+ * from inside a done(). */
 void client_cancel(struct client_call *call);
 
 /* What libcurl this is, for --version. */

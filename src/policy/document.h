@@ -17,7 +17,7 @@
 #include "pipeline/rules.h"
 #include "util/err.h"
 
-#define POLICY_DOCUMENT_BYTES 65536 /* as much of an answer as net/client reads */
+#define POLICY_DOCUMENT_BYTES (1u << 20) /* rates for as many patterns as the table holds */
 
 struct policy_notes {
     unsigned raised;        /* severities at or above ERROR that asked for less than 1 */

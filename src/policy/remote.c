@@ -126,6 +126,7 @@ static void fetch(struct watch *w)
         .url = (const char *)url.base,
         .headers = headers,
         .timeout_ms = r->opts.timeout_ms,
+        .max_answer_bytes = POLICY_DOCUMENT_BYTES,
         .ctx = w,
         .done = on_fetched,
     };
