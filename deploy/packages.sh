@@ -4,6 +4,7 @@
 #   LIPSERVICE_BUILD_PACKAGES  to compile the program
 #   LIPSERVICE_TEST_PACKAGES   besides, to run all of its tests
 #   install_packages NAME...   as root or through sudo; no questions
+# shellcheck shell=sh disable=SC2034,SC2086
 
 LIPSERVICE_BUILD_PACKAGES="meson ninja-build gcc g++ pkg-config libuv1-dev libnghttp2-dev
 libprotobuf-c-dev protobuf-c-compiler libsimdjson-dev node-llhttp libzstd-dev libdeflate-dev
@@ -21,15 +22,9 @@ install_packages() {
         is_installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
-    sudo=
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo="sudo -n"
-    fi
+    # RUNLEVEL=1: services that come along (prometheus) need not be started.
+    apt="env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q -o DPkg::Lock::Timeout=300"
+    [ "$(id -u)" -eq 0 ] || apt="sudo -n $apt"
     echo "installing:$missing"
-    export DEBIAN_FRONTEND=noninteractive
-    # Services that come with packages (prometheus) are not to be started by tests.
-    $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null &&
-        # shellcheck disable=SC2086
-        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y -o DPkg::Lock::Timeout=300 \
-            --no-install-recommends install $missing </dev/null
+    $apt update </dev/null && $apt -y --no-install-recommends install $missing </dev/null
 }
