@@ -1,30 +1,54 @@
-# What building and testing needs on Debian 12 and later; sourced by tests/run.sh and
-# whatever else sets a machine up. Only what is missing is installed.
+# packages: what Debian 12 needs to build and to test lipservice, and a function to
+# install it.
 #
-#   LIPSERVICE_BUILD_PACKAGES  to compile the program
-#   LIPSERVICE_TEST_PACKAGES   besides, to run all of its tests
-#   install_packages NAME...   as root or through sudo; no questions
-# shellcheck shell=sh disable=SC2034,SC2086
+#     . deploy/packages.sh
+#     install_packages "${build_packages[@]}"
+#
+# Sourced by quickstart.sh, the Dockerfile and the tests; the list is nowhere else.
+# shellcheck shell=bash
 
-LIPSERVICE_BUILD_PACKAGES="meson ninja-build gcc g++ pkg-config libuv1-dev libnghttp2-dev
-libprotobuf-c-dev protobuf-c-compiler libsimdjson-dev node-llhttp libzstd-dev libdeflate-dev
-libcurl4-openssl-dev libxxhash-dev libyaml-dev libssl-dev zlib1g-dev ca-certificates"
+# shellcheck disable=SC2034 # for whoever sources this
+build_packages=(
+    meson ninja-build gcc g++ pkg-config
+    libuv1-dev libnghttp2-dev node-llhttp           # event loop, HTTP/2, HTTP/1.1
+    libprotobuf-c-dev protobuf-c-compiler           # answers to requests
+    libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
+    libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
+    libcurl4-openssl-dev libssl-dev ca-certificates # upstream
+)
 
-LIPSERVICE_TEST_PACKAGES="libcmocka-dev python3 prometheus curl nghttp2-client git"
+# shellcheck disable=SC2034
+test_packages=(
+    libcmocka-dev python3 shellcheck # unit tests, lint
+    prometheus nghttp2-client curl git # promtool, h2load, what a user has
+)
 
-is_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
+# Install those of the named packages that are missing, as root or by sudo. Package
+# lists are fetched only where the ones at hand do not do. Quiet unless it fails.
 install_packages() {
-    missing=
+    local missing=() package root=() log
     for package in "$@"; do
-        is_installed "$package" || missing="$missing $package"
+        [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+            missing+=("$package")
     done
-    [ -n "$missing" ] || return 0
-    # RUNLEVEL=1: services that come along (prometheus) need not be started.
-    apt="env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q -o DPkg::Lock::Timeout=300"
-    [ "$(id -u)" -eq 0 ] || apt="sudo -n $apt"
-    echo "installing:$missing"
-    $apt update </dev/null && $apt -y --no-install-recommends install $missing </dev/null
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || {
+            echo "as root: apt-get install ${missing[*]}" >&2
+            return 1
+        }
+        root=(sudo)
+    fi
+    local install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get
+        -o DPkg::Lock::Timeout=300 -y -q --no-install-recommends install "${missing[@]}")
+    log=$(mktemp)
+    echo "installing ${missing[*]}" >&2
+    if "${install[@]}" >"$log" 2>&1 ||
+        { "${root[@]}" apt-get -q update >"$log" 2>&1 && "${install[@]}" >>"$log" 2>&1; }; then
+        rm -f "$log"
+    else
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
 }

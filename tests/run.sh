@@ -51,10 +51,9 @@ has_node() {
 
 step "packages"
 if [ -e /etc/debian_version ]; then
-    node_packages=
-    has_node || node_packages="nodejs npm"
-    # shellcheck disable=SC2086
-    install_packages $LIPSERVICE_BUILD_PACKAGES $LIPSERVICE_TEST_PACKAGES $node_packages ||
+    node_packages=()
+    has_node || node_packages=(nodejs npm)
+    install_packages "${build_packages[@]}" "${test_packages[@]}" "${node_packages[@]}" ||
         give_up "packages could not be installed"
 fi
 has_node || give_up "node $NODE_MIN or later and npm are needed"
