@@ -41,6 +41,7 @@ HOMES = {
     r"yaml\.h": r"config/yaml\.c",
     r"libdeflate\.h": r"net/coding\.c",
     r"zstd\.h": r"net/coding\.c",
+    r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
     r"openssl/.*": r"pipeline/signature_compat\.c",
     r"uv\.h": r"(?!pipeline/|otlp/).*",
