@@ -69,7 +69,7 @@ done
 # ---- build
 
 step "build with ASan and UBSan"
-options=(-Db_sanitize=address,undefined -Db_lundef=false)
+options=("-Db_sanitize=address,undefined" -Db_lundef=false)
 if [ -e "$build/build.ninja" ]; then
     meson setup --reconfigure "$build" "${options[@]}" || rm -rf "$build"
 fi
