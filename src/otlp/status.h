@@ -10,28 +10,13 @@
 
 #include <stdint.h>
 
+#include "otlp/grpc.h"
 #include "util/buf.h"
 
 enum status_form { STATUS_PROTOBUF, STATUS_JSON };
 
-/* google.rpc.Code, also gRPC's: the ones that this program gives or reads. */
-enum {
-    STATUS_OK = 0,
-    STATUS_CANCELLED = 1,
-    STATUS_UNKNOWN = 2,
-    STATUS_INVALID_ARGUMENT = 3,
-    STATUS_DEADLINE_EXCEEDED = 4,
-    STATUS_NOT_FOUND = 5,
-    STATUS_PERMISSION_DENIED = 7,
-    STATUS_RESOURCE_EXHAUSTED = 8,
-    STATUS_UNIMPLEMENTED = 12,
-    STATUS_INTERNAL = 13,
-    STATUS_UNAVAILABLE = 14,
-    STATUS_UNAUTHENTICATED = 16,
-};
-
 struct status {
-    int code;            /* STATUS_* */
+    int code;            /* google.rpc.Code, which is enum grpc_status */
     const char *message; /* UTF-8; NULL: empty */
     uint64_t retry_ms;   /* details hold a RetryInfo with this delay; 0: none */
     const char *bad;     /* details hold a BadRequest with this description; NULL: none */

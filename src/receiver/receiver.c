@@ -37,18 +37,18 @@ static const struct {
     int http_status, code;
     const char *message;
 } refusals[] = {
-    [REFUSED_PATH]      = {404, STATUS_UNIMPLEMENTED,      "no such path; logs go to /v1/logs, traces to /v1/traces, metrics to /v1/metrics"},
-    [REFUSED_METHOD]    = {405, STATUS_UNIMPLEMENTED,      "use POST"},
-    [REFUSED_TYPE]      = {415, STATUS_INVALID_ARGUMENT,   "the content type must be application/x-protobuf or application/json, or application/grpc over HTTP/2"},
-    [REFUSED_CODING]    = {415, STATUS_UNIMPLEMENTED,      "the content encoding must be gzip, deflate, zstd or none"},
-    [REFUSED_DISABLED]  = {404, STATUS_UNIMPLEMENTED,      "this signal is refused by the configuration (passthrough)"},
-    [REFUSED_MALFORMED] = {400, STATUS_INVALID_ARGUMENT,   "the body is not a sound request"},
-    [REFUSED_UTF8]      = {400, STATUS_INVALID_ARGUMENT,   "a string in the request is not UTF-8"},
-    [REFUSED_DEPTH]     = {400, STATUS_INVALID_ARGUMENT,   "values are nested more than 100 deep"},
-    [REFUSED_FRAMING]   = {400, STATUS_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
-    [REFUSED_TOO_BIG]   = {413, STATUS_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size"},
-    [REFUSED_FULL]      = {503, STATUS_UNAVAILABLE,        "no room for this request now; try again later"},
-    [REFUSED_TIMEOUT]   = {408, STATUS_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
+    [REFUSED_PATH]      = {404, GRPC_UNIMPLEMENTED,      "no such path; logs go to /v1/logs, traces to /v1/traces, metrics to /v1/metrics"},
+    [REFUSED_METHOD]    = {405, GRPC_UNIMPLEMENTED,      "use POST"},
+    [REFUSED_TYPE]      = {415, GRPC_INVALID_ARGUMENT,   "the content type must be application/x-protobuf or application/json, or application/grpc over HTTP/2"},
+    [REFUSED_CODING]    = {415, GRPC_UNIMPLEMENTED,      "the content encoding must be gzip, deflate, zstd or none"},
+    [REFUSED_DISABLED]  = {404, GRPC_UNIMPLEMENTED,      "this signal is refused by the configuration (passthrough)"},
+    [REFUSED_MALFORMED] = {400, GRPC_INVALID_ARGUMENT,   "the body is not a sound request"},
+    [REFUSED_UTF8]      = {400, GRPC_INVALID_ARGUMENT,   "a string in the request is not UTF-8"},
+    [REFUSED_DEPTH]     = {400, GRPC_INVALID_ARGUMENT,   "values are nested more than 100 deep"},
+    [REFUSED_FRAMING]   = {400, GRPC_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
+    [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size"},
+    [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
+    [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
 /* clang-format on */
 

@@ -88,7 +88,7 @@ void reply_failure(struct http_exchange *x, enum reply_form form, const struct f
         .code = f->code,
         .message = f->message,
         .retry_ms = (uint64_t)f->retry_after_s * 1000,
-        .bad = f->code == STATUS_INVALID_ARGUMENT ? f->message : NULL,
+        .bad = f->code == GRPC_INVALID_ARGUMENT ? f->message : NULL,
     };
     if (form == REPLY_GRPC && f->http_status != 405 && f->http_status != 415) {
         reply_grpc_failure(x, f, &status);

@@ -11,15 +11,15 @@ static void status_as_json(void **state)
         struct status status;
         const char *json;
     } rows[] = {
-        {{STATUS_INVALID_ARGUMENT, "no", 0, NULL}, "{\"code\":3,\"message\":\"no\",\"details\":[]}"},
-        {{STATUS_INTERNAL, NULL, 0, NULL}, "{\"code\":13,\"message\":\"\",\"details\":[]}"},
-        {{STATUS_UNAVAILABLE, "later", 3000, NULL},
+        {{GRPC_INVALID_ARGUMENT, "no", 0, NULL}, "{\"code\":3,\"message\":\"no\",\"details\":[]}"},
+        {{GRPC_INTERNAL, NULL, 0, NULL}, "{\"code\":13,\"message\":\"\",\"details\":[]}"},
+        {{GRPC_UNAVAILABLE, "later", 3000, NULL},
          "{\"code\":14,\"message\":\"later\",\"details\":[{\"@type\":\"type.googleapis.com/"
          "google.rpc.RetryInfo\",\"retryDelay\":\"3s\"}]}"},
-        {{STATUS_UNAVAILABLE, "", 1050, NULL},
+        {{GRPC_UNAVAILABLE, "", 1050, NULL},
          "{\"code\":14,\"message\":\"\",\"details\":[{\"@type\":\"type.googleapis.com/"
          "google.rpc.RetryInfo\",\"retryDelay\":\"1.050s\"}]}"},
-        {{STATUS_INVALID_ARGUMENT, "a\"b\\c\n\x01h\xc3\xa9", 0, "bad\tfield"},
+        {{GRPC_INVALID_ARGUMENT, "a\"b\\c\n\x01h\xc3\xa9", 0, "bad\tfield"},
          "{\"code\":3,\"message\":\"a\\\"b\\\\c\\n\\u0001h\xc3\xa9\",\"details\":[{\"@type\":"
          "\"type.googleapis.com/google.rpc.BadRequest\",\"fieldViolations\":[{\"field\":\"\","
          "\"description\":\"bad\\tfield\"}]}]}"},
@@ -37,7 +37,7 @@ static void status_as_json(void **state)
 
 static void status_as_protobuf(void **state)
 {
-    const struct status s = {STATUS_RESOURCE_EXHAUSTED, "full", 1500, "too many"};
+    const struct status s = {GRPC_RESOURCE_EXHAUSTED, "full", 1500, "too many"};
     struct buf out = {0};
     (void)state;
     status_encode(&s, STATUS_PROTOBUF, &out);
@@ -69,7 +69,7 @@ static void status_as_protobuf(void **state)
 
 static void the_budget_is_respected(void **state)
 {
-    const struct status s = {STATUS_INTERNAL, "0123456789", 0, NULL};
+    const struct status s = {GRPC_INTERNAL, "0123456789", 0, NULL};
     struct buf out = {.max_bytes = 8};
     (void)state;
     status_encode(&s, STATUS_PROTOBUF, &out);
