@@ -1,0 +1,156 @@
+/*
+ * pipeline: nanoseconds a record for the decision, on bodies of bench/bodies.py.
+ *
+ *   python3 bench/bodies.py /tmp/bodies && build/bench/micro_pipeline /tmp/bodies/?*.pb
+ *
+ * Three figures: pipeline_push() whole (check, walk, sign, decide, count; what is
+ * kept goes nowhere), the sampler's decision alone, the stamp alone. The bodies
+ * are taken in turn; the best round counts, because machines are shared.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "pipeline/pipeline.h"
+#include "pipeline/stamp.h"
+
+#define BODIES_MAX 64
+#define ROUNDS 60
+#define REPEATS 1000
+
+static int admit(void *ctx, size_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    return 0;
+}
+
+static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                uint32_t service)
+{
+    (void)g;
+    (void)service;
+    *(uint64_t *)ctx += record.len + stamp.len;
+    return 0;
+}
+
+static double now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void read_file(struct buf *out, const char *path)
+{
+    char block[65536];
+    size_t n;
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        perror(path);
+        exit(1);
+    }
+    while ((n = fread(block, 1, sizeof block, f)) > 0)
+        buf_append(out, span_of(block, n));
+    fclose(f);
+}
+
+static struct rules *default_rules(void)
+{
+    static const double rates[LEVEL_COUNT] = {0.05, 0.05, 0.2, 0.5, 1, 1};
+    struct rules *r;
+    if (rules_new(&r) < 0)
+        abort();
+    for (int l = 0; l < LEVEL_COUNT; l++)
+        rules_set_level(r, (enum level)l, rates[l], NULL);
+    rules_set_first(r, 5, 60000, NULL);
+    return r;
+}
+
+static int keep_first(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct subject *s = ctx;
+    static struct logs_group group;
+    group = *g;
+    s->group = &group;
+    s->bytes = record;
+    return 1;
+}
+
+static double time_decide(struct span request, const struct rules *rules, struct arena *arena)
+{
+    struct log_record record;
+    struct pattern entry = {.in_window = 1000, .window = 1};
+    struct subject s = {.record = &record, .level = LEVEL_INFO, .pattern = &entry};
+    volatile unsigned kept = 0;
+    logs_each(request, 1, arena, keep_first, &s);
+    log_record_read(&record, s.bytes);
+    double start = now_ns();
+    for (int i = 0; i < REPEATS; i++) {
+        s.signature = (uint64_t)i;
+        kept += sampler_decide(rules, &s).verdict == VERDICT_KEPT;
+    }
+    return (now_ns() - start) / REPEATS;
+}
+
+static double time_stamp(void)
+{
+    uint8_t room[STAMP_BYTES];
+    volatile size_t bytes = 0;
+    double start = now_ns();
+    for (int i = 0; i < REPEATS; i++)
+        bytes += stamp_write(room, 5.0, (uint64_t)i).len;
+    return (now_ns() - start) / REPEATS;
+}
+
+int main(int argc, char **argv)
+{
+    struct buf bodies[BODIES_MAX] = {0};
+    struct arena arena;
+    struct pipeline *p;
+    uint64_t out = 0;
+    int count = argc - 1 < BODIES_MAX ? argc - 1 : BODIES_MAX;
+    if (count == 0) {
+        fprintf(stderr, "usage: micro_pipeline BODY.pb...\n");
+        return 64;
+    }
+    for (int i = 0; i < count; i++)
+        read_file(&bodies[i], argv[i + 1]);
+    arena_init(&arena, 1 << 20, NULL);
+    struct rules *rules = default_rules();
+    struct pipeline_opts opts = {
+        .max_patterns = 16384,
+        .max_services = 64,
+        .seed = 1,
+        .clock = clock_real(),
+        .sink = {&out, admit, emit},
+    };
+    if (pipeline_new(&p, &opts, rules) < 0)
+        abort();
+
+    double best[3] = {1e18, 1e18, 1e18};
+    for (int round = 0; round < ROUNDS; round++) {
+        uint32_t records, sum = 0;
+        double took[3], start = now_ns();
+        for (int i = 0; i < count; i++) {
+            if (pipeline_push(p, buf_span(&bodies[i]), &arena, &records) < 0)
+                abort();
+            sum += records;
+        }
+        took[0] = (now_ns() - start) / sum;
+        took[1] = time_decide(buf_span(&bodies[0]), rules, &arena);
+        took[2] = time_stamp();
+        for (int k = 0; k < 3; k++)
+            best[k] = took[k] < best[k] ? took[k] : best[k];
+    }
+    printf("pipeline_push   %7.1f ns a record\n", best[0]);
+    printf("sampler_decide  %7.1f ns a record\n", best[1]);
+    printf("stamp_write     %7.1f ns a survivor of p < 1\n", best[2]);
+
+    pipeline_free(p);
+    rules_unref(rules);
+    arena_done(&arena);
+    for (int i = 0; i < count; i++)
+        buf_done(&bodies[i]);
+    return out == 0;
+}
