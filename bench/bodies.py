@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS].
+"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS] [calm].
 
 Writes DIR/NN.pb, NN.pb.gz, NN.json and NN.grpc (with its 5-byte prefix):
 BODIES different bodies (default 24: one body repeated would flatter every
 compressor) of RECORDS records (default 1000) of about 480 bytes. The severities
 are mixed so that the default rates keep 22.5 %: DEBUG 40, INFO 40, WARN 15,
-ERROR 5 of a hundred. Deterministic. Standard library only.
+ERROR 5 of a hundred; with "calm" WARN instead of ERROR, which no rule can drop.
+Deterministic. Standard library only.
 """
 import gzip
 import json
@@ -64,9 +65,9 @@ def templates(rng):
     return out
 
 
-def record(rng, texts, at):
+def record(rng, texts, at, levels):
     pick = rng.randrange(100)
-    for share, number, level in LEVELS:
+    for share, number, level in levels:
         if pick < share:
             break
         pick -= share
@@ -122,11 +123,13 @@ def main():
     where = sys.argv[1]
     bodies = int(sys.argv[2]) if len(sys.argv) > 2 else 24
     size = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
+    levels = LEVELS[:-1] + [(5, 13, "WARN")] if sys.argv[4:] == ["calm"] else LEVELS
     rng = random.Random(42)
     texts = templates(rng)
     total = 0
     for i in range(bodies):
-        records = [record(rng, texts, 1_700_000_000_000_000_000 + k * 1000) for k in range(size)]
+        records = [record(rng, texts, 1_700_000_000_000_000_000 + k * 1000, levels)
+                   for k in range(size)]
         pb = protobuf(records)
         total += len(pb)
         for suffix, data in (("pb", pb), ("pb.gz", gzip.compress(pb, 6, mtime=0)),
