@@ -73,6 +73,11 @@ int batch_add(struct batch_builder *b, const struct logs_group *g, struct span r
 size_t batch_builder_bytes(const struct batch_builder *b);
 uint32_t batch_builder_records(const struct batch_builder *b);
 
+/* Call fn once per part that a batch sealed now would have (see batch_each_service). */
+void batch_builder_each_service(const struct batch_builder *b,
+                                void (*fn)(void *ctx, uint32_t service, uint32_t records),
+                                void *ctx);
+
 /* Make *out of what was added and leave the builder empty, with its memory up
  * to a bound kept for the next batch. ERR_EMPTY when nothing was added;
  * ERR_FULL or ERR_NOMEM leave the builder as it was. */

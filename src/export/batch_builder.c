@@ -330,6 +330,16 @@ uint32_t batch_builder_records(const struct batch_builder *b)
     return b->records;
 }
 
+void batch_builder_each_service(const struct batch_builder *b,
+                                void (*fn)(void *ctx, uint32_t service, uint32_t records),
+                                void *ctx)
+{
+    for (uint32_t i = 0; i < COUNT(b->resources, struct resource); i++) {
+        const struct resource *r = AT(b->resources, struct resource, i);
+        fn(ctx, r->service, r->records);
+    }
+}
+
 static void write_scope(const struct batch_builder *b, const struct scope *s, struct buf *out)
 {
     wire_append_len_head(out, SCOPE_LOGS, s->content);

@@ -77,6 +77,18 @@ static void settle(struct exporter *x, struct parcel *p, enum fate fate)
     parcel_settle(p, fate, &x->opts.fates);
 }
 
+struct settlement {
+    const struct fate_sink *fates;
+    enum fate fate;
+};
+
+/* Records that are in no parcel. */
+static void settle_service(void *ctx, uint32_t service, uint32_t records)
+{
+    const struct settlement *s = ctx;
+    s->fates->settle(s->fates->ctx, service, s->fate, records);
+}
+
 static void sender_release(struct sender *s)
 {
     s->parcel = NULL;
@@ -125,17 +137,19 @@ static void sender_retry(struct sender *s, struct span retry_after)
     sender_wait(s, wait);
 }
 
-/* Halve; the first half is tried at once, the second waits at the head of the queue. */
-static bool sender_split(struct sender *s)
+/* Halve; the first half is tried at once, the second waits at the head of the queue.
+ * ERR_EMPTY: there is nothing to halve; other errors: not now. */
+static int sender_split(struct sender *s)
 {
     struct exporter *x = s->exporter;
     struct parcel *a, *b;
-    if (parcel_split(&s->parcel, &a, &b, &x->packing) < 0)
-        return false;
+    int rc = parcel_split(&s->parcel, &a, &b, &x->packing);
+    if (rc < 0)
+        return rc;
     queue_push_front(&x->queue, b);
     queue_push_front(&x->queue, a);
     sender_release(s);
-    return true;
+    return 0;
 }
 
 static void answer_accept(struct sender *s, const struct sink_answer *a)
@@ -150,9 +164,11 @@ static void answer_accept(struct sender *s, const struct sink_answer *a)
 
 static void answer_split(struct sender *s, const struct sink_answer *a)
 {
-    (void)a;
-    if (!sender_split(s))
+    int rc = sender_split(s);
+    if (rc == ERR_EMPTY)
         sender_settle(s, FATE_LOST_TOO_BIG);
+    else if (rc < 0) /* no memory to halve it now is no reason to lose all of it */
+        sender_retry(s, a->retry_after);
 }
 
 static void answer_retry(struct sender *s, const struct sink_answer *a)
@@ -167,7 +183,7 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
     struct exporter *x = s->exporter;
     struct parcel *p = s->parcel;
     if (p->attempts + 1 < SPLIT_LATER_ATTEMPTS || x->queue.count > SPLIT_QUEUE_MAX ||
-        !sender_split(s)) {
+        sender_split(s) < 0) {
         bool others_passed = p->failed_ms > 0 && x->last_success_ms > p->failed_ms;
         if (p->attempts + 1 >= SPLIT_LATER_ATTEMPTS && p->records <= 1 && others_passed)
             sender_settle(s, FATE_LOST_POISON);
@@ -180,18 +196,18 @@ static void answer_recode(struct sender *s, const struct sink_answer *a)
 {
     struct exporter *x = s->exporter;
     struct parcel *p = s->parcel;
-    (void)a;
-    if (p->coding == CODING_ZSTD && x->packing.coding == CODING_ZSTD) {
+    if (p->signal == SIGNAL_LOGS && p->coding == CODING_ZSTD && x->packing.coding == CODING_ZSTD) {
         x->packing.coding = CODING_GZIP;
         diag(DIAG_WARN, "compression_fallback", "the upstream does not take zstd: gzip from now on",
              "status=415");
     }
     if (p->signal != SIGNAL_LOGS || p->coding == x->packing.coding ||
-        p->coding == CODING_IDENTITY || parcel_recode(p, &x->packing) < 0) {
+        p->coding == CODING_IDENTITY)
         sender_settle(s, FATE_LOST_REFUSED);
-        return;
-    }
-    sender_start(s);
+    else if (parcel_recode(p, &x->packing) < 0) /* no memory for it now */
+        sender_retry(s, a->retry_after);
+    else
+        sender_start(s);
 }
 
 static void answer_hold(struct sender *s, const struct sink_answer *a)
@@ -294,30 +310,31 @@ static void queue_parcel(struct exporter *x, struct parcel *p)
     dispatch(x);
 }
 
+static void on_batch_age(uv_timer_t *timer)
+{
+    exporter_flush(container_of(timer, struct exporter, age_timer));
+}
+
 void exporter_flush(struct exporter *x)
 {
     struct batch *batch;
     struct parcel *p;
+    int rc = batch_seal(x->builder, &batch);
+    if (rc < 0 && rc != ERR_EMPTY) { /* no memory now */
+        uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
+        return;
+    }
     uv_timer_stop(&x->age_timer);
-    if (batch_seal(x->builder, &batch) < 0)
-        return; /* empty, or no memory now: the next flush tries again */
+    if (rc < 0)
+        return;
     batch->first_added_ms = x->batch_began_ms;
     if (parcel_of_batch(&p, &batch, &x->packing) < 0) {
-        for (uint32_t i = 0; i < batch->part_count; i++)
-            x->opts.fates.settle(x->opts.fates.ctx, batch->parts[i].service, FATE_LOST_MEMORY,
-                                 batch->parts[i].records);
+        struct settlement lost = {&x->opts.fates, FATE_LOST_MEMORY};
+        batch_each_service(batch, settle_service, &lost);
         batch_free(batch);
         return;
     }
     queue_parcel(x, p);
-}
-
-static void on_batch_age(uv_timer_t *timer)
-{
-    struct exporter *x = container_of(timer, struct exporter, age_timer);
-    exporter_flush(x);
-    if (batch_builder_records(x->builder) > 0) /* there was no memory to seal it */
-        uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
 }
 
 int exporter_admit(const struct exporter *x, size_t bytes)
@@ -496,18 +513,23 @@ void exporter_close(struct exporter *x)
     if (x == NULL)
         return;
     x->closing = true;
-    exporter_flush(x);
+    /* Not sealed first: there may be no memory for that. */
+    struct settlement lost = {&x->opts.fates, FATE_LOST_SHUTDOWN};
+    batch_builder_each_service(x->builder, settle_service, &lost);
+    batch_builder_clear(x->builder);
+    bool holds = false; /* then what is queued waits for the key, too */
     for (uint32_t i = 0; i < x->sender_count; i++) {
         struct sender *s = &x->senders[i];
         if (s->state == SENDER_SENDING)
             x->sink.ops->cancel(x->sink.self, s->call);
+        holds |= s->holds;
         if (s->parcel != NULL)
             sender_settle(s, s->holds ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN);
         close_timer(x, &s->timer);
     }
     struct parcel *p;
     while ((p = queue_pop(&x->queue)) != NULL)
-        settle(x, p, FATE_LOST_SHUTDOWN);
+        settle(x, p, holds ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN);
     x->sink.ops->close(x->sink.self);
     close_timer(x, &x->age_timer);
 }

@@ -17,6 +17,7 @@ struct file {
     size_t written;
     uv_fs_t write;
     bool busy, cancelled, closing;
+    bool torn; /* the last write broke off inside a line */
     sink_done_fn *done;
     void *ctx;
 };
@@ -51,6 +52,8 @@ static void on_written(uv_fs_t *req)
         if (n == 0)
             return;
     }
+    bool whole = f->written == f->text.len;
+    f->torn = !whole && (f->torn || f->written > 0);
     f->busy = false;
     buf_done(&f->text);
     if (f->closing) {
@@ -60,8 +63,8 @@ static void on_written(uv_fs_t *req)
     if (f->cancelled)
         return;
     struct sink_answer a = {.status = 200};
-    if (n < 0)
-        a = (struct sink_answer){.err = ERR_IO, .text = uv_strerror((int)n)};
+    if (!whole)
+        a = (struct sink_answer){.err = ERR_IO, .text = n < 0 ? uv_strerror((int)n) : "nothing was written"};
     f->done(f->ctx, &a);
 }
 
@@ -75,6 +78,8 @@ static int file_send(void *self, const struct parcel *p, sink_done_fn *done, voi
     f->cancelled = false;
     f->written = 0;
     buf_clear(&f->text);
+    if (f->torn)
+        buf_append_byte(&f->text, '\n'); /* what comes now is a line of its own */
     int rc = json_write_logs(&f->text, buf_span(&p->body));
     buf_append_byte(&f->text, '\n');
     if (rc == 0)

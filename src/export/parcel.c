@@ -45,6 +45,7 @@ static void pack(struct parcel *p, struct buf *in, const struct parcel_packing *
     if (packing->coding != CODING_IDENTITY &&
         coding_encode(packing->coder, packing->coding, buf_span(in), &packed) == 0) {
         p->coding = packing->coding;
+        buf_trim(&packed); /* its room was for the worst case: four times what it takes */
         buf_move(&p->body, &packed);
         buf_done(in);
         return;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define KEY_BYTES_MAX 64 /* capture's own limit */
 
@@ -19,9 +20,9 @@ int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal sign
         {"app.posthog.com", "us.i.posthog.com"},
     };
     const char *scheme = "https://", *rest = host;
-    if (strncmp(host, "https://", 8) == 0)
+    if (strncasecmp(host, "https://", 8) == 0)
         rest = host + 8;
-    else if (strncmp(host, "http://", 7) == 0)
+    else if (strncasecmp(host, "http://", 7) == 0)
         scheme = "http://", rest = host + 7;
     else if (strstr(host, "://") != NULL)
         return err_set(err, ERR_CONFIG, "'%s': PostHog is reached by http:// or https://", host);
@@ -30,7 +31,7 @@ int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal sign
     if (len == 0 || rest[len + strspn(rest + len, "/")] != '\0' || strpbrk(rest, " ?#@") != NULL)
         return err_set(err, ERR_CONFIG, "'%s' is not a host such as https://us.i.posthog.com", host);
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        if (len == strlen(hosts[i].app) && strncmp(rest, hosts[i].app, len) == 0) {
+        if (len == strlen(hosts[i].app) && strncasecmp(rest, hosts[i].app, len) == 0) {
             rest = hosts[i].ingestion;
             len = strlen(rest);
         }

@@ -31,11 +31,15 @@ const char *verdict_name(enum verdict v)
     return names[v];
 }
 
-/* Names cut at the bound compare by what is left. */
+/* Names cut at the bound compare by what is left. Never inside a UTF-8 sequence: one
+ * label value that is not UTF-8 makes Prometheus refuse the whole page. */
 static struct span cut(struct span name)
 {
-    if (name.len > LEDGER_NAME_BYTES)
-        name.len = LEDGER_NAME_BYTES;
+    if (name.len <= LEDGER_NAME_BYTES)
+        return name;
+    name.len = LEDGER_NAME_BYTES;
+    while (name.len > 0 && (name.base[name.len] & 0xc0) == 0x80)
+        name.len--;
     return name;
 }
 

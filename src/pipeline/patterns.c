@@ -177,7 +177,9 @@ struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, 
     }
     uint32_t i = take_entry(p);
     struct pattern *e = entry(p, i);
-    *e = (struct pattern){.key = *key, .in_use = true, .referenced = true};
+    /* Not referenced: only a second use spares it, or a flood of patterns that are seen
+     * once would make the hand go full circle and evict what is used all the time. */
+    *e = (struct pattern){.key = *key, .in_use = true};
     p->index[find(p, key)] = i + 1; /* again: an eviction may have moved the hole */
     return e;
 }

@@ -43,7 +43,7 @@ struct pattern {
     uint16_t template_len;
     char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
     uint64_t window;     /* number of the window that `in_window` belongs to */
-    uint32_t in_window;  /* records of this window so far, all fates */
+    uint32_t in_window;  /* records of this window that were kept for being among its first */
     struct pattern_counts counts;
     struct pattern_mark reported; /* what the policy server knows of them */
     struct pattern_mark pending;  /* what it will know when the report under way is accepted */

@@ -192,11 +192,11 @@ int rules_set_pattern(struct rules *r, uint64_t signature, double rate, struct e
 {
     if (check_rate(rate, "pattern_rates", err) < 0)
         return ERR_CONFIG;
-    if (r->pattern_count == RULES_PATTERNS_MAX)
-        return err_set(err, ERR_CONFIG, "pattern_rates: more than %d patterns", RULES_PATTERNS_MAX);
     if (r->pattern_count * 2 >= r->pattern_slots && grow_patterns(r) < 0)
         return ERR_NOMEM;
     struct pattern_rate *p = pattern_slot(r->patterns, r->pattern_slots, signature);
+    if (!p->used && r->pattern_count == RULES_PATTERNS_MAX)
+        return err_set(err, ERR_CONFIG, "pattern_rates: more than %d patterns", RULES_PATTERNS_MAX);
     r->pattern_count += !p->used;
     *p = (struct pattern_rate){signature, rules_threshold_of(rate), true};
     return 0;

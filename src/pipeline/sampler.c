@@ -2,6 +2,7 @@
 #include "pipeline/sampler.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "util/glob.h"
 #include "util/hash.h"
@@ -35,6 +36,18 @@ uint64_t sampler_randomness(const struct log_record *record, struct span bytes)
     return word;
 }
 
+/* The fewest digits that read back as the same number: 0.1 and not 0.10000000000000001. */
+static int shortest_double(char room[NUMBER_TEXT_BYTES], double real)
+{
+    int n = 0;
+    for (int digits = 15; digits <= 17; digits++) {
+        n = snprintf(room, NUMBER_TEXT_BYTES, "%.*g", digits, real);
+        if (strtod(room, NULL) == real)
+            break;
+    }
+    return n;
+}
+
 /* The text that a glob is held against: numbers and booleans as JSON writes them. */
 static struct span value_text(const struct log_value *v, char room[NUMBER_TEXT_BYTES])
 {
@@ -48,7 +61,7 @@ static struct span value_text(const struct log_value *v, char room[NUMBER_TEXT_B
         n = snprintf(room, NUMBER_TEXT_BYTES, "%lld", (long long)v->integer);
         break;
     case LOG_DOUBLE:
-        n = snprintf(room, NUMBER_TEXT_BYTES, "%.17g", v->real);
+        n = shortest_double(room, v->real);
         break;
     default: /* lists, maps and bytes have no text to match */
         return (struct span){0};
@@ -124,7 +137,10 @@ static bool is_among_first(const struct rules *rules, const struct subject *s)
         p->window = window;
         p->in_window = 0;
     }
-    return p->in_window++ < rules_first(rules);
+    if (p->in_window >= rules_first(rules))
+        return false; /* not counted on: the counter would start anew after 2^32 records */
+    p->in_window++;
+    return true;
 }
 
 static bool is_on_floor(const struct subject *s)

@@ -112,6 +112,23 @@ void buf_consume(struct buf *b, size_t n)
         memmove(b->base, b->base + n, b->len);
 }
 
+void buf_trim(struct buf *b)
+{
+    if (b->len == b->cap)
+        return;
+    if (b->len == 0) {
+        buf_done(b);
+        return;
+    }
+    uint8_t *base = realloc(b->base, b->len);
+    if (base == NULL)
+        return;
+    if (b->budget != NULL)
+        budget_give(b->budget, b->cap - b->len);
+    b->base = base;
+    b->cap = b->len;
+}
+
 void buf_done(struct buf *b)
 {
     free(b->base);

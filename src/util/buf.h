@@ -41,6 +41,9 @@ void buf_clear(struct buf *b);
 /* Remove n bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 
+/* Give back the memory beyond len, where the allocator takes it. */
+void buf_trim(struct buf *b);
+
 /* Free the memory, give it back to the budget. Accepts a zeroed buf; leaves
  * an empty one with the same limit and budget. */
 void buf_done(struct buf *b);

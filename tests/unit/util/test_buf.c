@@ -44,6 +44,25 @@ static void a_limit_is_sticky_until_cleared(void **state)
     buf_done(&b);
 }
 
+static void a_trim_gives_back_what_is_not_used(void **state)
+{
+    (void)state;
+    struct budget budget;
+    budget_init(&budget, 1000);
+    struct buf b = {.budget = &budget};
+    buf_trim(&b);
+    buf_reserve_exact(&b, 900);
+    buf_append(&b, SPAN("text"));
+    buf_trim(&b);
+    assert_int_equal(b.cap, 4);
+    assert_int_equal(budget.used, 4);
+    assert_true(span_eq(buf_span(&b), SPAN("text")));
+    buf_clear(&b);
+    buf_trim(&b);
+    assert_null(b.base);
+    assert_int_equal(budget.used, 0);
+}
+
 static void an_arena_is_capped_and_gives_back(void **state)
 {
     (void)state;
@@ -68,6 +87,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_and_is_charged),
         cmocka_unit_test(a_limit_is_sticky_until_cleared),
+        cmocka_unit_test(a_trim_gives_back_what_is_not_used),
         cmocka_unit_test(an_arena_is_capped_and_gives_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,637 @@
+/* The exporter against a sink of the test's own. Time is the test's too: elapse()
+ * moves the clock and fires the loop's timers in their order. */
+#include "unit/test.h"
+
+#include "export/exporter.h"
+#include "util/diag.h"
+
+#define CALLS 64
+#define SERVICES 4
+
+struct call {
+    bool is_open;
+    const struct parcel *parcel;
+    sink_done_fn *done;
+    void *ctx;
+};
+
+struct rig {
+    uv_loop_t loop;
+    struct clock_fake clock;
+    struct budget budget;
+    struct coder *coder;
+    struct exporter *exporter;
+    struct call calls[CALLS];
+    unsigned sent, cancelled, closed;
+    int send_rc;
+    uint64_t added[SERVICES], fates[FATE_COUNT], settled[SERVICES];
+};
+
+static int fake_send(void *self, const struct parcel *p, sink_done_fn *done, void *ctx, void **call)
+{
+    struct rig *r = self;
+    if (r->send_rc < 0)
+        return r->send_rc;
+    for (int i = 0; i < CALLS; i++) {
+        if (r->calls[i].is_open)
+            continue;
+        r->calls[i] = (struct call){true, p, done, ctx};
+        r->sent++;
+        *call = &r->calls[i];
+        return 0;
+    }
+    fail_msg("too many calls");
+    return ERR_FULL;
+}
+
+static void fake_cancel(void *self, void *call)
+{
+    struct rig *r = self;
+    struct call *c = call;
+    assert_true(c->is_open);
+    c->is_open = false;
+    r->cancelled++;
+}
+
+static void fake_close(void *self)
+{
+    ((struct rig *)self)->closed++;
+}
+
+static void on_settled(void *ctx, uint32_t service, enum fate fate, uint64_t records)
+{
+    struct rig *r = ctx;
+    r->fates[fate] += records;
+    r->settled[service] += records;
+    assert_true(r->settled[service] <= r->added[service]); /* nothing twice */
+}
+
+static void rig_open(struct rig *r, uint32_t concurrency, enum coding compression)
+{
+    static const struct sink_ops ops = {fake_send, fake_cancel, fake_close};
+    *r = (struct rig){.coder = coder_new()};
+    uv_loop_init(&r->loop);
+    clock_fake_init(&r->clock, 1000000, 1700000000000000000u);
+    budget_init(&r->budget, 8 << 20);
+    struct sink sink = {
+        .ops = &ops,
+        .self = r,
+        .takes = {[SIGNAL_LOGS] = true, [SIGNAL_TRACES] = true},
+        .compresses = true,
+        .concurrency = concurrency,
+        .name = "fake",
+    };
+    const struct exporter_opts opts = {
+        .budget = &r->budget,
+        .clock = &r->clock.clock,
+        .fates = {r, on_settled},
+        .compression = compression,
+        .batch_bytes = 64 << 10,
+        .batch_records = 1000,
+        .batch_age_ms = 1000,
+        .queue_bytes = 1 << 20,
+        .max_age_ms = 600000,
+    };
+    assert_int_equal(exporter_open(&r->exporter, &r->loop, &sink, &opts), 0);
+    assert_null(sink.ops); /* taken over */
+}
+
+static void rig_close(struct rig *r)
+{
+    exporter_close(r->exporter);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&r->loop), 0);
+    for (int i = 0; i < CALLS; i++)
+        assert_false(r->calls[i].is_open);
+    assert_int_equal(r->closed, 1);
+    for (int s = 0; s < SERVICES; s++)
+        assert_int_equal(r->settled[s], r->added[s]);
+    coder_free(r->coder);
+    assert_int_equal(r->budget.used, 0);
+}
+
+/* ---- time -------------------------------------------------------------- */
+
+struct step {
+    uint64_t ms;
+    bool move; /* else: only find the nearest */
+};
+
+static void on_walk(uv_handle_t *handle, void *arg)
+{
+    struct step *s = arg;
+    uv_timer_t *t = (uv_timer_t *)handle;
+    if (handle->type != UV_TIMER || !uv_is_active(handle))
+        return;
+    uint64_t due = uv_timer_get_due_in(t);
+    if (!s->move)
+        s->ms = due < s->ms ? due : s->ms;
+    else
+        uv_timer_start(t, t->timer_cb, due > s->ms ? due - s->ms : 0, 0);
+}
+
+static void elapse(struct rig *r, uint64_t ms)
+{
+    for (;;) {
+        struct step s = {.ms = ms};
+        uv_walk(&r->loop, on_walk, &s);
+        s.move = true;
+        uv_walk(&r->loop, on_walk, &s);
+        clock_fake_advance(&r->clock, s.ms);
+        ms -= s.ms;
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+        if (ms == 0)
+            return;
+    }
+}
+
+/* ---- records and answers ----------------------------------------------- */
+
+static int add(struct rig *r, uint8_t number, uint32_t service)
+{
+    struct logs_group g = {0};
+    uint8_t bytes[] = {0x10, number, 0x1a, 4, 't', 'e', 'x', 't'};
+    int rc = exporter_add(r->exporter, &g, span_of(bytes, sizeof bytes), (struct span){0}, service);
+    r->added[service] += rc == 0;
+    return rc;
+}
+
+static void add_batch(struct rig *r, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(add(r, (uint8_t)(i % 100), i % 2), 0);
+    exporter_flush(r->exporter);
+}
+
+static unsigned open_calls(const struct rig *r)
+{
+    unsigned n = 0;
+    for (int i = 0; i < CALLS; i++)
+        n += r->calls[i].is_open;
+    return n;
+}
+
+static struct call *any_call(struct rig *r)
+{
+    for (int i = 0; i < CALLS; i++)
+        if (r->calls[i].is_open)
+            return &r->calls[i];
+    fail_msg("nothing was sent");
+    return NULL;
+}
+
+static void answer_call(struct call *c, const struct sink_answer *a)
+{
+    struct call was = *c;
+    c->is_open = false;
+    was.done(was.ctx, a);
+}
+
+static void answer(struct rig *r, int status)
+{
+    answer_call(any_call(r), &(struct sink_answer){.status = status});
+}
+
+/* Is there a record of this number in what was sent? */
+static int is_number(void *ctx, const struct logs_group *g, struct span record)
+{
+    (void)g;
+    return record.base[1] == *(uint8_t *)ctx;
+}
+
+static bool holds(struct rig *r, const struct parcel *p, uint8_t number)
+{
+    struct buf plain = {0};
+    struct arena arena;
+    arena_init(&arena, 4096, NULL);
+    assert_int_equal(coding_decode(r->coder, p->coding, buf_span(&p->body), &plain, 1 << 20), 0);
+    bool yes = logs_each(buf_span(&plain), 0, &arena, is_number, &number) != 0;
+    arena_done(&arena);
+    buf_done(&plain);
+    return yes;
+}
+
+/* ---- the good day ------------------------------------------------------ */
+
+static void age_size_and_count_seal_a_batch(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_ZSTD);
+    assert_true(exporter_is_idle(r.exporter));
+    assert_int_equal(add(&r, 1, 0), 0);
+    assert_false(exporter_is_idle(r.exporter));
+    elapse(&r, 900);
+    assert_int_equal(r.sent, 0);
+    elapse(&r, 100);
+    assert_int_equal(r.sent, 1);
+    assert_int_equal(any_call(&r)->parcel->coding, CODING_ZSTD);
+    assert_int_equal(any_call(&r)->parcel->records, 1);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 1);
+    assert_true(exporter_is_idle(r.exporter));
+
+    for (int i = 0; i < 1001; i++)
+        assert_int_equal(add(&r, 1, 0), 0);
+    assert_int_equal(r.sent, 2);
+    assert_int_equal(any_call(&r)->parcel->records, 1000);
+    answer(&r, 204);
+    elapse(&r, 1000); /* the one that began the next batch */
+    assert_int_equal(r.sent, 3);
+    answer(&r, 200);
+    struct exporter_stats stats;
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.answers[ANSWER_ACCEPT].value, 3);
+    assert_true(stats.sent_wire_bytes.value > 0);
+    assert_true(stats.sent_decoded_bytes.value > stats.sent_wire_bytes.value);
+    assert_int_equal(stats.last_status, 200);
+    assert_int_equal(stats.oldest_ms, 0);
+    rig_close(&r);
+}
+
+static void as_many_at_once_as_there_are_senders(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 3, CODING_GZIP);
+    for (int i = 0; i < 5; i++)
+        add_batch(&r, 10);
+    assert_int_equal(open_calls(&r), 3);
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.in_flight, 3);
+    assert_int_equal(stats.queued_parcels, 2);
+    assert_true(stats.queue_bytes > 0);
+    answer(&r, 200);
+    assert_int_equal(open_calls(&r), 3);
+    while (open_calls(&r) > 0)
+        answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 50);
+    rig_close(&r);
+}
+
+/* ---- what an answer does ----------------------------------------------- */
+
+static void too_large_is_halved_down_to_one(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_ZSTD);
+    add_batch(&r, 64);
+    while (open_calls(&r) > 0) { /* record 42 alone is over the upstream's limit */
+        struct call *c = any_call(&r);
+        int status = c->parcel->records > 8 || holds(&r, c->parcel, 42) ? 413 : 200;
+        answer_call(c, &(struct sink_answer){.status = status});
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 63);
+    assert_int_equal(r.fates[FATE_LOST_TOO_BIG], 1);
+    assert_true(exporter_is_idle(r.exporter));
+    rig_close(&r);
+}
+
+static void too_large_without_memory_to_halve_is_kept(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 64);
+    uint64_t room = r.budget.limit - r.budget.used;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    answer(&r, 413);
+    assert_int_equal(r.fates[FATE_LOST_TOO_BIG], 0);
+    budget_give(&r.budget, room);
+    elapse(&r, BACKOFF_BASE_MS);
+    answer(&r, 413);
+    answer(&r, 200);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 64);
+    rig_close(&r);
+}
+
+static void ill_upstream_retried_then_halved(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 10);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(any_call(&r)->parcel->records, 10);
+        answer(&r, 500);
+        assert_int_equal(open_calls(&r), 0);
+        elapse(&r, BACKOFF_CAP_MS);
+    }
+    answer(&r, 500);
+    assert_int_equal(any_call(&r)->parcel->records, 5);
+    answer(&r, 200);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10);
+    rig_close(&r);
+}
+
+static void poison_is_given_up_only_when_others_passed(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 1);
+    for (int i = 0; i < 12; i++) { /* an outage: nothing passes, so nothing is given up */
+        answer(&r, 500);
+        elapse(&r, BACKOFF_CAP_MS);
+    }
+    assert_int_equal(r.fates[FATE_LOST_POISON], 0);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 1);
+
+    add_batch(&r, 8);
+    for (int i = 0; i < 200 && !exporter_is_idle(r.exporter); i++) {
+        if (open_calls(&r) == 0) {
+            elapse(&r, BACKOFF_CAP_MS);
+            continue;
+        }
+        struct call *c = any_call(&r);
+        bool bad = holds(&r, c->parcel, 5);
+        elapse(&r, 1);
+        answer_call(c, &(struct sink_answer){.status = bad ? 500 : 200});
+    }
+    /* Seven passed, but perhaps before the poisonous one stood alone: one more does. */
+    assert_int_equal(r.fates[FATE_DELIVERED], 8);
+    assert_int_equal(r.fates[FATE_LOST_POISON], 1);
+    rig_close(&r);
+}
+
+static void refused_compression_falls_back_for_good(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 2, CODING_ZSTD);
+    add_batch(&r, 10);
+    add_batch(&r, 10);
+    add_batch(&r, 10); /* packed and waiting while the answer comes */
+    answer(&r, 415);
+    unsigned gzip = 0;
+    for (int i = 0; i < CALLS; i++)
+        gzip += r.calls[i].is_open && r.calls[i].parcel->coding == CODING_GZIP;
+    assert_int_equal(gzip, 1);
+    while (open_calls(&r) > 0) {
+        struct call *c = any_call(&r);
+        answer_call(c, &(struct sink_answer){.status = c->parcel->coding == CODING_ZSTD ? 415 : 200});
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 30);
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.answers[ANSWER_RECODE].value, 2); /* the third went as gzip at once */
+    assert_int_equal(stats.coding, CODING_GZIP);
+    add_batch(&r, 10);
+    assert_int_equal(any_call(&r)->parcel->coding, CODING_GZIP);
+    answer(&r, 415); /* not that either: there is nothing left to try */
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 10);
+    rig_close(&r);
+}
+
+static void no_memory_to_recode_is_no_loss(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 64);
+    uint64_t room = r.budget.limit - r.budget.used;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    answer(&r, 415);
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 0);
+    budget_give(&r.budget, room);
+    elapse(&r, BACKOFF_BASE_MS);
+    assert_int_equal(any_call(&r)->parcel->coding, CODING_GZIP);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 64);
+    rig_close(&r);
+}
+
+static void a_refused_key_is_waited_for(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 1, CODING_GZIP);
+    add_batch(&r, 10);
+    add_batch(&r, 5);
+    answer(&r, 401);
+    exporter_stats(r.exporter, &stats);
+    assert_true(stats.holds_for_key);
+    assert_int_equal(stats.last_status, 401);
+    elapse(&r, 14000);
+    assert_int_equal(open_calls(&r), 0);
+    elapse(&r, 16000);
+    answer(&r, 200); /* the key was mended */
+    exporter_stats(r.exporter, &stats);
+    assert_false(stats.holds_for_key);
+    answer(&r, 403);
+    rig_close(&r);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10);
+    assert_int_equal(r.fates[FATE_LOST_AUTH], 5);
+}
+
+static void all_that_waited_for_the_key_is_unauthorized(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_GZIP);
+    add_batch(&r, 10);
+    add_batch(&r, 5);
+    answer(&r, 401);
+    rig_close(&r);
+    assert_int_equal(r.fates[FATE_LOST_AUTH], 15);
+}
+
+static void everybody_waits_when_asked_to(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_GZIP);
+    add_batch(&r, 10);
+    assert_int_equal(exporter_retry_after_s(r.exporter), 1);
+    answer_call(any_call(&r), &(struct sink_answer){.status = 429, .retry_after = SPAN("60")});
+    assert_int_equal(exporter_retry_after_s(r.exporter), 5);
+    add_batch(&r, 10); /* for the other sender */
+    elapse(&r, 59999);
+    assert_int_equal(open_calls(&r), 0);
+    elapse(&r, 1 + BACKOFF_BASE_MS);
+    assert_int_equal(open_calls(&r), 2);
+    answer(&r, 200);
+    answer(&r, 200);
+    rig_close(&r);
+    assert_int_equal(r.fates[FATE_DELIVERED], 20);
+}
+
+static void no_answer_is_retried_and_drop_is_not(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 1, CODING_GZIP);
+    add_batch(&r, 10);
+    answer_call(any_call(&r), &(struct sink_answer){.err = ERR_UNAVAILABLE, .text = "refused"});
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.failures.value, 1);
+    assert_int_equal(stats.waiting_to_retry, 1);
+    assert_int_equal(stats.last_status, 0);
+    elapse(&r, BACKOFF_BASE_MS);
+    answer(&r, 302);
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 10);
+
+    r.send_rc = ERR_NOMEM; /* not even started */
+    add_batch(&r, 3);
+    assert_int_equal(open_calls(&r), 0);
+    r.send_rc = 0;
+    elapse(&r, BACKOFF_BASE_MS);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 3);
+    rig_close(&r);
+}
+
+static void the_old_is_given_up(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_GZIP);
+    add_batch(&r, 10);
+    add_batch(&r, 4);
+    for (int i = 0; i < 60 && !exporter_is_idle(r.exporter); i++) {
+        while (open_calls(&r) > 0)
+            answer(&r, 503);
+        elapse(&r, BACKOFF_CAP_MS);
+    }
+    assert_int_equal(r.fates[FATE_LOST_EXPIRED], 14);
+    rig_close(&r);
+}
+
+/* ---- bounds ------------------------------------------------------------ */
+
+static void the_queue_is_bounded(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_IDENTITY);
+    assert_int_equal(exporter_admit(r.exporter, 1 << 20), 0);
+    assert_int_equal(exporter_admit(r.exporter, (1 << 20) + 1), ERR_FULL);
+    unsigned batches = 0;
+    while (exporter_admit(r.exporter, 10000) == 0 && batches < 1000) {
+        add_batch(&r, 1000);
+        batches++;
+    }
+    struct exporter_stats stats;
+    exporter_stats(r.exporter, &stats);
+    assert_in_range(stats.queue_bytes, (1 << 20) - 20000, (1 << 20) + 20000);
+    answer(&r, 200);
+    assert_int_equal(exporter_admit(r.exporter, 10000), 0);
+    uint64_t room = r.budget.limit - r.budget.used - 3 * (64 << 10) - 1000;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    assert_int_equal(exporter_admit(r.exporter, 10000), ERR_FULL); /* the common account */
+    budget_give(&r.budget, room);
+    rig_close(&r);
+    assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], (batches - 1) * 1000);
+}
+
+static void no_memory_to_seal_is_tried_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_GZIP);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(add(&r, 1, 0), 0);
+    uint64_t room = r.budget.limit - r.budget.used;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    assert_true(add(&r, 1, 0) < 0); /* full, and cannot be sealed */
+    assert_int_equal(open_calls(&r), 0);
+    budget_give(&r.budget, room);
+    elapse(&r, 1000); /* nobody comes any more; the age alone must do it */
+    assert_int_equal(open_calls(&r), 1);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 1000);
+    rig_close(&r);
+}
+
+static void a_close_without_memory_settles_all(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_GZIP);
+    for (uint32_t i = 0; i < 90; i++)
+        assert_int_equal(add(&r, 1, i % 3), 0);
+    r.budget.limit = r.budget.used;
+    rig_close(&r);
+    assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], 90);
+}
+
+static void a_close_cancels_what_is_in_flight(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_GZIP);
+    add_batch(&r, 10); /* will wait for its retry */
+    answer(&r, 503);
+    add_batch(&r, 20); /* in flight */
+    add_batch(&r, 30); /* queued */
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(add(&r, 1, 3), 0); /* not even sealed */
+    rig_close(&r);
+    assert_int_equal(r.cancelled, 1);
+    assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], 100);
+    exporter_close(NULL);
+}
+
+/* ---- relays ------------------------------------------------------------ */
+
+static void relays_are_counted_and_not_touched(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 4, CODING_ZSTD);
+    assert_true(exporter_takes(r.exporter, SIGNAL_TRACES));
+    assert_string_equal(exporter_sink_name(r.exporter), "fake");
+    static const int statuses[] = {200, 413, 415, 400};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("spans"), CODING_ZSTD, SPAN("a/b")), 0);
+        const struct parcel *p = any_call(&r)->parcel;
+        assert_true(span_eq(buf_span(&p->body), SPAN("spans")));
+        assert_string_equal(p->content_type, "a/b");
+        answer(&r, statuses[i]);
+    }
+    assert_int_equal(exporter_relay(r.exporter, SIGNAL_METRICS, SPAN("points"), CODING_ZSTD, SPAN("a/b")), 0);
+    assert_int_equal(open_calls(&r), 0);
+    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, span_of("", 2 << 20), CODING_GZIP, SPAN("a/b")), ERR_FULL);
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.relay[SIGNAL_TRACES].received.value, 5);
+    assert_int_equal(stats.relay[SIGNAL_TRACES].delivered.value, 1);
+    assert_int_equal(stats.relay[SIGNAL_TRACES].lost.value, 4);
+    assert_int_equal(stats.relay[SIGNAL_METRICS].discarded.value, 1);
+    /* A client's zstd that was refused says nothing about ours. */
+    assert_int_equal(stats.coding, CODING_ZSTD);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(age_size_and_count_seal_a_batch),
+        cmocka_unit_test(as_many_at_once_as_there_are_senders),
+        cmocka_unit_test(too_large_is_halved_down_to_one),
+        cmocka_unit_test(too_large_without_memory_to_halve_is_kept),
+        cmocka_unit_test(ill_upstream_retried_then_halved),
+        cmocka_unit_test(poison_is_given_up_only_when_others_passed),
+        cmocka_unit_test(refused_compression_falls_back_for_good),
+        cmocka_unit_test(no_memory_to_recode_is_no_loss),
+        cmocka_unit_test(a_refused_key_is_waited_for),
+        cmocka_unit_test(all_that_waited_for_the_key_is_unauthorized),
+        cmocka_unit_test(everybody_waits_when_asked_to),
+        cmocka_unit_test(no_answer_is_retried_and_drop_is_not),
+        cmocka_unit_test(the_old_is_given_up),
+        cmocka_unit_test(the_queue_is_bounded),
+        cmocka_unit_test(no_memory_to_seal_is_tried_again),
+        cmocka_unit_test(a_close_without_memory_settles_all),
+        cmocka_unit_test(a_close_cancels_what_is_in_flight),
+        cmocka_unit_test(relays_are_counted_and_not_touched),
+    };
+    diag_setup(&(struct diag_opts){.level = DIAG_ERROR});
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

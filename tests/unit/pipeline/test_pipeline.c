@@ -1,0 +1,333 @@
+#include "unit/test.h"
+
+#include "pipeline/pipeline.h"
+#include "pipeline/stamp.h"
+#include "unit/otlp/pb.h"
+
+#define SERVICES 8
+
+/* A pipeline whose survivors are counted instead of queued. */
+struct rig {
+    struct pipeline *pipeline;
+    struct rules *rules;
+    struct clock_fake clock;
+    struct budget budget;
+    struct arena arena;
+    int admit_rc, emit_rc;
+    size_t admitted;
+    unsigned emitted[SERVICES], stamped, seen[SERVICES], seen_count;
+};
+
+static int on_admit(void *ctx, size_t bytes)
+{
+    struct rig *r = ctx;
+    r->admitted = bytes;
+    return r->admit_rc;
+}
+
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
+{
+    struct rig *r = ctx;
+    (void)g;
+    assert_true(record.len > 0);
+    assert_true(stamp.len <= STAMP_BYTES);
+    r->emitted[service]++;
+    r->stamped += stamp.len > 0;
+    return r->emit_rc;
+}
+
+static void on_seen(void *ctx, uint32_t service)
+{
+    struct rig *r = ctx;
+    r->seen[r->seen_count++] = service;
+}
+
+static void rig_open(struct rig *r)
+{
+    *r = (struct rig){0};
+    budget_init(&r->budget, 16 << 20);
+    arena_init(&r->arena, 1 << 20, NULL);
+    clock_fake_init(&r->clock, 1000, 1700000000000000000u);
+    assert_int_equal(rules_new(&r->rules), 0);
+    const struct pipeline_opts opts = {
+        .max_patterns = 256,
+        .max_services = SERVICES,
+        .seed = 3,
+        .budget = &r->budget,
+        .clock = &r->clock.clock,
+        .sink = {r, on_admit, on_emit},
+        .service_seen = on_seen,
+        .service_ctx = r,
+    };
+    assert_int_equal(pipeline_new(&r->pipeline, &opts, r->rules), 0);
+}
+
+static void rig_close(struct rig *r)
+{
+    assert_int_equal(ledger_imbalance(pipeline_ledger(r->pipeline)), 0);
+    pipeline_free(r->pipeline);
+    rules_unref(r->rules);
+    arena_done(&r->arena);
+    assert_int_equal(r->budget.used, 0);
+}
+
+/* n records of a service, a level and a body, as one more ResourceLogs. */
+static void add(struct buf *request, const char *service, unsigned n, uint8_t severity,
+                const char *body)
+{
+    struct buf value = {0}, pair = {0}, attr = {0}, resource = {0}, record = {0}, scope = {0};
+    wire_append_len(&value, 1, span_str(service));
+    wire_append_len(&pair, 1, SPAN("service.name"));
+    wire_append_len(&pair, 2, buf_span(&value));
+    wire_append_len(&attr, 1, buf_span(&pair));
+    wire_append_len(&resource, 1, buf_span(&attr));
+    uint8_t head[2] = {0x10, severity};
+    buf_append(&record, span_of(head, 2));
+    buf_clear(&value);
+    wire_append_len(&value, 1, span_str(body));
+    wire_append_len(&record, 5, buf_span(&value));
+    for (unsigned i = 0; i < n; i++)
+        wire_append_len(&scope, 2, buf_span(&record));
+    wire_append_len(&resource, 2, buf_span(&scope));
+    wire_append_len(request, 1, buf_span(&resource));
+    struct buf *bufs[] = {&value, &pair, &attr, &resource, &record, &scope};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_done(bufs[i]);
+}
+
+static int push(struct rig *r, struct buf *request, uint32_t *records)
+{
+    int rc = pipeline_push(r->pipeline, buf_span(request), &r->arena, records);
+    arena_reset(&r->arena);
+    return rc;
+}
+
+static void several_services_in_one_request(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    uint32_t records = 0;
+    rig_open(&r);
+    add(&request, "cart", 2, 9, "added to cart");
+    add(&request, "pay", 3, 9, "paid");
+    add(&request, "cart", 4, 13, "cart is full");
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(records, 9);
+    assert_true(r.admitted >= request.len + 9 * STAMP_BYTES);
+
+    struct ledger *l = pipeline_ledger(r.pipeline);
+    uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
+    assert_int_equal(r.emitted[cart], 6);
+    assert_int_equal(r.emitted[pay], 3);
+    assert_int_equal(ledger_row(l, cart)->queued, 6);
+    assert_int_equal(ledger_row(l, pay)->received, 3);
+    assert_int_equal(r.seen_count, 2);
+    assert_int_equal(r.seen[0], cart);
+    assert_int_equal(r.seen[1], pay);
+    assert_int_equal(r.stamped, 0); /* nothing was sampled: no weights */
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 3);
+    assert_int_equal(pipeline_reasons(r.pipeline)->kept[REASON_GLOBAL_RATE], 9);
+
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.seen_count, 2); /* not for the first time */
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 3);
+    buf_done(&request);
+    rig_close(&r);
+}
+
+static void nothing_of_damage_enters(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    uint32_t records = 99;
+    rig_open(&r);
+    add(&request, "cart", 5, 9, "fine");
+    size_t sound = request.len;
+    static const struct {
+        struct span tail;
+        int rc;
+    } rows[] = {
+        {{(const uint8_t *)"\x0a\x7f", 2}, ERR_MORE},
+        {{(const uint8_t *)"\x0f", 1}, ERR_MALFORMED},
+        {{(const uint8_t *)"\x0a\x07\x12\x05\x12\x03\x1a\x01\xff", 9}, ERR_UTF8},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        request.len = sound;
+        buf_append(&request, rows[i].tail);
+        assert_row(push(&r, &request, &records) == rows[i].rc, "%zu", i);
+        assert_int_equal(records, 99);
+    }
+    assert_int_equal(ledger_total(pipeline_ledger(r.pipeline))->received, 0);
+    assert_int_equal(ledger_services(pipeline_ledger(r.pipeline)), 1);
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 0);
+    assert_int_equal(r.admitted, 0);
+    assert_int_equal(r.emitted[0] + r.emitted[1], 0);
+    buf_done(&request);
+    assert_int_equal(push(&r, &request, &records), 0); /* an empty one is sound */
+    assert_int_equal(records, 0);
+    rig_close(&r);
+}
+
+static void no_room_is_counted_per_service(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    uint32_t records = 0;
+    rig_open(&r);
+    r.admit_rc = ERR_FULL;
+    add(&request, "cart", 5, 9, "a");
+    add(&request, "pay", 2, 17, "b");
+    assert_int_equal(push(&r, &request, &records), ERR_FULL);
+    struct ledger *l = pipeline_ledger(r.pipeline);
+    assert_int_equal(ledger_row(l, ledger_service(l, SPAN("cart")))->verdict[VERDICT_REJECTED], 5);
+    assert_int_equal(ledger_row(l, ledger_service(l, SPAN("pay")))->verdict[VERDICT_REJECTED], 2);
+    assert_int_equal(ledger_total(l)->queued, 0);
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 0);
+    assert_int_equal(r.emitted[1] + r.emitted[2], 0);
+    buf_done(&request);
+    rig_close(&r);
+}
+
+static void a_failed_emit_is_a_loss(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    uint32_t records = 0;
+    rig_open(&r);
+    r.emit_rc = ERR_NOMEM;
+    add(&request, "cart", 5, 9, "a");
+    assert_int_equal(push(&r, &request, &records), 0);
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    assert_int_equal(total->verdict[VERDICT_KEPT], 5);
+    assert_int_equal(total->fate[FATE_LOST_MEMORY], 5);
+    assert_int_equal(total->queued, 0);
+    buf_done(&request);
+    rig_close(&r);
+}
+
+static void each_service_has_its_rules(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    struct rules *none;
+    uint32_t records = 0;
+    rig_open(&r);
+    struct ledger *l = pipeline_ledger(r.pipeline);
+    uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
+    assert_int_equal(rules_new(&none), 0);
+    rules_set_global(none, 0, NULL);
+    pipeline_set_rules(r.pipeline, cart, none);
+    pipeline_set_rules(r.pipeline, cart, none); /* the same again */
+    rules_unref(none);
+    assert_ptr_equal(pipeline_rules(r.pipeline, cart), none);
+    assert_ptr_equal(pipeline_rules(r.pipeline, pay), r.rules);
+    add(&request, "pay", 3, 9, "a");
+    add(&request, "cart", 4, 9, "a");
+    add(&request, "cart", 1, 17, "a");
+    add(&request, "pay", 2, 9, "a");
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[cart], 1); /* the error */
+    assert_int_equal(r.emitted[pay], 5);
+    assert_int_equal(ledger_row(l, cart)->verdict[VERDICT_SAMPLED_OUT], 4);
+    assert_int_equal(pipeline_reasons(r.pipeline)->dropped[REASON_GLOBAL_RATE], 4);
+
+    pipeline_set_rules(r.pipeline, cart, NULL);
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[cart], 6);
+    buf_done(&request);
+    rig_close(&r);
+}
+
+/* Counts of the table and weights of the survivors, both against what came. */
+static void counts_and_weights(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rules *half;
+    uint32_t records = 0;
+    unsigned pushed = 0;
+    rig_open(&r);
+    uint32_t cart = ledger_service(pipeline_ledger(r.pipeline), SPAN("cart"));
+    assert_int_equal(rules_new(&half), 0);
+    rules_set_level(half, LEVEL_INFO, 0.5, NULL);
+    rules_set_first(half, 3, 60000, NULL);
+    pipeline_set_rules(r.pipeline, cart, half);
+    rules_unref(half);
+    for (unsigned i = 0; i < 2000; i++) {
+        struct buf request = {0};
+        char body[64];
+        snprintf(body, sizeof body, "request %u took %u ms", i, i * 7);
+        add(&request, "cart", 1, 9, body);
+        assert_int_equal(push(&r, &request, &records), 0);
+        pushed += records;
+        buf_done(&request);
+    }
+    struct patterns *p = pipeline_patterns(r.pipeline);
+    assert_int_equal(patterns_count(p), 1);
+    const struct pattern *e = patterns_at(p, 0);
+    assert_int_equal(e->counts.received, pushed);
+    assert_int_equal(e->counts.kept + e->counts.sampled_out, pushed);
+    assert_int_equal(e->counts.kept, r.emitted[cart]);
+    assert_true(e->template_len > 0);
+    assert_int_equal(e->first_seen_ns, 1700000000000000000u);
+    assert_int_equal(pipeline_reasons(r.pipeline)->kept[REASON_FIRST], 3);
+    assert_int_equal(r.stamped, r.emitted[cart] - 3);
+    assert_in_range(r.stamped * 2, pushed - 3 - 135, pushed - 3 + 135); /* 3 sigma of 2n(1/2) */
+    rig_close(&r);
+}
+
+static void status_classes_are_patterns_of_their_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct span attribute;
+        unsigned status_class;
+    } rows[] = {
+        {"none", {0}, 0},
+        {"int", {(const uint8_t *)"\x32\x1f\x0a\x19http.response.status_code\x12\x02\x18\x64", 33}, 1},
+        {"old name, text", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "503", 27}, 5},
+        {"text, not a status", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "abc", 27}, 0},
+        {"text, too high", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "600", 27}, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct buf record = {0}, scope = {0}, resource = {0}, request = {0};
+        uint32_t records = 0;
+        rig_open(&r);
+        buf_append(&record, SPAN("\x10\x09"));
+        buf_append(&record, rows[i].attribute);
+        wire_append_len(&scope, 2, buf_span(&record));
+        wire_append_len(&resource, 2, buf_span(&scope));
+        wire_append_len(&request, 1, buf_span(&resource));
+        assert_row(push(&r, &request, &records) == 0, "%s", rows[i].name);
+        const struct pattern *e = patterns_at(pipeline_patterns(r.pipeline), 0);
+        assert_row(e->key.status_class == rows[i].status_class, "%s: %u", rows[i].name,
+                   e->key.status_class);
+        buf_done(&record);
+        buf_done(&scope);
+        buf_done(&resource);
+        buf_done(&request);
+        rig_close(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_services_in_one_request),
+        cmocka_unit_test(nothing_of_damage_enters),
+        cmocka_unit_test(no_room_is_counted_per_service),
+        cmocka_unit_test(a_failed_emit_is_a_loss),
+        cmocka_unit_test(each_service_has_its_rules),
+        cmocka_unit_test(counts_and_weights),
+        cmocka_unit_test(status_classes_are_patterns_of_their_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
