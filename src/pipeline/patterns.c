@@ -98,12 +98,15 @@ static uint32_t evict(struct patterns *p)
     }
 }
 
-/* One more block; false when the bound, the budget or the heap says no. */
+static uint32_t block_count(const struct patterns *p)
+{
+    return (p->opts.max_entries + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
+}
+
+/* One more block; false when the budget or the heap says no. */
 static bool add_block(struct patterns *p)
 {
     size_t bytes = BLOCK_ENTRIES * sizeof(struct pattern);
-    if (p->made >= p->opts.max_entries)
-        return false;
     if (p->blocks[p->made / BLOCK_ENTRIES] != NULL)
         return true; /* the first block, made with the table */
     if (p->opts.budget != NULL && budget_take(p->opts.budget, bytes) < 0)
@@ -120,7 +123,7 @@ static bool add_block(struct patterns *p)
 
 static uint32_t take_entry(struct patterns *p)
 {
-    if (p->made % BLOCK_ENTRIES != 0 || add_block(p))
+    if (p->made < p->opts.max_entries && (p->made % BLOCK_ENTRIES != 0 || add_block(p)))
         return p->made++;
     return evict(p);
 }
@@ -131,9 +134,9 @@ int patterns_new(struct patterns **out, const struct patterns_opts *opts)
     if (p == NULL)
         return ERR_NOMEM;
     p->opts = *opts;
-    uint32_t blocks = (opts->max_entries + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
-    blocks = blocks == 0 ? 1 : blocks;
-    p->opts.max_entries = blocks * BLOCK_ENTRIES;
+    if (p->opts.max_entries == 0)
+        p->opts.max_entries = 1;
+    uint32_t blocks = block_count(p);
     uint32_t slots = 1;
     while (slots < p->opts.max_entries * 2)
         slots *= 2;
@@ -155,7 +158,7 @@ void patterns_free(struct patterns *p)
         return;
     for (uint32_t i = 0; i < p->made; i++)
         drop_template(p, entry(p, i));
-    uint32_t blocks = p->blocks == NULL ? 0 : p->opts.max_entries / BLOCK_ENTRIES;
+    uint32_t blocks = p->blocks == NULL ? 0 : block_count(p);
     for (uint32_t i = 0; i < blocks && p->blocks[i] != NULL; i++) {
         free(p->blocks[i]);
         if (p->opts.budget != NULL)

@@ -320,6 +320,46 @@ test('metrics are what promtool likes', async (t) => {
   assert.deepEqual([lint.status, lint.stdout, lint.stderr], [0, '', '']);
 });
 
+test('the log as text, for people', async (t) => {
+  const { sidecar } = await pair(t, { log: 'text' });
+  await sidecar.post(encodeLogs(request(5)));
+  await sidecar.post(Buffer.from('nonsense "quoted" \n'), { headers: { 'user-agent': 'evil" level=error' } });
+  await closeLedger(sidecar, { delivered: 5 });
+  for (const line of sidecar.stderr.trim().split('\n')) assert.match(line, /^time=\S+ level=\w+ event=\w+ msg=".*"( \w+=.*)?$/);
+  const refused = sidecar.log.find((line) => line.event === 'request_refused');
+  assert.deepEqual([refused.level, refused.agent], ['warn', 'evil" level=error']);
+});
+
+test('an empty address is no listener', async (t) => {
+  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'receivers.otlp.protocols.grpc.endpoint': '' } });
+  assert.equal(sidecar.addresses.grpc, '');
+  await sidecar.post(encodeLogs(request(5)));
+  await closeLedger(sidecar, { delivered: 5 });
+});
+
+test('connections beyond receivers.otlp.max_connections are closed and counted', async (t) => {
+  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'receivers.otlp.max_connections': 3 } });
+  const sockets = Array.from({ length: 3 }, () => net.connect(sidecar.httpPort, '127.0.0.1'));
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  await until('three connections', async () => (await sidecar.metrics()).lipservice_http_connections === 3);
+  await assert.rejects(http1(sidecar.httpPort, { body: encodeLogs(request(1)) }));
+  assert.equal(await sidecar.fault('too_many_connections'), 1);
+  sockets[0].destroy();
+  await until('room again', async () => (await http1(sidecar.httpPort, { body: encodeLogs(request(1)) })).status === 200);
+  await closeLedger(sidecar, { received: 1, delivered: 1 });
+});
+
+test('more services than sampling.max_services: counted under "other", never lost', async (t) => {
+  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.max_services': 4, 'sampling.max_patterns': 16 } });
+  for (let i = 0; i < 40; i++) await sidecar.post(encodeLogs(request(5, { service: `s${i}`, body: (j) => `${String.fromCharCode(97 + (i % 26)).repeat(3 + j)} happened` })));
+  const metrics = await sidecar.metrics();
+  assert.equal(metrics.lipservice_services, 3);
+  assert.ok(metrics.lipservice_patterns <= 16, `${metrics.lipservice_patterns} patterns`);
+  assert.ok(metrics.lipservice_patterns_evicted_total > 0, `evicted of ${metrics.lipservice_patterns}`);
+  const ledger = await closeLedger(sidecar, { received: 200, delivered: 200 });
+  assert.equal(ledger.services['(other)'].received, 200 - 3 * 5);
+});
+
 test('pages: unknown path, wrong method, foreign host', async (t) => {
   const { sidecar } = await pair(t);
   for (const port of [sidecar.healthPort, sidecar.metricsPort, sidecar.adminPort]) {

@@ -151,7 +151,7 @@ def lint_readme(readme, help_text, metrics_source, maps):
 
 
 METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
-                "lipservice_relay_", "lipservice_memory_", "lipservice_process_", "lipservice_ledger_")
+                "lipservice_relay_", "lipservice_memory_", "lipservice_process_", "lipservice_ledger_", "lipservice_policy_")
 
 
 # ---- what each must find
