@@ -18,10 +18,9 @@
 #include <uv.h>
 
 #include "export/sink.h"
-#include "export/verdict.h"
+#include "export/stats.h"
 #include "util/clock.h"
 #include "util/fate.h"
-#include "util/metric.h"
 
 struct exporter;
 
@@ -35,23 +34,6 @@ struct exporter_opts {
     uint32_t batch_age_ms;
     size_t queue_bytes;       /* what may wait */
     uint64_t max_age_ms;      /* older parcels are given up; 0: never */
-};
-
-/* Counters that grow, and gauges of this moment. */
-struct exporter_stats {
-    struct metric answers[ANSWER_COUNT]; /* requests by what their answer asked for */
-    struct metric failures;              /* requests without an HTTP answer */
-    struct metric sent_wire_bytes;       /* bodies of accepted requests, as sent */
-    struct metric sent_decoded_bytes;    /* the same, as PostHog meters them */
-    struct {
-        struct metric received, delivered, lost, discarded, received_bytes;
-    } relay[SIGNAL_COUNT]; /* requests; logs stay 0 */
-    size_t queue_bytes, batch_bytes;
-    uint32_t queued_parcels, in_flight, waiting_to_retry;
-    uint64_t oldest_ms;      /* age of the oldest record that is not settled, 0: none */
-    int last_status;         /* of the last answer; 0: none, or no connection */
-    enum coding coding;      /* in use now */
-    bool holds_for_key;      /* the upstream refuses the key */
 };
 
 /* Takes over *sink. */

@@ -157,22 +157,11 @@ fail:
     return rc;
 }
 
-struct settlement {
-    const struct fate_sink *sink;
-    enum fate fate;
-};
-
-static void settle_service(void *ctx, uint32_t service, uint32_t records)
-{
-    const struct settlement *s = ctx;
-    s->sink->settle(s->sink->ctx, service, s->fate, records);
-}
-
 void parcel_settle(struct parcel *p, enum fate fate, const struct fate_sink *sink)
 {
-    struct settlement s = {sink, fate};
+    struct fate_settlement s = {sink, fate};
     if (p->batch != NULL)
-        batch_each_service(p->batch, settle_service, &s);
+        batch_each_service(p->batch, fate_settle_part, &s);
     parcel_free(p);
 }
 

@@ -40,3 +40,15 @@ struct fate_sink {
     void *ctx;
     void (*settle)(void *ctx, uint32_t service, enum fate fate, uint64_t records);
 };
+
+/* For whoever walks the parts of a batch: settle each of them alike. */
+struct fate_settlement {
+    const struct fate_sink *sink;
+    enum fate fate;
+};
+
+static inline void fate_settle_part(void *settlement, uint32_t service, uint32_t records)
+{
+    const struct fate_settlement *s = settlement;
+    s->sink->settle(s->sink->ctx, service, s->fate, records);
+}
