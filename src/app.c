@@ -21,10 +21,10 @@
 
 /* ---- what the parts tell each other ------------------------------------ */
 
-static int on_admit(void *ctx, size_t bytes)
+static int on_admit(void *ctx, size_t bytes, size_t largest)
 {
     struct app *app = ctx;
-    return exporter_admit(app->exporter, bytes);
+    return exporter_admit(app->exporter, bytes, largest);
 }
 
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,

@@ -18,8 +18,13 @@ static void write_records(struct buf *out, const struct app *app)
     const struct pipeline_reasons *why = pipeline_reasons(app->pipeline);
 
     expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
-                  "Log records received in sound requests.");
-    expose_plain(out, "lipservice_receiver_accepted_log_records_total", (double)t->received);
+                  "Log records of requests that were answered with success.");
+    expose_plain(out, "lipservice_receiver_accepted_log_records_total",
+                 (double)(t->received - t->verdict[VERDICT_REJECTED]));
+    expose_family(out, "lipservice_receiver_refused_log_records_total", EXPOSE_COUNTER,
+                  "Log records of sound requests that were put off or refused for want of room.");
+    expose_plain(out, "lipservice_receiver_refused_log_records_total",
+                 (double)t->verdict[VERDICT_REJECTED]);
     expose_family(out, "lipservice_records_decided_total", EXPOSE_COUNTER,
                   "Records by verdict; the verdicts add up to the records received.");
     for (int v = 0; v < VERDICT_COUNT; v++)

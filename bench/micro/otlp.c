@@ -88,7 +88,7 @@ static void make_request(struct buf *out)
 {
     struct buf records = {0}, resource = {0}, scope_logs = {0}, resource_logs = {0};
     for (unsigned i = 0; i < RECORDS; i++)
-        add_record(&records, i);
+        add_record(&wrote, i);
     wire_append_len(&resource_logs, 1, SPAN("\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04shop"));
     wire_append_len(&scope_logs, 1, SPAN("\x0a\x04shop"));
     buf_append(&scope_logs, buf_span(&records));
@@ -220,7 +220,7 @@ static void run_json(struct bench *b)
 {
     struct error err = {{0}};
     buf_clear(&b->out);
-    if (json_logs_decode(b->decoder, &b->json, &b->out, &(uint32_t){0}, &err) < 0) {
+    if (json_logs_decode(b->decoder, &b->json, &b->out, &(struct logs_count){0}, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }

@@ -5,7 +5,7 @@
 
 #include "export/sender.h"
 
-#define SEAL_HEADROOM 3 /* batches of room that sealing and packing may need at once */
+#define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -48,16 +48,16 @@ void exporter_flush(struct exporter *x)
     senders_take(x->senders, &p);
 }
 
-int exporter_admit(const struct exporter *x, size_t bytes)
+int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
 {
     const struct budget *b = x->opts.budget;
     size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
-    if (held + bytes > x->opts.queue_bytes)
-        return ERR_FULL;
-    /* Growing by doubling, and sealing and packing what is full. */
-    if (2 * bytes + SEAL_HEADROOM * x->opts.batch_bytes > b->limit - b->used)
-        return ERR_FULL;
-    return 0;
+    size_t batch = largest > x->opts.batch_bytes ? largest : x->opts.batch_bytes;
+    size_t need = bytes + BATCH_COPIES * batch;
+    /* `bytes` again, because the request itself takes as much while it is decided. */
+    if (bytes > x->opts.queue_bytes || need > b->limit - (bytes < b->limit ? bytes : b->limit))
+        return ERR_TOO_BIG;
+    return held + bytes > x->opts.queue_bytes || need > b->limit - b->used ? ERR_FULL : 0;
 }
 
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
@@ -85,7 +85,7 @@ int exporter_relay(struct exporter *x, enum signal signal, struct span body, enu
         metric_inc(&x->stats.relay[signal].discarded);
         return 0;
     }
-    int rc = exporter_admit(x, body.len);
+    int rc = exporter_admit(x, body.len, 0);
     if (rc == 0)
         rc = parcel_of_relay(&p, signal, body, coding, content_type, x->opts.budget);
     if (rc < 0) {

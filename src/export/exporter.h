@@ -40,9 +40,10 @@ struct exporter_opts {
 int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
                   const struct exporter_opts *opts);
 
-/* May `bytes` more of records enter? 0 or ERR_FULL. Nothing is reserved: the
- * promise holds until the loop turns. */
-int exporter_admit(const struct exporter *x, size_t bytes);
+/* May `bytes` more of records enter, the longest of them `largest`? 0, ERR_FULL, or
+ * ERR_TOO_BIG: not even into an empty queue. Nothing is reserved: the promise
+ * holds until the loop turns. */
+int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
 
 /* Take one survivor; record and stamp are copied. A failure means that the
  * allocator said no, and that the record was not taken. */

@@ -210,7 +210,7 @@ struct transcoder {
     const char *text, *text_end;
     uint8_t *at, *limit; /* of the output; slack_bytes follow the limit */
     bool escapes;        /* there is a backslash somewhere in the text */
-    uint32_t records;    /* written so far */
+    struct logs_count count; /* written so far */
     struct error *err;
     const char *path[LOGS_MAX_DEPTH + 1];
 
@@ -540,13 +540,17 @@ struct transcoder {
         error_code e = v.get_object().get(object);
         if (e != SUCCESS)
             return fail(e, where, depth);
-        records += f.type == &record;
+        count.resources += f.type == &resource_logs;
+        count.scopes += f.type == &scope_logs;
+        count.records += f.type == &record;
         unsigned width = f.type->length_width;
         if (width == 0) /* about two bytes of text make one */
             width = static_cast<unsigned>(
                 wire_varint_size(static_cast<size_t>(text_end - where) / 2));
         uint8_t *content = open(f.number, width);
         int rc = message(object, *f.type, depth);
+        if (f.type == &record && static_cast<size_t>(at - content) > count.largest)
+            count.largest = static_cast<size_t>(at - content);
         return rc < 0 ? rc : close(content, width, where, depth);
     }
 
@@ -729,7 +733,7 @@ void json_decoder_free(struct json_decoder *d)
 
 /* The parse itself, with room in out for all that can come of it. */
 static int decode(ondemand::parser &parser, const char *text, size_t len, size_t capacity,
-                  struct buf *out, uint32_t *records, struct error *err)
+                  struct buf *out, struct logs_count *count, struct error *err)
 {
     transcoder t = {};
     t.text = text;
@@ -753,7 +757,7 @@ static int decode(ondemand::parser &parser, const char *text, size_t len, size_t
     if (doc.current_location().get(rest) != OUT_OF_BOUNDS)
         return t.fail(ERR_MALFORMED, rest, 0, "something follows the JSON document");
     out->len = static_cast<size_t>(t.at - out->base);
-    *records = t.records;
+    *count = t.count;
     return 0;
 }
 
@@ -771,7 +775,7 @@ static size_t index_bytes(const struct buf *json)
     return 4 * tokens;
 }
 
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, uint32_t *records,
+int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, struct logs_count *count,
                      struct error *err)
 {
     size_t charge = index_bytes(json);
@@ -784,7 +788,7 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, 
         out->err = 0;
     }
     if (rc == 0 && d->budget != nullptr)
-        rc = budget_take(d->budget, charge);
+        rc = charge > d->budget->limit ? ERR_TOO_BIG : budget_take(d->budget, charge);
     if (rc < 0)
         return err_set(err, rc, "JSON of %zu bytes: %s", json->len, err_text(rc));
 
@@ -796,7 +800,7 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, 
         rc = err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     else
         rc = decode(*d->parser, reinterpret_cast<const char *>(json->base) + start,
-                    json->len - start, json->cap - start, out, records, err);
+                    json->len - start, json->cap - start, out, count, err);
 
     if (d->parser != nullptr && d->parser->capacity() > keep_bytes) {
         delete d->parser;

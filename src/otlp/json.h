@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include "otlp/logs.h"
 #include "util/buf.h"
 #include "util/err.h"
 
@@ -40,9 +41,9 @@ void json_decoder_free(struct json_decoder *d);
  * padding is reserved in *json (its content stays as it is); to spare a copy,
  * leave JSON_PADDING_BYTES beyond its length when reading it. The protobuf is
  * never longer than the JSON; that many bytes plus JSON_PADDING_BYTES are
- * reserved in *out at once. What is appended passes logs_check(), and *records
- * is how many records it holds. On failure the length of *out is as before. */
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, uint32_t *records,
+ * reserved in *out at once. What is appended passes logs_check(), which would
+ * count what *count says. On failure the length of *out is as before. */
+int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, struct logs_count *count,
                      struct error *err);
 
 #ifdef __cplusplus

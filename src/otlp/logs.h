@@ -35,6 +35,7 @@
 
 struct logs_count {
     uint32_t resources, scopes, records;
+    size_t largest; /* bytes of the longest record */
 };
 
 /* Decide whether the request may enter: framing and wire types of every field

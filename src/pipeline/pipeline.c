@@ -194,7 +194,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 }
 
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
-                        uint32_t records)
+                        const struct logs_count *count)
 {
     struct pass pass = {
         .p = p,
@@ -202,10 +202,11 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
     };
-    if (records == 0)
+    if (count->records == 0)
         return 0;
     /* Every survivor may carry a stamp. */
-    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)records * STAMP_BYTES);
+    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)count->records * STAMP_BYTES,
+                                  count->largest + STAMP_BYTES);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
     int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
@@ -219,7 +220,7 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
     if (rc < 0)
         return rc;
     *records = n.records;
-    return pipeline_push_sound(p, request, arena, n.records);
+    return pipeline_push_sound(p, request, arena, &n);
 }
 
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)

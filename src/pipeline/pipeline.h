@@ -24,8 +24,9 @@
 /* Where survivors go. */
 struct pipeline_sink {
     void *ctx;
-    /* Is there room for `bytes` of records, should all survive? 0 or ERR_FULL. */
-    int (*admit)(void *ctx, size_t bytes);
+    /* Is there room for `bytes` of records, the longest of them `largest`, should all
+     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
+    int (*admit)(void *ctx, size_t bytes, size_t largest);
     /* Take one survivor: copy record and stamp. 0, or ERR_* when memory failed. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
@@ -50,14 +51,14 @@ void pipeline_free(struct pipeline *p);
 
 /* Take an ExportLogsServiceRequest. On success *records is how many it held.
  *   ERR_MORE, ERR_MALFORMED, ERR_TOO_DEEP, ERR_UTF8   damage: nothing entered
- *   ERR_FULL       no room: its records are counted as rejected
- *   ERR_TOO_BIG    the arena is too small for it */
+ *   ERR_FULL       no room now: its records are counted as rejected
+ *   ERR_TOO_BIG    no room ever, likewise; or the arena is too small for it */
 int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records);
 
-/* The same for a request that is known to pass logs_check(), with that many
- * records: one that the JSON transcoder has written. */
+/* The same for a request that is known to pass logs_check() with that count: one
+ * that the JSON transcoder has written. */
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
-                        uint32_t records);
+                        const struct logs_count *count);
 
 /* The rules of one service from now on; NULL: the common ones again. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);

@@ -46,7 +46,7 @@ static const struct {
     [REFUSED_UTF8]      = {400, GRPC_INVALID_ARGUMENT,   "a string in the request is not UTF-8"},
     [REFUSED_DEPTH]     = {400, GRPC_INVALID_ARGUMENT,   "values are nested more than 100 deep"},
     [REFUSED_FRAMING]   = {400, GRPC_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
-    [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size"},
+    [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size, or than queue and memory could ever hold"},
     [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
     [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
@@ -273,21 +273,31 @@ static void release(struct buf *scratch)
         buf_clear(scratch);
 }
 
+/* What was decoded is not needed any more: a large one makes room for what comes. */
+static void let_go(struct buf *source)
+{
+    if (source->cap > SCRATCH_KEEP_BYTES)
+        buf_done(source);
+}
+
 static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
                      struct span request, struct error *err)
 {
     const struct call *call = x->user;
+    struct logs_count count;
     uint32_t records;
     int rc = 0;
     bool is_json = call->form == REPLY_JSON && request.len > 0;
     if (is_json) {
-        rc = json_logs_decode(r->json, decoded, &r->transcoded, &records, err);
+        rc = json_logs_decode(r->json, decoded, &r->transcoded, &count, err);
         request = buf_span(&r->transcoded);
+        if (rc == 0)
+            let_go(decoded);
     }
     if (rc < 0)
         return rc;
     r->arena.max_bytes = request.len + ARENA_EXTRA_BYTES;
-    rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, records)
+    rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count)
                  : pipeline_push(r->opts.pipeline, request, &r->arena, &records);
     arena_reset(&r->arena);
     return rc;
@@ -316,6 +326,7 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
             return err_set(err, rc, rc == ERR_MALFORMED ? "the body is not sound %s" : "%s",
                            rc == ERR_MALFORMED ? coding_name(coding) : err_text(rc));
         payload = buf_span(decoded);
+        let_go(&x->body);
     }
     metric_add(&r->stats.decoded_bytes, payload.len);
     return push_logs(r, x, decoded, payload, err);

@@ -19,10 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json_decoder *d = json_decoder_new(&budget);
 
     buf_append(&json, (struct span){data, size});
-    uint32_t records;
-    int rc = json_logs_decode(d, &json, &out, &records, &err);
+    struct logs_count wrote;
+    int rc = json_logs_decode(d, &json, &out, &wrote, &err);
     if (rc == 0) {
-        assert(logs_check(buf_span(&out), &count) == 0 && count.records == records);
+        assert(logs_check(buf_span(&out), &count) == 0 && count.resources == wrote.resources && count.scopes == wrote.scopes);
+        assert(count.records == wrote.records && count.largest == wrote.largest);
         assert(out.len <= size);
         pb_request *q = pb_unpack(buf_span(&out));
         assert(q != NULL);

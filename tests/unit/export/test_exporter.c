@@ -511,10 +511,11 @@ static void the_queue_is_bounded(void **state)
     (void)state;
     struct rig r;
     rig_open(&r, 1, CODING_IDENTITY);
-    assert_int_equal(exporter_admit(r.exporter, 1 << 20), 0);
-    assert_int_equal(exporter_admit(r.exporter, (1 << 20) + 1), ERR_FULL);
+    assert_int_equal(exporter_admit(r.exporter, 1 << 20, 0), 0);
+    assert_int_equal(exporter_admit(r.exporter, (1 << 20) + 1, 0), ERR_TOO_BIG); /* never */
+    assert_int_equal(exporter_admit(r.exporter, 1000, r.budget.limit), ERR_TOO_BIG);
     unsigned batches = 0;
-    while (exporter_admit(r.exporter, 10000) == 0 && batches < 1000) {
+    while (exporter_admit(r.exporter, 10000, 0) == 0 && batches < 1000) {
         add_batch(&r, 1000);
         batches++;
     }
@@ -522,10 +523,10 @@ static void the_queue_is_bounded(void **state)
     exporter_stats(r.exporter, &stats);
     assert_in_range(stats.queue_bytes, (1 << 20) - 20000, (1 << 20) + 20000);
     answer(&r, 200);
-    assert_int_equal(exporter_admit(r.exporter, 10000), 0);
-    uint64_t room = r.budget.limit - r.budget.used - 3 * (64 << 10) - 1000;
+    assert_int_equal(exporter_admit(r.exporter, 10000, 0), 0);
+    uint64_t room = r.budget.limit - r.budget.used - 4 * (64 << 10) - 1000;
     assert_int_equal(budget_take(&r.budget, room), 0);
-    assert_int_equal(exporter_admit(r.exporter, 10000), ERR_FULL); /* the common account */
+    assert_int_equal(exporter_admit(r.exporter, 10000, 0), ERR_FULL); /* the common account */
     budget_give(&r.budget, room);
     rig_close(&r);
     assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], (batches - 1) * 1000);
@@ -599,7 +600,7 @@ static void relays_are_counted_and_not_touched(void **state)
     }
     assert_int_equal(exporter_relay(r.exporter, SIGNAL_METRICS, SPAN("points"), CODING_ZSTD, SPAN("a/b")), 0);
     assert_int_equal(open_calls(&r), 0);
-    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, span_of("", 2 << 20), CODING_GZIP, SPAN("a/b")), ERR_FULL);
+    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, span_of("", 2 << 20), CODING_GZIP, SPAN("a/b")), ERR_TOO_BIG);
     exporter_stats(r.exporter, &stats);
     assert_int_equal(stats.relay[SIGNAL_TRACES].received.value, 5);
     assert_int_equal(stats.relay[SIGNAL_TRACES].delivered.value, 1);

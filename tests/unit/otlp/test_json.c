@@ -18,13 +18,14 @@ static int decode(struct span text, struct buf *out, struct error *err)
     *out = (struct buf){0};
     buf_append(out, SPAN("kept"));
     *err = (struct error){{0}};
-    uint32_t records = 0;
-    int rc = json_logs_decode(d, &json, out, &records, err);
+    struct logs_count wrote = {0};
+    int rc = json_logs_decode(d, &json, out, &wrote, err);
     assert_true(json.len == text.len && memcmp(out->base, "kept", 4) == 0);
     if (rc == 0) {
         buf_consume(out, 4);
         assert_int_equal(logs_check(buf_span(out), &count), 0);
-        assert_int_equal(records, count.records);
+        assert_true(wrote.resources == count.resources && wrote.scopes == count.scopes &&
+                    wrote.records == count.records && wrote.largest == count.largest);
         assert_true(out->len <= text.len);
         assert_int_equal(err->text[0], '\0');
     } else {
@@ -552,14 +553,14 @@ static void limits_and_budget_are_kept(void **state)
     budget_init(&budget, 100);
     struct json_decoder *d = json_decoder_new(&budget);
     buf_append(&json, span_str(everything));
-    assert_int_equal(json_logs_decode(d, &json, &out, &(uint32_t){0}, &err), ERR_TOO_BIG);
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_TOO_BIG);
     assert_int_equal(out.err, 0);
     out.max_bytes++;
-    assert_int_equal(json_logs_decode(d, &json, &out, &(uint32_t){0}, &err), ERR_FULL);
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_FULL);
     budget.limit = sizeof everything;
     for (int i = 0; i < 3; i++) { /* a decoder is used again and again */
         buf_clear(&out);
-        assert_int_equal(json_logs_decode(d, &json, &out, &(uint32_t){0}, &err), 0);
+        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), 0);
         assert_int_equal(budget.used, 0);
     }
     buf_done(&json);
@@ -580,7 +581,7 @@ static void a_long_text_follows_a_short_one(void **state)
         for (unsigned i = 1; i < records; i++)
             buf_append_str(&json, ",{\"body\":{\"stringValue\":\"some text\"}}");
         buf_append_str(&json, "]}]}]}");
-        assert_int_equal(json_logs_decode(d, &json, &out, &(uint32_t){0}, &err), 0);
+        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), 0);
         assert_int_equal(logs_check(buf_span(&out), &count), 0);
         assert_int_equal(count.records, records);
         buf_done(&json);

@@ -18,8 +18,9 @@ struct rig {
     unsigned emitted[SERVICES], stamped, seen[SERVICES], seen_count;
 };
 
-static int on_admit(void *ctx, size_t bytes)
+static int on_admit(void *ctx, size_t bytes, size_t largest)
 {
+    (void)largest;
     struct rig *r = ctx;
     r->admitted = bytes;
     return r->admit_rc;
