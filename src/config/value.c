@@ -122,12 +122,37 @@ static const char *parse_text(void *at, size_t size, const char *text)
     return NULL;
 }
 
+/* Characters beyond ASCII that YAML takes for line ends, or not at all: bytes of the one
+ * at `text`, or 0. (YAML 1.1, 5.1) */
+static size_t special(const char *text, unsigned *point)
+{
+    static const struct {
+        const char *bytes;
+        unsigned point;
+    } table[] = {
+        {"\xe2\x80\xa8", 0x2028}, {"\xe2\x80\xa9", 0x2029}, {"\xef\xbb\xbf", 0xfeff},
+        {"\xef\xbf\xbe", 0xfffe}, {"\xef\xbf\xbf", 0xffff},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (strncmp(text, table[i].bytes, 3) == 0) {
+            *point = table[i].point;
+            return 3;
+        }
+    }
+    *point = (uint8_t)text[1];
+    return (uint8_t)text[0] == 0xc2 && *point >= 0x80 && *point < 0xa0 ? 2 : 0;
+}
+
 void value_print_quoted(struct buf *out, const char *text)
 {
+    unsigned point;
     buf_append_byte(out, '"');
-    for (; *text != '\0'; text++) {
+    for (size_t n; *text != '\0'; text++) {
         uint8_t c = (uint8_t)*text;
-        if (c == '\n')
+        if ((n = special(text, &point)) > 0) {
+            buf_printf(out, "\\u%04x", point);
+            text += n - 1;
+        } else if (c == '\n')
             buf_append_str(out, "\\n");
         else if (c < 0x20 || c == 0x7f)
             buf_printf(out, "\\x%02x", c);

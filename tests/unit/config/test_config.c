@@ -110,6 +110,7 @@ static void values(void **state)
         {"exporters.file.path", "-", "\"-\""},
         {"exporters.file.path", "a\"b\\c", "\"a\\\"b\\\\c\""},
         {"exporters.file.path", "a\nb\x01", "\"a\\nb\\x01\""},
+        {"exporters.file.path", "\xc3\xa9\xc2\x85\xe2\x80\xa8", "\"\xc3\xa9\\u0085\\u2028\""},
         {"exporters.file.path", "$HOME $$", "\"$$HOME $$$$\""},
         {"policy.api_key", "secret", "\"[redacted]\""},
         {"policy.api_key", "", "\"\""},
