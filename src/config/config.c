@@ -332,18 +332,18 @@ static int load_file(struct config *cfg, const struct config_input *in, struct e
     return rc;
 }
 
-/* The value of NAME in environ, or NULL. Empty counts as absent: that is what a
+/* The value of NAME in env, or NULL. Empty counts as absent: that is what a
  * compose file or a manifest makes of a variable that nobody set. */
-static const char *env_get(char **environ, const char *name)
+static const char *env_get(char **env, const char *name)
 {
     size_t n = strlen(name);
-    for (; environ != NULL && *environ != NULL; environ++)
-        if (strncmp(*environ, name, n) == 0 && (*environ)[n] == '=' && (*environ)[n + 1] != '\0')
-            return *environ + n + 1;
+    for (; env != NULL && *env != NULL; env++)
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=' && (*env)[n + 1] != '\0')
+            return *env + n + 1;
     return NULL;
 }
 
-static int load_environment(struct config *cfg, char **environ, struct error *err)
+static int load_environment(struct config *cfg, char **env, struct error *err)
 {
     static const struct {
         const char *name, *key;
@@ -354,7 +354,7 @@ static int load_environment(struct config *cfg, char **environ, struct error *er
     };
     struct error inner = {{0}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        const char *value = env_get(environ, known[i].name);
+        const char *value = env_get(env, known[i].name);
         if (value != NULL && config_set(cfg, known[i].key, value, &inner) < 0)
             return err_set(err, ERR_CONFIG, "environment: %s: %.400s", known[i].name, inner.text);
     }
@@ -364,7 +364,7 @@ static int load_environment(struct config *cfg, char **environ, struct error *er
         for (const char *k = options[i].key; *k != '\0'; k++)
             name[at++] = *k == '.' ? '_' : (char)toupper((unsigned char)*k);
         name[at] = '\0';
-        const char *value = env_get(environ, name);
+        const char *value = env_get(env, name);
         if (value != NULL && config_set(cfg, options[i].key, value, &inner) < 0)
             return err_set(err, ERR_CONFIG, "environment: %s: %.400s", name, inner.text);
     }

@@ -130,4 +130,4 @@ void config_reference(struct buf *out);
 /* From yaml.c: read a document and set what it holds; `name` is for messages.
  * `base` is the dotted key that the document's root stands for, "" for a file. */
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **environ, struct error *err);
+                     char **env, struct error *err);

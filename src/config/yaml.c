@@ -370,9 +370,9 @@ static int read_node(struct reader *r, const yaml_node_t *node, const char *path
 }
 
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **environ, struct error *err)
+                     char **env, struct error *err)
 {
-    struct reader r = {.cfg = cfg, .name = name, .environ = environ, .err = err};
+    struct reader r = {.cfg = cfg, .name = name, .environ = env, .err = err};
     yaml_parser_t parser;
     int rc = 0;
     if (!yaml_parser_initialize(&parser))

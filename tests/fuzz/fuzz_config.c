@@ -18,19 +18,19 @@ static void print(const struct config *cfg, struct buf *out)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char *environ[] = {"A=one", "B=", "C={a: [b]}", NULL};
+    static char *env[] = {"A=one", "B=", "C={a: [b]}", NULL};
     const struct config_input none = {.file = "/dev/null"};
     struct error err = {{0}};
     struct buf first = {0}, second = {0};
     struct config cfg, again;
     int rc = config_load(&cfg, &none, &err);
     assert(rc == 0);
-    rc = config_read_yaml(&cfg, "fuzz", (struct span){data, size}, "", environ, &err);
+    rc = config_read_yaml(&cfg, "fuzz", (struct span){data, size}, "", env, &err);
     if (rc == 0) {
         print(&cfg, &first);
         rc = config_load(&again, &none, &err);
         assert(rc == 0);
-        rc = config_read_yaml(&again, "print", buf_span(&first), "", environ, &err);
+        rc = config_read_yaml(&again, "print", buf_span(&first), "", env, &err);
         assert(rc == 0);
         print(&again, &second);
         assert(span_eq(buf_span(&first), buf_span(&second)));

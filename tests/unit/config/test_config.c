@@ -6,7 +6,7 @@
 #include "config/config.h"
 
 /* Load from a text instead of a file. NULL members: none. */
-static int load(struct config *cfg, const char *yaml, char **environ, const char *const *sets,
+static int load(struct config *cfg, const char *yaml, char **env, const char *const *sets,
                 struct error *err)
 {
     char path[] = "/tmp/lipservice_config_XXXXXX";
@@ -14,7 +14,7 @@ static int load(struct config *cfg, const char *yaml, char **environ, const char
     size_t len = yaml == NULL ? 0 : strlen(yaml);
     assert_int_equal(write(fd, yaml == NULL ? "" : yaml, len), (ssize_t)len);
     close(fd);
-    struct config_input in = {.file = path, .sets = sets, .environ = environ};
+    struct config_input in = {.file = path, .sets = sets, .environ = env};
     while (sets != NULL && sets[in.set_count] != NULL)
         in.set_count++;
     *err = (struct error){{0}};
@@ -204,7 +204,7 @@ static void what_is_refused_and_where(void **state)
 static void references_to_the_environment(void **state)
 {
     (void)state;
-    char *environ[] = {"X=one", "EMPTY=", "YAML={a: b}", "XY=two", NULL};
+    char *env[] = {"X=one", "EMPTY=", "YAML={a: b}", "XY=two", NULL};
     static const struct {
         const char *text, *value;
     } rows[] = {
@@ -221,7 +221,7 @@ static void references_to_the_environment(void **state)
         struct error err;
         char yaml[128];
         snprintf(yaml, sizeof yaml, "exporters: {file: {path: \"%s\"}}\n", rows[i].text);
-        assert_row(load(&cfg, yaml, environ, NULL, &err) == 0, "%s: %s", rows[i].text, err.text);
+        assert_row(load(&cfg, yaml, env, NULL, &err) == 0, "%s: %s", rows[i].text, err.text);
         assert_row(strcmp(cfg.file.path, rows[i].value) == 0, "%s: %s", rows[i].text, cfg.file.path);
         config_done(&cfg);
     }
@@ -230,7 +230,7 @@ static void references_to_the_environment(void **state)
 static void the_later_wins(void **state)
 {
     (void)state;
-    char *environ[] = {"LIPSERVICE_BATCH_MAX_AGE=3s", "LIPSERVICE_BATCH_MAX_RECORDS=30",
+    char *env[] = {"LIPSERVICE_BATCH_MAX_AGE=3s", "LIPSERVICE_BATCH_MAX_RECORDS=30",
                        "LIPSERVICE_EXPORTERS_OTLPHTTP_LOGS_ENDPOINT=http://a/b",
                        "LIPSERVICE_TELEMETRY_LOG_LEVEL=", "LIPSERVICE_SERVICE_PORT=tcp://1.2.3.4",
                        "OTEL_EXPORTER_OTLP_ENDPOINT=http://nowhere", NULL};
@@ -240,7 +240,7 @@ static void the_later_wins(void **state)
     struct error err;
     assert_int_equal(load(&cfg, "batch: {max_age: 2s, max_records: 20, max_bytes: 2MiB}\n"
                                 "telemetry: {log: {level: warn}}\n",
-                          environ, sets, &err), 0);
+                          env, sets, &err), 0);
     assert_int_equal(cfg.batch.max_age_ms, 4000);    /* --set over environment over file */
     assert_int_equal(cfg.batch.max_records, 30);     /* environment over file */
     assert_int_equal(cfg.batch.max_bytes, 2 << 20);  /* file over default */
