@@ -11,13 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include "config/loop.h"
 #include "config/value.h"
 #include "export/posthog.h"
 #include "pipeline/signature.h"
 
 #define KEY_BYTES 256              /* a dotted key, longer than any setting */
+#define BATCHES_IN_MEMORY 4        /* the one that fills, and three while it is sealed and packed */
 #define ARENA_BYTES (4u << 20)     /* notes and headers: a few times the largest file */
 
 struct option {
@@ -173,13 +176,23 @@ static const char *keep_text(struct config *cfg, const char *text)
     return (const char *)copy.base;
 }
 
-static int add_note(struct config *cfg, struct config_note **list, const char *text)
+/* `same_bytes`: a note that begins with the same so many bytes is replaced; 0: none is. */
+static int add_note(struct config *cfg, struct config_note **list, const char *text,
+                    size_t same_bytes)
 {
-    struct config_note *n = arena_alloc(&cfg->arena, sizeof *n);
-    if (n == NULL || (n->text = keep_text(cfg, text)) == NULL)
+    const char *kept = keep_text(cfg, text);
+    if (kept == NULL)
         return ERR_TOO_BIG;
-    while (*list != NULL)
-        list = &(*list)->next;
+    for (; *list != NULL; list = &(*list)->next) {
+        if (same_bytes > 0 && strncmp((*list)->text, text, same_bytes) == 0) {
+            (*list)->text = kept;
+            return 0;
+        }
+    }
+    struct config_note *n = arena_alloc(&cfg->arena, sizeof *n);
+    if (n == NULL)
+        return ERR_TOO_BIG;
+    n->text = kept;
     *list = n;
     return 0;
 }
@@ -206,7 +219,8 @@ static int set_pattern_rate(struct config *cfg, const char *key, const char *val
 {
     uint64_t signature;
     double rate;
-    char line[KEY_BYTES];
+    char id[SIGNATURE_TEXT_BYTES];
+    struct buf line = {0};
     if (signature_parse(span_str(key), &signature) < 0)
         return err_set(err, ERR_CONFIG,
                        "sampling.pattern_rates: '%.50s' is not a pattern id such as "
@@ -216,15 +230,25 @@ static int set_pattern_rate(struct config *cfg, const char *key, const char *val
     if (wanted != NULL)
         return err_set(err, ERR_CONFIG, "sampling.pattern_rates: %s: '%.50s' is not %s", key, value,
                        wanted);
-    snprintf(line, sizeof line, "\"%.100s\": %g", key, rate);
-    int rc = add_note(cfg, &cfg->sampling.pattern_rates, line);
+    buf_printf(&line, "\"%s\": ", signature_format(id, signature));
+    value_ratio.print(&rate, &line);
+    buf_append_byte(&line, '\0');
+    int rc = line.err;
+    if (rc == 0) /* one line an id: the later setting wins */
+        rc = add_note(cfg, &cfg->sampling.pattern_rates, (char *)line.base, SIGNATURE_TEXT_BYTES);
+    buf_done(&line);
     return rc < 0 ? rc : rules_set_pattern(cfg->sampling.rules, signature, rate, err);
 }
 
 static int set_header(struct config *cfg, const char *key, const char *value, struct error *err)
 {
     char line[CONFIG_TEXT_BYTES];
-    if (cfg->otlphttp.header_count == CONFIG_HEADERS_MAX)
+    unsigned at = 0; /* where this name is, or the end */
+    size_t n = strlen(key);
+    while (at < cfg->otlphttp.header_count &&
+           (strncasecmp(cfg->otlphttp.headers[at], key, n) != 0 || cfg->otlphttp.headers[at][n] != ':'))
+        at++;
+    if (at == CONFIG_HEADERS_MAX)
         return err_set(err, ERR_CONFIG, "exporters.otlphttp.headers: more than %d",
                        CONFIG_HEADERS_MAX);
     if (strpbrk(key, " :\r\n\t") != NULL || *key == '\0' || strpbrk(value, "\r\n") != NULL)
@@ -234,7 +258,8 @@ static int set_header(struct config *cfg, const char *key, const char *value, st
     const char *text = keep_text(cfg, line);
     if (text == NULL)
         return ERR_NOMEM;
-    cfg->otlphttp.headers[cfg->otlphttp.header_count++] = text;
+    cfg->otlphttp.headers[at] = text;
+    cfg->otlphttp.header_count += at == cfg->otlphttp.header_count;
     return 0;
 }
 
@@ -253,7 +278,7 @@ int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m
                     struct error *err)
 {
     int rc = rules_add_matcher(cfg->sampling.rules, keep, m, err);
-    return rc < 0 ? rc : add_note(cfg, keep ? &cfg->sampling.keep : &cfg->sampling.drop, yaml);
+    return rc < 0 ? rc : add_note(cfg, keep ? &cfg->sampling.keep : &cfg->sampling.drop, yaml, 0);
 }
 
 /* ---- sources ----------------------------------------------------------- */
@@ -307,7 +332,7 @@ static int load_file(struct config *cfg, const struct config_input *in, struct e
     return rc;
 }
 
-/* The value of NAME in the environment, or NULL. Empty counts as absent: that is what a
+/* The value of NAME in env, or NULL. Empty counts as absent: that is what a
  * compose file or a manifest makes of a variable that nobody set. */
 static const char *env_get(char **env, const char *name)
 {
@@ -357,6 +382,9 @@ static int load_sets(struct config *cfg, const struct config_input *in, struct e
         memcpy(key, set, n);
         key[n] = '\0';
         const struct option *o = find_option(key);
+        bool is_rules = strcmp(key, "sampling.keep") == 0 || strcmp(key, "sampling.drop") == 0;
+        if (o == NULL && !is_rules && !config_is_section(key))
+            return err_set(err, ERR_CONFIG, "--set %.100s: no such setting", key);
         int rc = o != NULL && config_map_of(key) == CONFIG_NO_MAP
                      ? config_set(cfg, key, equals + 1, err) /* a scalar as it stands, not as YAML */
                      : config_read_yaml(cfg, "--set", span_str(equals + 1), key, in->env, err);
@@ -376,6 +404,20 @@ static int check_ranges(const struct config *cfg, struct error *err)
         if (value < ranges[i].least || value > ranges[i].most)
             return err_set(err, ERR_CONFIG, "%s: must be %s", ranges[i].key, ranges[i].wanted);
     }
+    /* The exporter keeps room to seal and pack one; without it nothing would ever enter. */
+    if (cfg->batch.max_bytes > cfg->memory_limit_bytes / BATCHES_IN_MEMORY)
+        return err_set(err, ERR_CONFIG, "memory.limit: must be at least %d times batch.max_bytes",
+                       BATCHES_IN_MEMORY);
+    return 0;
+}
+
+/* Sending to ourselves would multiply every record until memory is full. */
+static int check_loop(const struct config *cfg, const char *key, const char *url, struct error *err)
+{
+    const char *listeners[] = {cfg->receiver.grpc_endpoint, cfg->receiver.http_endpoint};
+    if (*url != '\0' && loop_is_ours(url, listeners, ARRAY_LEN(listeners)))
+        return err_set(err, ERR_CONFIG,
+                       "exporters.%s: '%.200s' is where this program listens: a loop", key, url);
     return 0;
 }
 
@@ -394,7 +436,20 @@ static int check_exporters(const struct config *cfg, struct error *err)
         return err_set(err, ERR_CONFIG, "exporters.posthog.api_key: %.400s", inner.text);
     if (posthog && posthog_url(url, cfg->posthog.host, SIGNAL_LOGS, &inner) < 0)
         return err_set(err, ERR_CONFIG, "exporters.posthog.host: %.400s", inner.text);
-    return 0;
+
+    const struct {
+        const char *key, *url;
+    } ways[] = {
+        {"posthog.host", posthog ? url : ""},
+        {"otlphttp.endpoint", cfg->otlphttp.endpoint},
+        {"otlphttp.logs_endpoint", cfg->otlphttp.logs_endpoint},
+        {"otlphttp.traces_endpoint", cfg->otlphttp.traces_endpoint},
+        {"otlphttp.metrics_endpoint", cfg->otlphttp.metrics_endpoint},
+    };
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(ways) && rc == 0; i++)
+        rc = check_loop(cfg, ways[i].key, ways[i].url, err);
+    return rc;
 }
 
 static int build_rules(struct config *cfg, struct error *err)
@@ -491,7 +546,7 @@ int config_print(const struct config *cfg, struct buf *out)
         if (strcmp(o->key, "exporters.otlphttp.concurrency") == 0 && cfg->otlphttp.header_count > 0) {
             buf_append_str(out, "    headers:\n");
             for (unsigned h = 0; h < cfg->otlphttp.header_count; h++)
-                buf_printf(out, "      %.*s: \"[redacted]\"\n",
+                buf_printf(out, "      \"%.*s\": \"[redacted]\"\n",
                            (int)strcspn(cfg->otlphttp.headers[h], ":"), cfg->otlphttp.headers[h]);
         }
     }

@@ -92,10 +92,12 @@ static void print_count(const void *at, struct buf *out)
 
 static const char *parse_ratio(void *at, size_t size, const char *text)
 {
+    (void)size;
+    /* Decimals only: strtod() takes blanks, signs, hex, nan and infinity as well. */
+    bool is_decimal = isdigit((unsigned char)text[0]) || text[0] == '.';
     char *end;
     double ratio = strtod(text, &end);
-    (void)size;
-    if (end == text || *end != '\0' || !(ratio >= 0.0 && ratio <= 1.0) || isalpha((unsigned char)text[0]))
+    if (!is_decimal || text[strspn(text, "0123456789.eE+-")] != '\0' || *end != '\0' || ratio > 1.0)
         return "a rate from 0 to 1";
     *(double *)at = ratio;
     return NULL;
@@ -103,7 +105,13 @@ static const char *parse_ratio(void *at, size_t size, const char *text)
 
 static void print_ratio(const void *at, struct buf *out)
 {
-    buf_printf(out, "%g", *(const double *)at);
+    double ratio = *(const double *)at;
+    char text[32];
+    int digits = 6;
+    do /* the fewest that read back as the same number */
+        snprintf(text, sizeof text, "%.*g", digits, ratio);
+    while (strtod(text, NULL) != ratio && ++digits <= 17);
+    buf_append_str(out, text);
 }
 
 static const char *parse_text(void *at, size_t size, const char *text)
@@ -114,16 +122,53 @@ static const char *parse_text(void *at, size_t size, const char *text)
     return NULL;
 }
 
-static void print_text(const void *at, struct buf *out)
+/* Characters beyond ASCII that YAML takes for line ends, or not at all: bytes of the one
+ * at `text`, or 0. (YAML 1.1, 5.1) */
+static size_t special(const char *text, unsigned *point)
 {
-    const char *text = at;
+    static const struct {
+        const char *bytes;
+        unsigned point;
+    } table[] = {
+        {"\xe2\x80\xa8", 0x2028}, {"\xe2\x80\xa9", 0x2029}, {"\xef\xbb\xbf", 0xfeff},
+        {"\xef\xbf\xbe", 0xfffe}, {"\xef\xbf\xbf", 0xffff},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (strncmp(text, table[i].bytes, 3) == 0) {
+            *point = table[i].point;
+            return 3;
+        }
+    }
+    *point = (uint8_t)text[1];
+    return (uint8_t)text[0] == 0xc2 && *point >= 0x80 && *point < 0xa0 ? 2 : 0;
+}
+
+void value_print_quoted(struct buf *out, const char *text)
+{
+    unsigned point;
     buf_append_byte(out, '"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            buf_append_byte(out, '\\');
-        buf_append_byte(out, (uint8_t)*text);
+    for (size_t n; *text != '\0'; text++) {
+        uint8_t c = (uint8_t)*text;
+        if ((n = special(text, &point)) > 0) {
+            buf_printf(out, "\\u%04x", point);
+            text += n - 1;
+        } else if (c == '\n')
+            buf_append_str(out, "\\n");
+        else if (c < 0x20 || c == 0x7f)
+            buf_printf(out, "\\x%02x", c);
+        else if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", c);
+        else if (c == '$')
+            buf_append_str(out, "$$");
+        else
+            buf_append_byte(out, c);
     }
     buf_append_byte(out, '"');
+}
+
+static void print_text(const void *at, struct buf *out)
+{
+    value_print_quoted(out, at);
 }
 
 static void print_secret(const void *at, struct buf *out)

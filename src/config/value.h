@@ -12,6 +12,9 @@
 #include "config/config.h"
 #include "util/buf.h"
 
+/* In double quotes, so that YAML and ${env:} make the same text of it again. */
+void value_print_quoted(struct buf *out, const char *text);
+
 struct value_kind {
     const char *(*parse)(void *at, size_t size, const char *text);
     void (*print)(const void *at, struct buf *out);

@@ -10,6 +10,7 @@
 #include <yaml.h>
 
 #include "config/config.h"
+#include "config/value.h"
 #include "pipeline/signature.h"
 
 #define PATH_BYTES 256
@@ -127,8 +128,10 @@ static int read_levels(struct reader *r, const yaml_node_t *node, unsigned *leve
         }
         return 0;
     }
-    const char *text = node->type == YAML_SCALAR_NODE ? scalar(r, node) : NULL;
-    int level = text == NULL ? -1 : level_parse(span_str(text));
+    const char *text = node->type == YAML_SCALAR_NODE ? scalar(r, node) : "";
+    if (text == NULL)
+        return ERR_CONFIG;
+    int level = level_parse(span_str(text));
     if (level < 0)
         return fail_at(r, node, "severity: one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, or a list of them");
     *levels |= 1u << level;
@@ -211,11 +214,13 @@ static void describe(struct buf *out, const struct rules_matcher *m)
         comma = ", ";
     }
     if (m->service.base != NULL) {
-        buf_printf(out, "%sservice: \"%s\"", comma, (const char *)m->service.base);
+        buf_printf(out, "%sservice: ", comma);
+        value_print_quoted(out, (const char *)m->service.base);
         comma = ", ";
     }
     if (m->body.base != NULL) {
-        buf_printf(out, "%sbody: \"%s\"", comma, (const char *)m->body.base);
+        buf_printf(out, "%sbody: ", comma);
+        value_print_quoted(out, (const char *)m->body.base);
         comma = ", ";
     }
     if (m->has_pattern) {
@@ -223,9 +228,13 @@ static void describe(struct buf *out, const struct rules_matcher *m)
         buf_printf(out, "%spattern: \"%s\"", comma, signature_format(id, m->pattern));
         comma = ", ";
     }
-    for (unsigned i = 0; i < m->attributes; i++)
-        buf_printf(out, "%s\"%s\": \"%s\"", i == 0 ? (*comma == '{' ? "{attributes: {" : ", attributes: {") : ", ",
-                   (const char *)m->attribute[i].key.base, (const char *)m->attribute[i].value.base);
+    for (unsigned i = 0; i < m->attributes; i++) {
+        buf_append_str(out, i == 0 ? comma : ", ");
+        buf_append_str(out, i == 0 ? "attributes: {" : "");
+        value_print_quoted(out, (const char *)m->attribute[i].key.base);
+        buf_append_str(out, ": ");
+        value_print_quoted(out, (const char *)m->attribute[i].value.base);
+    }
     buf_printf(out, "%s}", m->attributes > 0 ? "}" : "");
     buf_append_byte(out, '\0');
 }
@@ -309,7 +318,7 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *p
             return fail_at(r, key, "this key is here twice");
         int n = snprintf(inner, sizeof inner, "%s%s%s", path, *path == '\0' ? "" : ".",
                          (const char *)key->data.scalar.value);
-        if (n >= (int)sizeof inner)
+        if (n >= (int)sizeof inner || strlen((const char *)key->data.scalar.value) != key->data.scalar.length)
             return fail_at(r, key, "no such setting");
         bool is_list = strcmp(inner, "sampling.keep") == 0 || strcmp(inner, "sampling.drop") == 0;
         if (map == CONFIG_NO_MAP && !is_list && !config_is_section(inner) &&

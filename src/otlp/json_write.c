@@ -22,7 +22,8 @@ enum form {
     FORM_HEX,    /* ids */
     FORM_INT64,  /* as a string */
     FORM_UINT64, /* as a string */
-    FORM_NUMBER,
+    FORM_NUMBER, /* an enum */
+    FORM_UINT32,
     FORM_BOOL,
     FORM_DOUBLE,
 };
@@ -65,12 +66,12 @@ MESSAGE(key_value,
     {2, FORM_MESSAGE, false, "value", &any_value});
 MESSAGE(resource,
     {1, FORM_MESSAGE, true,  "attributes",             &key_value},
-    {2, FORM_NUMBER,  false, "droppedAttributesCount", NULL});
+    {2, FORM_UINT32,  false, "droppedAttributesCount", NULL});
 MESSAGE(scope,
     {1, FORM_STRING,  false, "name",                   NULL},
     {2, FORM_STRING,  false, "version",                NULL},
     {3, FORM_MESSAGE, true,  "attributes",             &key_value},
-    {4, FORM_NUMBER,  false, "droppedAttributesCount", NULL});
+    {4, FORM_UINT32,  false, "droppedAttributesCount", NULL});
 MESSAGE(log_record,
     {1,  FORM_UINT64,  false, "timeUnixNano",           NULL},
     {11, FORM_UINT64,  false, "observedTimeUnixNano",   NULL},
@@ -78,8 +79,8 @@ MESSAGE(log_record,
     {3,  FORM_STRING,  false, "severityText",           NULL},
     {5,  FORM_MESSAGE, false, "body",                   &any_value},
     {6,  FORM_MESSAGE, true,  "attributes",             &key_value},
-    {7,  FORM_NUMBER,  false, "droppedAttributesCount", NULL},
-    {8,  FORM_NUMBER,  false, "flags",                  NULL},
+    {7,  FORM_UINT32,  false, "droppedAttributesCount", NULL},
+    {8,  FORM_UINT32,  false, "flags",                  NULL},
     {9,  FORM_HEX,     false, "traceId",                NULL},
     {10, FORM_HEX,     false, "spanId",                 NULL},
     {12, FORM_STRING,  false, "eventName",              NULL});
@@ -213,6 +214,9 @@ static int write_value(struct buf *out, const struct field *f, const struct wire
     case FORM_NUMBER:
         buf_printf(out, "%d", (int)w->value);
         break;
+    case FORM_UINT32:
+        buf_printf(out, "%u", (unsigned)w->value);
+        break;
     case FORM_BOOL:
         buf_append_str(out, w->value != 0 ? "true" : "false");
         break;
@@ -261,6 +265,32 @@ static const struct field *find_field(const struct message *m, uint32_t number)
     return NULL;
 }
 
+/* The members of an AnyValue are a oneof: where the wire has several, the last counts. */
+static int write_any_value(struct buf *out, struct span bytes, unsigned depth)
+{
+    struct wire wire;
+    struct wire_field w, last;
+    const struct field *member = NULL;
+
+    wire_init(&wire, bytes);
+    while (wire_next(&wire, &w)) {
+        const struct field *f = find_field(&any_value, w.number);
+        if (f == NULL)
+            continue;
+        member = f;
+        last = w;
+    }
+    buf_append_byte(out, '{');
+    if (member != NULL) {
+        buf_printf(out, "\"%s\":", member->name);
+        int rc = write_value(out, member, &last, depth);
+        if (rc < 0)
+            return rc;
+    }
+    buf_append_byte(out, '}');
+    return wire.err != 0 ? wire.err : out->err;
+}
+
 static int write_message(struct buf *out, const struct message *m, struct span bytes, unsigned depth)
 {
     struct wire wire;
@@ -270,6 +300,8 @@ static int write_message(struct buf *out, const struct message *m, struct span b
 
     if (depth > LOGS_MAX_DEPTH + 1)
         return ERR_TOO_DEEP; /* logs_check() has refused it before */
+    if (m == &any_value)
+        return write_any_value(out, bytes, depth);
     wire_init(&wire, bytes);
     buf_append_byte(out, '{');
     while (wire_next(&wire, &w)) {

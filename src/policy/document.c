@@ -15,7 +15,7 @@ struct reading {
 
 static bool refuse(struct reading *r, const struct json_member *m, const char *why)
 {
-    r->rc = err_set(r->err, ERR_MALFORMED, "policy: %.*s%s%.*s: %s", (int)m->outer.len,
+    r->rc = err_set(r->err, ERR_CONFIG, "%.*s%s%.*s: %s", (int)m->outer.len,
                     (const char *)m->outer.base, m->outer.len > 0 ? "." : "",
                     (int)(m->key.len < 64 ? m->key.len : 64), (const char *)m->key.base, why);
     return false;
@@ -128,15 +128,16 @@ static bool on_member(void *arg, const struct json_member *m)
 int policy_document_read(struct rules **out, struct json_object *json, struct span text,
                          const struct rules *base, struct policy_notes *notes, struct error *err)
 {
-    struct reading r = {.err = err, .debug_rate = -1};
+    struct error inner = {{0}};
+    struct reading r = {.err = &inner, .debug_rate = -1};
     int rc = rules_new(&r.rules);
     if (rc < 0)
         return rc;
     rc = json_object_visit_nested(json, text, on_member, &r);
     if (rc < 0)
         rc = err_set(err, ERR_MALFORMED, "policy: not a JSON object");
-    if (rc == 0)
-        rc = r.rc;
+    if (rc == 0 && r.rc < 0) /* a value that rules.c refuses is the document's fault, too */
+        rc = r.rc == ERR_CONFIG ? err_set(err, ERR_MALFORMED, "policy: %s", inner.text) : r.rc;
     if (rc == 0 && !r.has_global && !r.has_severities)
         rc = err_set(err, ERR_MALFORMED, "policy: neither global_rate nor severity_rates");
     if (rc == 0 && !r.has_trace && r.debug_rate >= 0) /* older servers know no TRACE */

@@ -43,6 +43,8 @@ void expose_sample(struct buf *out, const char *name, const struct expose_label 
     /* Counts in full: %g would round them. */
     if (fabs(value) < 9e15 && value == floor(value))
         buf_printf(out, " %" PRId64 "\n", (int64_t)value);
+    else if (!isfinite(value))
+        buf_append_str(out, isnan(value) ? " NaN\n" : value > 0 ? " +Inf\n" : " -Inf\n");
     else
         buf_printf(out, " %.9g\n", value);
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few people */
 
@@ -24,17 +25,24 @@ struct span page_query(struct span query, const char *name)
  * DNS: a web page trying to read this one through the visitor's browser. */
 static bool host_is_ours(struct span host)
 {
-    while (host.len > 0 && host.base[host.len - 1] != ':' && host.base[host.len - 1] != ']' &&
-           host.base[host.len - 1] >= '0' && host.base[host.len - 1] <= '9')
-        host.len--;
-    if (host.len > 0 && host.base[host.len - 1] == ':')
-        host.len--;
+    size_t digits = 0;
+    while (digits < host.len && host.base[host.len - 1 - digits] >= '0' &&
+           host.base[host.len - 1 - digits] <= '9')
+        digits++;
+    if (digits < host.len && host.base[host.len - 1 - digits] == ':')
+        host.len -= digits + 1; /* the port */
     if (host.len == 0 || host.base[0] == '[' || span_ieq(host, SPAN("localhost")))
         return true;
     for (size_t i = 0; i < host.len; i++)
         if ((host.base[i] < '0' || host.base[i] > '9') && host.base[i] != '.')
             return false;
     return true;
+}
+
+static bool is_loopback(const char *addr)
+{
+    return strncasecmp(addr, "localhost:", 10) == 0 || strncmp(addr, "127.", 4) == 0 ||
+           strncmp(addr, "[::1]:", 6) == 0;
 }
 
 static void answer(struct http_exchange *x, int status, const char *type, struct span body)
@@ -54,7 +62,7 @@ static void answer(struct http_exchange *x, int status, const char *type, struct
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
-    if (!host_is_ours(x->head.host)) {
+    if (s->is_local && !host_is_ours(x->head.host)) {
         answer(x, 403, "text/plain", SPAN("this page is for local use\n"));
         return;
     }
@@ -95,6 +103,7 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
                      struct error *err)
 {
     s->opts = *opts;
+    s->is_local = is_loopback(opts->addr);
     http_service_init(&s->service);
     s->service.ctx = s;
     s->service.head = on_head;

@@ -37,6 +37,7 @@ struct page_server {
     struct http_service service;
     struct listener listener;
     struct page_opts opts;
+    bool is_local; /* listens on loopback */
 };
 
 /* ERR_CONFIG, ERR_UNAVAILABLE: as listener_open(). */

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_BYTES 4096
+#define LINE_BYTES 8192 /* the longest fields, and what JSON puts around them */
 #define KINDS 64           /* events told apart by the limiter; the tree has fewer */
 #define LINES_PER_SECOND 10
 #define QUOTED_BYTES 256   /* of a peer's text in one value */
@@ -99,25 +99,33 @@ static bool is_number(const char *s, size_t n)
     return n > 0 && n < 16;
 }
 
-/* ["a=1 b=\"x y\""] as [,"a":1,"b":"x y"]. The input is ours, not a peer's. */
+/* Bytes of the quoted text at `s`, quotes included; 0 when it has no end. */
+static size_t quoted_len(const char *s)
+{
+    for (size_t n = 1; s[n] != '\0'; n++) {
+        if (s[n] == '"')
+            return n + 1;
+        if (s[n] == '\\' && s[n + 1] != '\0')
+            n++;
+    }
+    return 0;
+}
+
+/* ["a=1 b=\"x y\""] as [,"a":1,"b":"x y"]. The input is ours, not a peer's; it may be
+ * cut at the end, and then goes without its last field. */
 static void put_json_fields(struct line *l, const char *at)
 {
     while (*at == ' ')
         at++;
     while (*at != '\0') {
-        size_t key = strcspn(at, "= ");
-        if (at[key] != '=')
+        size_t key = strcspn(at, "= "), n = 0;
+        if (at[key] != '=' || (at[key + 1] == '"' && (n = quoted_len(at + key + 1)) == 0))
             return;
         put_str(l, ",\"");
         put(l, at, key);
         put_str(l, "\":");
         at += key + 1;
-        size_t n = 0;
         if (*at == '"') {
-            for (n = 1; at[n] != '\0' && at[n] != '"'; n++)
-                if (at[n] == '\\' && at[n + 1] != '\0')
-                    n++;
-            n += at[n] == '"';
             put(l, at, n);
         } else {
             n = strcspn(at, " ");

@@ -353,7 +353,6 @@ static void poison_is_given_up_only_when_others_passed(void **state)
         elapse(&r, 1);
         answer_call(c, &(struct sink_answer){.status = bad ? 500 : 200});
     }
-    /* Seven passed, but perhaps before the poisonous one stood alone: one more does. */
     assert_int_equal(r.fates[FATE_DELIVERED], 8);
     assert_int_equal(r.fates[FATE_LOST_POISON], 1);
     rig_close(&r);

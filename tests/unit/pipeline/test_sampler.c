@@ -4,7 +4,6 @@
 
 #include "pipeline/sampler.h"
 #include "unit/otlp/pb.h"
-#include "util/glob.h"
 #include "util/rng.h"
 
 /* A record with the ends that a row asks for, and what the sampler needs around it. */
@@ -182,25 +181,6 @@ static void matchers(void **state)
     rig_done(&r);
 }
 
-static void globs(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *pattern, *text;
-        bool hit;
-    } rows[] = {
-        {"", "", true},          {"", "a", false},        {"*", "", true},
-        {"*", "anything", true}, {"a", "a", true},        {"a", "A", false},
-        {"a*", "a", true},       {"a*b", "ab", true},     {"a*b", "a-b-b", true},
-        {"a*b", "a-b-c", false}, {"*a*", "bab", true},    {"**", "x", true},
-        {"a**b", "axb", true},   {"*.x", "a.y.x", true},  {"a?c", "abc", false},
-        {"*ab", "aab", true},    {"*aab", "aaaab", true}, {"x*", "", false},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(glob_matches(span_str(rows[i].pattern), span_str(rows[i].text)) == rows[i].hit,
-                   "'%s' '%s'", rows[i].pattern, rows[i].text);
-}
-
 static void the_first_of_each_window(void **state)
 {
     (void)state;
@@ -328,7 +308,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reason_that_applies),
         cmocka_unit_test(matchers),
-        cmocka_unit_test(globs),
         cmocka_unit_test(the_first_of_each_window),
         cmocka_unit_test(randomness),
         cmocka_unit_test(a_trace_is_kept_or_dropped_alike),

@@ -1,0 +1,175 @@
+#include "unit/test.h"
+
+#include "net/client.h"
+#include "unit/net/stub.h"
+
+struct rig {
+    uv_loop_t loop;
+    struct stub stub;
+    struct client *client;
+    unsigned done;
+    struct client_result last;
+    char retry_after[64], content_type[128], body[64];
+    size_t body_len;
+};
+
+static void on_done(void *ctx, const struct client_result *r)
+{
+    struct rig *rig = ctx;
+    rig->done++;
+    rig->last = *r;
+    rig->body_len = r->body.len;
+    stub_copy(rig->retry_after, sizeof rig->retry_after, r->retry_after);
+    stub_copy(rig->content_type, sizeof rig->content_type, r->content_type);
+    stub_copy(rig->body, sizeof rig->body, r->body);
+    assert_true(r->err == 0 || (r->text != NULL && r->text[0] != '\0'));
+}
+
+static void rig_open(struct rig *r)
+{
+    *r = (struct rig){.done = 0};
+    uv_loop_init(&r->loop);
+    stub_open(&r->stub, &r->loop);
+    const struct client_opts opts = {"lipservice-test", 1000, 4};
+    assert_int_equal(client_open(&r->client, &r->loop, &opts), 0);
+}
+
+static void rig_close(struct rig *r)
+{
+    client_close(r->client);
+    stub_close(&r->stub);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&r->loop), 0);
+}
+
+static struct client_call *send_to(struct rig *r, const char *url, const char *method, struct span body,
+                                   uint32_t timeout_ms)
+{
+    static const char *const headers[] = {"Authorization: Bearer k", "Content-Type: a/b", NULL};
+    struct client_call *call = NULL;
+    const struct client_request request = {
+        .method = method, .url = url, .headers = headers, .body = body,
+        .timeout_ms = timeout_ms, .ctx = r, .done = on_done,
+    };
+    unsigned before = r->done;
+    assert_int_equal(client_send(r->client, &request, &call), 0);
+    assert_int_equal(r->done, before); /* never from inside */
+    return call;
+}
+
+static void statuses_and_headers(void **state)
+{
+    (void)state;
+    static const int statuses[] = {200, 204, 302, 400, 413, 429, 503};
+    struct rig r;
+    rig_open(&r);
+    r.stub.headers[0] = (struct http_header){SPAN("content-type"), SPAN("text/x")};
+    r.stub.headers[1] = (struct http_header){SPAN("retry-after"), SPAN("  17 ")};
+    r.stub.headers[2] = (struct http_header){SPAN("location"), SPAN("/elsewhere")};
+    r.stub.header_count = 3;
+    for (unsigned i = 0; i < ARRAY_LEN(statuses); i++) {
+        r.stub.status = statuses[i];
+        r.stub.body = statuses[i] == 204 ? SPAN("") : SPAN("answer");
+        (void)send_to(&r, r.stub.url, "POST", SPAN("request"), 5000);
+        stub_spin(&r.loop, &r.done, i + 1, 5000);
+        assert_row(r.done == i + 1 && r.last.err == 0 && r.last.status == statuses[i], "%d: %d %d",
+                   statuses[i], r.last.err, r.last.status);
+        assert_string_equal(r.retry_after, "17");
+        assert_string_equal(r.content_type, "text/x");
+        assert_string_equal(r.body, statuses[i] == 204 ? "" : "answer");
+        assert_int_equal(r.stub.requests, i + 1); /* a redirect is not followed */
+    }
+    assert_string_equal(r.stub.authorization, "Bearer k");
+    assert_string_equal(r.stub.content_type, "a/b");
+    assert_string_equal(r.stub.got, "request");
+    assert_int_equal(r.stub.method, HTTP_POST);
+    (void)send_to(&r, r.stub.url, "GET", SPAN(""), 5000);
+    stub_spin(&r.loop, &r.done, 8, 5000);
+    assert_int_equal(r.stub.method, HTTP_GET);
+    assert_int_equal(r.stub.got_len, 0);
+    assert_int_equal(listener_connections(&r.stub.listener), 1); /* one, used again and again */
+    rig_close(&r);
+}
+
+static void a_long_answer_is_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t sent, read;
+    } rows[] = {
+        {CLIENT_ANSWER_BYTES - 1, CLIENT_ANSWER_BYTES - 1},
+        {CLIENT_ANSWER_BYTES, CLIENT_ANSWER_BYTES},
+        {CLIENT_ANSWER_BYTES + 1, CLIENT_ANSWER_BYTES},
+        {4 << 20, CLIENT_ANSWER_BYTES},
+    };
+    struct rig r;
+    char *big = calloc(1, 4 << 20);
+    rig_open(&r);
+    r.stub.status = 413;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        r.stub.body = span_of(big, rows[i].sent);
+        (void)send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
+        stub_spin(&r.loop, &r.done, i + 1, 5000);
+        assert_row(r.done == i + 1 && r.last.err == 0 && r.last.status == 413, "%u: %d", i, r.last.err);
+        assert_row(r.body_len == rows[i].read, "%u: %zu", i, r.body_len);
+    }
+    rig_close(&r);
+    free(big);
+}
+
+static void no_answer(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    r.stub.hangs = true;
+    (void)send_to(&r, r.stub.url, "POST", SPAN("x"), 150);
+    stub_spin(&r.loop, &r.done, 1, 5000);
+    assert_int_equal(r.last.err, UV_ETIMEDOUT);
+    static const struct {
+        const char *url;
+        int err;
+    } rows[] = {
+        {"http://127.0.0.1:1/", ERR_UNAVAILABLE}, /* nobody listens there */
+        {"ftp://127.0.0.1/", ERR_IO},
+        {"file:///etc/passwd", ERR_IO},
+        {"not a url", ERR_IO},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        (void)send_to(&r, rows[i].url, "GET", SPAN(""), 2000);
+        stub_spin(&r.loop, &r.done, i + 2, 5000);
+        assert_row(r.done == i + 2 && r.last.err == rows[i].err, "%s: %d", rows[i].url, r.last.err);
+    }
+    rig_close(&r);
+}
+
+static void cancelled_and_closed(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    r.stub.hangs = true;
+    struct client_call *early = send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
+    client_cancel(early); /* before the loop has turned */
+    struct client_call *call = send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
+    stub_spin(&r.loop, &r.stub.requests, 1, 5000);
+    client_cancel(call);
+    stub_spin(&r.loop, NULL, 0, 50);
+    assert_int_equal(r.done, 0);
+    (void)send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
+    stub_spin(&r.loop, &r.stub.requests, 2, 5000);
+    rig_close(&r); /* with one in flight */
+    assert_int_equal(r.done, 0);
+    client_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statuses_and_headers),
+        cmocka_unit_test(a_long_answer_is_cut),
+        cmocka_unit_test(no_answer),
+        cmocka_unit_test(cancelled_and_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
