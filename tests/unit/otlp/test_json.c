@@ -550,14 +550,17 @@ static void limits_and_budget_are_kept(void **state)
     struct error err;
     struct buf json = {0}, out = {.max_bytes = sizeof everything + JSON_PADDING_BYTES - 2};
     (void)state;
-    budget_init(&budget, 100);
+    budget_init(&budget, 100); /* less than the text: there will never be room */
     struct json_decoder *d = json_decoder_new(&budget);
     buf_append(&json, span_str(everything));
     assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_TOO_BIG);
     assert_int_equal(out.err, 0);
     out.max_bytes++;
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_TOO_BIG);
+    budget.limit = sizeof everything; /* once there would be room, now there is not */
+    assert_int_equal(budget_take(&budget, 1), 0);
     assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_FULL);
-    budget.limit = sizeof everything;
+    budget_give(&budget, 1);
     for (int i = 0; i < 3; i++) { /* a decoder is used again and again */
         buf_clear(&out);
         assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), 0);

@@ -92,7 +92,7 @@ static void installed_at_first_sight(void **state)
 static void the_last_good_one_stays(void **state)
 {
     (void)state;
-    static char huge[200000];
+    static char huge[2 << 20]; /* twice what is read of a policy */
     memset(huge, ' ', sizeof huge);
     memcpy(huge, GOOD("9", "0.5"), sizeof GOOD("9", "0.5") - 2); /* good, but for its end */
     huge[sizeof huge - 1] = '}';
