@@ -18,7 +18,8 @@ static const struct {
     {429, 429, ANSWER_RETRY},
     {400, 499, ANSWER_DROP},
     {500, 500, ANSWER_SPLIT_LATER}, /* PostHog: Kafka is away, or the batch is too large for it */
-    {502, 504, ANSWER_RETRY},
+    {501, 501, ANSWER_DROP},        /* not implemented, and not soon */
+    {505, 505, ANSWER_DROP},
     {500, 599, ANSWER_RETRY},
     /* clang-format on */
 };

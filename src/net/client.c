@@ -88,6 +88,8 @@ static void finish(struct client_call *call, CURLcode code)
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (code == CURLE_WRITE_ERROR && call->answer.err == ERR_TOO_BIG)
         r.err = 0; /* we stopped reading a long answer on purpose; its status stands */
+    if (status >= 200 && status < 300)
+        r.err = 0; /* a success is one, even when its body breaks off */
     if (status == 0 && r.err == 0)
         r.err = ERR_IO;
     r.status = (int)status;

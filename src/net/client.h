@@ -32,7 +32,7 @@ struct client_opts {
 };
 
 struct client_result {
-    int err;             /* 0: an HTTP answer arrived; else ERR_UNAVAILABLE, ERR_IO, UV_ETIMEDOUT */
+    int err;             /* 0: an HTTP answer arrived, or the head of a 2xx; else ERR_UNAVAILABLE, ERR_IO, UV_ETIMEDOUT */
     int status;          /* HTTP status when err is 0 */
     struct span body;    /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */

@@ -562,8 +562,11 @@ struct transcoder {
                 wire_varint_size(static_cast<size_t>(text_end - where) / 2));
         uint8_t *content = open(f.number, width);
         int rc = message(object, *f.type, depth);
-        if (f.type == &record && static_cast<size_t>(at - content) > count.largest)
-            count.largest = static_cast<size_t>(at - content);
+        if (f.type == &record) {
+            size_t bytes = static_cast<size_t>(at - content);
+            count.record_bytes += bytes;
+            count.largest = bytes > count.largest ? bytes : count.largest;
+        }
         return rc < 0 ? rc : close(content, width, where, depth);
     }
 

@@ -35,7 +35,8 @@
 
 struct logs_count {
     uint32_t resources, scopes, records;
-    size_t largest; /* bytes of the longest record */
+    size_t record_bytes; /* of all records */
+    size_t largest;      /* of the longest record */
 };
 
 /* Decide whether the request may enter: framing and wire types of every field

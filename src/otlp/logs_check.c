@@ -110,7 +110,7 @@ int logs_check(struct span request, struct logs_count *out)
 {
     struct frame above[LOGS_MAX_DEPTH];
     uint32_t seen[MESSAGE_COUNT] = {0};
-    size_t largest = 0;
+    size_t record_bytes = 0, largest = 0;
     unsigned depth = 0;
     enum message in = REQUEST;
     struct wire w;
@@ -163,8 +163,10 @@ int logs_check(struct span request, struct logs_count *out)
             in = (enum message)(action - ENTER);
             w.end = w.at + len;
             seen[in]++;
-            if (in == RECORD && len > largest)
-                largest = len;
+            if (in == RECORD) {
+                record_bytes += len;
+                largest = len > largest ? len : largest;
+            }
             continue;
         }
         if (action == STRING && !utf8_is_valid((struct span){w.at, len}))
@@ -173,6 +175,7 @@ int logs_check(struct span request, struct logs_count *out)
     }
 
 sound:
-    *out = (struct logs_count){seen[RESOURCE_LOGS], seen[SCOPE_LOGS], seen[RECORD], largest};
+    *out = (struct logs_count){seen[RESOURCE_LOGS], seen[SCOPE_LOGS], seen[RECORD],
+                                record_bytes, largest};
     return 0;
 }

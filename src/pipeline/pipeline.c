@@ -207,6 +207,11 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     /* Every survivor may carry a stamp. */
     int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)count->records * STAMP_BYTES,
                                   count->largest + STAMP_BYTES);
+    /* What may have to be gathered around the records: all or nothing, so before the first. */
+    size_t around = request.len - count->record_bytes +
+                    2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
+    if (full == 0)
+        full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
     int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);

@@ -8,7 +8,8 @@
 #include "receiver/reply.h"
 #include "util/diag.h"
 
-#define ARENA_EXTRA_BYTES 65536       /* beyond the request's own size, which gathering may copy */
+#define ARENA_FACTOR 17               /* of the request's size: two bytes can be a ResourceLogs to pad */
+#define ARENA_EXTRA_BYTES 65536
 #define SCRATCH_KEEP_BYTES (1u << 20) /* of inflated or transcoded bytes kept for the next request */
 #define ALLOWED "POST, OPTIONS"
 
@@ -296,7 +297,7 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     }
     if (rc < 0)
         return rc;
-    r->arena.max_bytes = request.len + ARENA_EXTRA_BYTES;
+    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
     rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count)
                  : pipeline_push(r->opts.pipeline, request, &r->arena, &records);
     arena_reset(&r->arena);

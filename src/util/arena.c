@@ -35,7 +35,8 @@ static struct arena_block *add_block(struct arena *a, size_t size)
 
 void *arena_alloc(struct arena *a, size_t bytes)
 {
-    const size_t align = alignof(max_align_t);
+    const size_t align = ARENA_ALIGN;
+    _Static_assert(ARENA_ALIGN >= alignof(max_align_t), "aligned for anything");
     if (bytes > a->max_bytes - a->used_bytes)
         return NULL;
     bytes = (bytes + align - 1) & ~(align - 1);
@@ -49,6 +50,16 @@ void *arena_alloc(struct arena *a, size_t bytes)
     b->used += bytes;
     a->used_bytes += bytes < a->max_bytes - a->used_bytes ? bytes : a->max_bytes - a->used_bytes;
     return memset(at, 0, bytes);
+}
+
+int arena_reserve(struct arena *a, size_t bytes)
+{
+    struct arena_block *b = a->blocks;
+    if (bytes > a->max_bytes - a->used_bytes)
+        return ERR_TOO_BIG;
+    if (b != NULL && b->size - b->used >= bytes)
+        return 0;
+    return add_block(a, bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES) == NULL ? ERR_FULL : 0;
 }
 
 struct span arena_copy(struct arena *a, struct span s)

@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == 0) {
         assert(logs_check(buf_span(&out), &count) == 0 && count.resources == wrote.resources && count.scopes == wrote.scopes);
         assert(count.records == wrote.records && count.largest == wrote.largest);
+        assert(count.record_bytes == wrote.record_bytes);
         assert(out.len <= size);
         pb_request *q = pb_unpack(buf_span(&out));
         assert(q != NULL);

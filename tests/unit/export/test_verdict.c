@@ -15,7 +15,8 @@ static void every_status(void **state)
         {404, 407, ANSWER_DROP},      {408, 408, ANSWER_RETRY}, {409, 412, ANSWER_DROP},
         {413, 413, ANSWER_SPLIT},     {414, 414, ANSWER_DROP}, {415, 415, ANSWER_RECODE},
         {416, 428, ANSWER_DROP},      {429, 429, ANSWER_RETRY}, {430, 499, ANSWER_DROP},
-        {500, 500, ANSWER_SPLIT_LATER}, {501, 599, ANSWER_RETRY}, {600, 999, ANSWER_DROP},
+        {500, 500, ANSWER_SPLIT_LATER}, {501, 501, ANSWER_DROP}, {502, 504, ANSWER_RETRY},
+        {505, 505, ANSWER_DROP}, {506, 599, ANSWER_RETRY}, {600, 999, ANSWER_DROP},
     };
     int checked = 0;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

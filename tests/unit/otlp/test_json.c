@@ -25,7 +25,8 @@ static int decode(struct span text, struct buf *out, struct error *err)
         buf_consume(out, 4);
         assert_int_equal(logs_check(buf_span(out), &count), 0);
         assert_true(wrote.resources == count.resources && wrote.scopes == count.scopes &&
-                    wrote.records == count.records && wrote.largest == count.largest);
+                    wrote.records == count.records && wrote.largest == count.largest &&
+                    wrote.record_bytes == count.record_bytes);
         assert_true(out->len <= text.len);
         assert_int_equal(err->text[0], '\0');
     } else {

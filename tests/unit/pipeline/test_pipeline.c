@@ -193,6 +193,40 @@ static void no_room_is_counted_per_service(void **state)
     rig_close(&r);
 }
 
+/* A schema_url behind the scope_logs, as protobuf writes it, has to be gathered. */
+static void without_room_to_gather_nothing_enters(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0}, inner = {0}, tail = {0};
+    uint32_t records = 0;
+    rig_open(&r);
+    add(&request, "cart", 5, 9, "a");
+    add(&inner, "pay", 2, 9, "b");
+    struct wire w;
+    struct wire_field f;
+    wire_init(&w, buf_span(&inner));
+    assert_true(wire_next(&w, &f));
+    buf_append(&tail, f.bytes);
+    char url[20000];
+    memset(url, 'u', sizeof url);
+    wire_append_len(&tail, 3, span_of(url, sizeof url));
+    wire_append_len(&request, 1, buf_span(&tail));
+
+    r.arena.max_bytes = 1000;
+    assert_true(push(&r, &request, &records) < 0);
+    assert_int_equal(r.emitted[1] + r.emitted[2], 0);
+    assert_int_equal(ledger_total(pipeline_ledger(r.pipeline))->verdict[VERDICT_KEPT], 0);
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 0);
+    r.arena.max_bytes = 1 << 20;
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[1] + r.emitted[2], 7);
+    buf_done(&request);
+    buf_done(&inner);
+    buf_done(&tail);
+    rig_close(&r);
+}
+
 static void a_failed_emit_is_a_loss(void **state)
 {
     (void)state;
@@ -325,6 +359,7 @@ int main(void)
         cmocka_unit_test(several_services_in_one_request),
         cmocka_unit_test(nothing_of_damage_enters),
         cmocka_unit_test(no_room_is_counted_per_service),
+        cmocka_unit_test(without_room_to_gather_nothing_enters),
         cmocka_unit_test(a_failed_emit_is_a_loss),
         cmocka_unit_test(each_service_has_its_rules),
         cmocka_unit_test(counts_and_weights),
