@@ -24,7 +24,7 @@ quietly() {
 }
 if [[ ! -f $build/build.ninja ]]; then
     echo "building into $build" >&2
-    quietly meson setup --buildtype=release -Dwerror=false "$build" "$top"
+    quietly meson setup --buildtype=release -Dwerror=false -Db_lto=true "$build" "$top"
 fi
 quietly ninja -C "$build" lipservice
 
