@@ -88,7 +88,7 @@ static void make_request(struct buf *out)
 {
     struct buf records = {0}, resource = {0}, scope_logs = {0}, resource_logs = {0};
     for (unsigned i = 0; i < RECORDS; i++)
-        add_record(&wrote, i);
+        add_record(&records, i);
     wire_append_len(&resource_logs, 1, SPAN("\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04shop"));
     wire_append_len(&scope_logs, 1, SPAN("\x0a\x04shop"));
     buf_append(&scope_logs, buf_span(&records));

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "otlp/logs.h"
+#include "otlp/utf8.h"
 #include "otlp/wire.h"
 
 enum form {
@@ -98,19 +99,9 @@ MESSAGE(request_message, {1, FORM_MESSAGE, true, "resourceLogs", &resource_logs}
 /* Length of the UTF-8 sequence at s, or 0 when it is not one. */
 static size_t utf8_length(struct span s)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     uint8_t lead = s.base[0];
-    size_t n = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
-    if (n < 2 || s.len < n)
-        return n == 1;
-    uint32_t point = lead & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((s.base[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (s.base[i] & 0x3f);
-    }
-    bool surrogate = point >= 0xd800 && point < 0xe000;
-    return point >= least[n] && point <= 0x10ffff && !surrogate ? n : 0;
+    size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    return n <= s.len && utf8_is_valid(span_of(s.base, n)) ? n : 0;
 }
 
 static void write_escaped(struct buf *out, uint8_t c)

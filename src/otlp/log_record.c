@@ -109,10 +109,21 @@ static const uint32_t known_lengths = 0
 ;
 /* clang-format on */
 
+/* By length and first byte: could it be one? */
+static bool may_be_known(size_t len, uint8_t first)
+{
+    if (len >= 32 || (known_lengths >> len & 1) == 0)
+        return false;
+    for (unsigned i = 0; i < LOG_KNOWN_COUNT; i++)
+        if (known_keys[i].len == len && known_keys[i].text[0] == (char)first)
+            return true;
+    return false;
+}
+
 /* Which known key this is; LOG_KNOWN_COUNT: none. */
 static unsigned find_known(struct span key)
 {
-    if (key.len >= 32 || (known_lengths >> key.len & 1) == 0)
+    if (key.len == 0 || !may_be_known(key.len, key.base[0]))
         return LOG_KNOWN_COUNT;
     unsigned i = 0;
     while (i < LOG_KNOWN_COUNT &&
@@ -132,7 +143,7 @@ static int note_attribute(struct log_record *r, struct span key_value)
                          at[value_at] == (KEY_VALUE_VALUE << 3 | WIRE_LEN) &&
                          at[value_at + 1] < 0x80 &&
                          value_at + 2 + at[value_at + 1] == key_value.len;
-        if (canonical && (at[1] >= 32 || (known_lengths >> at[1] & 1) == 0))
+        if (canonical && !may_be_known(at[1], at[2]))
             return 0;
     }
 
