@@ -48,6 +48,8 @@ struct pattern {
     struct pattern_mark reported; /* what the policy server knows of them */
     struct pattern_mark pending;  /* what it will know when the report under way is accepted */
     uint64_t first_seen_ns, last_seen_ns;
+    uint64_t family;            /* what the signature has become; itself at first */
+    uint32_t family_generation; /* families_generation() of that; 0: never asked */
 };
 
 struct patterns;

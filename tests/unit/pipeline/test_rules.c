@@ -15,7 +15,7 @@ static uint64_t threshold(const struct rules *r, uint64_t signature, enum level 
                           enum rules_source source)
 {
     enum rules_source got;
-    uint64_t t = rules_threshold(r, signature, level, &got);
+    uint64_t t = rules_threshold(r, signature, signature, level, &got);
     assert_int_equal(got, source);
     return t;
 }

@@ -17,7 +17,7 @@ static void it_reads_as_two_attributes(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint8_t room[STAMP_BYTES];
-        struct span stamp = stamp_write(room, rows[i].count, rows[i].signature);
+        struct span stamp = stamp_write(room, rows[i].count, rows[i].signature, rows[i].signature);
         assert_true(stamp.len <= STAMP_BYTES);
         struct buf bytes = {0}; /* behind a record that has an attribute already */
         buf_append(&bytes, SPAN("\x10\x09\x32\x07\x0a\x01k\x12\x02\x10\x01"));
