@@ -299,11 +299,11 @@ static uint64_t end_of(struct families *f, struct known *k)
 {
     struct known *link = k;
     uint64_t end = k->slot.key;
-    spare(&k->slot, CHANCES_SEEN_AGAIN);
     for (uint32_t n = 0; n < LINKS_MAX && is_stale(f, link); n++) {
-        spare(&link->slot, CHANCES_OF_FAMILY);
         end = link->to;
         link = find_known(f, end);
+        if (link != NULL)
+            spare(&link->slot, CHANCES_OF_FAMILY);
     }
     if (link != NULL && link->word != NO_ALIAS && link->generation == f->generation)
         end = link->family; /* from here on it was known */
@@ -318,14 +318,22 @@ static uint64_t end_of(struct families *f, struct known *k)
 uint64_t families_resolve(struct families *f, uint64_t signature)
 {
     struct known *k = find_known(f, signature);
-    return k == NULL ? signature : end_of(f, k);
+    if (k == NULL)
+        return signature;
+    spare(&k->slot, CHANCES_SEEN_AGAIN);
+    return end_of(f, k);
 }
 
 uint64_t families_add(struct families *f, uint64_t signature, struct span identity,
                       uint64_t unix_ns)
 {
     struct known *k = find_known(f, signature);
-    bool broken = k != NULL && k->word != NO_ALIAS && find_known(f, k->to) == NULL;
+    struct known *to = k != NULL && k->word != NO_ALIAS ? find_known(f, k->to) : NULL;
+    bool broken = k != NULL && k->word != NO_ALIAS && to == NULL;
+    if (k != NULL)
+        spare(&k->slot, CHANCES_SEEN_AGAIN);
+    if (to != NULL)
+        spare(&to->slot, CHANCES_OF_FAMILY);
     if (k != NULL && !broken)
         return end_of(f, k);
     if (identity.len > FAMILY_IDENTITY_BYTES)
@@ -339,7 +347,10 @@ uint64_t families_add(struct families *f, uint64_t signature, struct span identi
     if (k == NULL)
         return signature;
     serve_queue(f);
-    return families_resolve(f, signature);
+    /* Not spared: only a second use spares it, or a flood of patterns that are seen once
+     * would make the hand go full circle and evict what is used all the time. */
+    k = find_known(f, signature);
+    return k == NULL ? signature : end_of(f, k);
 }
 
 uint32_t families_generation(const struct families *f)

@@ -44,12 +44,12 @@ struct pattern {
     char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
     uint64_t window;     /* number of the window that `in_window` belongs to */
     uint32_t in_window;  /* records of this window that were kept for being among its first */
+    uint32_t family_generation; /* families_generation() that `family` is of; 0: never asked */
+    uint64_t family;            /* what the signature has become; itself at first */
     struct pattern_counts counts;
     struct pattern_mark reported; /* what the policy server knows of them */
     struct pattern_mark pending;  /* what it will know when the report under way is accepted */
     uint64_t first_seen_ns, last_seen_ns;
-    uint64_t family;            /* what the signature has become; itself at first */
-    uint32_t family_generation; /* families_generation() of that; 0: never asked */
 };
 
 struct patterns;
