@@ -132,7 +132,7 @@ static bool any_matches(const struct rules *rules, bool keep, const struct subje
 static bool is_among_first(const struct rules *rules, const struct subject *s)
 {
     uint64_t length = rules_window_ms(rules);
-    uint64_t window = (s->now_ms + s->signature % length) / length + 1;
+    uint32_t window = (uint32_t)((s->now_ms + s->signature % length) / length + 1);
     struct pattern *p = s->pattern;
     if (p->window != window) {
         p->window = window;
