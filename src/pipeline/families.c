@@ -35,8 +35,11 @@ struct hole {
     struct slot slot; /* key: template_hole() */
     bool fired;
     uint8_t weight, count;
-    uint64_t family;  /* when fired: what its members became */
-    uint64_t *members; /* until then: their signatures */
+    union {
+        uint64_t family; /* when fired: what its members became */
+        uint64_t first;  /* until then: their signatures; most keys only ever have this one */
+    };
+    uint64_t *others;
 };
 
 struct families {
@@ -73,9 +76,10 @@ static void drop_known(void *ctx, struct slot *slot)
 
 static void drop_members(struct families *f, struct hole *h)
 {
-    give(f, h->count * sizeof *h->members);
-    free(h->members);
-    h->members = NULL;
+    if (h->count > 1)
+        give(f, (h->count - 1u) * sizeof *h->others);
+    free(h->others);
+    h->others = NULL;
     h->count = 0;
 }
 
@@ -167,20 +171,35 @@ static bool enqueue(struct families *f, uint32_t word, uint64_t *id)
     return true;
 }
 
+static uint64_t *member(struct hole *h, uint32_t i)
+{
+    return i == 0 ? &h->first : &h->others[i - 1];
+}
+
+/* Room for one member more. */
+static bool grow(struct families *f, struct hole *h)
+{
+    if (h->count == 0)
+        return true;
+    if (h->count == FAMILY_WEIGHT_MAX || !take(f, sizeof *h->others))
+        return false;
+    uint64_t *others = realloc(h->others, h->count * sizeof *others);
+    if (others == NULL) {
+        give(f, sizeof *others);
+        return false;
+    }
+    h->others = others;
+    return true;
+}
+
 static void add_member(struct families *f, struct hole *h, uint64_t signature, uint32_t weight)
 {
     for (uint32_t i = 0; i < h->count; i++)
-        if (h->members[i] == signature)
+        if (*member(h, i) == signature)
             return; /* it was forgotten and comes again */
-    if (h->count == FAMILY_WEIGHT_MAX || !take(f, sizeof *h->members))
+    if (!grow(f, h))
         return;
-    uint64_t *members = realloc(h->members, (h->count + 1u) * sizeof *members);
-    if (members == NULL) {
-        give(f, sizeof *members);
-        return;
-    }
-    h->members = members;
-    h->members[h->count++] = signature;
+    *member(h, h->count++) = signature;
     h->weight = (uint8_t)(h->weight + weight);
 }
 
@@ -196,7 +215,7 @@ static void fire(struct families *f, struct hole *h, uint16_t word)
     if (!enqueue(f, word, &family))
         return; /* the next member tries again */
     for (uint32_t i = 0; i < h->count; i++) {
-        struct known *k = find_known(f, h->members[i]);
+        struct known *k = find_known(f, *member(h, i));
         if (k != NULL)
             point(f, k, word, family);
     }
