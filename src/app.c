@@ -171,6 +171,7 @@ static int pipeline_start(struct app *app, struct error *err)
     struct pipeline_opts opts = {
         .max_patterns = app->cfg->sampling.max_patterns,
         .max_services = app->cfg->sampling.max_services,
+        .family_weight = app->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
         .budget = &app->budget,
         .clock = app->clock,
@@ -215,6 +216,7 @@ static int policy_start(struct app *app, struct error *err)
         .clock = app->clock,
         .ledger = pipeline_ledger(app->pipeline),
         .patterns = pipeline_patterns(app->pipeline),
+        .families = pipeline_families(app->pipeline),
         .budget = &app->budget,
     };
     int rc = remote_open(&app->remote, &app->loop, app->client, &remote);

@@ -67,6 +67,12 @@ static void write_records(struct buf *out, const struct app *app)
                   "Patterns whose counts were folded into 'other' to make room.");
     expose_plain(out, "lipservice_patterns_evicted_total",
                  (double)patterns_evicted(pipeline_patterns(app->pipeline)));
+    struct families_stats families = {0};
+    if (pipeline_families(app->pipeline) != NULL)
+        families = families_stats(pipeline_families(app->pipeline));
+    expose_family(out, "lipservice_pattern_aliases", EXPOSE_GAUGE,
+                  "Patterns that are known to belong to a family.");
+    expose_plain(out, "lipservice_pattern_aliases", families.aliases);
 }
 
 static void write_receiver(struct buf *out, const struct app *app)

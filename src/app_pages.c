@@ -111,6 +111,10 @@ static void write_pattern(struct buf *out, const struct app *app, const struct p
     buf_printf(out, ",\"severity\":\"%s\"", level_name((enum level)p->key.level));
     if (p->key.status_class > 0)
         buf_printf(out, ",\"status_class\":\"%dxx\"", p->key.status_class);
+    struct families *families = pipeline_families(app->pipeline);
+    uint64_t family = families != NULL ? families_resolve(families, p->family) : p->family;
+    if (family != p->key.signature)
+        buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
     buf_append_str(out, ",\"template\":");
     json_write_string(out, span_of(p->template_text, p->template_len));
     buf_printf(out,
@@ -168,6 +172,42 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+/* ---- families ---------------------------------------------------------- */
+
+struct alias_writer {
+    struct buf *out;
+    uint32_t written;
+};
+
+static void write_alias(void *ctx, const struct family_alias *a)
+{
+    struct alias_writer *w = ctx;
+    char from[SIGNATURE_TEXT_BYTES], to[SIGNATURE_TEXT_BYTES];
+    buf_printf(w->out, "%s{\"version\":\"lps1\",\"from\":\"%s\",\"to\":\"%s\",\"template\":",
+               w->written++ == 0 ? "" : ",", signature_format(from, a->from),
+               signature_format(to, a->to));
+    json_write_string(w->out, a->template_text);
+    buf_printf(w->out, ",\"since\":%.3f}", (double)a->since_ns / 1e9);
+}
+
+static int write_families(void *ctx, struct span query, struct buf *out)
+{
+    struct app *app = ctx;
+    struct families *families = pipeline_families(app->pipeline);
+    struct alias_writer w = {.out = out};
+    (void)query;
+    if (families == NULL) {
+        buf_append_str(out, "{\"signatures_held\":0,\"evicted\":0,\"aliases\":[]}\n");
+        return 200;
+    }
+    struct families_stats s = families_stats(families);
+    buf_printf(out, "{\"signatures_held\":%u,\"evicted\":%" PRIu64 ",\"aliases\":[", s.signatures,
+               s.evicted);
+    families_each_alias(families, write_alias, &w);
+    buf_append_str(out, "]}\n");
+    return 200;
+}
+
 static int write_config(void *ctx, struct span query, struct buf *out)
 {
     const struct app *app = ctx;
@@ -183,6 +223,7 @@ static int write_index(void *ctx, struct span query, struct buf *out)
     buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n"
                         "/api/ledger            what happened to every record, in total and per service\n"
                         "/api/patterns?limit=N  the patterns by volume\n"
+                        "/api/families          the patterns that became one with others\n"
                         "/api/config            the configuration in force, secrets redacted\n");
     return 200;
 }
@@ -191,6 +232,7 @@ const struct page app_admin_pages[] = {
     {"/", "text/plain; charset=utf-8", write_index},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
+    {"/api/families", "application/json", write_families},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);

@@ -6,16 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/families.h"
 #include "pipeline/signature.h"
 #include "pipeline/signature_compat.h"
 
 enum { EXIT_USAGE = 64, EXIT_BUG = 70 };
+
+/* Whole files are read: what is known of their first line must last to the end. */
+#define SIGNATURES_MAX (1u << 18)
+#define HOLES_MAX (1u << 20)
+#define WEIGHT_DEFAULT "8"
 
 enum mode { MODE_LPS1, MODE_PY_SDK, MODE_BACKEND };
 enum show { SHOW_ID, SHOW_TEMPLATE, SHOW_BYTES };
 
 static const char usage[] =
     "usage: lipservice signature [--mode lps1|py-sdk|backend] [--explain | --bytes]\n"
+    "       lipservice signature --families[=WEIGHT]\n"
     "\n"
     "Reads records from standard input, one a line (\\\\, \\n and \\r stand for a\n"
     "backslash and line breaks inside a record), and writes the id of each.\n"
@@ -25,6 +32,8 @@ static const char usage[] =
     "  --explain   after a tab, the template (older modes: the normalised text),\n"
     "              escaped like the input\n"
     "  --bytes     after a tab, the bytes that were hashed, in hexadecimal\n"
+    "  --families  instead of ids, those of the families that the patterns belong to\n"
+    "              once all input is read; WEIGHT is sampling.family_weight (8)\n"
     "  --help      this text\n";
 
 struct verb {
@@ -33,6 +42,8 @@ struct verb {
     struct signer *signer;
     struct compat *compat;
     struct buf shown;
+    struct families *families; /* NULL: ids of patterns */
+    struct buf ids;            /* of all lines, to be resolved when all are read */
 };
 
 /* In place: the record is never longer than its line. */
@@ -81,6 +92,26 @@ static void write_hex(struct span s)
     }
 }
 
+/* Remember one record. */
+static bool learn(struct verb *v, struct span record)
+{
+    uint64_t id = signer_sign_text(v->signer, record);
+    families_add(v->families, id, signer_identity(v->signer), 0);
+    buf_append(&v->ids, span_of(&id, sizeof id));
+    return v->ids.err == 0;
+}
+
+/* Write the family of every record. */
+static void answer_families(struct verb *v)
+{
+    char text[SIGNATURE_TEXT_BYTES];
+    for (size_t at = 0; at < v->ids.len; at += sizeof(uint64_t)) {
+        uint64_t id;
+        memcpy(&id, v->ids.base + at, sizeof id);
+        puts(signature_format(text, families_resolve(v->families, id)));
+    }
+}
+
 /* Write the line for one record. False when it cannot be signed. */
 static bool answer(struct verb *v, struct span record)
 {
@@ -122,14 +153,34 @@ static int answer_all(struct verb *v)
         size_t len = (size_t)got;
         if (line[len - 1] == '\n')
             len--;
-        good = answer(v, span_of(line, unescape(line, len)));
+        struct span record = span_of(line, unescape(line, len));
+        good = v->families != NULL ? learn(v, record) : answer(v, record);
     }
     free(line);
+    if (v->families != NULL)
+        answer_families(v);
     if (fflush(stdout) != 0 || ferror(stdout) || ferror(stdin))
         good = false;
     if (!good)
         fputs("error: a record could not be read, signed or written\n", stderr);
     return good ? 0 : EXIT_BUG;
+}
+
+/* False: not a weight, or no memory. */
+static bool open_families(struct verb *v, const char *weight)
+{
+    char *end;
+    unsigned long n = strtoul(weight, &end, 10);
+    struct families_opts opts = {
+        .weight = (uint32_t)n, .max_signatures = SIGNATURES_MAX, .max_holes = HOLES_MAX};
+    families_free(v->families);
+    v->families = NULL;
+    if (*end != '\0' || n < FAMILY_WEIGHT_MIN || n > FAMILY_WEIGHT_MAX) {
+        fprintf(stderr, "error: signature: --families: '%s' is not a weight from %d to %d\n", weight,
+                FAMILY_WEIGHT_MIN, FAMILY_WEIGHT_MAX);
+        return false;
+    }
+    return families_new(&v->families, &opts) == 0;
 }
 
 /* Read the options. Returns -1 to go on, else the exit status. */
@@ -152,6 +203,11 @@ static int read_options(struct verb *v, int argc, char **argv)
             v->show = SHOW_BYTES;
             continue;
         }
+        if (strcmp(argv[i], "--families") == 0 || strncmp(argv[i], "--families=", 11) == 0) {
+            if (!open_families(v, argv[i][10] == '=' ? argv[i] + 11 : WEIGHT_DEFAULT))
+                return EXIT_USAGE;
+            continue;
+        }
         if (strncmp(argv[i], "--mode=", 7) == 0)
             mode = argv[i] + 7;
         else if (strcmp(argv[i], "--mode") == 0 && i + 1 < argc)
@@ -167,6 +223,10 @@ static int read_options(struct verb *v, int argc, char **argv)
         }
         v->mode = (enum mode)m;
     }
+    if (v->families != NULL && (v->mode != MODE_LPS1 || v->show != SHOW_ID)) {
+        fprintf(stderr, "error: signature: --families goes with no other option\n\n%s", usage);
+        return EXIT_USAGE;
+    }
     return -1;
 }
 
@@ -174,8 +234,10 @@ int cli_signature(int argc, char **argv)
 {
     struct verb v = {0};
     int status = read_options(&v, argc, argv);
-    if (status >= 0)
+    if (status >= 0) {
+        families_free(v.families);
         return status;
+    }
 
     int rc = v.mode == MODE_LPS1 ? signer_new(&v.signer) : compat_new(&v.compat);
     if (rc < 0) {
@@ -185,6 +247,8 @@ int cli_signature(int argc, char **argv)
     status = answer_all(&v);
     signer_free(v.signer);
     compat_free(v.compat);
+    families_free(v.families);
+    buf_done(&v.ids);
     buf_done(&v.shown);
     return status;
 }

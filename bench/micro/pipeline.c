@@ -88,7 +88,7 @@ static double time_decide(struct span request, const struct rules *rules, struct
     log_record_read(&record, s.bytes);
     double start = now_ns();
     for (int i = 0; i < REPEATS; i++) {
-        s.signature = (uint64_t)i;
+        s.signature = s.family = (uint64_t)i;
         kept += sampler_decide(rules, &s).verdict == VERDICT_KEPT;
     }
     return (now_ns() - start) / REPEATS;
@@ -100,7 +100,7 @@ static double time_stamp(void)
     volatile size_t bytes = 0;
     double start = now_ns();
     for (int i = 0; i < REPEATS; i++)
-        bytes += stamp_write(room, 5.0, (uint64_t)i).len;
+        bytes += stamp_write(room, 5.0, (uint64_t)i, 7).len;
     return (now_ns() - start) / REPEATS;
 }
 
@@ -122,6 +122,7 @@ int main(int argc, char **argv)
     struct pipeline_opts opts = {
         .max_patterns = 16384,
         .max_services = 64,
+        .family_weight = 8,
         .seed = 1,
         .clock = clock_real(),
         .sink = {&out, admit, emit},

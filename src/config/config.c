@@ -17,6 +17,7 @@
 #include "config/loop.h"
 #include "config/value.h"
 #include "export/posthog.h"
+#include "pipeline/families.h"
 #include "pipeline/signature.h"
 
 #define KEY_BYTES 256              /* a dotted key, longer than any setting */
@@ -53,6 +54,7 @@ static const struct option options[] = {
     OPT("sampling.first.count",            count,  sampling.first_count,      "5",      "records of a pattern that are kept in each window, whatever its rate"),
     OPT("sampling.first.window",           millis, sampling.first_window_ms,  "1m",     "the length of that window"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
+    OPT("sampling.family_weight",          count,  sampling.family_weight,    "8",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
     OPT("exporters.posthog.host",          text,   posthog.host,              "https://us.i.posthog.com", "PostHog's ingestion host (POSTHOG_HOST)"),
     OPT("exporters.posthog.api_key",       secret, posthog.api_key,           "",       "project API key, phc_... (POSTHOG_API_KEY)"),
@@ -90,6 +92,8 @@ static const struct option options[] = {
 };
 /* clang-format on */
 
+#define FAMILY_WEIGHTS "0, or from 2 to 32"
+
 /* Limits that make no sense beyond these bounds. */
 static const struct {
     const char *key;
@@ -102,6 +106,7 @@ static const struct {
     {"receivers.otlp.max_request_size", offsetof(struct config, receiver.max_request_bytes), true, 1024, 1u << 30, "from 1KiB to 1GiB"},
     {"receivers.otlp.max_connections",  offsetof(struct config, receiver.max_connections), false, 1, 100000, "from 1 to 100000"},
     {"sampling.max_patterns",           offsetof(struct config, sampling.max_patterns), false, 1, 1u << 20, "from 1 to 1048576"},
+    {"sampling.family_weight",          offsetof(struct config, sampling.family_weight), false, 0, FAMILY_WEIGHT_MAX, FAMILY_WEIGHTS},
     {"sampling.max_services",           offsetof(struct config, sampling.max_services), false, 2, 1u << 16, "from 2 to 65536"},
     {"exporters.posthog.concurrency",   offsetof(struct config, posthog.concurrency), false, 1, 32, "from 1 to 32"},
     {"exporters.otlphttp.concurrency",  offsetof(struct config, otlphttp.concurrency), false, 1, 32, "from 1 to 32"},
@@ -408,6 +413,8 @@ static int check_ranges(const struct config *cfg, struct error *err)
     if (cfg->batch.max_bytes > cfg->memory_limit_bytes / BATCHES_IN_MEMORY)
         return err_set(err, ERR_CONFIG, "memory.limit: must be at least %d times batch.max_bytes",
                        BATCHES_IN_MEMORY);
+    if (cfg->sampling.family_weight > 0 && cfg->sampling.family_weight < FAMILY_WEIGHT_MIN)
+        return err_set(err, ERR_CONFIG, "sampling.family_weight: must be " FAMILY_WEIGHTS);
     return 0;
 }
 

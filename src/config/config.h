@@ -47,7 +47,7 @@ struct config {
     struct {
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
-        uint32_t max_patterns, max_services;
+        uint32_t max_patterns, max_services, family_weight;
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;
     } sampling;

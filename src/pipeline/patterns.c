@@ -12,6 +12,7 @@
 
 #include "util/err.h"
 #include "util/hash.h"
+#include "util/unicode.h"
 
 #define BLOCK_ENTRIES 256
 
@@ -182,7 +183,7 @@ struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, 
     struct pattern *e = entry(p, i);
     /* Not referenced: only a second use spares it, or a flood of patterns that are seen
      * once would make the hand go full circle and evict what is used all the time. */
-    *e = (struct pattern){.key = *key, .in_use = true};
+    *e = (struct pattern){.key = *key, .family = key->signature, .in_use = true};
     p->index[find(p, key)] = i + 1; /* again: an eviction may have moved the hole */
     return e;
 }
@@ -190,11 +191,7 @@ struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, 
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text)
 {
     drop_template(p, e);
-    if (text.len > PATTERN_TEMPLATE_BYTES) {
-        text.len = PATTERN_TEMPLATE_BYTES;
-        while (text.len > 0 && (text.base[text.len] & 0xc0) == 0x80)
-            text.len--; /* not inside a UTF-8 sequence */
-    }
+    text = utf8_cut(text, PATTERN_TEMPLATE_BYTES);
     if (text.len == 0 || (p->opts.budget != NULL && budget_take(p->opts.budget, text.len) < 0))
         return;
     e->template_text = malloc(text.len);

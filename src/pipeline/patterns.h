@@ -37,13 +37,16 @@ struct pattern_mark {
     uint64_t received, kept, bytes;
 };
 
+/* 160 bytes, two and a half cache lines: at 168 a record cost 20 ns more. */
 struct pattern {
     struct pattern_key key;
     bool in_use, referenced;
     uint16_t template_len;
+    uint32_t family_generation; /* families_generation() that `family` is of; 0: never asked */
     char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
-    uint64_t window;     /* number of the window that `in_window` belongs to */
+    uint32_t window;     /* number of the window that `in_window` belongs to; may wrap */
     uint32_t in_window;  /* records of this window that were kept for being among its first */
+    uint64_t family;            /* what the signature has become; itself at first */
     struct pattern_counts counts;
     struct pattern_mark reported; /* what the policy server knows of them */
     struct pattern_mark pending;  /* what it will know when the report under way is accepted */

@@ -7,13 +7,23 @@
 #include "pipeline/stamp.h"
 #include "util/buf.h"
 
+#define REBIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */
+
+/* Rules as they were given, and as they apply to what is known of families. */
+struct in_force {
+    struct rules *given, *bound; /* bound: NULL until there is a reason */
+    uint32_t generation;         /* of families */
+    uint64_t bound_ms;
+};
+
 struct pipeline {
     struct pipeline_opts opts;
     struct ledger *ledger;
     struct patterns *patterns;
+    struct families *families; /* NULL: no merging */
     struct signer *signer;
-    struct rules *rules;     /* of services without their own */
-    struct rules **of_service; /* by service id; NULL: the common ones */
+    struct in_force common;      /* of services without their own */
+    struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
     struct buf template_text; /* scratch */
 };
@@ -34,12 +44,15 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     if (p == NULL)
         return ERR_NOMEM;
     p->opts = *opts;
-    p->rules = rules_ref(rules);
-    p->of_service = calloc(opts->max_services, sizeof(struct rules *));
+    p->common.given = rules_ref(rules);
+    p->of_service = calloc(opts->max_services, sizeof *p->of_service);
     struct ledger_opts ledger = {opts->max_services, opts->seed, opts->budget};
     struct patterns_opts patterns = {opts->max_patterns, opts->seed, opts->budget};
+    struct families_opts families = {
+        .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
-        patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0) {
+        patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
+        (opts->family_weight > 0 && families_new(&p->families, &families) < 0)) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -47,19 +60,52 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     return 0;
 }
 
+static void drop_rules(struct in_force *f)
+{
+    rules_unref(f->given);
+    rules_unref(f->bound);
+    *f = (struct in_force){0};
+}
+
 void pipeline_free(struct pipeline *p)
 {
     if (p == NULL)
         return;
     for (uint32_t i = 0; p->of_service != NULL && i < p->opts.max_services; i++)
-        rules_unref(p->of_service[i]);
+        drop_rules(&p->of_service[i]);
     free(p->of_service);
-    rules_unref(p->rules);
+    drop_rules(&p->common);
     signer_free(p->signer);
+    families_free(p->families);
     patterns_free(p->patterns);
     ledger_free(p->ledger);
     buf_done(&p->template_text);
     free(p);
+}
+
+static uint64_t resolve(void *families, uint64_t signature)
+{
+    return families_resolve(families, signature);
+}
+
+/* The rules of a service, bound to the families of now or of a second ago. When there is
+ * no memory for that, those of before. */
+static const struct rules *rules_in_force(struct pipeline *p, uint32_t service, uint64_t now_ms)
+{
+    struct in_force *f = &p->of_service[service];
+    if (f->given == NULL)
+        f = &p->common;
+    if (p->families == NULL || !rules_name_patterns(f->given))
+        return f->given;
+    const struct rules *now = f->bound != NULL ? f->bound : f->given;
+    bool is_due = f->bound == NULL || now_ms - f->bound_ms >= REBIND_MS;
+    uint32_t generation = families_generation(p->families);
+    struct rules *bound;
+    if (f->generation == generation || !is_due || rules_bind(&bound, now, resolve, p->families) < 0)
+        return now;
+    rules_unref(f->bound);
+    *f = (struct in_force){f->given, bound, generation, now_ms};
+    return bound;
 }
 
 /* The Resource changed: whose records are these, and which rules are theirs? */
@@ -71,7 +117,7 @@ static void enter_resource(struct pass *pass, const struct logs_group *g)
     pass->service = ledger_service(p->ledger, g->service_name);
     if (pass->service == known && p->opts.service_seen != NULL)
         p->opts.service_seen(p->opts.service_ctx, pass->service);
-    pass->rules = pipeline_rules(p, pass->service);
+    pass->rules = rules_in_force(p, pass->service, pass->now_ms);
 }
 
 static uint8_t status_class(const struct log_record *r)
@@ -150,6 +196,14 @@ static struct pattern *pattern_of(struct pass *pass, const struct pattern_key *k
         signer_template(p->signer, &p->template_text);
         pattern_set_template(p->patterns, e, buf_span(&p->template_text));
     }
+    if (p->families != NULL && e->family_generation != families_generation(p->families)) {
+        /* Never less than is known of it: to be forgotten does not undo an alias. */
+        uint64_t family = families_add(p->families, key->signature, signer_identity(p->signer),
+                                       pass->unix_ns);
+        if (family != key->signature)
+            e->family = family;
+        e->family_generation = families_generation(p->families);
+    }
     return e;
 }
 
@@ -178,6 +232,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     };
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
     s.pattern = pattern_of(pass, &key);
+    s.family = s.pattern->family;
 
     struct decision d = sampler_decide(pass->rules, &s);
     count(pass, s.pattern, &d, bytes.len);
@@ -187,7 +242,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     uint8_t room[STAMP_BYTES];
     struct span stamp = {0};
     if (d.threshold > 0)
-        stamp = stamp_write(room, 1.0 / rules_rate_of(d.threshold), s.signature);
+        stamp = stamp_write(room, 1.0 / rules_rate_of(d.threshold), s.signature, s.family);
     if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, stamp, pass->service) < 0)
         ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
     return 0;
@@ -230,15 +285,16 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)
 {
-    struct rules *old = p->of_service[service];
-    p->of_service[service] = rules == NULL ? NULL : rules_ref(rules);
-    rules_unref(old);
+    struct in_force old = p->of_service[service];
+    p->of_service[service] = (struct in_force){.given = rules == NULL ? NULL : rules_ref(rules)};
+    drop_rules(&old);
     return 0;
 }
 
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 {
-    return p->of_service[service] != NULL ? p->of_service[service] : p->rules;
+    const struct rules *own = p->of_service[service].given;
+    return own != NULL ? own : p->common.given;
 }
 
 struct ledger *pipeline_ledger(struct pipeline *p)
@@ -249,6 +305,11 @@ struct ledger *pipeline_ledger(struct pipeline *p)
 struct patterns *pipeline_patterns(struct pipeline *p)
 {
     return p->patterns;
+}
+
+struct families *pipeline_families(struct pipeline *p)
+{
+    return p->families;
 }
 
 const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p)

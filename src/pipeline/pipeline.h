@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "pipeline/families.h"
 #include "pipeline/ledger.h"
 #include "pipeline/patterns.h"
 #include "pipeline/rules.h"
@@ -34,6 +35,7 @@ struct pipeline_sink {
 
 struct pipeline_opts {
     uint32_t max_patterns, max_services;
+    uint32_t family_weight; /* of families; 0: every pattern is its own */
     uint64_t seed;
     struct budget *budget;
     const struct clock *clock;
@@ -60,12 +62,14 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count);
 
-/* The rules of one service from now on; NULL: the common ones again. */
+/* The rules of one service from now on; NULL: the common ones again. What they say of
+ * a pattern holds for the family that it becomes, within a second of that. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
 struct ledger *pipeline_ledger(struct pipeline *p);
 struct patterns *pipeline_patterns(struct pipeline *p);
+struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
 
 /* Records by reason of their verdict, kept and not. */
 struct pipeline_reasons {

@@ -7,7 +7,9 @@
 
 struct pattern_rate {
     uint64_t signature, threshold;
+    uint64_t family; /* what the signature has become, as far as is known */
     bool used;
+    bool derived; /* nobody set it: it is that of a pattern which became this family */
 };
 
 struct matchers {
@@ -198,7 +200,7 @@ int rules_set_pattern(struct rules *r, uint64_t signature, double rate, struct e
     if (!p->used && r->pattern_count == RULES_PATTERNS_MAX)
         return err_set(err, ERR_CONFIG, "pattern_rates: more than %d patterns", RULES_PATTERNS_MAX);
     r->pattern_count += !p->used;
-    *p = (struct pattern_rate){signature, rules_threshold_of(rate), true};
+    *p = (struct pattern_rate){signature, rules_threshold_of(rate), signature, true, false};
     return 0;
 }
 
@@ -231,6 +233,8 @@ int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m,
     struct rules_matcher *copy = &list[to->count];
     *copy = *m;
     copy->attributes = 0;
+    if (copy->family == 0)
+        copy->family = copy->pattern;
     bool ok = copy_span(&copy->service, m->service);
     ok &= copy_span(&copy->body, m->body);
     ok &= copy_span(&copy->name, m->name);
@@ -266,11 +270,107 @@ void rules_set_origin(struct rules *r, const char *origin, int64_t version)
     r->version = version;
 }
 
-uint64_t rules_threshold(const struct rules *r, uint64_t signature, enum level level,
-                         enum rules_source *source)
+/* What a pattern is now; what is forgotten about it was true all the same. */
+static uint64_t follow(uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx,
+                       uint64_t signature, uint64_t family)
+{
+    uint64_t now = resolve(ctx, signature);
+    return now != signature ? now : resolve(ctx, family);
+}
+
+static struct pattern_rate *add_rate(struct rules *r, uint64_t signature)
+{
+    if (r->pattern_count * 2 >= r->pattern_slots && grow_patterns(r) < 0)
+        return NULL;
+    struct pattern_rate *p = pattern_slot(r->patterns, r->pattern_slots, signature);
+    r->pattern_count += !p->used;
+    return p;
+}
+
+/* The rates that were set, then what follows from them: no more than twice as many. */
+static int bind_rates(struct rules *r, const struct rules *from,
+                      uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx)
+{
+    for (uint32_t i = 0; i < from->pattern_slots; i++) {
+        const struct pattern_rate *old = &from->patterns[i];
+        if (!old->used || old->derived)
+            continue;
+        struct pattern_rate *p = add_rate(r, old->signature);
+        if (p == NULL)
+            return ERR_NOMEM;
+        *p = *old;
+        p->family = follow(resolve, ctx, old->signature, old->family);
+    }
+    for (uint32_t i = 0; i < from->pattern_slots; i++) {
+        if (!from->patterns[i].used || from->patterns[i].derived)
+            continue;
+        struct pattern_rate set =
+            *pattern_slot(r->patterns, r->pattern_slots, from->patterns[i].signature);
+        struct pattern_rate *p = add_rate(r, set.family);
+        if (p == NULL)
+            return ERR_NOMEM;
+        if (!p->used)
+            *p = (struct pattern_rate){set.family, set.threshold, set.family, true, true};
+        else if (p->derived && set.threshold < p->threshold)
+            p->threshold = set.threshold;
+    }
+    return 0;
+}
+
+static void bind_matchers(struct matchers *m,
+                          uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->list[i].has_pattern)
+            m->list[i].family = follow(resolve, ctx, m->list[i].pattern, m->list[i].family);
+}
+
+int rules_bind(struct rules **out, const struct rules *from,
+               uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx)
+{
+    struct rules *r;
+    int rc = rules_new(&r);
+    if (rc < 0)
+        return rc;
+    memcpy(r->level, from->level, sizeof r->level);
+    memcpy(r->has_level, from->has_level, sizeof r->has_level);
+    r->global = from->global;
+    r->boost = from->boost;
+    memcpy(r->origin, from->origin, sizeof r->origin);
+    r->version = from->version;
+    rc = rules_inherit(r, from);
+    if (rc == 0)
+        rc = bind_rates(r, from, resolve, ctx);
+    if (rc < 0) {
+        rules_unref(r);
+        return rc;
+    }
+    bind_matchers(&r->keep, resolve, ctx);
+    bind_matchers(&r->drop, resolve, ctx);
+    *out = r;
+    return 0;
+}
+
+static bool any_has_pattern(const struct matchers *m)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->list[i].has_pattern)
+            return true;
+    return false;
+}
+
+bool rules_name_patterns(const struct rules *r)
+{
+    return r->pattern_count > 0 || any_has_pattern(&r->keep) || any_has_pattern(&r->drop);
+}
+
+uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t family,
+                         enum level level, enum rules_source *source)
 {
     if (r->pattern_count > 0) {
         const struct pattern_rate *p = pattern_slot(r->patterns, r->pattern_slots, signature);
+        if (!p->used || p->derived) /* a signature may be another's family too */
+            p = pattern_slot(r->patterns, r->pattern_slots, family);
         if (p->used) {
             *source = RULES_PATTERN;
             return p->threshold;

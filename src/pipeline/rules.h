@@ -60,7 +60,8 @@ struct rules_matcher {
     struct span service;      /* base NULL: any */
     struct span body;         /* of a text body; base NULL: any */
     bool has_pattern;
-    uint64_t pattern;         /* a signature */
+    uint64_t pattern;         /* a signature or a family */
+    uint64_t family;          /* what that has become; set by rules_bind() */
     struct {
         struct span key, value;
     } attribute[RULES_CONDITIONS_MAX];
@@ -86,15 +87,26 @@ int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m,
 int rules_inherit(struct rules *r, const struct rules *from);
 void rules_set_origin(struct rules *r, const char *origin, int64_t version);
 
+/* The same rules for a time when patterns have become families: what is said of a
+ * pattern binds its family too, unless something is said of the family itself; of
+ * several rates the highest. `resolve` gives the family of a signature. May be
+ * applied to its own result. */
+int rules_bind(struct rules **out, const struct rules *from,
+               uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx);
+
+/* Does it speak of any pattern? */
+bool rules_name_patterns(const struct rules *r);
+
 /* Reading. */
 uint64_t rules_threshold_of(double rate);
 double rules_rate_of(uint64_t threshold);
 
 enum rules_source { RULES_PATTERN, RULES_SEVERITY, RULES_GLOBAL };
 
-/* The threshold for a record, and which setting it came from. */
-uint64_t rules_threshold(const struct rules *r, uint64_t signature, enum level level,
-                         enum rules_source *source);
+/* The threshold for a record, and which setting it came from. The rate of its
+ * signature comes before the rate of its family. */
+uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t family,
+                         enum level level, enum rules_source *source);
 
 const struct rules_matcher *rules_matchers(const struct rules *r, bool keep, unsigned *count);
 uint32_t rules_first(const struct rules *r);

@@ -103,7 +103,8 @@ static bool matches(const struct rules_matcher *m, const struct subject *s)
 {
     if (m->levels != 0 && (m->levels >> s->level & 1) == 0)
         return false;
-    if (m->has_pattern && m->pattern != s->signature)
+    if (m->has_pattern && m->pattern != s->signature && m->pattern != s->family &&
+        m->family != s->family)
         return false;
     if (m->service.base != NULL && !glob_matches(m->service, s->group->service_name))
         return false;
@@ -131,7 +132,7 @@ static bool any_matches(const struct rules *rules, bool keep, const struct subje
 static bool is_among_first(const struct rules *rules, const struct subject *s)
 {
     uint64_t length = rules_window_ms(rules);
-    uint64_t window = (s->now_ms + s->signature % length) / length + 1;
+    uint32_t window = (uint32_t)((s->now_ms + s->signature % length) / length + 1);
     struct pattern *p = s->pattern;
     if (p->window != window) {
         p->window = window;
@@ -166,7 +167,7 @@ struct decision sampler_decide(const struct rules *rules, const struct subject *
         return (struct decision){VERDICT_KEPT, REASON_FIRST, 0};
 
     enum rules_source source;
-    uint64_t t = rules_threshold(rules, s->signature, s->level, &source);
+    uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
     bool kept = t == 0 || sampler_randomness(s->record, s->bytes) >= t;
     return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason_of[source], t};
 }

@@ -5,7 +5,7 @@
  *   1. floor    ERROR and above, or an exception.type attribute: kept
  *   2. rules    the user's keep rules, then the drop rules
  *   3. first    the first N of a pattern in a window: kept, weight 1
- *   4. rate     pattern_rates, else severity_rates, else global_rate
+ *   4. rate     pattern_rates (of the signature, else of its family), else severity_rates, else global_rate
  *
  * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
  * the trace id (its last 7 bytes; OpenTelemetry, trace probability sampling),
@@ -42,7 +42,7 @@ struct subject {
     struct span bytes; /* the encoded record */
     const struct log_record *record;
     enum level level;
-    uint64_t signature;
+    uint64_t signature, family; /* the same while it has none */
     struct pattern *pattern; /* its entry, which counts the window */
     uint64_t now_ms;
 };

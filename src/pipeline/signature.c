@@ -170,9 +170,8 @@ struct span signer_identity(const struct signer *s)
 
 /* Literal words cannot hold most of these bytes but in hostile text, where a
  * template that reads oddly does no harm: the id is made of the bytes. */
-void signer_template(const struct signer *s, struct buf *out)
+void signature_template(struct span id, struct buf *out)
 {
-    struct span id = signer_identity(s);
     bool record = span_starts(id, SPAN("json\x02")); /* its context reads better apart */
     for (size_t i = 0; i < id.len; i++) {
         switch (id.base[i]) {
@@ -202,6 +201,11 @@ void signer_template(const struct signer *s, struct buf *out)
             buf_append_byte(out, id.base[i]);
         }
     }
+}
+
+void signer_template(const struct signer *s, struct buf *out)
+{
+    signature_template(signer_identity(s), out);
 }
 
 const char *signature_format(char out[SIGNATURE_TEXT_BYTES], uint64_t id)

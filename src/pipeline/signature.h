@@ -93,6 +93,9 @@ struct span signer_identity(const struct signer *s);
  * " | " before each line of a trace. */
 void signer_template(const struct signer *s, struct buf *out);
 
+/* The same of any identity bytes. */
+void signature_template(struct span identity, struct buf *out);
+
 /* "lps1:" and 16 lower-case hex digits. Returns out. */
 const char *signature_format(char out[SIGNATURE_TEXT_BYTES], uint64_t id);
 

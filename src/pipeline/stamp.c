@@ -1,4 +1,4 @@
-/* stamp: two KeyValues of fixed shape. */
+/* stamp: KeyValues of fixed shape. */
 #include "pipeline/stamp.h"
 
 #include <string.h>
@@ -30,17 +30,24 @@ static uint8_t *put_key(uint8_t *at, const char *key, size_t value)
     return put_len(at, KEY_VALUE_VALUE, value);
 }
 
-struct span stamp_write(uint8_t room[STAMP_BYTES], double adjusted_count, uint64_t signature)
+static uint8_t *put_id(uint8_t *at, const char *key, uint64_t id)
+{
+    char text[SIGNATURE_TEXT_BYTES];
+    const size_t len = SIGNATURE_TEXT_BYTES - 1;
+    at = put_key(at, key, wire_len_size(ANY_STRING, len));
+    return put_bytes(at, ANY_STRING, signature_format(text, id), len);
+}
+
+struct span stamp_write(uint8_t room[STAMP_BYTES], double adjusted_count, uint64_t signature,
+                        uint64_t family)
 {
     uint8_t *at = put_key(room, STAMP_ADJUSTED_COUNT, 1 + sizeof adjusted_count);
     *at++ = ANY_DOUBLE << 3 | WIRE_I64;
     memcpy(at, &adjusted_count, sizeof adjusted_count);
     at += sizeof adjusted_count;
 
-    char id[SIGNATURE_TEXT_BYTES];
-    const size_t id_len = SIGNATURE_TEXT_BYTES - 1;
-    signature_format(id, signature);
-    at = put_key(at, STAMP_PATTERN_ID, wire_len_size(ANY_STRING, id_len));
-    at = put_bytes(at, ANY_STRING, id, id_len);
+    at = put_id(at, STAMP_PATTERN_ID, signature);
+    if (family != signature)
+        at = put_id(at, STAMP_PATTERN_FAMILY, family);
     return span_of(room, (size_t)(at - room));
 }

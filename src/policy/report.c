@@ -70,7 +70,8 @@ static void add_entry(struct group *g, struct pattern *e)
         g->last_ns = e->last_seen_ns;
 }
 
-static void write_group(struct buf *out, const struct group *g, const struct pattern *e)
+static void write_group(struct buf *out, const struct report_opts *opts, const struct group *g,
+                        const struct pattern *e)
 {
     const char *comma = "";
     char id[SIGNATURE_TEXT_BYTES];
@@ -80,6 +81,10 @@ static void write_group(struct buf *out, const struct group *g, const struct pat
                signature_format(id, e->key.signature), g->count, g->kept, (double)g->first_ns / 1e9,
                (double)g->last_ns / 1e9, g->bytes);
     json_write_string(out, span_of(e->template_text, e->template_len));
+    uint64_t family = opts->families != NULL ? families_resolve(opts->families, e->family)
+                                             : e->family;
+    if (family != e->key.signature)
+        buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
     buf_append_str(out, ",\"severity_distribution\":{");
     for (int l = 0; l < LEVEL_COUNT; l++) {
         if (g->level[l] == 0)
@@ -128,7 +133,7 @@ int report_write(struct buf *out, const struct report_opts *opts, uint32_t servi
         for (; i < n && list[i]->key.signature == first->key.signature; i++)
             add_entry(&g, list[i]);
         buf_append_str(out, groups++ == 0 ? "" : ",");
-        write_group(out, &g, first);
+        write_group(out, opts, &g, first);
     }
     buf_printf(out, "],\"total_logs\":%" PRIu64 ",\"unique_patterns\":%u}", total_logs, groups);
     buf_done(&room);

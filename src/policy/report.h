@@ -6,7 +6,8 @@
  * Every interval, once per service that had records: the fields that older
  * servers require (service_name, team_id, timestamp, patterns[signature, count,
  * sampled_count, first_seen, last_seen], total_logs, unique_patterns) and,
- * besides, template, bytes, severity_distribution and the algorithm.
+ * besides, template, bytes, severity_distribution, family (where it is not the
+ * signature) and the algorithm.
  *
  * Counts are differences since the last report that was accepted. A report that
  * fails is not kept: its counts stay in the pattern table and go with the next
@@ -21,6 +22,7 @@
 #include <uv.h>
 
 #include "net/client.h"
+#include "pipeline/families.h"
 #include "pipeline/ledger.h"
 #include "pipeline/patterns.h"
 #include "util/buf.h"
@@ -36,6 +38,7 @@ struct report_opts {
     const struct clock *clock;
     const struct ledger *ledger;
     struct patterns *patterns;
+    struct families *families; /* NULL: no merging */
     struct budget *budget;
 };
 

@@ -223,3 +223,12 @@ struct span utf8_strip(struct span s)
     }
     return s;
 }
+
+struct span utf8_cut(struct span s, size_t max)
+{
+    if (s.len <= max)
+        return s;
+    while (max > 0 && (s.base[max] & 0xc0) == 0x80)
+        max--;
+    return span_of(s.base, max);
+}

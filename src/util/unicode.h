@@ -29,5 +29,8 @@ bool unicode_is_word(uint32_t cp);    /* \w: str.isalnum() or the underscore */
  * Returns how many were written. Knows the final sigma. */
 size_t unicode_lower(const uint32_t *in, size_t n, uint32_t *out);
 
+/* The first `max` bytes, or a few less: never a part of a sequence. */
+struct span utf8_cut(struct span s, size_t max);
+
 /* Without white space (as unicode_is_space() has it) at both ends. */
 struct span utf8_strip(struct span s);

@@ -107,6 +107,36 @@ test('pattern rates bind by id; keys of older servers are left out', async (t) =
   await closeLedger(sidecar, { received: 81, sampled_out: 40 });
 });
 
+test('a pattern takes the rate along into its family, which reports and the admin page name', async (t) => {
+  const names = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi'];
+  const log = (name) => logs(1, { service: 'a', body: () => `user ${name} logged in` });
+  const server = await policyServer(t);
+  const { sidecar } = await pair(t, { set: settings(server) });
+  await send(sidecar, log('alice'));
+  const [{ pattern, family }] = await sidecar.patterns();
+  assert.equal(family, undefined);
+  server.behaviour.policy = () => ({ status: 200, body: { global_rate: 1, severity_rates: {}, pattern_rates: { [pattern]: 0 }, anomaly_boost: 1, version: 5 } });
+  await until('version 5', () => sidecar.log.some((line) => line.event === 'policy' && line.version === 5));
+  for (const name of names) await send(sidecar, log(name));
+  const { aliases } = JSON.parse(await sidecar.page('admin', '/api/families'));
+  assert.equal(aliases.length, names.length);
+  const { to } = aliases[0];
+  for (const a of aliases) {
+    assert.deepEqual(Object.keys(a), ['version', 'from', 'to', 'template', 'since']);
+    assert.deepEqual([a.version, a.to, a.template], ['lps1', to, 'user <*> logged in']);
+    assert.ok(Math.abs(a.since - Date.now() / 1000) < 60);
+  }
+  for (const p of await sidecar.patterns()) assert.equal(p.family, to);
+  await until('the rate to hold for a new name', async () => {
+    await send(sidecar, log('zoe'));
+    const zoe = (await sidecar.patterns()).find((p) => p.template === 'user zoe logged in');
+    return zoe.family === to && zoe.sampled_out > 0;
+  });
+  await until('a report with a family', () => server.reports.some(({ body }) => body.patterns.some((p) => p.family === to && p.template === 'user zoe logged in')));
+  assert.equal(await metric(sidecar, 'lipservice_pattern_aliases'), names.length + 1);
+  await closeLedger(sidecar);
+});
+
 test('a policy of ten thousand pattern rates is taken', async (t) => {
   const pattern_rates = {};
   for (let i = 0; i < 10000; i++) pattern_rates[`lps1:${i.toString(16).padStart(16, '0')}`] = 0.01;

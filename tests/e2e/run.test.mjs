@@ -66,6 +66,7 @@ const wrong = [
   ['an unknown section', 'batch:\n  max_age: 1s\nsamplign:\n  global_rate: 1\n', /:3:1: .*samplign/],
   ['a rate over 1', 'sampling:\n  severity_rates:\n    INFO: 1.5\n', /:3:11: .*1\.5/],
   ['a rate that is a word', 'sampling:\n  global_rate: often\n', /:2:16: .*often/],
+  ['a weight that makes every word a variable', 'sampling:\n  family_weight: 1\n', /sampling\.family_weight: must be 0, or from 2 to 32/],
   ['errors sampled', 'sampling:\n  severity_rates:\n    ERROR: 0.5\n', /:3:12: .*always kept/],
   ['an unknown level', 'sampling:\n  severity_rates:\n    LOUD: 1\n', /:3:11: .*LOUD/],
   ['a pattern id that is none', 'sampling:\n  pattern_rates:\n    xyz: 1\n', /:3:10: .*xyz/],
@@ -154,7 +155,7 @@ test('the key appears nowhere', async (t) => {
   await sidecar.post(encodeLogs(request(1)));
   await until('the hold', async () => (await sidecar.metrics()).lipservice_exporter_key_refused === 1);
   const pages = [];
-  for (const route of ['/', '/api/ledger', '/api/patterns', '/api/config']) pages.push(await sidecar.page('admin', route));
+  for (const route of ['/', '/api/ledger', '/api/patterns', '/api/families', '/api/config']) pages.push(await sidecar.page('admin', route));
   pages.push(await sidecar.page('metrics', '/metrics'), await sidecar.page('health', '/readyz'), await sidecar.page('health', '/livez'));
   const shown = await run(['print-config', '--config', '/dev/null'], { env: { POSTHOG_API_KEY: canary } });
   await until('delivery', async () => (await sidecar.ledger()).delivered === 1, { timeout: 45000 });

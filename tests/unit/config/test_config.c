@@ -26,7 +26,7 @@ static int load(struct config *cfg, const char *yaml, char **env, const char *co
 static uint64_t threshold(const struct config *cfg, uint64_t signature, enum level level)
 {
     enum rules_source source;
-    return rules_threshold(cfg->sampling.rules, signature, level, &source);
+    return rules_threshold(cfg->sampling.rules, signature, signature, level, &source);
 }
 
 static void the_defaults_are_a_configuration(void **state)

@@ -1,6 +1,7 @@
 #include "unit/test.h"
 
 #include "pipeline/pipeline.h"
+#include "pipeline/signature.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 
@@ -15,7 +16,7 @@ struct rig {
     struct arena arena;
     int admit_rc, emit_rc;
     size_t admitted;
-    unsigned emitted[SERVICES], stamped, seen[SERVICES], seen_count;
+    unsigned emitted[SERVICES], stamped, families, seen[SERVICES], seen_count;
 };
 
 static int on_admit(void *ctx, size_t bytes, size_t largest)
@@ -35,6 +36,7 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     assert_true(stamp.len <= STAMP_BYTES);
     r->emitted[service]++;
     r->stamped += stamp.len > 0;
+    r->families += stamp.len > 0 && memmem(stamp.base, stamp.len, "pattern.family", 14) != NULL;
     return r->emit_rc;
 }
 
@@ -54,6 +56,7 @@ static void rig_open(struct rig *r)
     const struct pipeline_opts opts = {
         .max_patterns = 256,
         .max_services = SERVICES,
+        .family_weight = 4,
         .seed = 3,
         .budget = &r->budget,
         .clock = &r->clock.clock,
@@ -353,6 +356,104 @@ static void status_classes_are_patterns_of_their_own(void **state)
     }
 }
 
+/* One record of the service `cart` for each name. */
+static void log_in(struct rig *r, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct buf request = {0};
+        char body[64];
+        uint32_t records;
+        snprintf(body, sizeof body, "user %s logged in", names[i]);
+        add(&request, "cart", 1, 9, body);
+        assert_int_equal(push(r, &request, &records), 0);
+        buf_done(&request);
+    }
+}
+
+static uint64_t id_of_line(const char *line)
+{
+    struct signer *s;
+    assert_int_equal(signer_new(&s), 0);
+    uint64_t id = signer_sign_text(s, span_str(line));
+    signer_free(s);
+    return id;
+}
+
+static void survivors_carry_their_family(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"alice", "bob", "carol", "dave", "erin", "42"};
+    struct rig r;
+    rig_open(&r);
+    rules_set_global(r.rules, 1 - 1e-15, NULL); /* below 1, and yet nothing is lost */
+    log_in(&r, names, 3);
+    assert_int_equal(r.stamped, 3);
+    assert_int_equal(r.families, 0);
+    log_in(&r, names, ARRAY_LEN(names));
+    assert_int_equal(r.stamped, 9);
+    assert_int_equal(r.families, 2); /* dave, who made it one, and erin; 42 is the family itself */
+    log_in(&r, names, ARRAY_LEN(names));
+    assert_int_equal(r.families, 7);
+    const struct pattern *alice = patterns_at(pipeline_patterns(r.pipeline), 0);
+    assert_int_equal(alice->key.signature, id_of_line("user alice logged in"));
+    assert_int_equal(alice->family, id_of_line("user 42 logged in"));
+    assert_int_equal(alice->counts.received, 3); /* counts stay with the pattern */
+    rig_close(&r);
+}
+
+/* Rates and rules that name a pattern hold for its family, a second after it has one. */
+static void policies_bind_families(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"alice", "bob", "carol", "dave"}, *const others[] = {"erin", "42"};
+    enum { BY_RATE, BY_DROP_RULE, BY_RATE_OF_FAMILY, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        struct rig r;
+        rig_open(&r);
+        uint64_t alice = id_of_line("user alice logged in"), family = id_of_line("user 42 logged in");
+        struct rules_matcher drop = {.has_pattern = true, .pattern = alice};
+        if (way == BY_DROP_RULE)
+            rules_add_matcher(r.rules, false, &drop, NULL);
+        else
+            rules_set_pattern(r.rules, way == BY_RATE ? alice : family, 0, NULL);
+        const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+        log_in(&r, names, 4);
+        uint64_t kept = total->verdict[VERDICT_KEPT];
+        /* By its own name alice is dropped at once, the family's when dave has made it one. */
+        assert_row(kept == 3, "way %d: %u", way, (unsigned)kept);
+        log_in(&r, others, 2); /* bound at most a second ago: to nothing yet */
+        assert_row(total->verdict[VERDICT_KEPT] == kept + (way == BY_RATE_OF_FAMILY ? 0 : 2), "way %d", way);
+        kept = total->verdict[VERDICT_KEPT];
+        r.clock.now_ms += 1000;
+        log_in(&r, others, 2);
+        log_in(&r, names, 4);
+        assert_row(total->verdict[VERDICT_KEPT] == kept, "way %d", way);
+        rig_close(&r);
+    }
+}
+
+static void merging_can_be_off(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    pipeline_free(r.pipeline);
+    const struct pipeline_opts opts = {
+        .max_patterns = 256,
+        .max_services = SERVICES,
+        .budget = &r.budget,
+        .clock = &r.clock.clock,
+        .sink = {&r, on_admit, on_emit},
+    };
+    assert_int_equal(pipeline_new(&r.pipeline, &opts, r.rules), 0);
+    static const char *const names[] = {"alice", "bob", "carol", "dave", "erin", "frank"};
+    log_in(&r, names, ARRAY_LEN(names));
+    assert_null(pipeline_families(r.pipeline));
+    const struct pattern *e = patterns_at(pipeline_patterns(r.pipeline), 0);
+    assert_int_equal(e->family, e->key.signature);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +465,9 @@ int main(void)
         cmocka_unit_test(each_service_has_its_rules),
         cmocka_unit_test(counts_and_weights),
         cmocka_unit_test(status_classes_are_patterns_of_their_own),
+        cmocka_unit_test(survivors_carry_their_family),
+        cmocka_unit_test(policies_bind_families),
+        cmocka_unit_test(merging_can_be_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

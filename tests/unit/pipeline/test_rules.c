@@ -15,7 +15,7 @@ static uint64_t threshold(const struct rules *r, uint64_t signature, enum level 
                           enum rules_source source)
 {
     enum rules_source got;
-    uint64_t t = rules_threshold(r, signature, level, &got);
+    uint64_t t = rules_threshold(r, signature, signature, level, &got);
     assert_int_equal(got, source);
     return t;
 }
@@ -190,6 +190,100 @@ static void bounds(void **state)
     rules_unref(NULL);
 }
 
+/* Families for rules_bind(): pairs of what became what. */
+struct became {
+    uint64_t from[4], to[4];
+};
+
+static uint64_t look_up(void *ctx, uint64_t signature)
+{
+    const struct became *b = ctx;
+    for (size_t i = 0; i < ARRAY_LEN(b->from); i++)
+        if (b->from[i] == signature && signature != 0)
+            return b->to[i];
+    return signature;
+}
+
+static double rate_of(const struct rules *r, uint64_t signature, uint64_t family)
+{
+    enum rules_source source;
+    return rules_rate_of(rules_threshold(r, signature, family, LEVEL_INFO, &source));
+}
+
+static void a_pattern_binds_its_family(void **state)
+{
+    (void)state;
+    struct rules *r = rules(), *bound, *again, *later;
+    struct became b = {{1, 2, 3, 5}, {100, 100, 200, 5}};
+    assert_int_equal(rules_set_pattern(r, 1, 0.25, NULL), 0);
+    assert_int_equal(rules_set_pattern(r, 2, 0.5, NULL), 0);
+    assert_int_equal(rules_set_pattern(r, 3, 0.125, NULL), 0);
+    assert_int_equal(rules_set_pattern(r, 200, 0.75, NULL), 0); /* the family itself is named */
+    assert_int_equal(rules_set_pattern(r, 5, 0.0625, NULL), 0);
+    rules_set_origin(r, "server", 9);
+    assert_true(rate_of(r, 77, 100) == 1);
+    assert_true(rate_of(r, 77, 200) == 0.75);
+    assert_int_equal(rules_bind(&bound, r, look_up, &b), 0);
+    rules_unref(r);
+    assert_true(rate_of(bound, 1, 100) == 0.25); /* a pattern's own rate comes first */
+    assert_true(rate_of(bound, 77, 100) == 0.5); /* of two the higher */
+    assert_true(rate_of(bound, 77, 200) == 0.75);
+    assert_true(rate_of(bound, 5, 5) == 0.0625);
+    assert_true(rate_of(bound, 77, 78) == 1);
+    assert_string_equal(rules_origin(bound), "server");
+    assert_int_equal(rules_version(bound), 9);
+
+    /* The families have become one; then all that is forgotten, but what was true stays. */
+    b = (struct became){{1, 2, 100}, {300, 300, 300}};
+    assert_int_equal(rules_bind(&again, bound, look_up, &b), 0);
+    rules_unref(bound);
+    assert_true(rate_of(again, 77, 300) == 0.5);
+    assert_true(rate_of(again, 77, 100) == 1); /* nobody is of that family any more */
+    b = (struct became){{0}, {0}};
+    assert_int_equal(rules_bind(&later, again, look_up, &b), 0);
+    rules_unref(again);
+    assert_true(rate_of(later, 77, 300) == 0.5);
+    assert_true(rate_of(later, 77, 200) == 0.75);
+    rules_unref(later);
+}
+
+static void as_many_rates_as_may_be_are_bound(void **state)
+{
+    (void)state;
+    struct rules *r = rules(), *bound, *again;
+    struct became b = {{1, 2, 3, 4}, {1ull << 40, 1ull << 41, 1ull << 42, 1ull << 43}};
+    for (uint64_t i = 1; i <= RULES_PATTERNS_MAX; i++)
+        assert_int_equal(rules_set_pattern(r, i, 0.5, NULL), 0);
+    assert_int_equal(rules_bind(&bound, r, look_up, &b), 0);
+    assert_int_equal(rules_bind(&again, bound, look_up, &b), 0);
+    for (int i = 40; i <= 43; i++)
+        assert_true(rate_of(again, 1ull << 50, 1ull << i) == 0.5);
+    assert_true(rate_of(again, RULES_PATTERNS_MAX, RULES_PATTERNS_MAX) == 0.5);
+    rules_unref(r);
+    rules_unref(bound);
+    rules_unref(again);
+}
+
+static void only_some_rules_name_patterns(void **state)
+{
+    (void)state;
+    struct rules *r = rules(), *bound;
+    struct rules_matcher m = {.body = SPAN("x")};
+    struct became b = {{8}, {9}};
+    unsigned count;
+    assert_int_equal(rules_add_matcher(r, true, &m, NULL), 0);
+    assert_false(rules_name_patterns(r));
+    m = (struct rules_matcher){.has_pattern = true, .pattern = 8};
+    assert_int_equal(rules_add_matcher(r, false, &m, NULL), 0);
+    assert_true(rules_name_patterns(r));
+    assert_int_equal(rules_bind(&bound, r, look_up, &b), 0);
+    const struct rules_matcher *drop = rules_matchers(bound, false, &count);
+    assert_int_equal(drop->pattern, 8);
+    assert_int_equal(drop->family, 9);
+    rules_unref(r);
+    rules_unref(bound);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +295,9 @@ int main(void)
         cmocka_unit_test(spellings),
         cmocka_unit_test(matchers_are_copied_and_inherited),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(a_pattern_binds_its_family),
+        cmocka_unit_test(as_many_rates_as_may_be_are_bound),
+        cmocka_unit_test(only_some_rules_name_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

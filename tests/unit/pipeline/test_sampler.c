@@ -53,6 +53,7 @@ static const struct subject *rig_subject(struct rig *r)
         .record = &r->record,
         .level = level_of(log_severity(&r->record)),
         .signature = 77,
+        .family = 79,
         .pattern = &r->pattern,
         .now_ms = r->subject.now_ms,
     };
@@ -136,6 +137,8 @@ static void matchers(void **state)
         {"service", {.service = {(const uint8_t *)"check*", 6}}, true},
         {"other service", {.service = {(const uint8_t *)"check", 5}}, false},
         {"pattern", {.has_pattern = true, .pattern = 77}, true},
+        {"its family", {.has_pattern = true, .pattern = 79}, true},
+        {"a pattern of its family", {.has_pattern = true, .pattern = 78, .family = 79}, true},
         {"other pattern", {.has_pattern = true, .pattern = 0}, false},
         {"body", {.body = {(const uint8_t *)"*world", 6}}, true},
         {"body, other end", {.body = {(const uint8_t *)"*worl", 5}}, false},

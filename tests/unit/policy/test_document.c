@@ -66,7 +66,7 @@ static void documents(void **state)
         }
         for (int l = 0; l < LEVEL_COUNT; l++) {
             enum rules_source source;
-            assert_row(rules_threshold(rules, 1, (enum level)l, &source) ==
+            assert_row(rules_threshold(rules, 1, 1, (enum level)l, &source) ==
                            rules_threshold_of(rows[i].rate[l]), "%s: %s", rows[i].name,
                        level_name((enum level)l));
         }
@@ -102,8 +102,8 @@ static void what_it_does_not_speak_of_stays(void **state)
     assert_int_equal(rules_first(rules), 9);
     assert_int_equal(rules_window_ms(rules), 5000);
     enum rules_source source;
-    assert_int_equal(rules_threshold(rules, 2, LEVEL_INFO, &source), 0); /* rates are the server's */
-    assert_int_equal(rules_threshold(rules, 0xab, LEVEL_INFO, &source), RULES_REJECT_ALL / 4);
+    assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_INFO, &source), 0); /* rates are the server's */
+    assert_int_equal(rules_threshold(rules, 0xab, 0xab, LEVEL_INFO, &source), RULES_REJECT_ALL / 4);
     assert_int_equal(source, RULES_PATTERN);
     rules_unref(rules);
     rules_unref(base);
