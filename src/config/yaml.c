@@ -376,7 +376,8 @@ static int parse(struct reader *r, struct span text)
     int rc = 0;
     if (!yaml_parser_initialize(&parser))
         return ERR_NOMEM;
-    yaml_parser_set_input_string(&parser, text.base, text.len);
+    const uint8_t *base = text.base != NULL ? text.base : (const uint8_t *)""; /* libyaml asserts */
+    yaml_parser_set_input_string(&parser, base, text.len);
     if (!yaml_parser_load(&parser, &r->doc))
         rc = err_set(r->err, ERR_CONFIG, "%s:%zu:%zu: %s", r->name, parser.problem_mark.line + 1,
                      parser.problem_mark.column + 1,
