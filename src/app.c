@@ -408,7 +408,7 @@ static void on_drain_tick(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct app *app = handle->data;
-    if (number == SIGHUP) {
+    if (number == SIGHUP) { /* reload; never the end, as it is by default */
         if (app->policy_file != NULL)
             policy_file_reload(app->policy_file);
         return;

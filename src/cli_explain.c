@@ -45,8 +45,10 @@ static void add_text(struct buf *out, struct span text)
     while (n < text.len && n > 0 && (text.base[n] & 0xc0) == 0x80)
         n--; /* not through a character */
     json_write_string(out, span_of(text.base, n));
-    if (n < text.len)
-        out->len--, buf_append_str(out, "...\"");
+    if (n < text.len && out->err == 0) {
+        out->len--; /* the quote */
+        buf_append_str(out, "...\"");
+    }
 }
 
 static void add_body(struct buf *out, const struct log_value *body)
@@ -81,13 +83,15 @@ static void begin_words(struct explain *e, const struct subject *s, struct span 
     add_text(&e->out, template_text);
     buf_printf(&e->out, "\n  signature  %s\n  severity   %s, ", signature_format(id, s->signature),
                level_name(s->level));
-    if (*from == 'n')
+    if (*from == 'n') {
         buf_printf(&e->out, "from the severity number %d\n", s->record->severity_number);
-    else if (*from == 't')
-        buf_append_str(&e->out, "from the severity text "), add_text(&e->out, s->record->severity_text),
-            buf_append_byte(&e->out, '\n');
-    else
+    } else if (*from == 't') {
+        buf_append_str(&e->out, "from the severity text ");
+        add_text(&e->out, s->record->severity_text);
+        buf_append_byte(&e->out, '\n');
+    } else {
         buf_append_str(&e->out, "because the record has none that is known\n");
+    }
 }
 
 static const char *rate_setting(enum rules_source source)

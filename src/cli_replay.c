@@ -431,6 +431,8 @@ static void report_words(struct buf *out, const struct replay *r, const struct l
         for (size_t lane = 0; lane < r->lane_count; lane++)
             add_share(out, l->of[lane][i]->counts.kept, p->counts.received);
         buf_append_str(out, "  ");
+        json_write_string(out, ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
+        buf_append_byte(out, ' ');
         json_write_string(out, span_of(p->template_text, p->template_len));
         buf_append_byte(out, '\n');
     }

@@ -19,7 +19,6 @@
 #include "util/hash.h"
 
 #define SETTLE_MS 100 /* a file that is being written in place is read when that is over */
-#define POLL_MS 5000
 #define HASH_SEED 0x706f6c696379 /* "policy" */
 
 enum handle { WATCH, SETTLE, POLL, HANDLE_COUNT };
@@ -233,7 +232,8 @@ int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct pol
     uv_timer_init(loop, &f->poll);
     f->open_handles = HANDLE_COUNT;
     watch(f);
-    uv_timer_start(&f->poll, on_poll, POLL_MS, POLL_MS);
+    uint32_t poll = opts->poll_ms > 0 ? opts->poll_ms : POLICY_FILE_POLL_MS;
+    uv_timer_start(&f->poll, on_poll, poll, poll);
     *out = f;
     return 0;
 }

@@ -22,6 +22,7 @@
 #include "util/metric.h"
 
 #define POLICY_FILE_BYTES POLICY_DOCUMENT_BYTES
+#define POLICY_FILE_POLL_MS 5000
 
 /* Read a policy once. ERR_CONFIG and a sentence with file and line; *out then untouched. */
 int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visit,
@@ -32,6 +33,7 @@ struct policy_file;
 struct policy_file_opts {
     const char *path; /* copied */
     const struct clock *clock;
+    uint32_t poll_ms;         /* 0: POLICY_FILE_POLL_MS */
     policy_visit_fn *visit;   /* thread-safe */
     const struct rules *base; /* keep, drop and first; kept by reference */
     /* Put a policy in force. The rules are the callee's to keep by reference. */

@@ -22,6 +22,7 @@ struct rig {
     unsigned installs;
     int64_t version;
     uint64_t emitted;
+    uint32_t poll_ms;
 };
 
 static const char *path_of(const struct rig *r, const char *name)
@@ -61,6 +62,7 @@ static int rig_open(struct rig *r, struct error *err)
     struct policy_file_opts opts = {
         .path = path_of(r, "policy"),
         .clock = &r->clock.clock,
+        .poll_ms = r->poll_ms,
         .visit = config_visit_yaml,
         .base = r->base,
         .install = on_install,
@@ -234,6 +236,27 @@ static void a_swap_of_symbolic_links(void **state)
     rig_done(&r);
 }
 
+/* The directory itself is replaced: nobody tells, the poll finds it, and watches the new one. */
+static void another_directory_by_that_name(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r);
+    r.poll_ms = 50;
+    replace(&r, "global_rate: 1\nversion: 1\n");
+    assert_int_equal(rig_open(&r, NULL), 0);
+    unlink(path_of(&r, "policy"));
+    assert_int_equal(rmdir(r.dir), 0);
+    TURN_UNTIL(r, policy_file_stats(r.file)->unreadable.value == 1);
+    assert_int_equal(mkdir(r.dir, 0700), 0);
+    replace(&r, "global_rate: 1\nversion: 2\n");
+    TURN_UNTIL(r, r.version == 2);
+    replace(&r, "global_rate: 1\nversion: 3\n");
+    TURN_UNTIL(r, r.version == 3);
+    assert_int_equal(policy_file_stats(r.file)->unreadable.value, 1); /* told once, not at each poll */
+    rig_done(&r);
+}
+
 /* ---- swaps under load -------------------------------------------------- */
 
 static int on_admit(void *ctx, size_t bytes, size_t largest)
@@ -326,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_bad_file_at_start),
         cmocka_unit_test(whatever_happens_the_last_good_one_stays),
         cmocka_unit_test(a_swap_of_symbolic_links),
+        cmocka_unit_test(another_directory_by_that_name),
         cmocka_unit_test(a_thousand_swaps_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
