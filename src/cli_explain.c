@@ -192,7 +192,7 @@ static void step_json(struct explain *e, const struct sampler_step *step)
         buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
                    rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
     } else if (step->stage == SAMPLER_RATE) {
-        buf_printf(&e->out, ",\"rate\":%.17g,\"from\":\"%s\",\"origin\":\"%s\"",
+        buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
                    rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));
     }
     buf_append_byte(&e->out, '}');
