@@ -53,6 +53,12 @@ static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
     pipeline_set_rules(app->pipeline, service, rules);
 }
 
+static void on_policy_file(void *ctx, const struct rules *rules)
+{
+    struct app *app = ctx;
+    pipeline_set_common_rules(app->pipeline, rules);
+}
+
 /* ---- exporter ---------------------------------------------------------- */
 
 static int open_posthog(struct app *app, struct sink *sink, struct error *err)
@@ -191,9 +197,19 @@ static void pipeline_stop(struct app *app)
 static int policy_start(struct app *app, struct error *err)
 {
     const struct config *cfg = app->cfg;
-    (void)err;
-    if (cfg->policy.server[0] == '\0')
-        return 0;
+    struct policy_file_opts file = {
+        .path = cfg->sampling.policy_file,
+        .clock = app->clock,
+        .visit = config_visit_yaml,
+        .base = cfg->sampling.rules,
+        .install = on_policy_file,
+        .ctx = app,
+    };
+    int rc = 0;
+    if (file.path[0] != '\0')
+        rc = policy_file_open(&app->policy_file, &app->loop, &file, err);
+    if (rc < 0 || cfg->policy.server[0] == '\0')
+        return rc;
     struct remote_opts remote = {
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
@@ -219,12 +235,14 @@ static int policy_start(struct app *app, struct error *err)
         .families = pipeline_families(app->pipeline),
         .budget = &app->budget,
     };
-    int rc = remote_open(&app->remote, &app->loop, app->client, &remote);
+    rc = remote_open(&app->remote, &app->loop, app->client, &remote);
     return rc < 0 ? rc : report_open(&app->report, &app->loop, app->client, &report);
 }
 
 static void policy_stop(struct app *app)
 {
+    policy_file_close(app->policy_file);
+    app->policy_file = NULL;
     remote_close(app->remote);
     report_close(app->report);
     app->remote = NULL;
@@ -392,8 +410,11 @@ static void on_drain_tick(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct app *app = handle->data;
-    if (number == SIGHUP)
-        return; /* reserved for reloading; must not kill */
+    if (number == SIGHUP) { /* reload; never the end, as it is by default */
+        if (app->policy_file != NULL)
+            policy_file_reload(app->policy_file);
+        return;
+    }
     if (app->phase >= APP_QUIETING) {
         diag(DIAG_WARN, "stopping", "second signal: ending at once", "signal=%d", number);
         end(app);

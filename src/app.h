@@ -20,6 +20,7 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "policy/file.h"
 #include "policy/remote.h"
 #include "policy/report.h"
 #include "pipeline/pipeline.h"
@@ -41,6 +42,7 @@ struct app {
     struct client *client;
     struct exporter *exporter;
     struct pipeline *pipeline;
+    struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct remote *remote; /* NULL without policy.server, as is report */
     struct report *report;
     struct receiver *receiver;

@@ -205,6 +205,25 @@ static double age_seconds(const struct app *app, uint64_t since_ms)
     return since_ms == 0 ? -1 : (double)(clock_now_ms(app->clock) - since_ms) / 1000;
 }
 
+static void write_policy_file(struct buf *out, const struct app *app)
+{
+    if (app->policy_file == NULL)
+        return;
+    const struct policy_file_stats *s = policy_file_stats(app->policy_file);
+
+    expose_family(out, "lipservice_policy_file_version", EXPOSE_GAUGE,
+                  "Version of the policy file in force.");
+    expose_plain(out, "lipservice_policy_file_version", (double)s->version);
+    expose_family(out, "lipservice_policy_file_age_seconds", EXPOSE_GAUGE,
+                  "Time since the policy file was put in force.");
+    expose_plain(out, "lipservice_policy_file_age_seconds", age_seconds(app, s->installed_ms));
+    expose_family(out, "lipservice_policy_file_loads_total", EXPOSE_COUNTER,
+                  "Times the policy file was read and had changed, by outcome.");
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "installed", (double)s->installed.value);
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "invalid", (double)s->invalid.value);
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "unreadable", (double)s->unreadable.value);
+}
+
 static void write_policy(struct buf *out, const struct app *app)
 {
     if (app->remote == NULL || app->report == NULL)
@@ -283,6 +302,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     write_records(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
+    write_policy_file(out, app);
     write_policy(out, app);
     write_process(out, app);
     return 200;

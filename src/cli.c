@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "cli_explain.h"
+#include "cli_replay.h"
 #include "cli_signature.h"
 #include "config/config.h"
 #include "net/client.h"
@@ -23,10 +25,12 @@ struct options {
 static const char usage[] =
     "usage: lipservice [run] [--config FILE] [--set KEY.PATH=VALUE]...\n"
     "       lipservice validate|print-config|healthcheck [--config FILE] [--set ...]\n"
+    "       lipservice explain [--json] [--service NAME] [--severity LEVEL] [TEXT]\n"
+    "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
     "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
     "       lipservice --help | --version\n";
 
-static int usage_error(const char *text, const char *what)
+int cli_usage_error(const char *text, const char *what)
 {
     fprintf(stderr, "lipservice: %s%s\n%s", text, what, usage);
     return EXIT_USAGE;
@@ -44,48 +48,77 @@ static int exit_code(int rc)
     }
 }
 
-static int die(int rc, const struct error *err)
+int cli_die(int rc, const struct error *err)
 {
     fprintf(stderr, "lipservice: %s\n", err->text[0] != '\0' ? err->text : err_text(rc));
     return exit_code(rc);
 }
 
-/* The options that all verbs with a configuration share. 0, or the exit code. */
-static int parse_options(int argc, char **argv, struct options *o)
+#define OWN_FLAGS 0x100 /* what getopt_long() returns for a verb's own, from here */
+
+/* 0, or the exit code. */
+static int parse_options(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
+                         struct options *o, int *first)
 {
-    static const struct option longs[] = {
+    struct option longs[CLI_FLAGS_MAX + 3] = {
         {"config", required_argument, NULL, 'c'},
         {"set", required_argument, NULL, 's'},
-        {0},
     };
+    for (size_t i = 0; i < flag_count; i++)
+        longs[i + 2] = (struct option){flags[i].name,
+                                       flags[i].value != NULL ? required_argument : no_argument,
+                                       NULL, OWN_FLAGS + (int)i};
     *o = (struct options){.input = {.env = environ}};
     o->input.sets = o->sets;
     optind = 1;
     opterr = 0;
     int c;
-    while ((c = getopt_long(argc, argv, "+:c:", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, first == NULL ? "+:c:" : ":c:", longs, NULL)) != -1) {
         if (c == 'c') {
             o->input.file = optarg;
         } else if (c == 's' && o->input.set_count < SETS_MAX) {
             o->sets[o->input.set_count++] = optarg;
+        } else if (c >= OWN_FLAGS && flags[c - OWN_FLAGS].value != NULL) {
+            *flags[c - OWN_FLAGS].value = optarg;
+        } else if (c >= OWN_FLAGS) {
+            *flags[c - OWN_FLAGS].given = true;
         } else {
-            return usage_error(c == ':' ? "a value is missing after " : "unknown option ",
-                               argv[optind - 1]);
+            return cli_usage_error(c == ':' ? "a value is missing after " : "unknown option ",
+                                   argv[optind - 1]);
         }
     }
-    return optind < argc ? usage_error("unexpected argument ", argv[optind]) : 0;
+    if (first != NULL)
+        *first = optind;
+    return first == NULL && optind < argc ? cli_usage_error("unexpected argument ", argv[optind]) : 0;
 }
 
-/* Options, then the configuration. 0, or the exit code. */
-static int load(int argc, char **argv, struct config *cfg)
+int cli_load(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
+             struct config *cfg, int *first)
 {
     struct options o;
     struct error err = {{0}};
-    int code = parse_options(argc, argv, &o);
+    int code = parse_options(argc, argv, flags, flag_count, &o, first);
     if (code != 0)
         return code;
     int rc = config_load(cfg, &o.input, &err);
-    return rc < 0 ? die(rc, &err) : 0;
+    return rc < 0 ? cli_die(rc, &err) : 0;
+}
+
+int cli_rules(struct rules **out, const struct config *cfg, const char *policy_file)
+{
+    struct policy_notes notes;
+    struct error err = {{0}};
+    if (policy_file[0] == '\0') {
+        *out = rules_ref(cfg->sampling.rules);
+        return 0;
+    }
+    int rc = policy_file_load(out, policy_file, config_visit_yaml, cfg->sampling.rules, &notes, &err);
+    return rc < 0 ? cli_die(rc, &err) : 0;
+}
+
+static int load(int argc, char **argv, struct config *cfg)
+{
+    return cli_load(argc, argv, NULL, 0, cfg, NULL);
 }
 
 static int run(int argc, char **argv)
@@ -103,7 +136,7 @@ static int run(int argc, char **argv)
         rc = app_run(&app);
         app_stop(&app);
     } else {
-        code = die(rc, &err);
+        code = cli_die(rc, &err);
     }
     config_done(&cfg);
     return code;
@@ -112,9 +145,16 @@ static int run(int argc, char **argv)
 static int validate(int argc, char **argv)
 {
     static struct config cfg;
+    struct rules *rules;
     int code = load(argc, argv, &cfg);
+    if (code == 0) {
+        code = cli_rules(&rules, &cfg, cfg.sampling.policy_file);
+        if (code != 0)
+            config_done(&cfg);
+    }
     if (code != 0)
         return code;
+    rules_unref(rules);
     printf("the configuration is sound\n");
     if (cfg.posthog.api_key[0] != '\0')
         printf("note: the form of the PostHog key is right; whether it belongs to a project cannot "
@@ -228,6 +268,9 @@ static int help(int argc, char **argv)
         "  validate      check the configuration and say what is wrong with it\n"
         "  print-config  the configuration in force, secrets redacted\n"
         "  healthcheck   ask a running lipservice whether it is ready: exit code 0 or 69\n"
+        "  explain       why a record would be kept or dropped, rule by rule; OTLP JSON or lines\n"
+        "                on standard input, or one line as argument\n"
+        "  replay        what captured OTLP would cost under this configuration\n"
         "  signature     pattern ids of the lines on standard input\n"
         "\n"
         "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
@@ -249,6 +292,8 @@ static const struct {
     {"validate",     validate},
     {"print-config", print_config},
     {"healthcheck",  healthcheck},
+    {"explain",      cli_explain},
+    {"replay",       cli_replay},
     {"signature",    cli_signature},
     {"version",      version},
     {"--version",    version},
@@ -266,5 +311,5 @@ int cli_main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
             return verbs[i].run(argc - 1, argv + 1);
-    return usage_error("unknown command ", argv[1]);
+    return cli_usage_error("unknown command ", argv[1]);
 }

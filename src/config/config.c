@@ -53,6 +53,7 @@ static const struct option options[] = {
     OPT("sampling.global_rate",            ratio,  sampling.global_rate,      "1",      "of levels that a fetched policy does not name"),
     OPT("sampling.first.count",            count,  sampling.first_count,      "5",      "records of a pattern that are kept in each window, whatever its rate"),
     OPT("sampling.first.window",           millis, sampling.first_window_ms,  "1m",     "the length of that window"),
+    OPT("sampling.policy_file",            text,   sampling.policy_file,      "",       "rates from a file of their own, reloaded when it changes; empty: none"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.family_weight",          count,  sampling.family_weight,    "8",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "net/coding.h"
+#include "otlp/json_object.h"
 #include "pipeline/rules.h"
 #include "util/arena.h"
 #include "util/diag.h"
@@ -48,6 +49,7 @@ struct config {
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_services, family_weight;
+        config_text policy_file;
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;
     } sampling;
@@ -131,3 +133,10 @@ void config_reference(struct buf *out);
  * `base` is the dotted key that the document's root stands for, "" for a file. */
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
                      char **env, struct error *err);
+
+/* Likewise: show the members of a YAML or JSON map with one level of nesting,
+ * as json_object_visit_nested() does (a policy_visit_fn). No environment
+ * references. On failure *err is "name:line:column: " and the sentence of fn. */
+int config_visit_yaml(const char *name, struct span text,
+                      int (*fn)(void *arg, const struct json_member *m, struct error *err),
+                      void *arg, struct error *err);

@@ -4,6 +4,7 @@
  * The document is parsed whole, then walked; environment references are
  * expanded in scalars only now, so that a value can never become structure.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -369,27 +370,141 @@ static int read_node(struct reader *r, const yaml_node_t *node, const char *path
     }
 }
 
-int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **env, struct error *err)
+static int parse(struct reader *r, struct span text)
 {
-    struct reader r = {.cfg = cfg, .name = name, .env = env, .err = err};
     yaml_parser_t parser;
     int rc = 0;
     if (!yaml_parser_initialize(&parser))
         return ERR_NOMEM;
-    yaml_parser_set_input_string(&parser, text.base, text.len);
-    if (!yaml_parser_load(&parser, &r.doc)) {
-        rc = err_set(err, ERR_CONFIG, "%s:%zu:%zu: %s", name, parser.problem_mark.line + 1,
+    const uint8_t *base = text.base != NULL ? text.base : (const uint8_t *)""; /* libyaml asserts */
+    yaml_parser_set_input_string(&parser, base, text.len);
+    if (!yaml_parser_load(&parser, &r->doc))
+        rc = err_set(r->err, ERR_CONFIG, "%s:%zu:%zu: %s", r->name, parser.problem_mark.line + 1,
                      parser.problem_mark.column + 1,
                      parser.problem != NULL ? parser.problem : "not YAML");
-        yaml_parser_delete(&parser);
+    yaml_parser_delete(&parser);
+    return rc;
+}
+
+int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
+                     char **env, struct error *err)
+{
+    struct reader r = {.cfg = cfg, .name = name, .env = env, .err = err};
+    int rc = parse(&r, text);
+    if (rc < 0)
         return rc;
-    }
     yaml_node_t *root = yaml_document_get_root_node(&r.doc);
     if (root != NULL)
         rc = read_node(&r, root, base, 0);
     buf_done(&r.value);
     yaml_document_delete(&r.doc);
-    yaml_parser_delete(&parser);
+    return rc;
+}
+
+/* ---- a policy ---------------------------------------------------------- */
+
+/* JSON writes U+1F600 as \ud83d\ude00, YAML as \U0001f600; in all else that
+ * counts here JSON is YAML. Halves without their other half stay, and are refused. */
+static void join_surrogates(struct buf *out, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned high, low;
+        char escape[13] = "";
+        if (text.base[i] == '\\' && text.len - i >= 12)
+            memcpy(escape, text.base + i, 12);
+        if (sscanf(escape, "\\u%4x\\u%4x", &high, &low) == 2 && high >> 10 == 0xd800 >> 10 &&
+            low >> 10 == 0xdc00 >> 10) {
+            buf_printf(out, "\\U%08x", 0x10000 + ((high & 0x3ff) << 10 | (low & 0x3ff)));
+            i += 11;
+            continue;
+        }
+        buf_append_byte(out, text.base[i]);
+        if (text.base[i] == '\\' && i + 1 < text.len)
+            buf_append_byte(out, text.base[++i]); /* an escaped backslash begins nothing */
+    }
+}
+
+/* What a scalar means in YAML's JSON schema; all else is text. */
+static void read_meaning(const yaml_node_t *n, struct json_member *m)
+{
+    const char *text = (const char *)n->data.scalar.value;
+    char *end;
+    m->kind = JSON_STRING;
+    m->text = span_of(text, n->data.scalar.length);
+    if (n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
+        return;
+    if (is_null(n)) {
+        m->kind = JSON_NULL;
+    } else if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
+        m->kind = JSON_BOOL;
+        m->number = *text == 't';
+    } else if (text[strspn(text, "+-.0123456789eE")] == '\0') {
+        long long whole = strtoll(text, &end, 10);
+        m->kind = JSON_INT;
+        m->number = (uint64_t)whole;
+        if (*end != '\0' || whole == LLONG_MAX || whole == LLONG_MIN) {
+            m->kind = JSON_DOUBLE;
+            m->real = strtod(text, &end);
+        }
+        if (*end != '\0')
+            m->kind = JSON_STRING;
+    }
+}
+
+struct visit {
+    struct reader r;
+    int (*fn)(void *arg, const struct json_member *m, struct error *err);
+    void *arg;
+};
+
+/* Quadratic, and so not for maps of thousands of pattern ids: of those the last counts. */
+#define DUPLICATES_LOOKED_FOR 64
+
+static int visit_map(struct visit *v, const yaml_node_t *map, struct span outer, bool is_root)
+{
+    const yaml_node_pair_t *first = map->data.mapping.pairs.start;
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+        yaml_node_t *key = yaml_document_get_node(&v->r.doc, p->key);
+        yaml_node_t *value = yaml_document_get_node(&v->r.doc, p->value);
+        struct error inner = {{0}};
+        if (key->type != YAML_SCALAR_NODE)
+            return fail_at(&v->r, key, "a key must be a plain text");
+        if (p - first < DUPLICATES_LOOKED_FOR && came_before(&v->r, map, p))
+            return fail_at(&v->r, key, "this key is here twice");
+        struct json_member m = {
+            .outer = outer,
+            .key = span_of(key->data.scalar.value, key->data.scalar.length),
+            .kind = value->type == YAML_MAPPING_NODE ? JSON_OBJECT : JSON_ARRAY,
+        };
+        if (value->type == YAML_SCALAR_NODE)
+            read_meaning(value, &m);
+        int rc = v->fn(v->arg, &m, &inner);
+        if (rc < 0)
+            return fail_at(&v->r, m.kind == JSON_OBJECT || m.kind == JSON_ARRAY ? key : value,
+                           inner.text[0] != '\0' ? inner.text : err_text(rc));
+        if (is_root && m.kind == JSON_OBJECT)
+            rc = visit_map(v, value, m.key, false);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int config_visit_yaml(const char *name, struct span text,
+                      int (*fn)(void *arg, const struct json_member *m, struct error *err),
+                      void *arg, struct error *err)
+{
+    struct visit v = {.r = {.name = name, .err = err}, .fn = fn, .arg = arg};
+    struct buf joined = {0};
+    join_surrogates(&joined, text);
+    int rc = joined.err != 0 ? joined.err : parse(&v.r, buf_span(&joined));
+    if (rc == 0) {
+        yaml_node_t *root = yaml_document_get_root_node(&v.r.doc);
+        rc = root != NULL && root->type == YAML_MAPPING_NODE
+                 ? visit_map(&v, root, (struct span){0}, true)
+                 : err_set(err, ERR_CONFIG, "%s:1:1: a map with global_rate or severity_rates is wanted here", name);
+        yaml_document_delete(&v.r.doc);
+    }
+    buf_done(&joined);
     return rc;
 }

@@ -283,6 +283,50 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
     return pipeline_push_sound(p, request, arena, &n);
 }
 
+struct explaining {
+    struct pipeline *p;
+    const struct pipeline_explainer *to;
+};
+
+static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    const struct explaining *e = ctx;
+    struct log_record record;
+    int rc = log_record_read(&record, bytes);
+    if (rc < 0)
+        return rc;
+    struct subject s = {
+        .group = g,
+        .bytes = bytes,
+        .record = &record,
+        .level = level_of(log_severity(&record)),
+        .signature = sign(e->p, &record),
+    };
+    s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
+    buf_clear(&e->p->template_text);
+    signer_template(e->p->signer, &e->p->template_text);
+    e->to->begin(e->to->trace.ctx, &s, buf_span(&e->p->template_text));
+    struct decision d = sampler_explain(e->p->common.given, &s, &e->to->trace);
+    e->to->end(e->to->trace.ctx, &s, &d);
+    return 0;
+}
+
+int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
+                     const struct pipeline_explainer *explainer)
+{
+    struct logs_count n;
+    struct explaining e = {p, explainer};
+    int rc = logs_check(request, &n);
+    return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
+}
+
+void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)
+{
+    struct in_force old = p->common;
+    p->common = (struct in_force){.given = rules_ref(rules)};
+    drop_rules(&old);
+}
+
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)
 {
     struct in_force old = p->of_service[service];

@@ -62,6 +62,19 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count);
 
+/* For people: what would become of each record by itself under the common rules.
+ * begin, the steps and end are called for each; nothing is counted or emitted. */
+struct pipeline_explainer {
+    void (*begin)(void *ctx, const struct subject *s, struct span template_text);
+    void (*end)(void *ctx, const struct subject *s, const struct decision *d);
+    struct sampler_trace trace; /* its ctx goes to all three */
+};
+int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
+                     const struct pipeline_explainer *explainer);
+
+/* The rules of all services without their own, from now on. */
+void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
+
 /* The rules of one service from now on; NULL: the common ones again. What they say of
  * a pattern holds for the family that it becomes, within a second of that. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);

@@ -117,13 +117,26 @@ static bool matches(const struct rules_matcher *m, const struct subject *s)
     return true;
 }
 
-static bool any_matches(const struct rules *rules, bool keep, const struct subject *s)
+/* Inlined with a constant NULL where records are decided: then nothing of it is left. */
+#define FOR_BOTH static inline __attribute__((always_inline))
+
+FOR_BOTH void tell(const struct sampler_trace *trace, struct sampler_step step)
+{
+    if (trace != NULL)
+        trace->step(trace->ctx, &step);
+}
+
+FOR_BOTH bool any_matches(const struct rules *rules, bool keep, const struct subject *s,
+                          const struct sampler_trace *trace)
 {
     unsigned count;
     const struct rules_matcher *m = rules_matchers(rules, keep, &count);
-    for (unsigned i = 0; i < count; i++)
-        if (matches(&m[i], s))
+    for (unsigned i = 0; i < count; i++) {
+        bool hit = matches(&m[i], s);
+        tell(trace, (struct sampler_step){keep ? SAMPLER_KEEP : SAMPLER_DROP, hit, .place = i});
+        if (hit)
             return true;
+    }
     return false;
 }
 
@@ -150,24 +163,40 @@ static bool is_on_floor(const struct subject *s)
     return s->level >= LEVEL_ERROR || (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
 }
 
-struct decision sampler_decide(const struct rules *rules, const struct subject *s)
+FOR_BOTH struct decision decide(const struct rules *rules, const struct subject *s,
+                                const struct sampler_trace *trace)
 {
     static const enum reason reason_of[] = {
         [RULES_PATTERN] = REASON_PATTERN_RATE,
         [RULES_SEVERITY] = REASON_SEVERITY_RATE,
         [RULES_GLOBAL] = REASON_GLOBAL_RATE,
     };
-    if (is_on_floor(s))
+    bool floor = is_on_floor(s);
+    tell(trace, (struct sampler_step){SAMPLER_FLOOR, floor});
+    if (floor)
         return (struct decision){VERDICT_KEPT, REASON_FLOOR, 0};
-    if (any_matches(rules, true, s))
+    if (any_matches(rules, true, s, trace))
         return (struct decision){VERDICT_KEPT, REASON_KEEP_RULE, 0};
-    if (any_matches(rules, false, s))
+    if (any_matches(rules, false, s, trace))
         return (struct decision){VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE, 0};
-    if (is_among_first(rules, s))
+    tell(trace, (struct sampler_step){SAMPLER_FIRST, false});
+    if (trace == NULL && is_among_first(rules, s))
         return (struct decision){VERDICT_KEPT, REASON_FIRST, 0};
 
     enum rules_source source;
     uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
     bool kept = t == 0 || sampler_randomness(s->record, s->bytes) >= t;
+    tell(trace, (struct sampler_step){SAMPLER_RATE, true, .source = source, .threshold = t});
     return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason_of[source], t};
+}
+
+struct decision sampler_decide(const struct rules *rules, const struct subject *s)
+{
+    return decide(rules, s, NULL);
+}
+
+struct decision sampler_explain(const struct rules *rules, const struct subject *s,
+                                const struct sampler_trace *trace)
+{
+    return decide(rules, s, trace);
 }

@@ -56,5 +56,26 @@ struct decision {
 /* Decide. Counts the record into its pattern's window; nothing else changes. */
 struct decision sampler_decide(const struct rules *rules, const struct subject *s);
 
+/* What was asked on the way to a decision, in the order of the contract. */
+enum sampler_stage { SAMPLER_FLOOR, SAMPLER_KEEP, SAMPLER_DROP, SAMPLER_FIRST, SAMPLER_RATE };
+
+struct sampler_step {
+    enum sampler_stage stage;
+    bool applies;             /* it decides */
+    unsigned place;           /* KEEP, DROP: which rule, from 0 */
+    enum rules_source source; /* RATE */
+    uint64_t threshold;       /* RATE */
+};
+
+struct sampler_trace {
+    void *ctx;
+    void (*step)(void *ctx, const struct sampler_step *step);
+};
+
+/* The same decision for one record by itself, step by step. FIRST is told and passed
+ * over, because it depends on the records before; s->pattern may be NULL. Counts nothing. */
+struct decision sampler_explain(const struct rules *rules, const struct subject *s,
+                                const struct sampler_trace *trace);
+
 /* The 56 bits of randomness of a record. */
 uint64_t sampler_randomness(const struct log_record *record, struct span bytes);

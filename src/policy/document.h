@@ -27,3 +27,17 @@ struct policy_notes {
 /* ERR_MALFORMED with a sentence; *out then untouched. The caller owns *out. */
 int policy_document_read(struct rules **out, struct json_object *json, struct span text,
                          const struct rules *base, struct policy_notes *notes, struct error *err);
+
+/* Shows the members of a document with one level of nesting, as
+ * json_object_visit_nested() does, until fn fails; to fn's sentence it puts
+ * name, line and column. Called on any thread. */
+typedef int policy_visit_fn(const char *name, struct span text,
+                            int (*fn)(void *arg, const struct json_member *m, struct error *err),
+                            void *arg, struct error *err);
+
+/* The same policy as people keep it in a file, in whatever form `visit` reads.
+ * Strict, because somebody will see the message: unknown members, rates of errors
+ * below 1, and ids that are neither ours nor MD5 are refused as well. */
+int policy_document_read_file(struct rules **out, policy_visit_fn *visit, const char *name,
+                              struct span text, const struct rules *base,
+                              struct policy_notes *notes, struct error *err);

@@ -454,10 +454,99 @@ static void merging_can_be_off(void **state)
     rig_close(&r);
 }
 
+struct told {
+    unsigned begun, steps, ended;
+    char template_text[64];
+    struct decision last;
+};
+
+static void on_begin(void *ctx, const struct subject *s, struct span template_text)
+{
+    struct told *t = ctx;
+    assert_null(s->pattern);
+    t->begun++;
+    snprintf(t->template_text, sizeof t->template_text, "%.*s", (int)template_text.len,
+             (const char *)template_text.base);
+}
+
+static void on_step(void *ctx, const struct sampler_step *step)
+{
+    (void)step;
+    ((struct told *)ctx)->steps++;
+}
+
+static void on_end(void *ctx, const struct subject *s, const struct decision *d)
+{
+    struct told *t = ctx;
+    (void)s;
+    t->ended++;
+    t->last = *d;
+}
+
+static void explaining_counts_nothing(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    struct told told = {0};
+    const struct pipeline_explainer to = {on_begin, on_end, {&told, on_step}};
+    rig_open(&r);
+    rules_set_global(r.rules, 0, NULL);
+    rules_set_first(r.rules, 5, 1000, NULL);
+    add(&request, "cart", 2, 17, "payment 12 failed");
+    add(&request, "cart", 1, 9, "added 12 to cart");
+    assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
+    assert_int_equal(told.begun, 3);
+    assert_int_equal(told.ended, 3);
+    assert_int_equal(told.steps, 1 + 1 + 3);
+    assert_string_equal(told.template_text, "added <*> to cart");
+    assert_int_equal(told.last.reason, REASON_GLOBAL_RATE);
+    assert_int_equal(told.last.verdict, VERDICT_SAMPLED_OUT);
+    assert_int_equal(ledger_total(pipeline_ledger(r.pipeline))->received, 0);
+    assert_int_equal(ledger_services(pipeline_ledger(r.pipeline)), 1); /* "other" */
+    assert_int_equal(patterns_count(pipeline_patterns(r.pipeline)), 0);
+    request.len--;
+    assert_true(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to) < 0);
+    assert_int_equal(told.begun, 3);
+    rig_close(&r);
+    buf_done(&request);
+}
+
+static void common_rules_are_of_services_without_their_own(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    struct rules *none, *all;
+    uint32_t records;
+    rig_open(&r);
+    assert_int_equal(rules_new(&none) | rules_new(&all), 0);
+    rules_set_global(none, 0, NULL);
+    add(&request, "own", 1, 9, "x");
+    add(&request, "common", 1, 9, "x");
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[1] + r.emitted[2], 2);
+    pipeline_set_rules(r.pipeline, 1, all);
+    pipeline_set_common_rules(r.pipeline, none);
+    pipeline_set_common_rules(r.pipeline, none); /* the same again */
+    rules_unref(none);
+    rules_unref(all);
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[1], 2);
+    assert_int_equal(r.emitted[2], 1);
+    pipeline_set_rules(r.pipeline, 1, NULL); /* the common ones, as they are now */
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(r.emitted[1], 2);
+    rig_close(&r);
+    buf_done(&request);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(several_services_in_one_request),
+        cmocka_unit_test(explaining_counts_nothing),
+        cmocka_unit_test(common_rules_are_of_services_without_their_own),
         cmocka_unit_test(nothing_of_damage_enters),
         cmocka_unit_test(no_room_is_counted_per_service),
         cmocka_unit_test(without_room_to_gather_nothing_enters),

@@ -124,6 +124,67 @@ static void the_first_reason_that_applies(void **state)
     }
 }
 
+struct seen {
+    struct sampler_step steps[16];
+    unsigned count;
+};
+
+static void on_step(void *ctx, const struct sampler_step *step)
+{
+    struct seen *seen = ctx;
+    seen->steps[seen->count++] = *step;
+}
+
+static void an_explanation_is_the_decision(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *body;
+        unsigned severity;
+        const char *stages; /* capitals: it applies */
+    } rows[] = {
+        {"floor", "x", 17, "F"},
+        {"second keep rule", "keep2", 9, "fkK"},
+        {"drop rule", "drop", 9, "fkkD"},
+        {"rate", "x", 9, "fkkd1R"},
+    };
+    struct rules *rules;
+    assert_int_equal(rules_new(&rules), 0);
+    add_rule(rules, true, "keep1");
+    add_rule(rules, true, "keep2");
+    add_rule(rules, false, "drop");
+    rules_set_first(rules, 3, 1000, NULL);
+    rules_set_level(rules, LEVEL_INFO, 0.5, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct seen seen = {0};
+        struct rig r;
+        const struct sampler_trace trace = {&seen, on_step};
+        rig_init(&r, rows[i].severity, NULL, rows[i].body);
+        const struct subject *s = rig_subject(&r);
+        struct subject alone = *s;
+        alone.pattern = NULL;
+        struct decision d = sampler_explain(rules, &alone, &trace);
+        assert_row(r.pattern.in_window == 0, "%s", rows[i].name);
+        char stages[16] = "";
+        for (unsigned k = 0; k < seen.count; k++)
+            stages[k] = (seen.steps[k].applies ? "FKD1R" : "fkd1r")[seen.steps[k].stage];
+        assert_row(strcmp(stages, rows[i].stages) == 0, "%s: %s", rows[i].name, stages);
+        r.pattern.in_window = 3; /* this record is no longer among the first */
+        r.pattern.window = s->signature % 1000 / 1000 + 1;
+        struct decision same = sampler_decide(rules, s);
+        assert_row(d.verdict == same.verdict && d.reason == same.reason && d.threshold == same.threshold,
+                   "%s: %s, not %s", rows[i].name, reason_name(d.reason), reason_name(same.reason));
+        if (rows[i].stages[1] == 'k' && rows[i].stages[2] == 'K')
+            assert_int_equal(seen.steps[2].place, 1);
+        if (d.reason == REASON_SEVERITY_RATE) {
+            assert_int_equal(seen.steps[5].source, RULES_SEVERITY);
+            assert_true(seen.steps[5].threshold == rules_threshold_of(0.5));
+        }
+        rig_done(&r);
+    }
+    rules_unref(rules);
+}
+
 static void matchers(void **state)
 {
     (void)state;
@@ -310,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reason_that_applies),
+        cmocka_unit_test(an_explanation_is_the_decision),
         cmocka_unit_test(matchers),
         cmocka_unit_test(the_first_of_each_window),
         cmocka_unit_test(randomness),

@@ -1,0 +1,169 @@
+/* cli_capture: a look at the first bytes, then one loop. */
+#include "cli_capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct span skip_blanks(struct span s)
+{
+    while (s.len > 0 && strchr(" \t\r\n", s.base[0]) != NULL && s.base[0] != '\0')
+        s = span_skip(s, 1);
+    return s;
+}
+
+static struct span trim(struct span s)
+{
+    s = skip_blanks(s);
+    while (s.len > 0 && strchr(" \t\r\n", s.base[s.len - 1]) != NULL && s.base[s.len - 1] != '\0')
+        s.len--;
+    return s;
+}
+
+bool capture_is_json(struct span text)
+{
+    text = skip_blanks(text);
+    if (text.len == 0 || text.base[0] != '{')
+        return false;
+    return span_starts(skip_blanks(span_skip(text, 1)), SPAN("\"resourceLogs\""));
+}
+
+int capture_init(struct capture *c)
+{
+    *c = (struct capture){.decoder = json_decoder_new(NULL)};
+    return c->decoder == NULL ? ERR_NOMEM : 0;
+}
+
+void capture_done(struct capture *c)
+{
+    json_decoder_free(c->decoder);
+    buf_done(&c->json);
+    buf_done(&c->request);
+}
+
+/* One document, into c->request. */
+static int decode(struct capture *c, struct span text, struct logs_count *count, struct error *err)
+{
+    if (text.len > CAPTURE_DOCUMENT_BYTES)
+        return err_set(err, ERR_TOO_BIG, "a document of more than %u bytes", CAPTURE_DOCUMENT_BYTES);
+    buf_clear(&c->json);
+    buf_clear(&c->request);
+    buf_reserve(&c->json, text.len + JSON_PADDING_BYTES);
+    buf_append(&c->json, text);
+    if (c->json.err != 0)
+        return c->json.err;
+    return json_logs_decode(c->decoder, &c->json, &c->request, count, err);
+}
+
+static const char *why_of(const struct error *err, int rc)
+{
+    return err->text[0] != '\0' ? err->text : err_text(rc);
+}
+
+static struct span line_at(struct span rest)
+{
+    const uint8_t *end = rest.len == 0 ? NULL : memchr(rest.base, '\n', rest.len);
+    return end == NULL ? rest : span_of(rest.base, (size_t)(end - rest.base));
+}
+
+static int read_lines(struct capture *c, struct span text, const struct capture_sink *sink)
+{
+    size_t number = 0, at = 0;
+    while (at < text.len) {
+        struct error err = {{0}};
+        struct logs_count count;
+        struct span line = line_at(span_skip(text, at));
+        at += line.len < text.len - at ? line.len + 1 : line.len;
+        number++;
+        line = trim(line);
+        if (line.len == 0)
+            continue;
+        int rc = decode(c, line, &count, &err);
+        if (rc == ERR_NOMEM)
+            return rc;
+        if (rc < 0)
+            sink->refused(sink->ctx, number, why_of(&err, rc));
+        else
+            rc = sink->request(sink->ctx, buf_span(&c->request), &count, at);
+        if (rc > 0)
+            return rc;
+    }
+    return 0;
+}
+
+int capture_read(struct capture *c, struct span text, const struct capture_sink *sink)
+{
+    struct logs_count count;
+    struct error err = {{0}}, unused;
+    bool is_json = text.len > 0 && text.base[0] == '{'; /* no request in protobuf begins so */
+    if (!is_json && logs_check(text, &count) == 0)
+        return sink->request(sink->ctx, text, &count, text.len);
+
+    struct span body = trim(text);
+    if (body.len == 0 || body.base[0] != '{') {
+        sink->refused(sink->ctx, 0, "neither an OTLP request in protobuf nor OTLP JSON");
+        return 0;
+    }
+    struct span line = trim(line_at(body));
+    if (line.len == body.len || decode(c, line, &count, &unused) == 0)
+        return read_lines(c, text, sink);
+    int rc = decode(c, body, &count, &err);
+    if (rc == 0)
+        return sink->request(sink->ctx, buf_span(&c->request), &count, text.len);
+    if (line.base[line.len - 1] == '}') /* it looks like lines, the first of them bad */
+        return read_lines(c, text, sink);
+    sink->refused(sink->ctx, 0, why_of(&err, rc));
+    return 0;
+}
+
+static int read_pipe(int fd, struct buf *out)
+{
+    ssize_t n;
+    do {
+        int rc = buf_reserve(out, 65536);
+        if (rc < 0)
+            return rc;
+        n = read(fd, out->base + out->len, out->cap - out->len);
+        if (n > 0)
+            out->len += (size_t)n;
+    } while (n > 0);
+    return n < 0 ? ERR_IO : 0;
+}
+
+int capture_file_open(struct capture_file *f, const char *path, struct error *err)
+{
+    struct stat st;
+    *f = (struct capture_file){0};
+    int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 || fstat(fd, &st) < 0 ? ERR_IO : 0;
+    if (rc == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        f->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (f->map == MAP_FAILED) {
+            f->map = NULL;
+            rc = ERR_IO;
+        } else {
+            f->text = span_of(f->map, (size_t)st.st_size);
+        }
+    } else if (rc == 0) {
+        rc = read_pipe(fd, &f->read);
+        f->text = buf_span(&f->read);
+    }
+    if (rc < 0) {
+        rc = err_set(err, ERR_IO, "cannot read '%.200s': %s", path, strerror(errno));
+        capture_file_close(f);
+    }
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+void capture_file_close(struct capture_file *f)
+{
+    if (f->map != NULL)
+        munmap(f->map, f->text.len);
+    buf_done(&f->read);
+    *f = (struct capture_file){0};
+}

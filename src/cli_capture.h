@@ -1,0 +1,46 @@
+/*
+ * cli_capture: log requests as people keep them in files: one protobuf request,
+ * one OTLP/JSON document, or one such document a line, as the file exporter
+ * writes them. Which of them it is is seen from the content.
+ *
+ * Ownership  spans are lent for the call.
+ * Blocking   reads files.
+ */
+#pragma once
+
+#include "otlp/json.h"
+#include "otlp/logs.h"
+#include "util/buf.h"
+
+#define CAPTURE_DOCUMENT_BYTES (256u << 20) /* of one JSON document or line */
+
+struct capture {
+    struct json_decoder *decoder;
+    struct buf json, request; /* scratch */
+};
+
+struct capture_sink {
+    void *ctx;
+    /* A sound request, and how far in the text its end is. Non-zero ends the walk. */
+    int (*request)(void *ctx, struct span request, const struct logs_count *count, size_t end);
+    /* What is none, with its line (from 1; 0: the whole text). */
+    void (*refused)(void *ctx, size_t line, const char *why);
+};
+
+int capture_init(struct capture *c);
+void capture_done(struct capture *c);
+
+/* Does this begin as OTLP/JSON does? */
+bool capture_is_json(struct span text);
+
+/* 0, ERR_*, or what sink->request returned. */
+int capture_read(struct capture *c, struct span text, const struct capture_sink *sink);
+
+/* A file's content: mapped where it is a file, else (a pipe) read. */
+struct capture_file {
+    struct span text;
+    void *map;
+    struct buf read;
+};
+int capture_file_open(struct capture_file *f, const char *path, struct error *err);
+void capture_file_close(struct capture_file *f);

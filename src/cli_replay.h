@@ -1,0 +1,64 @@
+/*
+ * cli_replay: `lipservice replay`, what captured OTLP would cost under a
+ * configuration, and under a policy beside it.
+ *
+ * The real pipeline and the real batches, offline. Time is the records' own: the
+ * clock stands at a record's timestamp (else its observed one) when it is decided.
+ * It does not go back for records that come late; only for leaps of more than an
+ * hour, which are another capture. The same input gives the same output, byte by
+ * byte. The pattern table is as large as it takes, so no pattern is evicted.
+ */
+#pragma once
+
+#include "cli_capture.h"
+#include "config/config.h"
+#include "export/batch.h"
+#include "pipeline/pipeline.h"
+
+/* argv[0] is the verb. Returns the exit code. Blocks. */
+int cli_replay(int argc, char **argv);
+
+/* ---- one run, for the file that reports it ----------------------------- */
+
+#define LANES_MAX 2
+
+/* Batches as the exporter would make them, for their size alone. */
+struct meter {
+    struct batch_builder *builder;
+    uint64_t bytes; /* of the batches that are full */
+    uint64_t began_ms;
+};
+
+/* One policy. */
+struct lane {
+    struct replay *replay;
+    const char *name;
+    struct rules *rules;
+    struct pipeline *pipeline;
+    struct meter meter;
+    uint64_t kept[LEVEL_COUNT];
+    bool emitted; /* the record in hand */
+};
+
+struct replay {
+    struct config cfg;
+    struct lane lanes[LANES_MAX];
+    size_t lane_count;
+    struct meter all; /* were everything kept */
+    struct clock_fake clock;
+    struct capture capture;
+    struct arena around, one; /* of the request in hand, of the record in hand */
+    struct buf scope, logs, single;
+    uint64_t files, requests, refused, records, first_ns, last_ns, seed;
+    uint64_t received[LEVEL_COUNT];
+    double cost_per_gb;
+    bool json;
+
+    const char *file; /* in hand */
+    uint64_t done_bytes, total_bytes, file_bytes;
+    bool shows_bar;
+    int bar_percent;
+};
+
+/* Write what was counted to standard output. 0 or ERR_*. */
+int replay_report(const struct replay *r);

@@ -1,0 +1,164 @@
+// explain and replay: what the pipeline would do, without running it.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { encodeLogs } from './lib/otlp.mjs';
+import { pair, run, Sidecar } from './lib/sidecar.mjs';
+import { until } from './lib/wait.mjs';
+
+function scratch(t) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-verbs-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+const START = 1700000000000000000n;
+const document = (records, service = 'checkout') => ({
+  resourceLogs: [{ resource: { attributes: [{ key: 'service.name', value: { stringValue: service } }] }, scopeLogs: [{ logRecords: records }] }],
+});
+const record = (i, more = {}) => ({ timeUnixNano: String(START + BigInt(i) * 1000000n), severityNumber: 9, body: { stringValue: `user ${i} logged in` }, ...more });
+const many = (n, more) => Array.from({ length: n }, (_, i) => record(i, more));
+
+const bare = ['--config', '/dev/null'];
+const objects = (out) => out.stdout.trim().split('\n').map((line) => JSON.parse(line));
+
+// ---- explain
+
+test('explain says each rule that is tried, in order, and the verdict', async () => {
+  const out = await run(['explain', ...bare, '--set', 'sampling.keep=[{service: vip}, {body: "*x*"}]', '--set', 'sampling.drop=[{body: "health*"}]', '--severity', 'warning', 'user 7 logged in']);
+  assert.equal(out.code, 0, out.stderr);
+  const said = ['template   "user <*> logged in"', 'lps1:367817fea19ab08d', 'WARN, from the severity text "warning"', 'below ERROR', 'keep[0]    {service: "vip"}: does not match',
+    'keep[1]    {body: "*x*"}: does not match', 'drop[0]    {body: "health*"}: does not match', 'not counted here', 'rate       0.5, from severity_rates (config)', 'T = 0x80000000000000', 'R = 0x', 'verdict    '];
+  let at = -1;
+  for (const text of said) {
+    const next = out.stdout.indexOf(text, at + 1);
+    assert.ok(next > at, `${text} in\n${out.stdout}`);
+    at = next;
+  }
+});
+
+test('explain reads lines and OTLP JSON, and tells where severity and randomness come from', async () => {
+  const lines = await run(['explain', '--json', ...bare, '--service', 'a'], { input: 'one 1\ntwo\r\n' });
+  assert.deepEqual(objects(lines).map((o) => [o.body, o.service, o.severity.from]), [['one 1', 'a', 'default'], ['two', 'a', 'default']]);
+
+  const traceId = '0102030405060708090a0b0c0d0e0f10';
+  const input = JSON.stringify(document([record(1, { traceId }), record(2, { severityNumber: 0, severityText: 'crit' }), record(3, { body: { kvlistValue: { values: [] } } })]), null, 2);
+  const [first, second, third] = objects(await run(['explain', '--json', ...bare], { input }));
+  assert.equal(first.randomness, '0x0a0b0c0d0e0f10');
+  assert.equal(first.randomness_from, 'trace_id');
+  assert.equal(first.severity.from, 'number');
+  assert.deepEqual(first.steps.map((s) => [s.stage, s.applies]), [['floor', false], ['first', false], ['rate', true]]);
+  assert.equal(first.verdict, 'sampled_out');
+  assert.deepEqual([second.severity.level, second.severity.from, second.reason, second.verdict], ['FATAL', 'text', 'floor', 'kept']);
+  assert.equal(second.randomness_from, 'record');
+  assert.equal(third.body, '(a map)');
+});
+
+test('explain uses the policy file, and refuses what it cannot read', async (t) => {
+  const policy = path.join(scratch(t), 'p.yaml');
+  writeFileSync(policy, 'pattern_rates: {"lps1:367817fea19ab08d": 0}\nglobal_rate: 1\n');
+  const [o] = objects(await run(['explain', '--json', ...bare, '--set', `sampling.policy_file=${policy}`, 'user 7 logged in']));
+  assert.deepEqual([o.reason, o.verdict, o.threshold, o.steps.at(-1).origin], ['pattern_rate', 'sampled_out', '0x100000000000000', 'file']);
+  assert.equal((await run(['explain', ...bare, '--severity', 'loud', 'x'])).code, 64);
+  assert.equal((await run(['explain', ...bare, 'x', 'y'])).code, 64);
+  assert.equal((await run(['explain', ...bare, '--set', 'sampling.policy_file=/nowhere', 'x'])).code, 78);
+  assert.equal((await run(['explain', ...bare], { input: '{"resourceLogs": [' })).code, 64);
+});
+
+test('explain says what the proxy does', async (t) => {
+  const set = { 'sampling.first.count': 0, 'batch.max_age': '50ms', 'sampling.severity_rates.INFO': 0.3 };
+  const { stub, sidecar } = await pair(t, { set });
+  const doc = document(many(300));
+  assert.equal((await sidecar.post(encodeLogs(doc))).status, 200);
+  const said = objects(await run(['explain', '--json', ...bare, '--set', 'sampling.severity_rates.INFO=0.3'], { input: JSON.stringify(doc) }));
+  const kept = said.filter((o) => o.verdict === 'kept').map((o) => o.body);
+  await until('delivery', () => stub.rows.length >= kept.length);
+  assert.equal((await sidecar.ledger()).kept, kept.length);
+  await sidecar.stop();
+});
+
+// ---- replay
+
+test('replay counts as the proxy would, over protobuf, documents and lines', async (t) => {
+  const dir = scratch(t);
+  const at = (name) => path.join(dir, name);
+  const docs = [document(many(400)), document(many(50, { severityNumber: 17 }), 'billing'), document(many(100, { severityNumber: 5, body: { stringValue: 'cache miss' } }))];
+  writeFileSync(at('a.pb'), encodeLogs(docs[0]));
+  writeFileSync(at('b.json'), JSON.stringify(docs[1], null, 2));
+  writeFileSync(at('c.jsonl'), docs.slice(2).map((d) => JSON.stringify(d) + '\n').join('\n'));
+  const args = ['replay', ...bare, at('a.pb'), at('b.json'), at('c.jsonl'), '--json'];
+  const out = await run(args);
+  assert.equal(out.code, 0, out.stderr);
+  assert.equal(out.stderr, '');
+  assert.equal((await run([...args, '--seed', '99'])).stdout, out.stdout);
+  const [r] = objects(out);
+  assert.deepEqual([r.files, r.requests, r.refused, r.records], [3, 3, 0, 550]);
+  assert.equal(r.from_unix_ns, String(START));
+  assert.equal(r.to_unix_ns, String(START + 399n * 1000000n));
+  const [p] = r.policies;
+  assert.equal(p.kept + p.sampled_out + p.dropped_by_rule, 550);
+  assert.deepEqual(p.severities.ERROR, { received: 50, kept: 50 });
+  assert.equal(p.kept_by_reason.floor, 50);
+  assert.equal(p.kept_by_reason.first, 10);
+  assert.equal(Object.values(p.severities).reduce((n, s) => n + s.kept, 0), p.kept);
+  assert.equal(r.patterns.reduce((n, x) => n + x.received, 0), 550);
+  assert.equal(r.patterns.reduce((n, x) => n + x.policies[0].kept, 0), p.kept);
+  assert.equal(r.cost, Number(((r.metered_bytes / 1e9) * 0.25).toPrecision(9)));
+
+  // The proxy itself.
+  const sidecar = await Sidecar.start(t, { set: { 'exporters.file.path': at('kept.jsonl'), 'batch.max_age': '50ms' } });
+  for (const doc of docs) assert.equal((await sidecar.post(encodeLogs(doc))).status, 200);
+  assert.equal((await sidecar.ledger()).kept, p.kept);
+  await sidecar.stop();
+  const [again] = objects(await run(['replay', ...bare, '--json', '--set', 'sampling.global_rate=1', at('kept.jsonl')]));
+  assert.equal(again.records, p.kept, 'what the file exporter wrote is read');
+  assert.ok(readFileSync(at('kept.jsonl'), 'utf8').startsWith('{"resourceLogs"'));
+});
+
+test("replay's clock is the records'", async (t) => {
+  const file = path.join(scratch(t), 'day.json');
+  // Ten minutes, a record each second: the first five of each minute.
+  const records = Array.from({ length: 600 }, (_, i) => record(i * 1000, { severityNumber: 5 }));
+  writeFileSync(file, JSON.stringify(document(records)));
+  const [r] = objects(await run(['replay', '--json', ...bare, '--set', 'sampling.severity_rates.DEBUG=0', file]));
+  const first = r.policies[0].kept_by_reason.first;
+  assert.ok(first >= 50 && first <= 55, `${first}`); // windows begin at a phase of the pattern's own
+  assert.equal(r.policies[0].kept, first);
+});
+
+test('replay compares a policy with the configuration, and prices both', async (t) => {
+  const dir = scratch(t);
+  const [file, policy] = [path.join(dir, 'in.json'), path.join(dir, 'p.yaml')];
+  writeFileSync(file, JSON.stringify(document(many(500))));
+  writeFileSync(policy, 'global_rate: 0\nversion: 12\n');
+  const args = ['replay', file, '--policy', policy, '--cost-per-gb', '1000', ...bare];
+  const [r] = objects(await run([...args, '--json']));
+  assert.equal(r.policies.length, 2);
+  assert.deepEqual([r.policies[1].version, r.policies[1].kept, r.policies[1].origin], [12, 5, 'file']);
+  assert.equal(r.patterns[0].policies[1].kept, 5);
+  assert.ok(r.policies[1].metered_bytes < r.policies[0].metered_bytes);
+  const words = await run(args);
+  assert.equal(words.code, 0);
+  for (const said of ['records 500', '[1] configuration', `[2] ${policy} (file, version 12)`, 'metered bytes', 'cost at 1000', '"user <*> logged in"', '2023-11-14T22:13:20Z']) assert.ok(words.stdout.includes(said), said);
+});
+
+test('replay tells what it cannot read, and goes on', async (t) => {
+  const dir = scratch(t);
+  const [good, bad] = [path.join(dir, 'good.jsonl'), path.join(dir, 'bad')];
+  writeFileSync(good, `${JSON.stringify(document(many(3)))}\n{"resourceLogs": 1}\n\n${JSON.stringify(document(many(2)))}`);
+  writeFileSync(bad, 'a line of a log\n');
+  const out = await run(['replay', ...bare, '--json', bad, good]);
+  assert.equal(out.code, 0);
+  assert.deepEqual([objects(out)[0].records, objects(out)[0].refused], [5, 2]);
+  assert.match(out.stderr, /good\.jsonl:2: /);
+  assert.match(out.stderr, /bad: neither an OTLP request/);
+  assert.equal((await run(['replay', ...bare, '--json', '-'], { input: readFileSync(good) })).stdout.includes('"records":5'), true);
+  assert.equal((await run(['replay', ...bare, bad])).code, 64);
+  assert.equal((await run(['replay', ...bare, path.join(dir, 'missing')])).code, 64);
+  assert.equal((await run(['replay', ...bare])).code, 64);
+  assert.equal((await run(['replay', ...bare, '--cost-per-gb', 'x', good])).code, 64);
+  assert.equal((await run(['replay', ...bare, '--seed', '-1', good])).code, 64);
+  assert.equal((await run(['replay', ...bare, '--policy', bad, good])).code, 78);
+});
