@@ -172,6 +172,7 @@ static int pipeline_start(struct app *app, struct error *err)
         .max_patterns = app->cfg->sampling.max_patterns,
         .max_services = app->cfg->sampling.max_services,
         .seed = rng_next(&rng),
+        .stamps = app->cfg->sampling.stamps,
         .budget = &app->budget,
         .clock = app->clock,
         .sink = {app, on_admit, on_emit},

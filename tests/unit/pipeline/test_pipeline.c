@@ -32,7 +32,7 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     struct rig *r = ctx;
     (void)g;
     assert_true(record.len > 0);
-    assert_true(stamp.len <= STAMP_BYTES);
+    assert_true(stamp.len <= stamp_bytes(STAMPS_DEFAULT));
     r->emitted[service]++;
     r->stamped += stamp.len > 0;
     return r->emit_rc;
@@ -55,6 +55,7 @@ static void rig_open(struct rig *r)
         .max_patterns = 256,
         .max_services = SERVICES,
         .seed = 3,
+        .stamps = STAMPS_DEFAULT,
         .budget = &r->budget,
         .clock = &r->clock.clock,
         .sink = {r, on_admit, on_emit},
@@ -116,7 +117,7 @@ static void several_services_in_one_request(void **state)
     add(&request, "cart", 4, 13, "cart is full");
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(records, 9);
-    assert_true(r.admitted >= request.len + 9 * STAMP_BYTES);
+    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_DEFAULT));
 
     struct ledger *l = pipeline_ledger(r.pipeline);
     uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
