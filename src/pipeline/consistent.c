@@ -32,13 +32,10 @@ static bool is_text(const struct log_value *v)
     return v != NULL && v->kind == LOG_STRING;
 }
 
-uint64_t consistent_threshold(const struct log_record *record)
+uint64_t consistent_threshold_read(const struct log_record *record)
 {
-    const unsigned weights = 1u << LOG_SAMPLING_THRESHOLD | 1u << LOG_ADJUSTED_COUNT;
     uint64_t t;
     double count = 1.0;
-    if ((record->known_set & weights) == 0)
-        return 0;
     const struct log_value *v = log_known(record, LOG_SAMPLING_THRESHOLD);
     if (is_text(v) && read_hex(v->text, &t))
         return t;
@@ -65,10 +62,9 @@ bool consistent_randomness(const struct log_record *record, uint64_t *r)
         return true;
     if (!trace_id_is_valid(record->trace_id))
         return false;
-    uint64_t word = 0;
-    for (int i = 9; i < 16; i++)
-        word = word << 8 | record->trace_id.base[i];
-    *r = word;
+    uint64_t word;
+    memcpy(&word, record->trace_id.base + 8, 8);
+    *r = __builtin_bswap64(word) & (RULES_REJECT_ALL - 1); /* big-endian: the last 7 bytes */
     return true;
 }
 

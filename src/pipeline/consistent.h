@@ -23,8 +23,14 @@
 
 #include "otlp/logs.h"
 
-/* T_in; 0: kept with certainty so far. */
-uint64_t consistent_threshold(const struct log_record *record);
+uint64_t consistent_threshold_read(const struct log_record *record);
+
+/* T_in; 0: kept with certainty so far. Most records bring none. */
+static inline uint64_t consistent_threshold(const struct log_record *record)
+{
+    const unsigned weights = 1u << LOG_SAMPLING_THRESHOLD | 1u << LOG_ADJUSTED_COUNT;
+    return (record->known_set & weights) == 0 ? 0 : consistent_threshold_read(record);
+}
 
 /* R where it is shared: false leaves *r alone. */
 bool consistent_randomness(const struct log_record *record, uint64_t *r);

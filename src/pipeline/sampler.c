@@ -157,23 +157,18 @@ static enum wish priority_of(const struct log_record *r)
 /* A threshold of 0 keeps: what is on the record from before stays as it is. */
 static struct decision draw(const struct subject *s, enum reason reason, uint64_t ours)
 {
-    struct decision d = {.verdict = VERDICT_KEPT, .reason = reason};
-    uint64_t before = consistent_threshold(s->record), r = 0;
+    uint64_t before = consistent_threshold(s->record), all = ours, r = 0;
     if (ours == 0 && before == 0)
-        return d;
-    d.own_randomness = !consistent_randomness(s->record, &r) || r < before;
-    if (d.own_randomness)
+        return (struct decision){.verdict = VERDICT_KEPT, .reason = reason};
+    bool own = !consistent_randomness(s->record, &r) || r < before;
+    if (own)
         r = hash64(s->bytes) & RANDOM_MASK;
-    if (r < ours)
-        d.verdict = VERDICT_SAMPLED_OUT;
-    if (!d.own_randomness || before == 0)
-        d.threshold = ours > before ? ours : before;
-    else
-        d.threshold = consistent_product(ours, before);
-    d.randomness = r;
-    if (d.threshold != ours && d.own_randomness && d.verdict == VERDICT_KEPT)
-        d.randomness = consistent_carried(r, ours, d.threshold);
-    return d;
+    bool kept = r >= ours;
+    if (before > 0)
+        all = own ? consistent_product(ours, before) : ours > before ? ours : before;
+    if (all != ours && own && kept)
+        r = consistent_carried(r, ours, all);
+    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own};
 }
 
 struct decision sampler_decide(const struct rules *rules, const struct subject *s)
