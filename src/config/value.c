@@ -267,7 +267,7 @@ static struct span trim(struct span s)
 /* "[one, two]", "one,two", "[]". */
 static const char *parse_stamps(void *at, size_t size, const char *text)
 {
-    static const char wanted[] = "a list of adjusted_count, pattern, threshold, randomness, "
+    static const char wanted[] = "one or more of adjusted_count, pattern, threshold, randomness, "
                                  "template, reason";
     struct span rest = trim(span_str(text));
     unsigned set = 0;

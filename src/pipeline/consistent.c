@@ -68,22 +68,23 @@ bool consistent_randomness(const struct log_record *record, uint64_t *r)
     return true;
 }
 
-/* x * y / z without overflow, rounded down. */
-static uint64_t scaled(uint64_t x, uint64_t y, uint64_t z)
+/* x * y / 2^56. */
+static uint64_t times(uint64_t x, uint64_t y)
 {
-    return (uint64_t)((unsigned __int128)x * y / z);
+    return (uint64_t)((unsigned __int128)x * y >> RULES_RANDOM_BITS);
 }
 
 uint64_t consistent_product(uint64_t a, uint64_t b)
 {
     uint64_t kept_a = RULES_REJECT_ALL - a, kept_b = RULES_REJECT_ALL - b;
-    uint64_t kept = scaled(kept_a, kept_b, RULES_REJECT_ALL);
+    uint64_t kept = times(kept_a, kept_b);
     if (kept == 0 && kept_a > 0 && kept_b > 0)
         kept = 1;
     return RULES_REJECT_ALL - kept;
 }
 
-uint64_t consistent_carried(uint64_t r, uint64_t ours, uint64_t all)
+uint64_t consistent_carried(uint64_t r, uint64_t ours, uint64_t before)
 {
-    return all + scaled(r - ours, RULES_REJECT_ALL - all, RULES_REJECT_ALL - ours);
+    uint64_t carried = consistent_product(ours, before) + times(r - ours, RULES_REJECT_ALL - before);
+    return carried < RULES_REJECT_ALL ? carried : RULES_REJECT_ALL - 1; /* rounding */
 }

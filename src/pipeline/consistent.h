@@ -38,7 +38,7 @@ bool consistent_randomness(const struct log_record *record, uint64_t *r);
 /* The threshold of p_a * p_b, never that of 0 unless one of them is. */
 uint64_t consistent_product(uint64_t a, uint64_t b);
 
-/* The randomness that goes with threshold `all` on a record that was kept because
- * r >= ours: as far into what `all` keeps as r is into what `ours` keeps. Later
- * samplers may use it like any other. */
-uint64_t consistent_carried(uint64_t r, uint64_t ours, uint64_t all);
+/* The randomness that goes with consistent_product(ours, before) on a record that was
+ * kept because r >= ours: as far into what the product keeps as r is into what `ours`
+ * keeps. Later samplers may use it like any other. */
+uint64_t consistent_carried(uint64_t r, uint64_t ours, uint64_t before);

@@ -166,8 +166,8 @@ static struct decision draw(const struct subject *s, enum reason reason, uint64_
     bool kept = r >= ours;
     if (before > 0)
         all = own ? consistent_product(ours, before) : ours > before ? ours : before;
-    if (all != ours && own && kept)
-        r = consistent_carried(r, ours, all);
+    if (before > 0 && own && kept)
+        r = consistent_carried(r, ours, before);
     return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own};
 }
 

@@ -197,7 +197,7 @@ static void what_is_refused_and_where(void **state)
         {"sampling:\n  drop:\n    - {attributes: {a: [1]}}\n", ":3:24:", "a text is wanted"},
         {"exporters:\n  otlphttp:\n    headers: {\"a b\": c}\n", ":3:", "not a header"},
         {"exporters:\n  otlphttp:\n    headers: {a: \"s3cret\\nx: y\"}\n", ":3:", "not a header"},
-        {"sampling:\n  stamps: [pattern, patterns]\n", ":2:21:", "'patterns' is not a list of adjusted_count"},
+        {"sampling:\n  stamps: [pattern, patterns]\n", ":2:21:", "'patterns' is not one or more of adjusted_count"},
         {"sampling:\n  stamps:\n    - pattern\n    - [reason]\n", ":4:7:", "a word is wanted"},
         {"sampling:\n  stamps: everything\n", ":2:11:", "'everything' is not"},
         {"sampling:\n  stamps: {pattern: true}\n", ":2:11:", "a single value"},

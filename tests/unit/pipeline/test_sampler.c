@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "pipeline/consistent.h"
 #include "pipeline/sampler.h"
 #include "unit/otlp/pb.h"
 #include "util/rng.h"
@@ -438,6 +439,27 @@ static void draws_apart_multiply(void **state)
     rules_unref(rules);
 }
 
+/* Rounding neither reaches certainty nor leaves 56 bits. */
+static void joining_at_the_ends(void **state)
+{
+    (void)state;
+    const uint64_t all = RULES_REJECT_ALL, most = RULES_REJECT_ALL - 1;
+    assert_int_equal(consistent_product(0, 0), 0);
+    assert_int_equal(consistent_product(0, most), most);
+    assert_int_equal(consistent_product(all / 2, all / 2), all / 4 * 3);
+    assert_int_equal(consistent_product(most, most), most); /* 2^-112 is not to be had */
+    assert_int_equal(consistent_product(all, 0), all);
+    assert_int_equal(consistent_product(1, 1), 2);
+    const uint64_t ends[] = {0, 1, all / 2, most - 1, most};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(ends); j++) {
+            uint64_t t = consistent_product(ends[i], ends[j]);
+            assert_in_range(consistent_carried(ends[i], ends[i], ends[j]), t, most);
+            assert_in_range(consistent_carried(most, ends[i], ends[j]), t, most);
+        }
+    }
+}
+
 /* Whoever keeps with certainty leaves the weight that a record has. */
 static void certainty_keeps_the_weight(void **state)
 {
@@ -488,6 +510,7 @@ int main(void)
         cmocka_unit_test(weights_add_up),
         cmocka_unit_test(earlier_thresholds_are_joined),
         cmocka_unit_test(draws_apart_multiply),
+        cmocka_unit_test(joining_at_the_ends),
         cmocka_unit_test(certainty_keeps_the_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
