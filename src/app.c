@@ -179,6 +179,7 @@ static int pipeline_start(struct app *app, struct error *err)
         .max_services = app->cfg->sampling.max_services,
         .family_weight = app->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
+        .stamps = app->cfg->sampling.stamps,
         .budget = &app->budget,
         .clock = app->clock,
         .sink = {app, on_admit, on_emit},

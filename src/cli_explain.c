@@ -113,6 +113,10 @@ static void step_words(struct explain *e, const struct sampler_step *step)
                    step->applies ? "ERROR or above, or an exception.type: kept"
                                  : "below ERROR, and no exception.type: goes on");
         break;
+    case SAMPLER_PRIORITY:
+        if (step->applies)
+            buf_append_str(out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
+        break;
     case SAMPLER_KEEP:
     case SAMPLER_DROP:
         buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop", step->place,
@@ -136,10 +140,14 @@ static void step_words(struct explain *e, const struct sampler_step *step)
 
 static uint64_t randomness(const struct subject *s, const char **from)
 {
-    struct log_record without = *s->record;
-    without.trace_id = (struct span){0};
+    struct log_record bare = *s->record;
     uint64_t r = sampler_randomness(s->record, s->bytes);
-    *from = r == sampler_randomness(&without, s->bytes) ? "record" : "trace_id";
+    bare.known_set &= ~(1u << LOG_SAMPLING_RANDOMNESS);
+    uint64_t of_trace = sampler_randomness(&bare, s->bytes);
+    bare.trace_id = (struct span){0};
+    *from = r != of_trace                                    ? "attribute"
+            : of_trace != sampler_randomness(&bare, s->bytes) ? "trace_id"
+                                                              : "record";
     return r;
 }
 
@@ -149,7 +157,9 @@ static void end_words(struct explain *e, const struct subject *s, const struct d
     uint64_t r = randomness(s, &from);
     buf_printf(&e->out, "  threshold  T = 0x%014llx\n  randomness R = 0x%014llx, from %s\n",
                (unsigned long long)d->threshold, (unsigned long long)r,
-               *from == 't' ? "the last 7 bytes of the trace id" : "a hash of the record");
+               *from == 't'   ? "the last 7 bytes of the trace id"
+               : *from == 'a' ? "sampling.randomness"
+                              : "a hash of the record");
     buf_printf(&e->out, "  verdict    %s (%s)", verdict_name(d->verdict), reason_name(d->reason));
     if (d->threshold > 0 && d->verdict == VERDICT_KEPT)
         buf_printf(&e->out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
@@ -179,7 +189,7 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
 static void step_json(struct explain *e, const struct sampler_step *step)
 {
     static const char *const stages[] = {
-        [SAMPLER_FLOOR] = "floor", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
+        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
         [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;

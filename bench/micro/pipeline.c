@@ -97,10 +97,13 @@ static double time_decide(struct span request, const struct rules *rules, struct
 static double time_stamp(void)
 {
     uint8_t room[STAMP_BYTES];
+    struct stamp_values values = {.threshold = rules_threshold_of(0.2)};
     volatile size_t bytes = 0;
     double start = now_ns();
-    for (int i = 0; i < REPEATS; i++)
-        bytes += stamp_write(room, 5.0, (uint64_t)i, 7).len;
+    for (int i = 0; i < REPEATS; i++) {
+        values.signature = values.family = (uint64_t)i;
+        bytes += stamp_write(room, STAMPS_DEFAULT, &values).len;
+    }
     return (now_ns() - start) / REPEATS;
 }
 
@@ -124,6 +127,7 @@ int main(int argc, char **argv)
         .max_services = 64,
         .family_weight = 8,
         .seed = 1,
+        .stamps = STAMPS_DEFAULT,
         .clock = clock_real(),
         .sink = {&out, admit, emit},
     };

@@ -57,6 +57,7 @@ static const struct option options[] = {
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.family_weight",          count,  sampling.family_weight,    "8",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
+    OPT("sampling.stamps",                 stamps, sampling.stamps,           "[adjusted_count,pattern,family]", "attributes of survivors of p < 1: these, threshold, randomness, template, reason"),
     OPT("exporters.posthog.host",          text,   posthog.host,              "https://us.i.posthog.com", "PostHog's ingestion host (POSTHOG_HOST)"),
     OPT("exporters.posthog.api_key",       secret, posthog.api_key,           "",       "project API key, phc_... (POSTHOG_API_KEY)"),
     OPT("exporters.posthog.compression",   coding, posthog.compression,       "zstd",   "zstd, gzip or none; zstd falls back to gzip where it is refused"),
@@ -134,6 +135,12 @@ static const struct option *find_option(const char *key)
 bool config_is_setting(const char *key)
 {
     return find_option(key) != NULL;
+}
+
+bool config_is_list(const char *key)
+{
+    const struct option *o = find_option(key);
+    return o != NULL && o->kind == &value_stamps;
 }
 
 bool config_is_section(const char *key)
@@ -391,7 +398,8 @@ static int load_sets(struct config *cfg, const struct config_input *in, struct e
         bool is_rules = strcmp(key, "sampling.keep") == 0 || strcmp(key, "sampling.drop") == 0;
         if (o == NULL && !is_rules && !config_is_section(key))
             return err_set(err, ERR_CONFIG, "--set %.100s: no such setting", key);
-        int rc = o != NULL && config_map_of(key) == CONFIG_NO_MAP
+        bool is_yaml = config_is_list(key) && equals[1] == '[';
+        int rc = o != NULL && !is_yaml && config_map_of(key) == CONFIG_NO_MAP
                      ? config_set(cfg, key, equals + 1, err) /* a scalar as it stands, not as YAML */
                      : config_read_yaml(cfg, "--set", span_str(equals + 1), key, in->env, err);
         if (rc < 0)

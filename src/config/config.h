@@ -49,6 +49,7 @@ struct config {
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_services, family_weight;
+        unsigned stamps; /* bit per enum stamp */
         config_text policy_file;
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;
@@ -119,6 +120,8 @@ int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m
                     struct error *err);
 
 bool config_is_setting(const char *key);
+/* A setting that is a list of words; config_set() takes it as "[one, two]". */
+bool config_is_list(const char *key);
 /* `key` is the beginning of a setting's key, or a map. */
 bool config_is_section(const char *key);
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/stamp.h"
+
 struct unit {
     const char *suffix;
     uint64_t factor;
@@ -253,6 +255,60 @@ static void print_log_format(const void *at, struct buf *out)
     buf_append_str(out, *(const bool *)at ? "json" : "text");
 }
 
+static struct span trim(struct span s)
+{
+    while (s.len > 0 && s.base[0] == ' ')
+        s = span_skip(s, 1);
+    while (s.len > 0 && s.base[s.len - 1] == ' ')
+        s.len--;
+    return s;
+}
+
+/* "[one, two]", "one,two", "[]". */
+static const char *parse_stamps(void *at, size_t size, const char *text)
+{
+    static const char wanted[] = "one or more of adjusted_count, pattern, family, threshold, "
+                                 "randomness, template, reason";
+    struct span rest = trim(span_str(text));
+    unsigned set = 0;
+    (void)size;
+    if (rest.len >= 2 && rest.base[0] == '[' && rest.base[rest.len - 1] == ']') {
+        rest = trim(span_of(rest.base + 1, rest.len - 2));
+        if (rest.len == 0) {
+            *(unsigned *)at = 0;
+            return NULL;
+        }
+    }
+    for (;;) {
+        size_t n = 0;
+        while (n < rest.len && rest.base[n] != ',')
+            n++;
+        int s = stamp_parse(trim(span_of(rest.base, n)));
+        if (s < 0)
+            return wanted;
+        set |= 1u << s;
+        if (n == rest.len)
+            break;
+        rest = span_skip(rest, n + 1);
+    }
+    *(unsigned *)at = set;
+    return NULL;
+}
+
+static void print_stamps(const void *at, struct buf *out)
+{
+    unsigned set = *(const unsigned *)at;
+    const char *comma = "";
+    buf_append_byte(out, '[');
+    for (unsigned s = 0; s < STAMP_COUNT; s++) {
+        if ((set >> s & 1) == 0)
+            continue;
+        buf_printf(out, "%s%s", comma, stamp_name((enum stamp)s));
+        comma = ", ";
+    }
+    buf_append_byte(out, ']');
+}
+
 const struct value_kind value_bytes = {parse_bytes, print_bytes};
 const struct value_kind value_millis = {parse_millis, print_millis};
 const struct value_kind value_count = {parse_count, print_count};
@@ -263,3 +319,4 @@ const struct value_kind value_coding = {parse_coding, print_coding};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_log_format = {parse_log_format, print_log_format};
+const struct value_kind value_stamps = {parse_stamps, print_stamps};

@@ -352,6 +352,31 @@ static int read_scalar(struct reader *r, const yaml_node_t *node, const char *pa
     return rc < 0 ? fail_at(r, node, inner.text) : 0;
 }
 
+/* Each word is tried by itself first, so that a bad one is refused where it stands. */
+static int read_words(struct reader *r, const yaml_node_t *node, const char *path)
+{
+    struct error inner = {{0}};
+    struct buf list = {0};
+    int rc = 0;
+    for (yaml_node_item_t *i = node->data.sequence.items.start;
+         i < node->data.sequence.items.top && rc == 0; i++) {
+        yaml_node_t *item = yaml_document_get_node(&r->doc, *i);
+        const char *word = item->type == YAML_SCALAR_NODE ? scalar(r, item) : NULL;
+        if (word == NULL)
+            rc = item->type == YAML_SCALAR_NODE ? ERR_CONFIG : fail_at(r, item, "a word is wanted here");
+        else if (config_set(r->cfg, path, word, &inner) < 0)
+            rc = fail_at(r, item, inner.text);
+        else
+            buf_printf(&list, "%s%s", list.len == 0 ? "[" : ",", word);
+    }
+    buf_append_str(&list, list.len == 0 ? "[]" : "]");
+    buf_append_byte(&list, '\0');
+    if (rc == 0)
+        rc = list.err != 0 ? list.err : config_set(r->cfg, path, (const char *)list.base, &inner);
+    buf_done(&list);
+    return rc;
+}
+
 static int read_node(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth)
 {
     if (depth > NESTING_MAX)
@@ -366,6 +391,8 @@ static int read_node(struct reader *r, const yaml_node_t *node, const char *path
     case YAML_SCALAR_NODE:
         return read_scalar(r, node, path);
     default:
+        if (config_is_list(path))
+            return read_words(r, node, path);
         return fail_at(r, node, "a list is not wanted here");
     }
 }

@@ -137,7 +137,8 @@ int logs_resource_attrs(const struct logs_group *g,
     X(LOG_SAMPLING_RANDOMNESS,  "sampling.randomness") \
     X(LOG_SAMPLING_PRIORITY,    "sampling.priority") \
     X(LOG_HTTP_RESPONSE_STATUS, "http.response.status_code") \
-    X(LOG_HTTP_STATUS,          "http.status_code")
+    X(LOG_HTTP_STATUS,          "http.status_code") \
+    X(LOG_ADJUSTED_COUNT,       "otel.logs.adjusted_count")
 /* clang-format on */
 
 #define X(name, key) name,

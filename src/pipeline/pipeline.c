@@ -207,6 +207,22 @@ static struct pattern *pattern_of(struct pass *pass, const struct pattern_key *k
     return e;
 }
 
+static struct span stamp(const struct pipeline *p, const struct subject *s, const struct decision *d,
+                         uint8_t room[STAMP_BYTES])
+{
+    struct stamp_values v = {
+        .threshold = d->threshold,
+        .randomness = d->randomness,
+        .own_randomness = d->own_randomness,
+        .signature = s->signature,
+        .family = s->family,
+        .reason = reason_name(d->reason),
+    };
+    if (s->pattern->template_text != NULL && text_of(s->record, LOG_RECORD_TEMPLATE).len == 0)
+        v.template_text = span_of(s->pattern->template_text, s->pattern->template_len);
+    return stamp_write(room, p->opts.stamps, &v);
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -240,10 +256,10 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         return 0;
 
     uint8_t room[STAMP_BYTES];
-    struct span stamp = {0};
-    if (d.threshold > 0)
-        stamp = stamp_write(room, 1.0 / rules_rate_of(d.threshold), s.signature, s.family);
-    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, stamp, pass->service) < 0)
+    struct span stamps = {0};
+    if (d.threshold > 0 && p->opts.stamps != 0)
+        stamps = stamp(p, &s, &d, room);
+    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, stamps, pass->service) < 0)
         ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
     return 0;
 }
@@ -259,9 +275,10 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     };
     if (count->records == 0)
         return 0;
-    /* Every survivor may carry a stamp. */
-    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)count->records * STAMP_BYTES,
-                                  count->largest + STAMP_BYTES);
+    /* Every survivor may carry stamps. */
+    size_t stamps = stamp_bytes(p->opts.stamps);
+    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)count->records * stamps,
+                                  count->largest + stamps);
     /* What may have to be gathered around the records: all or nothing, so before the first. */
     size_t around = request.len - count->record_bytes +
                     2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);

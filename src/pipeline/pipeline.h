@@ -28,7 +28,7 @@ struct pipeline_sink {
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
      * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp. 0, or ERR_* when memory failed. */
+    /* Take one survivor: copy record and stamp, which may be empty. 0, or ERR_* when memory failed. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
 };
@@ -37,6 +37,7 @@ struct pipeline_opts {
     uint32_t max_patterns, max_services;
     uint32_t family_weight; /* of families; 0: every pattern is its own */
     uint64_t seed;
+    unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;

@@ -63,10 +63,24 @@ int level_parse(struct span name)
     return ERR_MALFORMED;
 }
 
+/* To RULES_HEX_DIGITS hex digits behind leading 0 or f digits, to the nearest. Those
+ * are free, so that rates near 0 and 1 keep their relative precision. */
+static uint64_t shorten(uint64_t t)
+{
+    uint64_t kept = RULES_REJECT_ALL - t, smaller = t < kept ? t : kept;
+    if (smaller == 0)
+        return t;
+    int leading = (__builtin_clzll(smaller) - (64 - RULES_RANDOM_BITS)) / 4;
+    int cut = RULES_RANDOM_BITS - 4 * (RULES_HEX_DIGITS + leading);
+    if (cut <= 0)
+        return t;
+    return (t + (UINT64_C(1) << (cut - 1))) >> cut << cut;
+}
+
 uint64_t rules_threshold_of(double rate)
 {
-    /* Computed from the rejected side, so that 1 is exactly 0 and 0 rejects all. */
-    return (uint64_t)llround((1.0 - rate) * (double)RULES_REJECT_ALL);
+    /* From the kept side: 1 - rate would lose what is left of the smallest rates. */
+    return shorten(RULES_REJECT_ALL - (uint64_t)llround(rate * (double)RULES_REJECT_ALL));
 }
 
 double rules_rate_of(uint64_t threshold)

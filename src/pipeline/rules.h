@@ -5,7 +5,10 @@
  *
  * Probabilities are given as 0..1 and kept as rejection thresholds on 56 bits:
  * a record with randomness R is kept when R >= T, T = (1 - p) * 2^56
- * (OpenTelemetry: trace probability sampling).
+ * (OpenTelemetry: trace probability sampling). T is rounded to four significant
+ * hex digits, like the Collector's sampling_precision: what is decided by is then
+ * exactly what a short sampling.threshold says. p moves by at most 1 part in 8192,
+ * and rules_rate_of() gives the p that is in force.
  *
  * Errors     bad values give ERR_CONFIG and a sentence; nothing is half-set.
  * Ownership  the builder copies what it is given.
@@ -19,6 +22,7 @@
 #include "util/span.h"
 
 #define RULES_RANDOM_BITS 56
+#define RULES_HEX_DIGITS 4
 #define RULES_REJECT_ALL (UINT64_C(1) << RULES_RANDOM_BITS)
 
 /* Severity classes: OTLP's severity numbers by fours. Unspecified is INFO. */

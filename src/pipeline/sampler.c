@@ -1,9 +1,11 @@
 /* sampler: the order of decision. */
 #include "pipeline/sampler.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pipeline/consistent.h"
 #include "util/glob.h"
 #include "util/hash.h"
 
@@ -20,20 +22,10 @@ const char *reason_name(enum reason r)
     return names[r];
 }
 
-static bool trace_id_is_valid(struct span id)
-{
-    static const uint8_t zero[16];
-    return id.len == 16 && memcmp(id.base, zero, 16) != 0;
-}
-
 uint64_t sampler_randomness(const struct log_record *record, struct span bytes)
 {
-    if (!trace_id_is_valid(record->trace_id))
-        return hash64(bytes) & RANDOM_MASK;
-    uint64_t word = 0;
-    for (int i = 9; i < 16; i++)
-        word = word << 8 | record->trace_id.base[i];
-    return word;
+    uint64_t r;
+    return consistent_randomness(record, &r) ? r : hash64(bytes) & RANDOM_MASK;
 }
 
 /* The fewest digits that read back as the same number: 0.1 and not 0.10000000000000001. */
@@ -163,6 +155,36 @@ static bool is_on_floor(const struct subject *s)
     return s->level >= LEVEL_ERROR || (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
 }
 
+enum wish { WISH_NONE, WISH_KEEP, WISH_DROP };
+
+/* sampling.priority: 0 is "do not export", any other number "export regardless". */
+static enum wish priority_of(const struct log_record *r)
+{
+    const struct log_value *v = log_known(r, LOG_SAMPLING_PRIORITY);
+    if (v != NULL && v->kind == LOG_INT)
+        return v->integer != 0 ? WISH_KEEP : WISH_DROP;
+    if (v != NULL && v->kind == LOG_DOUBLE && !isnan(v->real))
+        return v->real < 0 || v->real > 0 ? WISH_KEEP : WISH_DROP;
+    return WISH_NONE;
+}
+
+/* A threshold of 0 keeps: what is on the record from before stays as it is. */
+static struct decision draw(const struct subject *s, enum reason reason, uint64_t ours)
+{
+    uint64_t before = consistent_threshold(s->record), all = ours, r = 0;
+    if (ours == 0 && before == 0)
+        return (struct decision){.verdict = VERDICT_KEPT, .reason = reason};
+    bool own = !consistent_randomness(s->record, &r) || r < before;
+    if (own)
+        r = hash64(s->bytes) & RANDOM_MASK;
+    bool kept = r >= ours;
+    if (before > 0)
+        all = own ? consistent_product(ours, before) : ours > before ? ours : before;
+    if (before > 0 && own && kept)
+        r = consistent_carried(r, ours, before);
+    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own};
+}
+
 FOR_BOTH struct decision decide(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace)
 {
@@ -174,20 +196,25 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
     bool floor = is_on_floor(s);
     tell(trace, (struct sampler_step){SAMPLER_FLOOR, floor});
     if (floor)
-        return (struct decision){VERDICT_KEPT, REASON_FLOOR, 0};
+        return draw(s, REASON_FLOOR, 0);
+    enum wish wish = priority_of(s->record);
+    tell(trace, (struct sampler_step){SAMPLER_PRIORITY, wish != WISH_NONE});
+    if (wish == WISH_KEEP)
+        return draw(s, REASON_PRIORITY, 0);
+    if (wish == WISH_DROP)
+        return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_PRIORITY};
     if (any_matches(rules, true, s, trace))
-        return (struct decision){VERDICT_KEPT, REASON_KEEP_RULE, 0};
+        return draw(s, REASON_KEEP_RULE, 0);
     if (any_matches(rules, false, s, trace))
-        return (struct decision){VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE, 0};
+        return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_DROP_RULE};
     tell(trace, (struct sampler_step){SAMPLER_FIRST, false});
     if (trace == NULL && is_among_first(rules, s))
-        return (struct decision){VERDICT_KEPT, REASON_FIRST, 0};
+        return draw(s, REASON_FIRST, 0);
 
     enum rules_source source;
     uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
-    bool kept = t == 0 || sampler_randomness(s->record, s->bytes) >= t;
     tell(trace, (struct sampler_step){SAMPLER_RATE, true, .source = source, .threshold = t});
-    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason_of[source], t};
+    return draw(s, reason_of[source], t);
 }
 
 struct decision sampler_decide(const struct rules *rules, const struct subject *s)

@@ -3,17 +3,26 @@
  *
  * The order is the contract; the first that applies decides:
  *   1. floor    ERROR and above, or an exception.type attribute: kept
- *   2. rules    the user's keep rules, then the drop rules
- *   3. first    the first N of a pattern in a window: kept, weight 1
- *   4. rate     pattern_rates (of the signature, else of its family), else severity_rates, else global_rate
+ *   2. priority sampling.priority, a number: 0 drops, any other keeps
+ *   3. rules    the user's keep rules, then the drop rules
+ *   4. first    the first N of a pattern in a window: kept, weight 1
+ *   5. rate     pattern_rates (of the signature, else of its family), else
+ *               severity_rates, else global_rate
  *
  * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
- * the trace id (its last 7 bytes; OpenTelemetry, trace probability sampling),
- * so that a trace is kept or dropped alike at equal rates; without a valid trace
- * id from a hash of the record, so that the same record gets the same verdict
- * in every process and after a retry.
+ * sampling.randomness or the trace id (its last 7 bytes; OpenTelemetry, trace
+ * probability sampling), so that a trace is kept or dropped alike at equal rates;
+ * without either from a hash of the record, so that the same record gets the same
+ * verdict in every process and after a retry.
+ *
+ * Weights: a kept record stands for 1/p records, p being the probability that it
+ * got through all samplers, those before us included (pipeline/consistent.h).
+ * Steps 1 to 4 keep with certainty and add nothing to it: a record that nobody has
+ * sampled counts 1, one that came with a threshold keeps the weight that it has.
  */
 #pragma once
+
+#include <stdbool.h>
 
 #include "otlp/logs.h"
 #include "pipeline/ledger.h"
@@ -23,6 +32,7 @@
 /* clang-format off */
 #define REASONS(X) \
     X(FLOOR,         "floor") \
+    X(PRIORITY,      "priority") \
     X(KEEP_RULE,     "keep_rule") \
     X(DROP_RULE,     "drop_rule") \
     X(FIRST,         "first") \
@@ -50,14 +60,23 @@ struct subject {
 struct decision {
     enum verdict verdict; /* KEPT, SAMPLED_OUT or DROPPED_BY_RULE */
     enum reason reason;
-    uint64_t threshold; /* T of the rate that was applied; 0: kept with certainty */
+    uint64_t threshold;  /* T of all samplers together; 0: kept with certainty by all */
+    uint64_t randomness; /* R that goes with it, where threshold > 0 */
+    bool own_randomness; /* R is ours: nobody else finds it in the record */
 };
 
 /* Decide. Counts the record into its pattern's window; nothing else changes. */
 struct decision sampler_decide(const struct rules *rules, const struct subject *s);
 
 /* What was asked on the way to a decision, in the order of the contract. */
-enum sampler_stage { SAMPLER_FLOOR, SAMPLER_KEEP, SAMPLER_DROP, SAMPLER_FIRST, SAMPLER_RATE };
+enum sampler_stage {
+    SAMPLER_FLOOR,
+    SAMPLER_PRIORITY,
+    SAMPLER_KEEP,
+    SAMPLER_DROP,
+    SAMPLER_FIRST,
+    SAMPLER_RATE,
+};
 
 struct sampler_step {
     enum sampler_stage stage;
@@ -77,5 +96,5 @@ struct sampler_trace {
 struct decision sampler_explain(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace);
 
-/* The 56 bits of randomness of a record. */
+/* The 56 bits of randomness of a record that came without a threshold. */
 uint64_t sampler_randomness(const struct log_record *record, struct span bytes);

@@ -1,19 +1,63 @@
 /*
  * stamp: the attributes that a survivor of p < 1 carries, as encoded LogRecord
- * fields to put behind the record: otel.logs.adjusted_count (1/p), pattern.id and,
- * where it is another (bytes are billed), pattern.family.
+ * fields to put behind the record. Which ones is the user's choice
+ * (sampling.stamps); what was kept with certainty by every sampler carries none
+ * and stays as it came, byte for byte.
+ *
+ * p is the probability over all samplers (pipeline/sampler.h), so a record that
+ * came with a threshold is stamped even where we have added nothing to it:
+ * PostHog can sum an adjusted count, but not read a threshold.
+ *
+ * A key that the record has already comes a second time, behind the first:
+ * PostHog keeps the last of duplicates, and so do our own readers. Not so the
+ * template: the one that a record brings is better than ours, and stays alone.
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "util/span.h"
 
-#define STAMP_ADJUSTED_COUNT "otel.logs.adjusted_count"
-#define STAMP_PATTERN_ID "pattern.id"
-#define STAMP_PATTERN_FAMILY "pattern.family"
-#define STAMP_BYTES 128 /* all three, encoded, are 121 */
+/* Name in sampling.stamps, key of the attribute, most bytes of its text (0: it is a
+ * double). In the order in which they are written. */
+/* clang-format off */
+#define STAMPS(X) \
+    X(ADJUSTED_COUNT, "adjusted_count", "otel.logs.adjusted_count", 0)   /* 1/p */ \
+    X(PATTERN,        "pattern",        "pattern.id",               24)  /* lps1:... */ \
+    X(FAMILY,         "family",         "pattern.family",           24)  /* where it is another than the pattern */ \
+    X(THRESHOLD,      "threshold",      "sampling.threshold",       14)  /* T, trailing zeros cut */ \
+    X(RANDOMNESS,     "randomness",     "sampling.randomness",      14)  /* R, unless the record has it */ \
+    X(TEMPLATE,       "template",       "log.record.template",      240) /* as it is shown to people */ \
+    X(REASON,         "reason",         "sampling.reason",          16)  /* of the decision */
+/* clang-format on */
 
-/* Write to room; the span points into it. */
-struct span stamp_write(uint8_t room[STAMP_BYTES], double adjusted_count, uint64_t signature,
-                        uint64_t family);
+#define X(name, word, key, bytes) STAMP_##name,
+enum stamp { STAMPS(X) STAMP_COUNT };
+#undef X
+
+/* A set of stamps: bit per enum stamp. */
+#define STAMPS_DEFAULT (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_PATTERN | 1u << STAMP_FAMILY)
+
+const char *stamp_name(enum stamp s);
+
+/* By its name; negative: none of them. */
+int stamp_parse(struct span name);
+
+struct stamp_values {
+    uint64_t threshold;       /* > 0 */
+    uint64_t randomness;
+    bool own_randomness;      /* else it is in the record already */
+    uint64_t signature, family; /* the same: none to tell, because bytes are billed */
+    struct span template_text; /* empty: unknown, or the record has its own */
+    const char *reason;
+};
+
+#define STAMP_BYTES 640 /* all of them, encoded */
+
+/* Most bytes that a set of stamps takes. */
+size_t stamp_bytes(unsigned set);
+
+/* Write the stamps of a set to room; the span points into it. */
+struct span stamp_write(uint8_t room[STAMP_BYTES], unsigned set, const struct stamp_values *v);

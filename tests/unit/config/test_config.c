@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "pipeline/stamp.h"
 
 /* Load from a text instead of a file. NULL members: none. */
 static int load(struct config *cfg, const char *yaml, char **env, const char *const *sets,
@@ -114,6 +115,14 @@ static void values(void **state)
         {"exporters.file.path", "$HOME $$", "\"$$HOME $$$$\""},
         {"policy.api_key", "secret", "\"[redacted]\""},
         {"policy.api_key", "", "\"\""},
+        {"sampling.stamps", "[]", "[]"},
+        {"sampling.stamps", "[ reason , template ]", "[template, reason]"},
+        {"sampling.stamps", "threshold,randomness,pattern,adjusted_count", "[adjusted_count, pattern, threshold, randomness]"},
+        {"sampling.stamps", "pattern", "[pattern]"},
+        {"sampling.stamps", "", NULL},
+        {"sampling.stamps", "pattern,", NULL},
+        {"sampling.stamps", "[pattern", NULL},
+        {"sampling.stamps", "[patterns]", NULL},
         {"no.such.setting", "1", NULL},
     };
     struct config cfg;
@@ -188,6 +197,11 @@ static void what_is_refused_and_where(void **state)
         {"sampling:\n  drop:\n    - {attributes: {a: [1]}}\n", ":3:24:", "a text is wanted"},
         {"exporters:\n  otlphttp:\n    headers: {\"a b\": c}\n", ":3:", "not a header"},
         {"exporters:\n  otlphttp:\n    headers: {a: \"s3cret\\nx: y\"}\n", ":3:", "not a header"},
+        {"sampling:\n  stamps: [pattern, patterns]\n", ":2:21:", "'patterns' is not one or more of adjusted_count"},
+        {"sampling:\n  stamps:\n    - pattern\n    - [reason]\n", ":4:7:", "a word is wanted"},
+        {"sampling:\n  stamps: everything\n", ":2:11:", "'everything' is not"},
+        {"sampling:\n  stamps: {pattern: true}\n", ":2:11:", "a single value"},
+        {"sampling:\n  stamps: [\"${env:NOT_SET}\"]\n", ":2:12:", "NOT_SET is not set"},
         {"exporters:\n  posthog:\n    api_key: [s3cret]\n", ":3:", "a list is not wanted"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -235,7 +249,8 @@ static void the_later_wins(void **state)
                        "LIPSERVICE_TELEMETRY_LOG_LEVEL=", "LIPSERVICE_SERVICE_PORT=tcp://1.2.3.4",
                        "OTEL_EXPORTER_OTLP_ENDPOINT=http://nowhere", NULL};
     static const char *const sets[] = {"batch.max_age=4s", "sampling.severity_rates={WARNING: 0.25}",
-                                       "sampling.first={count: 9, window: 2m}", NULL};
+                                       "sampling.first={count: 9, window: 2m}",
+                                       "sampling.stamps=[reason]", NULL};
     struct config cfg;
     struct error err;
     assert_int_equal(load(&cfg, "batch: {max_age: 2s, max_records: 20, max_bytes: 2MiB}\n"
@@ -249,6 +264,7 @@ static void the_later_wins(void **state)
     assert_string_equal(cfg.otlphttp.endpoint, "");
     assert_int_equal(threshold(&cfg, 1, LEVEL_WARN), rules_threshold_of(0.25));
     assert_int_equal(rules_first(cfg.sampling.rules), 9);
+    assert_int_equal(cfg.sampling.stamps, 1u << STAMP_REASON); /* a list replaces the list */
     config_done(&cfg);
 
     char *known[] = {"POSTHOG_PROJECT_TOKEN=phc_token", "POSTHOG_API_KEY=phc_key",
@@ -271,6 +287,7 @@ static void sets_that_are_refused(void **state)
     (void)state;
     static const char *const bad[] = {
         "batch.max_age",  "=1s",          "batch.max_age=", "nonsense=1", "nonsense=",
+        "sampling.stamps=[a]", "sampling.stamps=", "sampling.stamps=all",
         "batch=5",        "sampling.keep=[{}]", "batch.max_age=[1]",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -343,6 +360,7 @@ static void ranges_and_exporters(void **state)
 
 #define FULL \
     "sampling:\n" \
+    "  stamps: [threshold, \"adjusted_count\"]\n" \
     "  severity_rates: {warning: 0.123456789, NOTICE: 0.3, Critical: 1}\n" \
     "  pattern_rates:\n" \
     "    \"lps1:0123456789ABCDEF\": 0.1234567891\n" \
@@ -388,6 +406,7 @@ static void what_is_printed_is_the_same_again(void **state)
     assert_int_equal(threshold(&again, 0xff, LEVEL_INFO), RULES_REJECT_ALL);
     assert_int_equal(threshold(&again, 1, LEVEL_WARN), rules_threshold_of(0.123456789));
     assert_int_equal(threshold(&again, 1, LEVEL_INFO), rules_threshold_of(0.3));
+    assert_int_equal(again.sampling.stamps, 1u << STAMP_THRESHOLD | 1u << STAMP_ADJUSTED_COUNT);
     unsigned count;
     const struct rules_matcher *m = rules_matchers(again.sampling.rules, true, &count);
     assert_int_equal(count, 2);

@@ -15,7 +15,9 @@ struct rig {
     struct budget budget;
     struct arena arena;
     int admit_rc, emit_rc;
-    size_t admitted;
+    size_t admitted, last_stamp_len;
+    uint8_t last_stamp[STAMP_BYTES];
+    unsigned stamps;
     unsigned emitted[SERVICES], stamped, families, seen[SERVICES], seen_count;
 };
 
@@ -33,7 +35,10 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     struct rig *r = ctx;
     (void)g;
     assert_true(record.len > 0);
-    assert_true(stamp.len <= STAMP_BYTES);
+    assert_true(stamp.len <= stamp_bytes(r->stamps));
+    if (stamp.len > 0)
+        memcpy(r->last_stamp, stamp.base, stamp.len);
+    r->last_stamp_len = stamp.len;
     r->emitted[service]++;
     r->stamped += stamp.len > 0;
     r->families += stamp.len > 0 && memmem(stamp.base, stamp.len, "pattern.family", 14) != NULL;
@@ -46,18 +51,20 @@ static void on_seen(void *ctx, uint32_t service)
     r->seen[r->seen_count++] = service;
 }
 
-static void rig_open(struct rig *r)
+static void rig_open_stamping(struct rig *r, unsigned stamps)
 {
     *r = (struct rig){0};
     budget_init(&r->budget, 16 << 20);
     arena_init(&r->arena, 1 << 20, NULL);
     clock_fake_init(&r->clock, 1000, 1700000000000000000u);
+    r->stamps = stamps;
     assert_int_equal(rules_new(&r->rules), 0);
     const struct pipeline_opts opts = {
         .max_patterns = 256,
         .max_services = SERVICES,
         .family_weight = 4,
         .seed = 3,
+        .stamps = stamps,
         .budget = &r->budget,
         .clock = &r->clock.clock,
         .sink = {r, on_admit, on_emit},
@@ -65,6 +72,11 @@ static void rig_open(struct rig *r)
         .service_ctx = r,
     };
     assert_int_equal(pipeline_new(&r->pipeline, &opts, r->rules), 0);
+}
+
+static void rig_open(struct rig *r)
+{
+    rig_open_stamping(r, STAMPS_DEFAULT);
 }
 
 static void rig_close(struct rig *r)
@@ -119,7 +131,7 @@ static void several_services_in_one_request(void **state)
     add(&request, "cart", 4, 13, "cart is full");
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(records, 9);
-    assert_true(r.admitted >= request.len + 9 * STAMP_BYTES);
+    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_DEFAULT));
 
     struct ledger *l = pipeline_ledger(r.pipeline);
     uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
@@ -320,6 +332,57 @@ static void counts_and_weights(void **state)
     rig_close(&r);
 }
 
+/* Stamps come from the pattern, but for a template that the record has itself. */
+static void stamps_of_a_survivor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *attribute; /* one more of the record, or NULL */
+        unsigned attributes;   /* of the stamp */
+        bool has_template;
+    } rows[] = {
+        {NULL, 5, true}, /* all but sampling.randomness: there is a trace id */
+        {"\x32\x1a\x0a\x13log.record.template\x12\x03\x0a\x01x", 4, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct buf request = {0}, record = {0}, scope = {0};
+        uint32_t records;
+        rig_open_stamping(&r, (1u << STAMP_COUNT) - 1);
+        rules_set_level(r.rules, LEVEL_INFO, 0.5, NULL);
+        buf_append(&record, SPAN("\x10\x09\x2a\x09\x0a\x07" "cart 17\x4a\x10trace-id\xff\xff\xff\xff\xff\xff\xff\xff"));
+        if (rows[i].attribute != NULL)
+            buf_append_str(&record, rows[i].attribute);
+        wire_append_len(&scope, 2, buf_span(&record));
+        wire_append_len_head(&request, 1, wire_len_size(2, scope.len));
+        wire_append_len(&request, 2, buf_span(&scope));
+        assert_int_equal(push(&r, &request, &records), 0);
+        assert_int_equal(r.stamped, 1);
+        assert_int_equal(r.admitted, request.len + stamp_bytes((1u << STAMP_COUNT) - 1));
+
+        struct log_attrs attrs;
+        struct log_attr a;
+        unsigned n = 0;
+        bool has_template = false;
+        log_attrs_of_record(&attrs, span_of(r.last_stamp, r.last_stamp_len));
+        while (log_attrs_next(&attrs, &a)) {
+            n++;
+            assert_false(span_eq(a.key, SPAN("sampling.randomness")));
+            has_template |= span_eq(a.key, SPAN("log.record.template"));
+            if (span_eq(a.key, SPAN("sampling.reason")))
+                assert_true(span_eq(a.value.text, SPAN("severity_rate")));
+            if (span_eq(a.key, SPAN("sampling.threshold")))
+                assert_true(span_eq(a.value.text, SPAN("8")));
+        }
+        assert_row(n == rows[i].attributes, "%zu: %u", i, n);
+        assert_row(has_template == rows[i].has_template, "%zu", i);
+        struct buf *bufs[] = {&request, &record, &scope};
+        for (size_t k = 0; k < ARRAY_LEN(bufs); k++)
+            buf_done(bufs[k]);
+        rig_close(&r);
+    }
+}
+
 static void status_classes_are_patterns_of_their_own(void **state)
 {
     (void)state;
@@ -498,7 +561,7 @@ static void explaining_counts_nothing(void **state)
     assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
     assert_int_equal(told.begun, 3);
     assert_int_equal(told.ended, 3);
-    assert_int_equal(told.steps, 1 + 1 + 3);
+    assert_int_equal(told.steps, 1 + 1 + 4); /* floor twice; floor, priority, first, rate */
     assert_string_equal(told.template_text, "added <*> to cart");
     assert_int_equal(told.last.reason, REASON_GLOBAL_RATE);
     assert_int_equal(told.last.verdict, VERDICT_SAMPLED_OUT);
@@ -553,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_failed_emit_is_a_loss),
         cmocka_unit_test(each_service_has_its_rules),
         cmocka_unit_test(counts_and_weights),
+        cmocka_unit_test(stamps_of_a_survivor),
         cmocka_unit_test(status_classes_are_patterns_of_their_own),
         cmocka_unit_test(survivors_carry_their_family),
         cmocka_unit_test(policies_bind_families),

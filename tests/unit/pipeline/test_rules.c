@@ -35,13 +35,21 @@ static void thresholds(void **state)
         {1.0 / 1024, RULES_REJECT_ALL - (RULES_REJECT_ALL >> 10)},
         {-0.0, RULES_REJECT_ALL},
         {1e-300, RULES_REJECT_ALL},
+        {0.2, UINT64_C(0xcccd) << 40},                  /* as the Collector has it */
+        {0.9999, UINT64_C(0x00068dc) << 28},            /* leading zeros are free, */
+        {0.0001, UINT64_C(0xfff9724) << 28},            /* and so are leading f */
+        {0x1p-55, RULES_REJECT_ALL - 2},
+        {0x1p-56, RULES_REJECT_ALL - 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_row(rules_threshold_of(rows[i].rate) == rows[i].t, "rate %g", rows[i].rate);
     assert_true(rules_rate_of(0) == 1.0);
     assert_true(rules_rate_of(RULES_REJECT_ALL) == 0.0);
-    for (double p = 0.001; p <= 1; p += 0.001)
-        assert_row(fabs(rules_rate_of(rules_threshold_of(p)) - p) < 1e-15, "rate %g", p);
+    for (double p = 1; p > 1e-12; p *= 0.99) {
+        double q = rules_rate_of(rules_threshold_of(p));
+        assert_row(fabs(q - p) <= p / 8192, "rate %g: %g", p, q);
+        assert_row(rules_threshold_of(q) == rules_threshold_of(p), "rate %g: %g", p, q);
+    }
 }
 
 static void what_is_no_rate_is_refused(void **state)

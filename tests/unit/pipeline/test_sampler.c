@@ -1,7 +1,9 @@
 #include "unit/test.h"
 
 #include <math.h>
+#include <stdlib.h>
 
+#include "pipeline/consistent.h"
 #include "pipeline/sampler.h"
 #include "unit/otlp/pb.h"
 #include "util/rng.h"
@@ -25,6 +27,29 @@ static void add_text_attr(struct buf *message, uint32_t number, const char *key,
     wire_append_len(message, number, buf_span(&pair));
     buf_done(&value);
     buf_done(&pair);
+}
+
+static void add_number_attr(struct buf *message, const char *key, bool is_double, double number)
+{
+    struct buf value = {0}, pair = {0};
+    if (is_double)
+        wire_append_double(&value, 4, number);
+    else
+        wire_append_varint(&value, 3, (uint64_t)(int64_t)number);
+    wire_append_len(&pair, 1, span_str(key));
+    wire_append_len(&pair, 2, buf_span(&value));
+    wire_append_len(message, 6, buf_span(&pair));
+    buf_done(&value);
+    buf_done(&pair);
+}
+
+static void add_priority(struct buf *message, const char *text)
+{
+    if (strcmp(text, "text") == 0)
+        add_text_attr(message, 6, "sampling.priority", "0");
+    else
+        add_number_attr(message, "sampling.priority",
+                        strchr(text, '.') != NULL || strcmp(text, "nan") == 0, strtod(text, NULL));
 }
 
 static void rig_init(struct rig *r, unsigned severity, const char *severity_text, const char *body)
@@ -82,6 +107,7 @@ static void the_first_reason_that_applies(void **state)
         bool has_pattern_rate, has_level_rate;
         enum verdict verdict;
         enum reason reason;
+        const char *priority; /* an int, a double with a point or nan, or "text" */
     } rows[] = {
         {"error over drop", NULL, "drop me", NULL, 17, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
         {"fatal", NULL, "x", NULL, 24, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
@@ -90,6 +116,16 @@ static void the_first_reason_that_applies(void **state)
         {"the number counts", "ERROR", "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
         {"exception", NULL, "drop me", "E", 9, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
         {"empty exception", NULL, "x", "", 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
+        {"error over priority 0", NULL, "x", NULL, 17, 0, true, true, VERDICT_KEPT, REASON_FLOOR, "0"},
+        {"exception over priority 0", NULL, "x", "E", 9, 0, true, true, VERDICT_KEPT, REASON_FLOOR, "0"},
+        {"priority 0", NULL, "x", NULL, 9, 5, false, false, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0"},
+        {"priority 0 over keep", NULL, "keep me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0"},
+        {"priority over drop", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "1"},
+        {"priority below 0", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "-1"},
+        {"priority 0.0", NULL, "x", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0.0"},
+        {"priority 0.5", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "0.5"},
+        {"priority nan", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE, "nan"},
+        {"priority as text", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE, "text"},
         {"keep", NULL, "keep me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
         {"keep over drop", NULL, "keep and drop me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
         {"drop over first", NULL, "drop me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE},
@@ -114,6 +150,8 @@ static void the_first_reason_that_applies(void **state)
         rig_init(&r, rows[i].severity, rows[i].severity_text, rows[i].body);
         if (rows[i].exception != NULL)
             add_text_attr(&r.bytes, 6, "exception.type", rows[i].exception);
+        if (rows[i].priority != NULL)
+            add_priority(&r.bytes, rows[i].priority);
         struct decision d = sampler_decide(rules, rig_subject(&r));
         assert_row(d.verdict == rows[i].verdict, "%s", rows[i].name);
         assert_row(d.reason == rows[i].reason, "%s: %s", rows[i].name, reason_name(d.reason));
@@ -144,9 +182,9 @@ static void an_explanation_is_the_decision(void **state)
         const char *stages; /* capitals: it applies */
     } rows[] = {
         {"floor", "x", 17, "F"},
-        {"second keep rule", "keep2", 9, "fkK"},
-        {"drop rule", "drop", 9, "fkkD"},
-        {"rate", "x", 9, "fkkd1R"},
+        {"second keep rule", "keep2", 9, "fpkK"},
+        {"drop rule", "drop", 9, "fpkkD"},
+        {"rate", "x", 9, "fpkkd1R"},
     };
     struct rules *rules;
     assert_int_equal(rules_new(&rules), 0);
@@ -167,18 +205,18 @@ static void an_explanation_is_the_decision(void **state)
         assert_row(r.pattern.in_window == 0, "%s", rows[i].name);
         char stages[16] = "";
         for (unsigned k = 0; k < seen.count; k++)
-            stages[k] = (seen.steps[k].applies ? "FKD1R" : "fkd1r")[seen.steps[k].stage];
+            stages[k] = (seen.steps[k].applies ? "FPKD1R" : "fpkd1r")[seen.steps[k].stage];
         assert_row(strcmp(stages, rows[i].stages) == 0, "%s: %s", rows[i].name, stages);
         r.pattern.in_window = 3; /* this record is no longer among the first */
         r.pattern.window = s->signature % 1000 / 1000 + 1;
         struct decision same = sampler_decide(rules, s);
         assert_row(d.verdict == same.verdict && d.reason == same.reason && d.threshold == same.threshold,
                    "%s: %s, not %s", rows[i].name, reason_name(d.reason), reason_name(same.reason));
-        if (rows[i].stages[1] == 'k' && rows[i].stages[2] == 'K')
-            assert_int_equal(seen.steps[2].place, 1);
+        if (rows[i].stages[2] == 'k' && rows[i].stages[3] == 'K')
+            assert_int_equal(seen.steps[3].place, 1);
         if (d.reason == REASON_SEVERITY_RATE) {
-            assert_int_equal(seen.steps[5].source, RULES_SEVERITY);
-            assert_true(seen.steps[5].threshold == rules_threshold_of(0.5));
+            assert_int_equal(seen.steps[6].source, RULES_SEVERITY);
+            assert_true(seen.steps[6].threshold == rules_threshold_of(0.5));
         }
         rig_done(&r);
     }
@@ -367,6 +405,164 @@ static void weights_add_up(void **state)
     }
 }
 
+/* What a record brings, what we ask of it, and what it goes on with. */
+static void earlier_thresholds_are_joined(void **state)
+{
+    (void)state;
+    const uint64_t half = RULES_REJECT_ALL / 2, quarter = RULES_REJECT_ALL / 4;
+    const struct {
+        const char *name, *threshold, *randomness, *trace; /* trace: the id's last digits */
+        double count, rate;                                /* count 0: no attribute */
+        uint64_t expect;
+        bool kept, own;
+    } rows[] = {
+        {"nothing before", NULL, NULL, "80000000000000", 0, 0.5, half, true, false},
+        {"ours is higher", "8", NULL, "c0000000000000", 0, 0.25, 3 * quarter, true, false},
+        {"ours is higher: dropped", "8", NULL, "bfffffffffffff", 0, 0.25, 3 * quarter, false, false},
+        {"ours is lower", "c", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
+        {"trailing zeros", "c0000000000000", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
+        {"capitals", "C", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
+        {"we keep all", "c", NULL, "c0000000000000", 0, 1, 3 * quarter, true, false},
+        {"zero", "0", NULL, "80000000000000", 0, 0.5, half, true, false},
+        {"not hex", "8g", NULL, "80000000000000", 0, 0.5, half, true, false},
+        {"empty", "", NULL, "80000000000000", 0, 0.5, half, true, false},
+        {"15 digits", "c00000000000000", NULL, "80000000000000", 0, 0.5, half, true, false},
+        {"randomness over trace id", "8", "c0000000000000", "00000000000001", 0, 0.25, 3 * quarter, true, false},
+        {"randomness alone", NULL, "80000000000000", NULL, 0, 0.5, half, true, false},
+        {"randomness alone: dropped", NULL, "7fffffffffffff", NULL, 0, 0.5, half, false, false},
+        {"13 digits of randomness", NULL, "8000000000000", "7fffffffffffff", 0, 0.5, half, false, false},
+        {"adjusted count", NULL, NULL, "c0000000000000", 4, 0.5, 3 * quarter, true, false},
+        {"threshold over adjusted count", "8", NULL, "80000000000000", 4, 1, half, true, false},
+        {"adjusted count for a bad threshold", "x", NULL, "c0000000000000", 4, 1, 3 * quarter, true, false},
+        {"count below 1", NULL, NULL, "80000000000000", 0.5, 0.5, half, true, false},
+        {"count nan", NULL, NULL, "80000000000000", NAN, 0.5, half, true, false},
+        {"count too large", NULL, NULL, "80000000000000", 1e18, 0.5, half, true, false},
+        {"no shared randomness, we keep all", "c", NULL, NULL, 0, 1, 3 * quarter, true, true},
+        {"another draw: below its own threshold", "c", NULL, "bfffffffffffff", 0, 1, 3 * quarter, true, true},
+        {"we keep none", "c", NULL, "ffffffffffffff", 0, 0, RULES_REJECT_ALL, false, false},
+        {"we keep none, apart", "c", NULL, NULL, 0, 0, RULES_REJECT_ALL, false, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rules *rules;
+        struct rig r;
+        assert_int_equal(rules_new(&rules), 0);
+        rules_set_global(rules, rows[i].rate, NULL);
+        rig_init(&r, 9, NULL, "x");
+        if (rows[i].threshold != NULL)
+            add_text_attr(&r.bytes, 6, "sampling.threshold", rows[i].threshold);
+        if (rows[i].randomness != NULL)
+            add_text_attr(&r.bytes, 6, "sampling.randomness", rows[i].randomness);
+        if (rows[i].count != 0)
+            add_number_attr(&r.bytes, "otel.logs.adjusted_count", true, rows[i].count);
+        if (rows[i].trace != NULL) {
+            uint8_t id[16] = {1};
+            uint64_t last = strtoull(rows[i].trace, NULL, 16);
+            for (int k = 15; k > 8; k--, last >>= 8)
+                id[k] = (uint8_t)last;
+            wire_append_len(&r.bytes, 9, span_of(id, 16));
+        }
+        struct decision d = sampler_decide(rules, rig_subject(&r));
+        assert_row(d.threshold == rows[i].expect, "%s: %llx", rows[i].name, (unsigned long long)d.threshold);
+        assert_row((d.verdict == VERDICT_KEPT) == rows[i].kept, "%s", rows[i].name);
+        assert_row(d.own_randomness == rows[i].own, "%s", rows[i].name);
+        assert_row(!rows[i].kept || d.randomness >= d.threshold, "%s", rows[i].name);
+        rig_done(&r);
+        rules_unref(rules);
+    }
+}
+
+/* A draw of our own multiplies, and what is carried on is uniform above the threshold. */
+static void draws_apart_multiply(void **state)
+{
+    (void)state;
+    enum { RECORDS = 20000, BINS = 4 };
+    unsigned kept = 0, bins[BINS] = {0};
+    struct rules *rules;
+    struct rig r;
+    assert_int_equal(rules_new(&rules), 0);
+    rules_set_global(rules, 0.5, NULL);
+    rig_init(&r, 9, NULL, NULL);
+    add_text_attr(&r.bytes, 6, "sampling.threshold", "c");
+    size_t head = r.bytes.len;
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        r.bytes.len = head;
+        wire_append_i64(&r.bytes, 1, i);
+        struct decision d = sampler_decide(rules, rig_subject(&r));
+        const uint64_t eighth = RULES_REJECT_ALL / 8;
+        assert_int_equal(d.threshold, 7 * eighth);
+        if (d.verdict != VERDICT_KEPT)
+            continue;
+        kept++;
+        assert_in_range(d.randomness, d.threshold, RULES_REJECT_ALL - 1);
+        bins[(d.randomness - d.threshold) / (eighth / BINS)]++;
+    }
+    assert_true(fabs(kept - RECORDS / 2.0) < 3 * sqrt(RECORDS / 4.0));
+    for (int b = 0; b < BINS; b++)
+        assert_row(fabs(bins[b] - kept / 4.0) < 4 * sqrt(kept * 3 / 16.0), "%d: %u", b, bins[b]);
+    rig_done(&r);
+    rules_unref(rules);
+}
+
+/* Rounding neither reaches certainty nor leaves 56 bits. */
+static void joining_at_the_ends(void **state)
+{
+    (void)state;
+    const uint64_t all = RULES_REJECT_ALL, most = RULES_REJECT_ALL - 1;
+    assert_int_equal(consistent_product(0, 0), 0);
+    assert_int_equal(consistent_product(0, most), most);
+    assert_int_equal(consistent_product(all / 2, all / 2), all / 4 * 3);
+    assert_int_equal(consistent_product(most, most), most); /* 2^-112 is not to be had */
+    assert_int_equal(consistent_product(all, 0), all);
+    assert_int_equal(consistent_product(1, 1), 2);
+    const uint64_t ends[] = {0, 1, all / 2, most - 1, most};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(ends); j++) {
+            uint64_t t = consistent_product(ends[i], ends[j]);
+            assert_in_range(consistent_carried(ends[i], ends[i], ends[j]), t, most);
+            assert_in_range(consistent_carried(most, ends[i], ends[j]), t, most);
+        }
+    }
+}
+
+/* Whoever keeps with certainty leaves the weight that a record has. */
+static void certainty_keeps_the_weight(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned severity;
+        const char *body;
+        bool priority;
+        uint32_t first;
+        enum reason reason;
+    } rows[] = {
+        {17, "x", false, 0, REASON_FLOOR},
+        {9, "keep", false, 0, REASON_KEEP_RULE},
+        {9, "x", true, 0, REASON_PRIORITY},
+        {9, "x", false, 1, REASON_FIRST},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (int sampled = 0; sampled < 2; sampled++) {
+            struct rules *rules;
+            struct rig r;
+            assert_int_equal(rules_new(&rules), 0);
+            add_rule(rules, true, "keep*");
+            rules_set_first(rules, rows[i].first, 1000, NULL);
+            rules_set_global(rules, 0, NULL);
+            rig_init(&r, rows[i].severity, NULL, rows[i].body);
+            if (sampled)
+                add_text_attr(&r.bytes, 6, "sampling.threshold", "f");
+            if (rows[i].priority)
+                add_priority(&r.bytes, "1");
+            struct decision d = sampler_decide(rules, rig_subject(&r));
+            assert_int_equal(d.reason, rows[i].reason);
+            assert_int_equal(d.verdict, VERDICT_KEPT);
+            assert_int_equal(d.threshold, sampled ? RULES_REJECT_ALL / 16 * 15 : 0);
+            rig_done(&r);
+            rules_unref(rules);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +573,10 @@ int main(void)
         cmocka_unit_test(randomness),
         cmocka_unit_test(a_trace_is_kept_or_dropped_alike),
         cmocka_unit_test(weights_add_up),
+        cmocka_unit_test(earlier_thresholds_are_joined),
+        cmocka_unit_test(draws_apart_multiply),
+        cmocka_unit_test(joining_at_the_ends),
+        cmocka_unit_test(certainty_keeps_the_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
