@@ -6,9 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "export/file.h"
-#include "export/posthog.h"
-#include "export/upstream.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
@@ -61,61 +58,6 @@ static void on_policy_file(void *ctx, const struct rules *rules)
 
 /* ---- exporter ---------------------------------------------------------- */
 
-static int open_posthog(struct app *app, struct sink *sink, struct error *err)
-{
-    const struct config *cfg = app->cfg;
-    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES], auth[CONFIG_TEXT_BYTES + 32];
-    char name[UPSTREAM_URL_BYTES + 16];
-    struct upstream_opts opts = {
-        .timeout_ms = cfg->posthog.timeout_ms,
-        .concurrency = cfg->posthog.concurrency,
-        .name = name,
-    };
-    for (int s = 0; s < SIGNAL_COUNT; s++) {
-        int rc = posthog_url(urls[s], cfg->posthog.host, (enum signal)s, err);
-        if (rc < 0)
-            return rc;
-        opts.url[s] = urls[s];
-    }
-    snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
-    snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
-    const char *const headers[] = {auth, NULL};
-    opts.headers = headers;
-    return upstream_open(sink, app->client, &opts, err);
-}
-
-static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
-{
-    const struct config *cfg = app->cfg;
-    const char *given[SIGNAL_COUNT] = {cfg->otlphttp.logs_endpoint, cfg->otlphttp.traces_endpoint,
-                                       cfg->otlphttp.metrics_endpoint};
-    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES + 32], name[UPSTREAM_URL_BYTES + 64];
-    size_t base = strlen(cfg->otlphttp.endpoint);
-    while (base > 0 && cfg->otlphttp.endpoint[base - 1] == '/')
-        base--;
-    struct upstream_opts opts = {
-        .headers = cfg->otlphttp.headers,
-        .timeout_ms = cfg->otlphttp.timeout_ms,
-        .concurrency = cfg->otlphttp.concurrency,
-        .name = name,
-    };
-    bool reachable[SIGNAL_COUNT];
-    for (int s = 0; s < SIGNAL_COUNT; s++) {
-        reachable[s] = given[s][0] != '\0' || base > 0;
-        if (given[s][0] != '\0')
-            snprintf(urls[s], sizeof urls[s], "%s", given[s]);
-        else
-            snprintf(urls[s], sizeof urls[s], "%.*s/v1/%s", (int)base, cfg->otlphttp.endpoint,
-                     signal_name((enum signal)s));
-        opts.url[s] = urls[s];
-    }
-    snprintf(name, sizeof name, "otlphttp %s", urls[SIGNAL_LOGS]);
-    int rc = upstream_open(sink, app->client, &opts, err);
-    for (int s = 0; s < SIGNAL_COUNT && rc == 0; s++)
-        sink->takes[s] = reachable[s];
-    return rc;
-}
-
 static int exporter_start(struct app *app, struct error *err)
 {
     const struct config *cfg = app->cfg;
@@ -129,17 +71,8 @@ static int exporter_start(struct app *app, struct error *err)
         return rc;
 
     struct sink sink = {0};
-    enum coding compression = CODING_IDENTITY;
-    if (cfg->posthog.api_key[0] != '\0') {
-        rc = open_posthog(app, &sink, err);
-        compression = cfg->posthog.compression;
-    } else if (cfg->otlphttp.endpoint[0] != '\0' || cfg->otlphttp.logs_endpoint[0] != '\0') {
-        rc = open_otlphttp(app, &sink, err);
-        compression = cfg->otlphttp.compression;
-    } else {
-        struct file_opts file = {cfg->file.path[0] != '\0' ? cfg->file.path : "-", &app->budget};
-        rc = file_open(&sink, &app->loop, &file, err);
-    }
+    enum coding compression;
+    rc = app_open_sink(app, &sink, &compression, err);
     if (rc < 0)
         return rc;
     struct exporter_opts opts = {

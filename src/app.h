@@ -69,3 +69,6 @@ bool app_is_ready(const struct app *app);
 /* From app_pages.c: the tables of the three page servers. */
 extern const struct page app_health_pages[], app_metrics_pages[], app_admin_pages[];
 extern const size_t app_health_page_count, app_metrics_page_count, app_admin_page_count;
+
+/* From app_sink.c: open the one exporter that is configured. */
+int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err);

@@ -1,0 +1,79 @@
+/* app_sink: where the configuration sends what is kept. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app.h"
+#include "export/file.h"
+#include "export/posthog.h"
+#include "export/upstream.h"
+
+static int open_posthog(struct app *app, struct sink *sink, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES], auth[CONFIG_TEXT_BYTES + 32];
+    char name[UPSTREAM_URL_BYTES + 16];
+    struct upstream_opts opts = {
+        .timeout_ms = cfg->posthog.timeout_ms,
+        .concurrency = cfg->posthog.concurrency,
+        .name = name,
+    };
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        int rc = posthog_url(urls[s], cfg->posthog.host, (enum signal)s, err);
+        if (rc < 0)
+            return rc;
+        opts.url[s] = urls[s];
+    }
+    snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
+    snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
+    const char *const headers[] = {auth, NULL};
+    opts.headers = headers;
+    return upstream_open(sink, app->client, &opts, err);
+}
+
+static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    const char *given[SIGNAL_COUNT] = {cfg->otlphttp.logs_endpoint, cfg->otlphttp.traces_endpoint,
+                                       cfg->otlphttp.metrics_endpoint};
+    char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES + 32], name[UPSTREAM_URL_BYTES + 64];
+    size_t base = strlen(cfg->otlphttp.endpoint);
+    while (base > 0 && cfg->otlphttp.endpoint[base - 1] == '/')
+        base--;
+    struct upstream_opts opts = {
+        .headers = cfg->otlphttp.headers,
+        .timeout_ms = cfg->otlphttp.timeout_ms,
+        .concurrency = cfg->otlphttp.concurrency,
+        .name = name,
+    };
+    bool reachable[SIGNAL_COUNT];
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        reachable[s] = given[s][0] != '\0' || base > 0;
+        if (given[s][0] != '\0')
+            snprintf(urls[s], sizeof urls[s], "%s", given[s]);
+        else
+            snprintf(urls[s], sizeof urls[s], "%.*s/v1/%s", (int)base, cfg->otlphttp.endpoint,
+                     signal_name((enum signal)s));
+        opts.url[s] = urls[s];
+    }
+    snprintf(name, sizeof name, "otlphttp %s", urls[SIGNAL_LOGS]);
+    int rc = upstream_open(sink, app->client, &opts, err);
+    for (int s = 0; s < SIGNAL_COUNT && rc == 0; s++)
+        sink->takes[s] = reachable[s];
+    return rc;
+}
+
+int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    if (cfg->posthog.api_key[0] != '\0') {
+        *compression = cfg->posthog.compression;
+        return open_posthog(app, out, err);
+    }
+    if (cfg->otlphttp.endpoint[0] != '\0' || cfg->otlphttp.logs_endpoint[0] != '\0') {
+        *compression = cfg->otlphttp.compression;
+        return open_otlphttp(app, out, err);
+    }
+    struct file_opts file = {cfg->file.path[0] != '\0' ? cfg->file.path : "-", &app->budget};
+    *compression = CODING_IDENTITY;
+    return file_open(out, &app->loop, &file, err);
+}
