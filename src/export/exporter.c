@@ -123,11 +123,6 @@ const char *exporter_sink_name(const struct exporter *x)
     return senders_sink(x->senders)->name;
 }
 
-bool exporter_takes(const struct exporter *x, enum signal signal)
-{
-    return senders_sink(x->senders)->takes[signal];
-}
-
 /* ---- life -------------------------------------------------------------- */
 
 static void exporter_free(struct exporter *x)

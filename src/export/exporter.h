@@ -67,7 +67,6 @@ void exporter_stats(const struct exporter *x, struct exporter_stats *out);
 
 /* "posthog https://...": for the start line. */
 const char *exporter_sink_name(const struct exporter *x);
-bool exporter_takes(const struct exporter *x, enum signal signal);
 
 /* Give up what is left (FATE_LOST_SHUTDOWN, or LOST_AUTH for what waited for a
  * key), cancel what is in flight, free. The handles close with the next turns of

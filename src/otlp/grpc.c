@@ -1,7 +1,6 @@
 /* grpc: prefixes, status codes, trailer encodings. */
 #include "otlp/grpc.h"
 
-#include <errno.h>
 
 const char *grpc_status_name(enum grpc_status status)
 {
@@ -11,32 +10,6 @@ const char *grpc_status_name(enum grpc_status status)
 #undef X
     };
     return (unsigned)status < ARRAY_LEN(names) ? names[status] : "UNKNOWN";
-}
-
-enum grpc_status grpc_status_of(int err)
-{
-    /* clang-format off */
-    static const struct {
-        int err;
-        enum grpc_status status;
-    } table[] = {
-        {0,               GRPC_OK},
-        {ERR_MALFORMED,   GRPC_INVALID_ARGUMENT},
-        {ERR_MORE,        GRPC_INVALID_ARGUMENT},
-        {ERR_TOO_DEEP,    GRPC_INVALID_ARGUMENT},
-        {ERR_UTF8,        GRPC_INVALID_ARGUMENT},
-        {ERR_UNSUPPORTED, GRPC_UNIMPLEMENTED},
-        {ERR_TOO_BIG,     GRPC_RESOURCE_EXHAUSTED},
-        {ERR_FULL,        GRPC_UNAVAILABLE},
-        {ERR_NOMEM,       GRPC_UNAVAILABLE},
-        {ERR_UNAVAILABLE, GRPC_UNAVAILABLE},
-        {-ETIMEDOUT,      GRPC_DEADLINE_EXCEEDED}, /* UV_ETIMEDOUT, without libuv */
-    };
-    /* clang-format on */
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (table[i].err == err)
-            return table[i].status;
-    return GRPC_INTERNAL;
 }
 
 enum grpc_status grpc_prefix(struct span body, size_t max_bytes, size_t *total)

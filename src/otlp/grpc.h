@@ -43,12 +43,6 @@ enum grpc_status { GRPC_STATUSES(X) GRPC_STATUS_COUNT };
 /* "UNAVAILABLE"; "UNKNOWN" for a number that is none. Static. */
 const char *grpc_status_name(enum grpc_status status);
 
-/* The status that tells a client of one of our codes (0 is OK):
- * malformed, unsupported form of data -> INVALID_ARGUMENT (not to be retried, as OTLP asks);
- * too big -> RESOURCE_EXHAUSTED; full, out of memory -> UNAVAILABLE (with RetryInfo, the
- * caller's part); UV_ETIMEDOUT -> DEADLINE_EXCEEDED; anything else -> INTERNAL. */
-enum grpc_status grpc_status_of(int err);
-
 struct grpc_message {
     bool is_compressed; /* by the call's grpc-encoding */
     struct span bytes;  /* may be empty: an empty message is a valid one */

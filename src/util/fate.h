@@ -13,7 +13,6 @@
     X(LOST_AUTH,     "unauthorized")        /* 401 or 403 when there was no time to wait for a new key */ \
     X(LOST_TOO_BIG,  "too_large")           /* 413 for a single record */ \
     X(LOST_POISON,   "undeliverable")       /* 500 for a single record, again and again */ \
-    X(LOST_PARTIAL,  "rejected_downstream") /* partial_success of the upstream */ \
     X(LOST_EXPIRED,  "expired")             /* older than queue.max_age */ \
     X(LOST_SHUTDOWN, "shutdown")            /* still queued when the time to stop was over */ \
     X(LOST_MEMORY,   "memory")              /* the allocator said no between decision and queue */ \

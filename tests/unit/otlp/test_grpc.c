@@ -1,6 +1,5 @@
 #include "unit/test.h"
 
-#include <errno.h>
 
 #include "otlp/grpc.h"
 
@@ -86,12 +85,6 @@ static void statuses(void **state)
     assert_string_equal(grpc_status_name(GRPC_OK), "OK");
     assert_string_equal(grpc_status_name(GRPC_UNAUTHENTICATED), "UNAUTHENTICATED");
     assert_string_equal(grpc_status_name(GRPC_STATUS_COUNT), "UNKNOWN");
-    assert_int_equal(grpc_status_of(0), GRPC_OK);
-    assert_int_equal(grpc_status_of(ERR_FULL), GRPC_UNAVAILABLE);
-    assert_int_equal(grpc_status_of(ERR_TOO_BIG), GRPC_RESOURCE_EXHAUSTED);
-    assert_int_equal(grpc_status_of(ERR_MALFORMED), GRPC_INVALID_ARGUMENT);
-    assert_int_equal(grpc_status_of(-ETIMEDOUT), GRPC_DEADLINE_EXCEEDED);
-    assert_int_equal(grpc_status_of(-12345), GRPC_INTERNAL);
 }
 
 static void content_types(void **state)
