@@ -109,6 +109,7 @@ static int pipeline_start(struct app *app, struct error *err)
     rng_init(&rng);
     struct pipeline_opts opts = {
         .max_patterns = app->cfg->sampling.max_patterns,
+        .max_patterns_per_service = app->cfg->sampling.max_patterns_per_service,
         .max_services = app->cfg->sampling.max_services,
         .family_weight = app->cfg->sampling.family_weight,
         .seed = rng_next(&rng),

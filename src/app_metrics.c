@@ -67,6 +67,10 @@ static void write_records(struct buf *out, const struct app *app)
                   "Patterns whose counts were folded into 'other' to make room.");
     expose_plain(out, "lipservice_patterns_evicted_total",
                  (double)patterns_evicted(pipeline_patterns(app->pipeline)));
+    expose_family(out, "lipservice_pattern_overflow_records_total", EXPOSE_COUNTER,
+                  "Records counted as overflow, because their service has too many patterns.");
+    expose_plain(out, "lipservice_pattern_overflow_records_total",
+                 (double)pipeline_overflowed(app->pipeline));
     struct families_stats families = {0};
     if (pipeline_families(app->pipeline) != NULL)
         families = families_stats(pipeline_families(app->pipeline));

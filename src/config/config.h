@@ -48,7 +48,7 @@ struct config {
     struct {
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
-        uint32_t max_patterns, max_services, family_weight;
+        uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
         unsigned stamps; /* bit per enum stamp */
         config_text policy_file;
         struct rules *rules; /* what all of `sampling` amounts to */

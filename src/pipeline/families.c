@@ -372,6 +372,13 @@ uint64_t families_add(struct families *f, uint64_t signature, struct span identi
     return k == NULL ? signature : end_of(f, k);
 }
 
+struct span families_template(const struct families *f, uint64_t family)
+{
+    const struct known *k = find_known(f, family);
+    return k != NULL && k->template_text != NULL ? span_of(k->template_text, k->template_len)
+                                                 : (struct span){0};
+}
+
 uint32_t families_generation(const struct families *f)
 {
     return f->generation;
@@ -384,10 +391,8 @@ void families_each_alias(struct families *f, void (*each)(void *ctx, const struc
         const struct known *k = container_of(slots_at(&f->known, i), struct known, slot);
         if (k->word == NO_ALIAS)
             continue;
-        const struct known *to = find_known(f, k->to);
-        struct family_alias alias = {.from = k->slot.key, .to = k->to, .since_ns = k->since_ns};
-        if (to != NULL && to->template_text != NULL)
-            alias.template_text = span_of(to->template_text, to->template_len);
+        struct family_alias alias = {.from = k->slot.key, .to = k->to, .since_ns = k->since_ns,
+                                     .template_text = families_template(f, k->to)};
         each(ctx, &alias);
     }
 }

@@ -59,6 +59,9 @@ uint64_t families_add(struct families *f, uint64_t signature, struct span identi
 /* The same for a pattern whose identity is not at hand: one probe, no learning. */
 uint64_t families_resolve(struct families *f, uint64_t signature);
 
+/* What people see of a family; empty when it is forgotten. Borrowed until the next call. */
+struct span families_template(const struct families *f, uint64_t family);
+
 /* Changes whenever a family may have: what was resolved before holds until then.
  * Never 0. */
 uint32_t families_generation(const struct families *f);

@@ -15,12 +15,16 @@
 #include "util/unicode.h"
 
 #define BLOCK_ENTRIES 256
+#define STALE_STEPS 8 /* entries looked at for each new pattern of a service at its cap */
 
 struct patterns {
     struct patterns_opts opts;
     struct pattern **blocks;
     uint32_t made;  /* entries that exist */
     uint32_t hand;  /* of the CLOCK */
+    uint32_t stale_hand;
+    uint32_t unused, unused_count; /* list of entries that were evicted for nobody; + 1 */
+    uint32_t *of_service;          /* entries of each; NULL without a cap */
     uint32_t *index;
     uint32_t index_mask;
     uint64_t evicted;
@@ -80,23 +84,49 @@ static void drop_template(struct patterns *p, struct pattern *e)
     e->template_len = 0;
 }
 
+static void evict(struct patterns *p, struct pattern *e)
+{
+    unindex(p, find(p, &e->key));
+    pattern_counts_add(&p->other, &e->counts);
+    drop_template(p, e);
+    if (p->of_service != NULL)
+        p->of_service[e->key.service]--;
+    e->in_use = false;
+    p->evicted++;
+}
+
 /* Second chance: an entry used since the hand last passed is spared once. */
-static uint32_t evict(struct patterns *p)
+static uint32_t evict_next(struct patterns *p)
 {
     for (;;) {
         uint32_t i = p->hand;
         struct pattern *e = entry(p, i);
         p->hand = (p->hand + 1) % p->made;
-        if (e->referenced) {
-            e->referenced = false;
-            continue;
+        if (!e->referenced) {
+            evict(p, e);
+            return i;
         }
-        unindex(p, find(p, &e->key));
-        pattern_counts_add(&p->other, &e->counts);
-        drop_template(p, e);
-        p->evicted++;
-        return i;
+        e->referenced = false;
     }
+}
+
+bool patterns_has_room(struct patterns *p, uint32_t service, uint32_t reserve, uint64_t unix_ns)
+{
+    uint32_t cap = p->opts.max_per_service;
+    if (cap == 0 || p->of_service[service] + reserve < cap)
+        return true;
+    for (int step = 0; step < STALE_STEPS && p->of_service[service] + reserve >= cap; step++) {
+        uint32_t i = p->stale_hand;
+        struct pattern *e = entry(p, i);
+        p->stale_hand = (p->stale_hand + 1) % p->made;
+        if (!e->in_use || e->key.service != service || e->last_seen_ns + PATTERN_STALE_NS > unix_ns)
+            continue;
+        evict(p, e);
+        e->window = p->unused;
+        p->unused = i + 1;
+        p->unused_count++;
+    }
+    return p->of_service[service] + reserve < cap;
 }
 
 static uint32_t block_count(const struct patterns *p)
@@ -124,9 +154,15 @@ static bool add_block(struct patterns *p)
 
 static uint32_t take_entry(struct patterns *p)
 {
+    if (p->unused != 0) {
+        uint32_t i = p->unused - 1;
+        p->unused = entry(p, i)->window;
+        p->unused_count--;
+        return i;
+    }
     if (p->made < p->opts.max_entries && (p->made % BLOCK_ENTRIES != 0 || add_block(p)))
         return p->made++;
-    return evict(p);
+    return evict_next(p);
 }
 
 int patterns_new(struct patterns **out, const struct patterns_opts *opts)
@@ -144,8 +180,11 @@ int patterns_new(struct patterns **out, const struct patterns_opts *opts)
     p->index_mask = slots - 1;
     p->index = calloc(slots, sizeof *p->index);
     p->blocks = calloc(blocks, sizeof *p->blocks);
+    if (opts->max_per_service > 0)
+        p->of_service = calloc(opts->max_services, sizeof *p->of_service);
     /* The first block is taken now, so that there is always something to evict. */
-    if (p->index == NULL || p->blocks == NULL || !add_block(p)) {
+    if (p->index == NULL || p->blocks == NULL || !add_block(p) ||
+        (opts->max_per_service > 0 && p->of_service == NULL)) {
         patterns_free(p);
         return ERR_NOMEM;
     }
@@ -165,26 +204,32 @@ void patterns_free(struct patterns *p)
         if (p->opts.budget != NULL)
             budget_give(p->opts.budget, BLOCK_ENTRIES * sizeof(struct pattern));
     }
+    free(p->of_service);
     free(p->blocks);
     free(p->index);
     free(p);
 }
 
-struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, bool *is_new)
+struct pattern *patterns_find(struct patterns *p, const struct pattern_key *key)
 {
     uint32_t at = find(p, key);
-    *is_new = p->index[at] == 0;
-    if (!*is_new) {
-        struct pattern *e = entry(p, p->index[at] - 1);
-        e->referenced = true;
-        return e;
-    }
+    if (p->index[at] == 0)
+        return NULL;
+    struct pattern *e = entry(p, p->index[at] - 1);
+    e->referenced = true;
+    return e;
+}
+
+struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key)
+{
     uint32_t i = take_entry(p);
     struct pattern *e = entry(p, i);
     /* Not referenced: only a second use spares it, or a flood of patterns that are seen
      * once would make the hand go full circle and evict what is used all the time. */
     *e = (struct pattern){.key = *key, .family = key->signature, .in_use = true};
-    p->index[find(p, key)] = i + 1; /* again: an eviction may have moved the hole */
+    p->index[find(p, key)] = i + 1;
+    if (p->of_service != NULL)
+        p->of_service[key->service]++;
     return e;
 }
 
@@ -206,7 +251,7 @@ void pattern_set_template(struct patterns *p, struct pattern *e, struct span tex
 
 uint32_t patterns_count(const struct patterns *p)
 {
-    return p->made;
+    return p->made - p->unused_count;
 }
 
 uint64_t patterns_evicted(const struct patterns *p)

@@ -6,6 +6,10 @@
  * round; what it counted is folded into "other", so sums over the table and
  * "other" are always what was counted.
  *
+ * A service may have max_per_service entries, so that a noisy one cannot make the
+ * patterns of others vanish. Whoever adds asks patterns_has_room() first and counts
+ * under something coarser when there is none (pipeline/pattern_place.h).
+ *
  * Units      records, bytes, unix nanoseconds, loop milliseconds.
  * Ownership  templates are copied, cut at PATTERN_TEMPLATE_BYTES.
  * Blocking   never. No allocation for a pattern that is known.
@@ -44,7 +48,8 @@ struct pattern {
     uint16_t template_len;
     uint32_t family_generation; /* families_generation() that `family` is of; 0: never asked */
     char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
-    uint32_t window;     /* number of the window that `in_window` belongs to; may wrap */
+    uint32_t window;     /* number of the window that `in_window` belongs to; may wrap.
+                          * Of an entry not in use: the next such, + 1 */
     uint32_t in_window;  /* records of this window that were kept for being among its first */
     uint64_t family;            /* what the signature has become; itself at first */
     struct pattern_counts counts;
@@ -55,8 +60,12 @@ struct pattern {
 
 struct patterns;
 
+#define PATTERN_STALE_NS (UINT64_C(3600) * 1000000000) /* unused for so long, it makes room at a cap */
+
 struct patterns_opts {
     uint32_t max_entries;
+    uint32_t max_services;    /* service ids are below it; may be 0 without a cap */
+    uint32_t max_per_service; /* 0: no cap */
     uint64_t seed; /* of the index: a log writer may choose signatures */
     struct budget *budget;
 };
@@ -64,9 +73,26 @@ struct patterns_opts {
 int patterns_new(struct patterns **out, const struct patterns_opts *opts);
 void patterns_free(struct patterns *p);
 
-/* The entry of a key, made when new (*is_new). Never NULL: under memory
- * pressure an old entry is evicted early. Valid until the next patterns_get(). */
-struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, bool *is_new);
+/* The entry of a key, which counts as used; NULL: there is none. Valid until the
+ * next patterns_add() or patterns_has_room(). */
+struct pattern *patterns_find(struct patterns *p, const struct pattern_key *key);
+
+/* An entry for a key that has none. Never NULL: under memory pressure an old entry
+ * is evicted early. */
+struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key);
+
+/* Is the service below its cap less `reserve`? At the cap a few entries are looked
+ * at in turn, and a stale one of the service is evicted. */
+bool patterns_has_room(struct patterns *p, uint32_t service, uint32_t reserve, uint64_t unix_ns);
+
+/* Find or add, whatever the cap. */
+static inline struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key,
+                                           bool *is_new)
+{
+    struct pattern *e = patterns_find(p, key);
+    *is_new = e == NULL;
+    return e != NULL ? e : patterns_add(p, key);
+}
 
 /* Give a new entry the text that people will see. */
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text);

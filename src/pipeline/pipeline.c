@@ -7,6 +7,7 @@
 #include "pipeline/stamp.h"
 #include "util/buf.h"
 
+#define OVERFLOW_SHARE 8 /* of a service's patterns: lines of so many kinds are enough to look at */
 #define REBIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */
 
 /* Rules as they were given, and as they apply to what is known of families. */
@@ -25,7 +26,7 @@ struct pipeline {
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
-    struct buf template_text; /* scratch */
+    struct pattern_place place;
 };
 
 /* One pipeline_push() in progress. */
@@ -47,7 +48,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     p->common.given = rules_ref(rules);
     p->of_service = calloc(opts->max_services, sizeof *p->of_service);
     struct ledger_opts ledger = {opts->max_services, opts->seed, opts->budget};
-    struct patterns_opts patterns = {opts->max_patterns, opts->seed, opts->budget};
+    struct patterns_opts patterns = {opts->max_patterns, opts->max_services,
+                                     opts->max_patterns_per_service, opts->seed, opts->budget};
     struct families_opts families = {
         .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
@@ -56,6 +58,12 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         pipeline_free(p);
         return ERR_NOMEM;
     }
+    p->place = (struct pattern_place){
+        .patterns = p->patterns,
+        .families = p->families,
+        .signer = p->signer,
+        .overflow_entries = opts->max_patterns_per_service / OVERFLOW_SHARE,
+    };
     *out = p;
     return 0;
 }
@@ -79,7 +87,7 @@ void pipeline_free(struct pipeline *p)
     families_free(p->families);
     patterns_free(p->patterns);
     ledger_free(p->ledger);
-    buf_done(&p->template_text);
+    pattern_place_done(&p->place);
     free(p);
 }
 
@@ -185,28 +193,6 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
 }
 
-static struct pattern *pattern_of(struct pass *pass, const struct pattern_key *key)
-{
-    struct pipeline *p = pass->p;
-    bool is_new;
-    struct pattern *e = patterns_get(p->patterns, key, &is_new);
-    if (is_new) {
-        e->first_seen_ns = pass->unix_ns;
-        buf_clear(&p->template_text);
-        signer_template(p->signer, &p->template_text);
-        pattern_set_template(p->patterns, e, buf_span(&p->template_text));
-    }
-    if (p->families != NULL && e->family_generation != families_generation(p->families)) {
-        /* Never less than is known of it: to be forgotten does not undo an alias. */
-        uint64_t family = families_add(p->families, key->signature, signer_identity(p->signer),
-                                       pass->unix_ns);
-        if (family != key->signature)
-            e->family = family;
-        e->family_generation = families_generation(p->families);
-    }
-    return e;
-}
-
 static struct span stamp(const struct pipeline *p, const struct subject *s, const struct decision *d,
                          uint8_t room[STAMP_BYTES])
 {
@@ -247,8 +233,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         .now_ms = pass->now_ms,
     };
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
-    s.pattern = pattern_of(pass, &key);
-    s.family = s.pattern->family;
+    s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
 
     struct decision d = sampler_decide(pass->rules, &s);
     count(pass, s.pattern, &d, bytes.len);
@@ -320,9 +305,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .signature = sign(e->p, &record),
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
-    buf_clear(&e->p->template_text);
-    signer_template(e->p->signer, &e->p->template_text);
-    e->to->begin(e->to->trace.ctx, &s, buf_span(&e->p->template_text));
+    e->to->begin(e->to->trace.ctx, &s, pattern_own_template(&e->p->place));
     struct decision d = sampler_explain(e->p->common.given, &s, &e->to->trace);
     e->to->end(e->to->trace.ctx, &s, &d);
     return 0;
@@ -371,6 +354,11 @@ struct patterns *pipeline_patterns(struct pipeline *p)
 struct families *pipeline_families(struct pipeline *p)
 {
     return p->families;
+}
+
+uint64_t pipeline_overflowed(const struct pipeline *p)
+{
+    return p->place.overflowed;
 }
 
 const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p)

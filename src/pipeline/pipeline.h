@@ -16,6 +16,7 @@
 #include "otlp/logs.h"
 #include "pipeline/families.h"
 #include "pipeline/ledger.h"
+#include "pipeline/pattern_place.h"
 #include "pipeline/patterns.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
@@ -35,6 +36,7 @@ struct pipeline_sink {
 
 struct pipeline_opts {
     uint32_t max_patterns, max_services;
+    uint32_t max_patterns_per_service; /* 0: as many as there are */
     uint32_t family_weight; /* of families; 0: every pattern is its own */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
@@ -84,6 +86,9 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 struct ledger *pipeline_ledger(struct pipeline *p);
 struct patterns *pipeline_patterns(struct pipeline *p);
 struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
+
+/* Records that were counted as overflow, because their service has too many patterns. */
+uint64_t pipeline_overflowed(const struct pipeline *p);
 
 /* Records by reason of their verdict, kept and not. */
 struct pipeline_reasons {

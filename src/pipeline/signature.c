@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "pipeline/signature_identity.h"
+#include "pipeline/signature_overflow.h"
 #include "util/hash.h"
 #include "util/unicode.h"
 
@@ -222,6 +223,10 @@ const char *signature_format(char out[SIGNATURE_TEXT_BYTES], uint64_t id)
 int signature_parse(struct span text, uint64_t *id)
 {
     uint64_t value = 0;
+    if (span_starts(text, SPAN(OVERFLOW_PREFIX))) {
+        *id = overflow_id(text);
+        return 0;
+    }
     if (text.len != SIGNATURE_TEXT_BYTES - 1 || !span_starts(text, SPAN(PREFIX)))
         return ERR_MALFORMED;
     for (size_t i = sizeof PREFIX - 1; i < text.len; i++) {
