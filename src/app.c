@@ -10,6 +10,7 @@
 #include "util/rng.h"
 
 #define DRAIN_TICK_MS 50
+#define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
 #define QUIET_MS 1000            /* no request for so long: the application has flushed */
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
@@ -102,6 +103,13 @@ static void exporter_stop(struct app *app)
 
 /* ---- pipeline, receiver ------------------------------------------------ */
 
+/* Within memory.limit, and never so much of it that requests have no room. */
+static size_t context_bytes(const struct config *cfg)
+{
+    uint64_t most = cfg->memory_limit_bytes / CONTEXT_SHARE;
+    return cfg->sampling.context_bytes < most ? cfg->sampling.context_bytes : most;
+}
+
 static int pipeline_start(struct app *app, struct error *err)
 {
     struct rng rng;
@@ -114,6 +122,14 @@ static int pipeline_start(struct app *app, struct error *err)
         .family_weight = app->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
         .stamps = app->cfg->sampling.stamps,
+        .context = {
+            .bytes = context_bytes(app->cfg),
+            .trigger = app->cfg->sampling.context_trigger,
+            .window_ms = app->cfg->sampling.context_window_ms,
+            .max_records = app->cfg->sampling.context_records,
+            .max_per_second = app->cfg->sampling.context_per_second,
+        },
+        .floor_per_second = app->cfg->sampling.floor_per_second,
         .budget = &app->budget,
         .clock = app->clock,
         .sink = {app, on_admit, on_emit},
@@ -281,10 +297,10 @@ static void log_ledger(struct app *app)
         lost += t->fate[f];
     diag(lost > 0 ? DIAG_WARN : DIAG_INFO, "ledger",
          lost > 0 ? "ended, and not everything could be delivered" : "ended",
-         "received=%llu kept=%llu sampled_out=%llu dropped_by_rule=%llu rejected=%llu "
-         "delivered=%llu lost=%llu",
+         "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
+         "rejected=%llu delivered=%llu lost=%llu",
          (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
-         (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
+         (unsigned long long)t->released, (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
          (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
          (unsigned long long)t->verdict[VERDICT_REJECTED],
          (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost);

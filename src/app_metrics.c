@@ -11,6 +11,23 @@
 #include "app.h"
 #include "telemetry/expose.h"
 
+static void write_context(struct buf *out, const struct app *app, const struct ledger_row *t)
+{
+    const struct recorder *r = pipeline_recorder(app->pipeline);
+    struct recorder_stats s = {0};
+    if (r != NULL)
+        s = recorder_stats(r, clock_now_ms(app->clock));
+    expose_family(out, "lipservice_records_released_total", EXPOSE_COUNTER,
+                  "Sampled-out records that were sent after all, as the context of an error.");
+    expose_plain(out, "lipservice_records_released_total", (double)t->released);
+    expose_family(out, "lipservice_context_limited_total", EXPOSE_COUNTER,
+                  "Errors whose context was cut short by sampling.error_context.max_per_second.");
+    expose_plain(out, "lipservice_context_limited_total", (double)s.limited);
+    expose_family(out, "lipservice_context_span_seconds", EXPOSE_GAUGE,
+                  "How far back the memory for context goes.");
+    expose_plain(out, "lipservice_context_span_seconds", (double)s.span_ms / 1000);
+}
+
 static void write_records(struct buf *out, const struct app *app)
 {
     const struct ledger *l = pipeline_ledger(app->pipeline);
@@ -41,9 +58,12 @@ static void write_records(struct buf *out, const struct app *app)
         expose_one(out, "lipservice_records_dropped_total", "reason", reason_name((enum reason)r),
                    (double)why->dropped[r]);
     expose_family(out, "lipservice_record_bytes_total", EXPOSE_COUNTER,
-                  "Encoded bytes of records, as received and as kept.");
+                  "Encoded bytes of records: received, kept, and released as context.");
     expose_one(out, "lipservice_record_bytes_total", "stage", "received", (double)t->received_bytes);
     expose_one(out, "lipservice_record_bytes_total", "stage", "kept", (double)t->kept_bytes);
+
+    expose_one(out, "lipservice_record_bytes_total", "stage", "released", (double)t->released_bytes);
+    write_context(out, app, t);
 
     expose_family(out, "lipservice_exporter_sent_log_records_total", EXPOSE_COUNTER,
                   "Kept records that the upstream has accepted.");

@@ -54,8 +54,8 @@ static void write_row(struct buf *out, const struct ledger_row *r)
     buf_printf(out, "\"received\":%" PRIu64, r->received);
     for (int v = 0; v < VERDICT_COUNT; v++)
         buf_printf(out, ",\"%s\":%" PRIu64, verdict_name((enum verdict)v), r->verdict[v]);
-    buf_printf(out, ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":{",
-               r->fate[FATE_DELIVERED], r->queued);
+    buf_printf(out, ",\"released\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":{",
+               r->released, r->fate[FATE_DELIVERED], r->queued);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
         if (r->fate[f] == 0)
             continue;

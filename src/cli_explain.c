@@ -117,6 +117,10 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         if (step->applies)
             buf_append_str(out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
         break;
+    case SAMPLER_CONTEXT:
+        if (step->applies)
+            buf_append_str(out, "  context    adjusted count 0, the context of an error: kept\n");
+        break;
     case SAMPLER_KEEP:
     case SAMPLER_DROP:
         buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop", step->place,
@@ -190,7 +194,7 @@ static void step_json(struct explain *e, const struct sampler_step *step)
 {
     static const char *const stages[] = {
         [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
-        [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
+        [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",

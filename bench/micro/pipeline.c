@@ -128,6 +128,7 @@ int main(int argc, char **argv)
         .family_weight = 8,
         .seed = 1,
         .stamps = STAMPS_DEFAULT,
+        .context = {4 << 20, LEVEL_ERROR, 5000, 50, 100},
         .clock = clock_real(),
         .sink = {&out, admit, emit},
     };

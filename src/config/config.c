@@ -18,6 +18,7 @@
 #include "config/value.h"
 #include "export/posthog.h"
 #include "pipeline/families.h"
+#include "pipeline/recorder.h"
 #include "pipeline/signature.h"
 
 #define KEY_BYTES 256              /* a dotted key, longer than any setting */
@@ -53,6 +54,12 @@ static const struct option options[] = {
     OPT("sampling.global_rate",            ratio,  sampling.global_rate,      "1",      "of levels that a fetched policy does not name"),
     OPT("sampling.first.count",            count,  sampling.first_count,      "5",      "records of a pattern that are kept in each window, whatever its rate"),
     OPT("sampling.first.window",           millis, sampling.first_window_ms,  "1m",     "the length of that window"),
+    OPT("sampling.floor.max_per_second",   count,  sampling.floor_per_second,  "0",      "of errors, all together; what is beyond is dropped and counted; 0: every error is kept"),
+    OPT("sampling.error_context.bytes",    bytes,  sampling.context_bytes,     "4MiB",   "memory for what was sampled out last, within memory.limit; 0: errors have no context"),
+    OPT("sampling.error_context.trigger",  severity, sampling.context_trigger, "ERROR",  "a kept record of this severity, or of a higher one, releases its context"),
+    OPT("sampling.error_context.window",   millis, sampling.context_window_ms, "5s",     "how old context may be"),
+    OPT("sampling.error_context.max_records",    count, sampling.context_records,    "50",  "released for one trigger: the last ones"),
+    OPT("sampling.error_context.max_per_second", count, sampling.context_per_second, "100", "released in all: a storm of errors must not undo the sampling"),
     OPT("sampling.policy_file",            text,   sampling.policy_file,      "",       "rates from a file of their own, reloaded when it changes; empty: none"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048", "beyond it new patterns of a service are counted as lps1:overflow:<first two words>; 0: no limit"),
@@ -110,6 +117,8 @@ static const struct {
     {"receivers.otlp.max_connections",  offsetof(struct config, receiver.max_connections), false, 1, 100000, "from 1 to 100000"},
     {"sampling.max_patterns",           offsetof(struct config, sampling.max_patterns), false, 1, 1u << 20, "from 1 to 1048576"},
     {"sampling.max_patterns_per_service", offsetof(struct config, sampling.max_patterns_per_service), false, 0, 1u << 20, "from 0 to 1048576"},
+    {"sampling.error_context.max_records", offsetof(struct config, sampling.context_records), false, 1, RECORDER_RECORDS_MAX, "from 1 to 256"},
+    {"sampling.error_context.max_per_second", offsetof(struct config, sampling.context_per_second), false, 1, UINT32_MAX, "at least 1"},
     {"sampling.family_weight",          offsetof(struct config, sampling.family_weight), false, 0, FAMILY_WEIGHT_MAX, FAMILY_WEIGHTS},
     {"sampling.max_services",           offsetof(struct config, sampling.max_services), false, 2, 1u << 16, "from 2 to 65536"},
     {"exporters.posthog.concurrency",   offsetof(struct config, posthog.concurrency), false, 1, 32, "from 1 to 32"},
@@ -424,6 +433,8 @@ static int check_ranges(const struct config *cfg, struct error *err)
     if (cfg->batch.max_bytes > cfg->memory_limit_bytes / BATCHES_IN_MEMORY)
         return err_set(err, ERR_CONFIG, "memory.limit: must be at least %d times batch.max_bytes",
                        BATCHES_IN_MEMORY);
+    if (cfg->sampling.context_bytes > 0 && cfg->sampling.context_bytes < RECORDER_BYTES_MIN)
+        return err_set(err, ERR_CONFIG, "sampling.error_context.bytes: must be 0, or at least 64KiB");
     if (cfg->sampling.family_weight > 0 && cfg->sampling.family_weight < FAMILY_WEIGHT_MIN)
         return err_set(err, ERR_CONFIG, "sampling.family_weight: must be " FAMILY_WEIGHTS);
     return 0;

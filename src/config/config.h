@@ -50,6 +50,10 @@ struct config {
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
         unsigned stamps; /* bit per enum stamp */
+        uint32_t floor_per_second;
+        uint64_t context_bytes;
+        enum level context_trigger;
+        uint32_t context_window_ms, context_records, context_per_second;
         config_text policy_file;
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;

@@ -240,6 +240,21 @@ static void print_level(const void *at, struct buf *out)
     buf_append_str(out, level_words[*(const enum diag_level *)at]);
 }
 
+static const char *parse_severity(void *at, size_t size, const char *text)
+{
+    int level = level_parse(span_str(text));
+    (void)size;
+    if (level < 0)
+        return "one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL";
+    *(enum level *)at = (enum level)level;
+    return NULL;
+}
+
+static void print_severity(const void *at, struct buf *out)
+{
+    buf_append_str(out, level_name(*(const enum level *)at));
+}
+
 static const char *parse_log_format(void *at, size_t size, const char *text)
 {
     (void)size;
@@ -318,5 +333,6 @@ const struct value_kind value_secret = {parse_text, print_secret};
 const struct value_kind value_coding = {parse_coding, print_coding};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
+const struct value_kind value_severity = {parse_severity, print_severity};
 const struct value_kind value_log_format = {parse_log_format, print_log_format};
 const struct value_kind value_stamps = {parse_stamps, print_stamps};

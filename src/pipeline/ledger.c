@@ -148,6 +148,19 @@ void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t 
     decide(&l->services[service]->row, v, records, bytes);
 }
 
+static void release(struct ledger_row *r, uint64_t records, uint64_t bytes)
+{
+    r->released += records;
+    r->released_bytes += bytes;
+    r->queued += records;
+}
+
+void ledger_release(struct ledger *l, uint32_t service, uint64_t records, uint64_t bytes)
+{
+    release(&l->total, records, bytes);
+    release(&l->services[service]->row, records, bytes);
+}
+
 static void settle(struct ledger_row *r, enum fate fate, uint64_t records)
 {
     assert(r->queued >= records);
@@ -183,7 +196,7 @@ static uint64_t row_imbalance(const struct ledger_row *r)
         decided += r->verdict[v];
     for (int f = 0; f < FATE_COUNT; f++)
         ended += r->fate[f];
-    return apart(r->received, decided) + apart(r->verdict[VERDICT_KEPT], ended);
+    return apart(r->received, decided) + apart(r->verdict[VERDICT_KEPT] + r->released, ended);
 }
 
 uint64_t ledger_imbalance(const struct ledger *l)

@@ -1,8 +1,11 @@
 /*
  * ledger: what happened to every record, in total and per service.
  *
- *     received = kept + sampled_out + dropped_by_rule + rejected
- *     kept     = delivered + queued + lost{reason}
+ *     received        = kept + sampled_out + dropped_by_rule + rejected
+ *     kept + released = delivered + queued + lost{reason}
+ *
+ * Released are those of sampled_out that are sent after all, as the context of an
+ * error: they stay counted as sampled out, because survivors stand for them.
  *
  * Both lines hold after every call. Services are a bounded table: beyond
  * max_services new names are counted under "other", so counts are never lost.
@@ -39,7 +42,8 @@ struct ledger_row {
     uint64_t verdict[VERDICT_COUNT];
     uint64_t queued;
     uint64_t fate[FATE_COUNT];
-    uint64_t received_bytes, kept_bytes; /* of the records as they came */
+    uint64_t released;
+    uint64_t received_bytes, kept_bytes, released_bytes; /* of the records as they came */
 };
 
 struct ledger;
@@ -62,6 +66,9 @@ struct span ledger_service_name(const struct ledger *l, uint32_t service);
 /* One or more records were received and decided. KEPT ones are queued from now on. */
 void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t records,
                    uint64_t bytes);
+
+/* Records that were sampled out are queued nevertheless. */
+void ledger_release(struct ledger *l, uint32_t service, uint64_t records, uint64_t bytes);
 
 /* Queued records reached their end. */
 void ledger_settle(struct ledger *l, uint32_t service, enum fate fate, uint64_t records);

@@ -6,8 +6,10 @@
 #include "pipeline/signature.h"
 #include "pipeline/stamp.h"
 #include "util/buf.h"
+#include "util/diag.h"
 
 #define OVERFLOW_SHARE 8 /* of a service's patterns: lines of so many kinds are enough to look at */
+#define TELL_MS 10000 /* between two lines of the log about dropped errors */
 #define REBIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */
 
 /* Rules as they were given, and as they apply to what is known of families. */
@@ -27,6 +29,11 @@ struct pipeline {
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
     struct pattern_place place;
+    struct recorder *recorder;        /* NULL: errors have no context */
+    struct {
+        struct token_bucket bucket;
+        uint64_t untold, told_ms; /* what was dropped since it was last said */
+    } floor;                      /* where the floor has a limit */
 };
 
 /* One pipeline_push() in progress. */
@@ -36,6 +43,7 @@ struct pass {
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
     const struct rules *rules;
+    size_t request_bytes; /* and all stamps that its records may get */
     enum verdict all; /* REJECTED: count only */
 };
 
@@ -58,6 +66,21 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         pipeline_free(p);
         return ERR_NOMEM;
     }
+    struct recorder_opts context = {
+        .bytes = opts->context.bytes,
+        .window_ms = opts->context.window_ms,
+        .max_records = opts->context.max_records,
+        .max_per_second = opts->context.max_per_second,
+        .seed = opts->seed,
+        .budget = opts->budget,
+    };
+    uint64_t now_ms = clock_now_ms(opts->clock);
+    if (context.bytes > 0 && recorder_new(&p->recorder, &context, now_ms) < 0) {
+        pipeline_free(p);
+        return ERR_NOMEM;
+    }
+    token_bucket_init(&p->floor.bucket, opts->floor_per_second, now_ms);
+    p->floor.told_ms = now_ms - TELL_MS;
     p->place = (struct pattern_place){
         .patterns = p->patterns,
         .families = p->families,
@@ -88,6 +111,7 @@ void pipeline_free(struct pipeline *p)
     patterns_free(p->patterns);
     ledger_free(p->ledger);
     pattern_place_done(&p->place);
+    recorder_free(p->recorder);
     free(p);
 }
 
@@ -209,6 +233,65 @@ static struct span stamp(const struct pipeline *p, const struct subject *s, cons
     return stamp_write(room, p->opts.stamps, &v);
 }
 
+/* ---- the context of errors --------------------------------------------- */
+
+/* Weight 0 and the reason are never optional: without them the sums are wrong. */
+#define CONTEXT_STAMPS (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON)
+#define CONTEXT_STAMPS_CHOSEN (1u << STAMP_PATTERN | 1u << STAMP_FAMILY)
+
+/* Before a trigger is emitted: what led to it, in order. */
+static void release_context(const struct pass *pass, const struct subject *s)
+{
+    struct pipeline *p = pass->p;
+    const struct pipeline_sink *sink = &p->opts.sink;
+    struct recording found[RECORDER_RECORDS_MAX];
+    uint32_t n = recorder_find(p->recorder, s->group, s->record->trace_id, pass->now_ms, found);
+    size_t bytes = 0, largest = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t one = found[i].bytes.len + STAMP_BYTES;
+        bytes += one;
+        largest = one > largest ? one : largest;
+    }
+    if (n == 0 || sink->admit(sink->ctx, pass->request_bytes + bytes, largest) < 0)
+        return; /* the next trigger may have better luck */
+    for (uint32_t i = 0; i < n; i++) {
+        const struct recording *c = &found[i];
+        struct stamp_values v = {
+            .released = true,
+            .signature = c->signature,
+            .family = c->family,
+            .reason = reason_name(REASON_ERROR_CONTEXT),
+        };
+        uint8_t room[STAMP_BYTES];
+        struct span stamps =
+            stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
+        struct logs_group g;
+        recorder_release(p->recorder, c, &g);
+        ledger_release(p->ledger, c->service, 1, c->bytes.len);
+        if (sink->emit(sink->ctx, &g, c->bytes, stamps, c->service) < 0)
+            ledger_settle(p->ledger, c->service, FATE_LOST_MEMORY, 1);
+    }
+}
+
+/* By explicit setting only: a storm of errors must not be the outage itself. */
+static void limit_floor(struct pass *pass, struct decision *d)
+{
+    struct pipeline *p = pass->p;
+    if (p->opts.floor_per_second == 0 || d->reason != REASON_FLOOR)
+        return;
+    if (!token_bucket_take(&p->floor.bucket, pass->now_ms)) {
+        d->verdict = VERDICT_DROPPED_BY_RULE;
+        d->reason = REASON_FLOOR_LIMIT;
+        p->floor.untold++;
+    }
+    if (p->floor.untold > 0 && pass->now_ms - p->floor.told_ms >= TELL_MS) {
+        diag(DIAG_WARN, "errors", "more errors than sampling.floor.max_per_second: the others are dropped",
+             "limit=%u dropped=%llu", p->opts.floor_per_second, (unsigned long long)p->floor.untold);
+        p->floor.untold = 0;
+        p->floor.told_ms = pass->now_ms;
+    }
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -236,9 +319,16 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
 
     struct decision d = sampler_decide(pass->rules, &s);
+    limit_floor(pass, &d);
     count(pass, s.pattern, &d, bytes.len);
+    if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
+        const struct recording it = {bytes, s.signature, s.family, pass->service, 0};
+        recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
+    }
     if (d.verdict != VERDICT_KEPT)
         return 0;
+    if (p->recorder != NULL && s.level >= p->opts.context.trigger)
+        release_context(pass, &s);
 
     uint8_t room[STAMP_BYTES];
     struct span stamps = {0};
@@ -262,8 +352,8 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         return 0;
     /* Every survivor may carry stamps. */
     size_t stamps = stamp_bytes(p->opts.stamps);
-    int full = p->opts.sink.admit(p->opts.sink.ctx, request.len + (size_t)count->records * stamps,
-                                  count->largest + stamps);
+    pass.request_bytes = request.len + (size_t)count->records * stamps;
+    int full = p->opts.sink.admit(p->opts.sink.ctx, pass.request_bytes, count->largest + stamps);
     /* What may have to be gathered around the records: all or nothing, so before the first. */
     size_t around = request.len - count->record_bytes +
                     2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
@@ -339,6 +429,11 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 {
     const struct rules *own = p->of_service[service].given;
     return own != NULL ? own : p->common.given;
+}
+
+const struct recorder *pipeline_recorder(const struct pipeline *p)
+{
+    return p->recorder;
 }
 
 struct ledger *pipeline_ledger(struct pipeline *p)

@@ -18,6 +18,7 @@
 #include "pipeline/ledger.h"
 #include "pipeline/pattern_place.h"
 #include "pipeline/patterns.h"
+#include "pipeline/recorder.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
 #include "util/arena.h"
@@ -40,6 +41,13 @@ struct pipeline_opts {
     uint32_t family_weight; /* of families; 0: every pattern is its own */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
+    struct {
+        size_t bytes; /* 0: errors have no context */
+        enum level trigger;
+        uint64_t window_ms;
+        uint32_t max_records, max_per_second;
+    } context;
+    uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -82,6 +90,9 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
  * a pattern holds for the family that it becomes, within a second of that. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
+
+/* NULL: errors have no context. */
+const struct recorder *pipeline_recorder(const struct pipeline *p);
 
 struct ledger *pipeline_ledger(struct pipeline *p);
 struct patterns *pipeline_patterns(struct pipeline *p);

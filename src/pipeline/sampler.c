@@ -168,6 +168,14 @@ static enum wish priority_of(const struct log_record *r)
     return WISH_NONE;
 }
 
+/* Another sampler has released it as the context of an error: survivors of its pattern
+ * stand for it, and a weight of ours would count it again. */
+static bool is_context(const struct log_record *r)
+{
+    const struct log_value *v = log_known(r, LOG_ADJUSTED_COUNT);
+    return v != NULL && ((v->kind == LOG_DOUBLE && v->real == 0) || (v->kind == LOG_INT && v->integer == 0));
+}
+
 /* A threshold of 0 keeps: what is on the record from before stays as it is. */
 static struct decision draw(const struct subject *s, enum reason reason, uint64_t ours)
 {
@@ -207,6 +215,10 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
         return draw(s, REASON_KEEP_RULE, 0);
     if (any_matches(rules, false, s, trace))
         return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_DROP_RULE};
+    bool context = is_context(s->record);
+    tell(trace, (struct sampler_step){SAMPLER_CONTEXT, context});
+    if (context)
+        return draw(s, REASON_ERROR_CONTEXT, 0);
     tell(trace, (struct sampler_step){SAMPLER_FIRST, false});
     if (trace == NULL && is_among_first(rules, s))
         return draw(s, REASON_FIRST, 0);

@@ -5,6 +5,8 @@
  *   1. floor    ERROR and above, or an exception.type attribute: kept
  *   2. priority sampling.priority, a number: 0 drops, any other keeps
  *   3. rules    the user's keep rules, then the drop rules
+ *   .. context  an adjusted count of 0: another sampler has released it as the
+ *               context of an error; kept with that
  *   4. first    the first N of a pattern in a window: kept, weight 1
  *   5. rate     pattern_rates (of the signature, else of its family), else
  *               severity_rates, else global_rate
@@ -32,9 +34,11 @@
 /* clang-format off */
 #define REASONS(X) \
     X(FLOOR,         "floor") \
+    X(FLOOR_LIMIT,   "floor_limit") \
     X(PRIORITY,      "priority") \
     X(KEEP_RULE,     "keep_rule") \
     X(DROP_RULE,     "drop_rule") \
+    X(ERROR_CONTEXT, "error_context") \
     X(FIRST,         "first") \
     X(PATTERN_RATE,  "pattern_rate") \
     X(SEVERITY_RATE, "severity_rate") \
@@ -74,6 +78,7 @@ enum sampler_stage {
     SAMPLER_PRIORITY,
     SAMPLER_KEEP,
     SAMPLER_DROP,
+    SAMPLER_CONTEXT,
     SAMPLER_FIRST,
     SAMPLER_RATE,
 };

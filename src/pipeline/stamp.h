@@ -24,7 +24,7 @@
  * double). In the order in which they are written. */
 /* clang-format off */
 #define STAMPS(X) \
-    X(ADJUSTED_COUNT, "adjusted_count", "otel.logs.adjusted_count", 0)   /* 1/p */ \
+    X(ADJUSTED_COUNT, "adjusted_count", "otel.logs.adjusted_count", 0)   /* 1/p, or 0 */ \
     X(PATTERN,        "pattern",        "pattern.id",               24)  /* lps1:... */ \
     X(FAMILY,         "family",         "pattern.family",           24)  /* where it is another than the pattern */ \
     X(THRESHOLD,      "threshold",      "sampling.threshold",       14)  /* T, trailing zeros cut */ \
@@ -46,7 +46,8 @@ const char *stamp_name(enum stamp s);
 int stamp_parse(struct span name);
 
 struct stamp_values {
-    uint64_t threshold;       /* > 0 */
+    bool released;            /* represented by others: its adjusted count is 0 */
+    uint64_t threshold;       /* > 0, unless released */
     uint64_t randomness;
     bool own_randomness;      /* else it is in the record already */
     uint64_t signature, family; /* the same: none to tell, because bytes are billed */

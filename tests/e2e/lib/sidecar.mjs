@@ -185,7 +185,7 @@ const total = (object) => Object.values(object ?? {}).reduce((sum, n) => sum + n
 
 function checkRow(row, where) {
   assert.equal(row.received, row.kept + row.sampled_out + row.dropped_by_rule + row.rejected, `${where}: received`);
-  assert.equal(row.kept, row.delivered + row.queued + total(row.lost), `${where}: kept`);
+  assert.equal(row.kept + row.released, row.delivered + row.queued + total(row.lost), `${where}: kept`);
 }
 
 // The books: whole in total and per service, and equal to what the page of metrics
@@ -195,13 +195,13 @@ export async function audit(sidecar, want = {}) {
   const metrics = await sidecar.metrics();
   const { services, ...sums } = ledger;
   checkRow(sums, 'total');
-  const added = { received: 0, kept: 0, delivered: 0, queued: 0, lost: 0 };
+  const added = { received: 0, kept: 0, released: 0, delivered: 0, queued: 0, lost: 0 };
   for (const [name, row] of Object.entries(services)) {
     checkRow(row, `service ${name}`);
-    for (const key of ['received', 'kept', 'delivered', 'queued']) added[key] += row[key];
+    for (const key of ['received', 'kept', 'released', 'delivered', 'queued']) added[key] += row[key];
     added.lost += total(row.lost);
   }
-  for (const key of ['received', 'kept', 'delivered', 'queued']) assert.equal(added[key], sums[key], `services: ${key}`);
+  for (const key of ['received', 'kept', 'released', 'delivered', 'queued']) assert.equal(added[key], sums[key], `services: ${key}`);
   assert.equal(added.lost, total(sums.lost), 'services: lost');
   assert.equal(metrics.lipservice_ledger_imbalance, 0);
   if (sums.queued === 0) {
@@ -223,7 +223,7 @@ export async function closeLedger(sidecar, want = {}, { stored } = {}) {
   await sidecar.stop();
   const last = sidecar.log.find((line) => line.event === 'ledger');
   if (last) {
-    for (const key of ['received', 'kept', 'sampled_out', 'dropped_by_rule', 'rejected', 'delivered'])
+    for (const key of ['received', 'kept', 'released', 'sampled_out', 'dropped_by_rule', 'rejected', 'delivered'])
       assert.equal(Number(last[key]), ledger[key], `last line: ${key}`);
     assert.equal(Number(last.lost), total(ledger.lost), 'last line: lost');
   }

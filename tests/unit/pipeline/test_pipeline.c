@@ -523,6 +523,83 @@ static void merging_can_be_off(void **state)
     rig_close(&r);
 }
 
+/* A pipeline in which all below ERROR is sampled out, with context for errors. */
+static void rig_reopen_with_context(struct rig *r, uint32_t floor_per_second)
+{
+    pipeline_free(r->pipeline);
+    rules_set_global(r->rules, 0, NULL);
+    const struct pipeline_opts opts = {
+        .max_patterns = 256,
+        .max_services = SERVICES,
+        .stamps = STAMPS_DEFAULT,
+        .context = {.bytes = 1 << 20, .trigger = LEVEL_ERROR, .window_ms = 5000,
+                    .max_records = 3, .max_per_second = 100},
+        .floor_per_second = floor_per_second,
+        .budget = &r->budget,
+        .clock = &r->clock.clock,
+        .sink = {r, on_admit, on_emit},
+    };
+    assert_int_equal(pipeline_new(&r->pipeline, &opts, r->rules), 0);
+}
+
+static void errors_bring_what_led_to_them(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf calm = {0}, error = {0};
+    uint32_t records;
+    rig_open(&r);
+    rig_reopen_with_context(&r, 0);
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    add(&calm, "cart", 5, 9, "step");
+    add(&calm, "pay", 1, 9, "step");
+    add(&error, "cart", 1, 17, "failed");
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(total->queued, 0);
+    r.admit_rc = ERR_FULL; /* for the context; the error itself is not even asked for */
+    assert_int_equal(push(&r, &error, &records), ERR_FULL);
+    assert_int_equal(total->released, 0);
+    r.admit_rc = 0;
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 3); /* the last three of cart's */
+    assert_int_equal(total->queued, 4);
+    assert_int_equal(total->verdict[VERDICT_SAMPLED_OUT], 6); /* and stay counted so */
+    assert_int_equal(r.emitted[1], 4);
+    assert_int_equal(r.stamped, 3); /* the error, kept with certainty, came last and carries nothing */
+    assert_int_equal(r.last_stamp_len, 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 3);
+    ledger_settle(pipeline_ledger(r.pipeline), 1, FATE_DELIVERED, 5);
+    assert_int_equal(total->queued, 0);
+    buf_done(&calm);
+    buf_done(&error);
+    rig_close(&r);
+}
+
+static void a_storm_of_errors_may_be_limited(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf storm = {0};
+    uint32_t records;
+    rig_open(&r);
+    add(&storm, "cart", 100, 17, "failed");
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    assert_int_equal(push(&r, &storm, &records), 0);
+    assert_int_equal(total->verdict[VERDICT_KEPT], 100); /* the promise, unless it is set */
+    rig_reopen_with_context(&r, 30);
+    total = ledger_total(pipeline_ledger(r.pipeline));
+    assert_int_equal(push(&r, &storm, &records), 0);
+    assert_int_equal(total->verdict[VERDICT_KEPT], 30);
+    assert_int_equal(total->verdict[VERDICT_DROPPED_BY_RULE], 70);
+    assert_int_equal(pipeline_reasons(r.pipeline)->dropped[REASON_FLOOR_LIMIT], 70);
+    r.clock.now_ms += 500;
+    assert_int_equal(push(&r, &storm, &records), 0);
+    assert_int_equal(total->verdict[VERDICT_KEPT], 45);
+    buf_done(&storm);
+    rig_close(&r);
+}
+
 struct told {
     unsigned begun, steps, ended;
     char template_text[64];
@@ -567,7 +644,7 @@ static void explaining_counts_nothing(void **state)
     assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
     assert_int_equal(told.begun, 3);
     assert_int_equal(told.ended, 3);
-    assert_int_equal(told.steps, 1 + 1 + 4); /* floor twice; floor, priority, first, rate */
+    assert_int_equal(told.steps, 1 + 1 + 5); /* floor twice; floor, priority, context, first, rate */
     assert_string_equal(told.template_text, "added <*> to cart");
     assert_int_equal(told.last.reason, REASON_GLOBAL_RATE);
     assert_int_equal(told.last.verdict, VERDICT_SAMPLED_OUT);
@@ -627,6 +704,8 @@ int main(void)
         cmocka_unit_test(survivors_carry_their_family),
         cmocka_unit_test(policies_bind_families),
         cmocka_unit_test(merging_can_be_off),
+        cmocka_unit_test(errors_bring_what_led_to_them),
+        cmocka_unit_test(a_storm_of_errors_may_be_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

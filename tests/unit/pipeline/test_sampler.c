@@ -108,6 +108,7 @@ static void the_first_reason_that_applies(void **state)
         enum verdict verdict;
         enum reason reason;
         const char *priority; /* an int, a double with a point or nan, or "text" */
+        bool is_context;      /* adjusted count 0 */
     } rows[] = {
         {"error over drop", NULL, "drop me", NULL, 17, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
         {"fatal", NULL, "x", NULL, 24, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
@@ -129,6 +130,9 @@ static void the_first_reason_that_applies(void **state)
         {"keep", NULL, "keep me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
         {"keep over drop", NULL, "keep and drop me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
         {"drop over first", NULL, "drop me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE},
+        {"context over rate", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_ERROR_CONTEXT, NULL, true},
+        {"context over first", NULL, "x", NULL, 9, 5, true, true, VERDICT_KEPT, REASON_ERROR_CONTEXT, NULL, true},
+        {"drop over context", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE, NULL, true},
         {"first over rate", NULL, "x", NULL, 9, 5, true, true, VERDICT_KEPT, REASON_FIRST},
         {"pattern", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
         {"severity", NULL, "x", NULL, 9, 0, false, true, VERDICT_SAMPLED_OUT, REASON_SEVERITY_RATE},
@@ -152,6 +156,8 @@ static void the_first_reason_that_applies(void **state)
             add_text_attr(&r.bytes, 6, "exception.type", rows[i].exception);
         if (rows[i].priority != NULL)
             add_priority(&r.bytes, rows[i].priority);
+        if (rows[i].is_context)
+            add_number_attr(&r.bytes, "otel.logs.adjusted_count", true, 0);
         struct decision d = sampler_decide(rules, rig_subject(&r));
         assert_row(d.verdict == rows[i].verdict, "%s", rows[i].name);
         assert_row(d.reason == rows[i].reason, "%s: %s", rows[i].name, reason_name(d.reason));
@@ -184,7 +190,7 @@ static void an_explanation_is_the_decision(void **state)
         {"floor", "x", 17, "F"},
         {"second keep rule", "keep2", 9, "fpkK"},
         {"drop rule", "drop", 9, "fpkkD"},
-        {"rate", "x", 9, "fpkkd1R"},
+        {"rate", "x", 9, "fpkkdc1R"},
     };
     struct rules *rules;
     assert_int_equal(rules_new(&rules), 0);
@@ -205,7 +211,7 @@ static void an_explanation_is_the_decision(void **state)
         assert_row(r.pattern.in_window == 0, "%s", rows[i].name);
         char stages[16] = "";
         for (unsigned k = 0; k < seen.count; k++)
-            stages[k] = (seen.steps[k].applies ? "FPKD1R" : "fpkd1r")[seen.steps[k].stage];
+            stages[k] = (seen.steps[k].applies ? "FPKDC1R" : "fpkdc1r")[seen.steps[k].stage];
         assert_row(strcmp(stages, rows[i].stages) == 0, "%s: %s", rows[i].name, stages);
         r.pattern.in_window = 3; /* this record is no longer among the first */
         r.pattern.window = s->signature % 1000 / 1000 + 1;
@@ -215,8 +221,8 @@ static void an_explanation_is_the_decision(void **state)
         if (strncmp(rows[i].stages, "fpkK", 4) == 0)
             assert_int_equal(seen.steps[3].place, 1);
         if (d.reason == REASON_SEVERITY_RATE) {
-            assert_int_equal(seen.steps[6].source, RULES_SEVERITY);
-            assert_true(seen.steps[6].threshold == rules_threshold_of(0.5));
+            assert_int_equal(seen.steps[7].source, RULES_SEVERITY);
+            assert_true(seen.steps[7].threshold == rules_threshold_of(0.5));
         }
         rig_done(&r);
     }
