@@ -64,6 +64,11 @@ static void write_records(struct buf *out, const struct app *app)
 
     expose_one(out, "lipservice_record_bytes_total", "stage", "released", (double)t->released_bytes);
     write_context(out, app, t);
+    const struct timestamp_counts *times = pipeline_timestamps(app->pipeline);
+    expose_family(out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
+                  "Records whose time was 0, or above 2^63-1, and became the observed time or now.");
+    expose_one(out, "lipservice_timestamps_mended_total", "cause", "zero", (double)times->filled);
+    expose_one(out, "lipservice_timestamps_mended_total", "cause", "out_of_range", (double)times->repaired);
 
     expose_family(out, "lipservice_exporter_sent_log_records_total", EXPOSE_COUNTER,
                   "Kept records that the upstream has accepted.");

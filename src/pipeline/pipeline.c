@@ -28,6 +28,7 @@ struct pipeline {
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
+    struct timestamp_counts timestamps;
     struct pattern_place place;
     struct recorder *recorder;        /* NULL: errors have no context */
     struct {
@@ -74,13 +75,11 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .seed = opts->seed,
         .budget = opts->budget,
     };
-    uint64_t now_ms = clock_now_ms(opts->clock);
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context, now_ms) < 0) {
+    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
-    token_bucket_init(&p->floor.bucket, opts->floor_per_second, now_ms);
-    p->floor.told_ms = now_ms - TELL_MS;
+    token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,
         .families = p->families,
@@ -218,7 +217,7 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
 }
 
 static struct span stamp(const struct pipeline *p, const struct subject *s, const struct decision *d,
-                         uint8_t room[STAMP_BYTES])
+                         uint8_t *room)
 {
     struct stamp_values v = {
         .threshold = d->threshold,
@@ -284,7 +283,7 @@ static void limit_floor(struct pass *pass, struct decision *d)
         d->reason = REASON_FLOOR_LIMIT;
         p->floor.untold++;
     }
-    if (p->floor.untold > 0 && pass->now_ms - p->floor.told_ms >= TELL_MS) {
+    if (p->floor.untold > 0 && (p->floor.told_ms == 0 || pass->now_ms - p->floor.told_ms >= TELL_MS)) {
         diag(DIAG_WARN, "errors", "more errors than sampling.floor.max_per_second: the others are dropped",
              "limit=%u dropped=%llu", p->opts.floor_per_second, (unsigned long long)p->floor.untold);
         p->floor.untold = 0;
@@ -318,11 +317,13 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
 
+    uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
+    struct span mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
     struct decision d = sampler_decide(pass->rules, &s);
     limit_floor(pass, &d);
     count(pass, s.pattern, &d, bytes.len);
     if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
-        const struct recording it = {bytes, s.signature, s.family, pass->service, 0};
+        const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
         recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
     }
     if (d.verdict != VERDICT_KEPT)
@@ -330,11 +331,10 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->recorder != NULL && s.level >= p->opts.context.trigger)
         release_context(pass, &s);
 
-    uint8_t room[STAMP_BYTES];
-    struct span stamps = {0};
+    size_t added = mended.len;
     if (d.threshold > 0 && p->opts.stamps != 0)
-        stamps = stamp(p, &s, &d, room);
-    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, stamps, pass->service) < 0)
+        added += stamp(p, &s, &d, room + added).len;
+    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, span_of(room, added), pass->service) < 0)
         ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
     return 0;
 }
@@ -351,7 +351,7 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     if (count->records == 0)
         return 0;
     /* Every survivor may carry stamps. */
-    size_t stamps = stamp_bytes(p->opts.stamps);
+    size_t stamps = TIMESTAMP_BYTES + stamp_bytes(p->opts.stamps);
     pass.request_bytes = request.len + (size_t)count->records * stamps;
     int full = p->opts.sink.admit(p->opts.sink.ctx, pass.request_bytes, count->largest + stamps);
     /* What may have to be gathered around the records: all or nothing, so before the first. */
@@ -454,6 +454,11 @@ struct families *pipeline_families(struct pipeline *p)
 uint64_t pipeline_overflowed(const struct pipeline *p)
 {
     return p->place.overflowed;
+}
+
+const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p)
+{
+    return &p->timestamps;
 }
 
 const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p)

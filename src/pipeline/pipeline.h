@@ -21,6 +21,7 @@
 #include "pipeline/recorder.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
+#include "pipeline/timestamp.h"
 #include "util/arena.h"
 #include "util/clock.h"
 
@@ -30,7 +31,7 @@ struct pipeline_sink {
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
      * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp, which may be empty. 0, or ERR_* when memory failed. */
+    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or ERR_* when memory failed. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
 };
@@ -100,6 +101,9 @@ struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
 
 /* Records that were counted as overflow, because their service has too many patterns. */
 uint64_t pipeline_overflowed(const struct pipeline *p);
+
+/* Records whose time was mended. */
+const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p);
 
 /* Records by reason of their verdict, kept and not. */
 struct pipeline_reasons {

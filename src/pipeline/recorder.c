@@ -58,7 +58,7 @@ struct recorder {
     uint64_t of_trace[TRACE_BUCKETS], of_instance[INSTANCE_BUCKETS];
 };
 
-int recorder_new(struct recorder **out, const struct recorder_opts *opts, uint64_t now_ms)
+int recorder_new(struct recorder **out, const struct recorder_opts *opts)
 {
     assert(opts->bytes >= RECORDER_BYTES_MIN && opts->max_records <= RECORDER_RECORDS_MAX);
     size_t size = opts->bytes / ALIGN * ALIGN;
@@ -76,7 +76,7 @@ int recorder_new(struct recorder **out, const struct recorder_opts *opts, uint64
     r->opts = *opts;
     r->opts.bytes = size;
     r->head = r->tail = size;
-    token_bucket_init(&r->bucket, opts->max_per_second, now_ms);
+    token_bucket_init(&r->bucket, opts->max_per_second);
     *out = r;
     return 0;
 }
@@ -154,10 +154,11 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
                   const struct recording *what, uint64_t now_ms)
 {
     size_t largest = r->opts.bytes / 8;
-    if (what->bytes.len > largest || g->resource.len + g->scope.len > largest)
+    size_t len = what->bytes.len + what->tail.len;
+    if (len > largest || g->resource.len + g->scope.len > largest)
         return;
     uint64_t group_at = place_of(r, g), at;
-    struct record_entry *e = take(r, RECORD, sizeof *e + what->bytes.len, &at);
+    struct record_entry *e = take(r, RECORD, sizeof *e + len, &at);
     uint64_t trace = trace_key(r, trace_id);
     uint64_t *in_instance = &r->of_instance[g->resource_hash % INSTANCE_BUCKETS];
     e->entry.service = what->service;
@@ -167,7 +168,7 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
     e->instance = g->resource_hash;
     e->signature = what->signature;
     e->family = what->family;
-    e->len = (uint32_t)what->bytes.len;
+    e->len = (uint32_t)len;
     e->before_in_instance = *in_instance;
     *in_instance = at;
     e->before_in_trace = GONE;
@@ -176,7 +177,10 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
         e->before_in_trace = *in_trace;
         *in_trace = at;
     }
-    memcpy(e + 1, what->bytes.base, what->bytes.len);
+    uint8_t *bytes = (uint8_t *)(e + 1);
+    memcpy(bytes, what->bytes.base, what->bytes.len);
+    if (what->tail.len > 0)
+        memcpy(bytes + what->bytes.len, what->tail.base, what->tail.len);
 }
 
 uint32_t recorder_find(struct recorder *r, const struct logs_group *g, struct span trace_id,

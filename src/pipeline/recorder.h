@@ -39,12 +39,12 @@ struct recorder_opts {
     struct budget *budget;   /* may be NULL */
 };
 
-int recorder_new(struct recorder **out, const struct recorder_opts *opts, uint64_t now_ms);
+int recorder_new(struct recorder **out, const struct recorder_opts *opts);
 void recorder_free(struct recorder *r);
 
 /* What a record is remembered by. */
 struct recording {
-    struct span bytes;
+    struct span bytes, tail; /* the tail goes behind the bytes; found, they are one */
     uint64_t signature, family;
     uint32_t service;
     uint64_t at; /* where it is: the recorder's */

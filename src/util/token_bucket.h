@@ -15,10 +15,10 @@ struct token_bucket {
     uint64_t filled_ms;
 };
 
-/* Full at first. */
-static inline void token_bucket_init(struct token_bucket *b, double per_second, uint64_t now_ms)
+/* Full at first, whenever that is. */
+static inline void token_bucket_init(struct token_bucket *b, double per_second)
 {
-    *b = (struct token_bucket){per_second, per_second, now_ms};
+    *b = (struct token_bucket){per_second, per_second, 0};
 }
 
 /* How many whole tokens there are now. */

@@ -274,7 +274,7 @@ test('gRPC statuses', async (t) => {
 });
 
 test('bombs and oversize leave memory flat', async (t) => {
-  const { sidecar } = await pair(t);
+  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.error_context.bytes': 0 } });
   const bomb = zlib.gzipSync(large(60 << 20));
   const declared = Buffer.from(`POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: ${21 << 20}\r\n\r\n`);
   const round = async () => {

@@ -49,7 +49,7 @@ test('explain reads lines and OTLP JSON, and tells where severity and randomness
   assert.equal(first.randomness, '0x0a0b0c0d0e0f10');
   assert.equal(first.randomness_from, 'trace_id');
   assert.equal(first.severity.from, 'number');
-  assert.deepEqual(first.steps.map((s) => [s.stage, s.applies]), [['floor', false], ['priority', false], ['first', false], ['rate', true]]);
+  assert.deepEqual(first.steps.map((s) => [s.stage, s.applies]), [['floor', false], ['priority', false], ['context', false], ['first', false], ['rate', true]]);
   assert.equal(first.verdict, 'sampled_out');
   assert.deepEqual([second.severity.level, second.severity.from, second.reason, second.verdict], ['FATAL', 'text', 'floor', 'kept']);
   assert.equal(second.randomness_from, 'record');

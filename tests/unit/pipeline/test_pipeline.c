@@ -98,8 +98,8 @@ static void add(struct buf *request, const char *service, unsigned n, uint8_t se
     wire_append_len(&pair, 2, buf_span(&value));
     wire_append_len(&attr, 1, buf_span(&pair));
     wire_append_len(&resource, 1, buf_span(&attr));
-    uint8_t head[2] = {0x10, severity};
-    buf_append(&record, span_of(head, 2));
+    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, severity};
+    buf_append(&record, span_of(head, sizeof head));
     buf_clear(&value);
     wire_append_len(&value, 1, span_str(body));
     wire_append_len(&record, 5, buf_span(&value));
@@ -358,7 +358,7 @@ static void stamps_of_a_survivor(void **state)
         wire_append_len(&request, 2, buf_span(&scope));
         assert_int_equal(push(&r, &request, &records), 0);
         assert_int_equal(r.stamped, 1);
-        assert_int_equal(r.admitted, request.len + stamp_bytes((1u << STAMP_COUNT) - 1));
+        assert_int_equal(r.admitted, request.len + TIMESTAMP_BYTES + stamp_bytes((1u << STAMP_COUNT) - 1));
 
         struct log_attrs attrs;
         struct log_attr a;

@@ -13,7 +13,7 @@ static struct recorder *recorder(uint32_t max_records, uint32_t max_per_second, 
 {
     struct recorder *r = NULL;
     const struct recorder_opts opts = {RING, WINDOW_MS, max_records, max_per_second, 7, budget};
-    assert_int_equal(recorder_new(&r, &opts, 1000), 0);
+    assert_int_equal(recorder_new(&r, &opts), 0);
     return r;
 }
 
@@ -161,7 +161,7 @@ static void what_is_too_large_is_left_out(void **state)
     budget_init(&budget, RING - 1);
     const struct recorder_opts opts = {RING, 1, 1, 1, 7, &budget};
     struct recorder *none;
-    assert_int_equal(recorder_new(&none, &opts, 0), ERR_NOMEM);
+    assert_int_equal(recorder_new(&none, &opts), ERR_NOMEM);
     recorder_free(r);
     recorder_free(NULL);
 }
