@@ -7,6 +7,7 @@
  */
 #include "pipeline/patterns.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 #include "util/unicode.h"
 
 #define BLOCK_ENTRIES 256
+
+static_assert(sizeof(struct pattern) == 160, "see patterns.h");
 
 struct patterns {
     struct patterns_opts opts;
@@ -183,7 +186,7 @@ struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, 
     struct pattern *e = entry(p, i);
     /* Not referenced: only a second use spares it, or a flood of patterns that are seen
      * once would make the hand go full circle and evict what is used all the time. */
-    *e = (struct pattern){.key = *key, .family = key->signature, .in_use = true};
+    *e = (struct pattern){.key = *key, .family = key->signature, .number = i, .in_use = true};
     p->index[find(p, key)] = i + 1; /* again: an eviction may have moved the hole */
     return e;
 }
@@ -201,7 +204,7 @@ void pattern_set_template(struct patterns *p, struct pattern *e, struct span tex
         return;
     }
     memcpy(e->template_text, text.base, text.len);
-    e->template_len = (uint16_t)text.len;
+    e->template_len = (uint8_t)text.len;
 }
 
 uint32_t patterns_count(const struct patterns *p)

@@ -22,6 +22,7 @@ struct pipeline {
     struct patterns *patterns;
     struct families *families; /* NULL: no merging */
     struct signer *signer;
+    struct governor *governor;   /* NULL: neither a budget nor a queue that could press */
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
@@ -35,8 +36,21 @@ struct pass {
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
     const struct rules *rules;
+    struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all; /* REJECTED: count only */
 };
+
+/* What a survivor carries when its pattern is its own family and it has a trace id. */
+static size_t typical_stamp(unsigned set)
+{
+    uint8_t room[STAMP_BYTES];
+    const struct stamp_values v = {
+        .threshold = rules_threshold_of(0.1),
+        .template_text = SPAN("a line of log with some of its words"),
+        .reason = reason_name(REASON_BUDGET),
+    };
+    return stamp_write(room, set, &v).len;
+}
 
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
@@ -50,9 +64,17 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     struct patterns_opts patterns = {opts->max_patterns, opts->seed, opts->budget};
     struct families_opts families = {
         .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
+    struct governor_opts governor = {
+        .target = opts->target,
+        .max_patterns = opts->max_patterns,
+        .stamp_bytes = typical_stamp(opts->stamps),
+        .budget = opts->budget,
+    };
+    bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
-        (opts->family_weight > 0 && families_new(&p->families, &families) < 0)) {
+        (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
+        (is_governed && governor_new(&p->governor, &governor) < 0)) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -77,6 +99,7 @@ void pipeline_free(struct pipeline *p)
     drop_rules(&p->common);
     signer_free(p->signer);
     families_free(p->families);
+    governor_free(p->governor);
     patterns_free(p->patterns);
     ledger_free(p->ledger);
     buf_done(&p->template_text);
@@ -195,6 +218,8 @@ static struct pattern *pattern_of(struct pass *pass, const struct pattern_key *k
         buf_clear(&p->template_text);
         signer_template(p->signer, &p->template_text);
         pattern_set_template(p->patterns, e, buf_span(&p->template_text));
+        if (p->governor != NULL)
+            governor_forget(p->governor, e->number);
     }
     if (p->families != NULL && e->family_generation != families_generation(p->families)) {
         /* Never less than is known of it: to be forgotten does not undo an alias. */
@@ -223,6 +248,15 @@ static struct span stamp(const struct pipeline *p, const struct subject *s, cons
     return stamp_write(room, p->opts.stamps, &v);
 }
 
+/* Kept: is there anything left to pay it with? */
+static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
+{
+    if (reason_is_certain(d->reason))
+        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST);
+    bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
+    return governor_pay(pass->governor, bytes, is_stamped, d->reason == REASON_FLOOR);
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -245,15 +279,22 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         .level = level_of(log_severity(&record)),
         .signature = sign(p, &record),
         .now_ms = pass->now_ms,
+        .governor = pass->governor,
     };
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
     s.pattern = pattern_of(pass, &key);
     s.family = s.pattern->family;
 
+    if (pass->governor != NULL)
+        governor_arrived(pass->governor, bytes.len);
     struct decision d = sampler_decide(pass->rules, &s);
     count(pass, s.pattern, &d, bytes.len);
     if (d.verdict != VERDICT_KEPT)
         return 0;
+    if (pass->governor != NULL && !is_paid(pass, &d, bytes.len)) {
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
+        return 0;
+    }
 
     uint8_t room[STAMP_BYTES];
     struct span stamps = {0};
@@ -286,6 +327,9 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
+    double fullness = p->opts.sink.fullness == NULL ? 0 : p->opts.sink.fullness(p->opts.sink.ctx);
+    if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
+        pass.governor = p->governor;
     int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
     return rc < 0 ? rc : full;
 }
@@ -318,6 +362,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .record = &record,
         .level = level_of(log_severity(&record)),
         .signature = sign(e->p, &record),
+        .governor = e->p->governor,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
     buf_clear(&e->p->template_text);
@@ -356,6 +401,11 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 {
     const struct rules *own = p->of_service[service].given;
     return own != NULL ? own : p->common.given;
+}
+
+struct governor_stats pipeline_governor(const struct pipeline *p)
+{
+    return p->governor == NULL ? (struct governor_stats){0} : governor_stats(p->governor);
 }
 
 struct ledger *pipeline_ledger(struct pipeline *p)

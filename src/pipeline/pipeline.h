@@ -31,6 +31,8 @@ struct pipeline_sink {
     /* Take one survivor: copy record and stamp, which may be empty. 0, or ERR_* when memory failed. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
+    /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
+    double (*fullness)(void *ctx);
 };
 
 struct pipeline_opts {
@@ -38,6 +40,7 @@ struct pipeline_opts {
     uint32_t family_weight; /* of families; 0: every pattern is its own */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
+    struct governor_target target; /* zero: no budget */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -81,6 +84,7 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
+struct governor_stats pipeline_governor(const struct pipeline *p);
 struct ledger *pipeline_ledger(struct pipeline *p);
 struct patterns *pipeline_patterns(struct pipeline *p);
 struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
