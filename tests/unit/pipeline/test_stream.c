@@ -173,7 +173,7 @@ static void decide(struct bare *b, unsigned pattern, uint32_t at_ms)
 {
     static const struct log_record record;
     static const struct logs_group group;
-    uint64_t bytes[2] = {b->s.made++, pattern};
+    uint64_t bytes[2] = {rng_next(&b->s.rng), b->s.made++}; /* no two are alike, in no two streams */
     struct subject subject = {
         .group = &group,
         .bytes = span_of(bytes, sizeof bytes),
