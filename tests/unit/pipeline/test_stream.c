@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "pipeline/pipeline.h"
+#include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 #include "util/rng.h"
 
@@ -237,10 +238,118 @@ static void half_an_hour(void **state)
     }
 }
 
+/* ---- the pipeline as it is, for a stretch with a burst ----------------- */
+
+enum { STRETCH_S = 7 * 60 };
+
+struct whole {
+    struct bare bare; /* first: the stream, and the way records take */
+    struct pipeline *pipeline;
+    struct clock_fake clock;
+    struct arena arena;
+    struct buf record, scope, logs, request;
+    double weight; /* of the record in hand; 0: not emitted */
+};
+
+static int on_admit(void *ctx, size_t bytes, size_t largest)
+{
+    (void)ctx;
+    (void)bytes;
+    (void)largest;
+    return 0;
+}
+
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp, uint32_t service)
+{
+    struct whole *w = ctx;
+    struct log_record r;
+    (void)g;
+    (void)service;
+    buf_append(&w->record, stamp);
+    w->weight = 1;
+    if (stamp.len == 0)
+        return 0;
+    assert_true(record.len > 0);
+    assert_int_equal(log_record_read(&r, buf_span(&w->record)), 0);
+    w->weight = log_known(&r, LOG_ADJUSTED_COUNT)->real;
+    return 0;
+}
+
+/* Words without digits, so that each number is a pattern of its own. */
+static void push(struct bare *b, unsigned pattern, uint32_t at_ms)
+{
+    struct whole *w = (struct whole *)b;
+    struct buf *bufs[] = {&w->record, &w->scope, &w->logs, &w->request};
+    char word[] = "event of kind aa took 12 ms";
+    uint32_t records;
+    word[14] = (char)('a' + pattern / 16);
+    word[15] = (char)('a' + pattern % 16);
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_clear(bufs[i]);
+    wire_append_i64(&w->record, 1, rng_next(&b->s.rng));
+    wire_append_varint(&w->record, 2, 9);
+    wire_append_len_head(&w->record, 5, 2 + strlen(word));
+    wire_append_len(&w->record, 1, span_str(word));
+    wire_append_len(&w->scope, 2, buf_span(&w->record));
+    wire_append_len(&w->logs, 2, buf_span(&w->scope));
+    wire_append_len(&w->request, 1, buf_span(&w->logs));
+    w->weight = 0;
+    clock_fake_advance(&w->clock, at_ms - w->clock.now_ms);
+    assert_int_equal(pipeline_push(w->pipeline, buf_span(&w->request), &w->arena, &records), 0);
+    arena_reset(&w->arena);
+    tally(&b->s, pattern, at_ms, w->weight, w->weight > 0 ? 1 / w->weight : 1);
+    /* Only survivors tell their p: together with tally() each adds w * (w - 1). */
+    b->s.variance += w->weight > 0 ? (w->weight - 1) * (w->weight - 1) : 0;
+}
+
+static void a_stretch_of_the_pipeline(void **state)
+{
+    struct whole *w = calloc(1, sizeof *w);
+    struct stream *s = &w->bare.s;
+    (void)state;
+    assert_non_null(w);
+    stream_init(s, 99);
+    clock_fake_init(&w->clock, 0, 1700000000000000000u);
+    arena_init(&w->arena, 1 << 20, NULL);
+    assert_int_equal(rules_new(&w->bare.rules), 0);
+    assert_int_equal(rules_set_first(w->bare.rules, FIRST, 60000, NULL), 0);
+    const struct pipeline_opts opts = {
+        .max_patterns = 1024,
+        .max_services = 4,
+        .seed = 7,
+        .stamps = 1u << STAMP_ADJUSTED_COUNT,
+        .target = {GOVERNOR_RECORDS, BUDGET, 0.3},
+        .clock = &w->clock.clock,
+        .sink = {w, on_admit, on_emit, NULL},
+    };
+    assert_int_equal(pipeline_new(&w->pipeline, &opts, w->bare.rules), 0);
+    run(&w->bare, 0, STRETCH_S * 1000, push);
+    check(s, "pipeline", 99, STRETCH_S);
+
+    struct ledger *l = pipeline_ledger(w->pipeline);
+    struct governor_stats stats = pipeline_governor(w->pipeline);
+    const struct pipeline_reasons *why = pipeline_reasons(w->pipeline);
+    assert_int_equal(ledger_imbalance(l), 0);
+    assert_int_equal(ledger_total(l)->fate[FATE_LOST_BUDGET], 0);
+    assert_true(fabs(stats.used - s->kept) < 0.5);
+    assert_true(fabs(stats.allowed / (BUDGET * (double)STRETCH_S) - 1) < 0.01);
+    assert_true(why->kept[REASON_BUDGET] > 0 && why->dropped[REASON_BUDGET] > 0);
+    assert_int_equal(why->dropped[REASON_GLOBAL_RATE], 0); /* its rate is 1 */
+
+    struct buf *bufs[] = {&w->record, &w->scope, &w->logs, &w->request};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_done(bufs[i]);
+    pipeline_free(w->pipeline);
+    rules_unref(w->bare.rules);
+    arena_done(&w->arena);
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_an_hour),
+        cmocka_unit_test(a_stretch_of_the_pipeline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
