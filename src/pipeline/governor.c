@@ -22,7 +22,7 @@
 #define SLACK 1.2          /* of the rate: how fast the level drains */
 #define LEVEL_FREE 0.05    /* seconds of the rate that the level may hold unguarded ... */
 #define LEVEL_SCALE 0.08   /* ... and over which factors then fall by e */
-#define LEVEL_STEPS 6.0    /* e^-6: what a storm of errors leaves of the factors */
+#define LEVEL_STEPS 4.0    /* e^-4: what a storm of errors leaves of the factors */
 #define LEVEL_KEEPS_S 0.5  /* how long credit for silence lasts, and two usual lulls more */
 #define LULL_MAX_S 10.0    /* longer silence gives no more credit: exporters wait up to 5 s */
 #define LULL_WEIGHT 0.05
@@ -275,14 +275,15 @@ double governor_draw(struct governor *g, const struct governor_record *r, enum g
 {
     double cost = cost_of(g, r->bytes, true), own = r->wish * cost;
     struct share *s = share_of(g, r->number);
-    double factor = pressure_share(&g->pressure, r->level);
-    if (g->pressure.level > 0)
+    double factor = 1;
+    if (s != NULL && s->known) {
+        factor = s->factor;
+        *why = g->presses ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
+    } else if (g->pressure.level > 0) {
+        factor = pressure_share(&g->pressure, r->level);
         *why = GOVERNOR_BY_PRESSURE;
+    }
     if (s != NULL) {
-        if (s->known) {
-            factor = s->factor;
-            *why = g->presses ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
-        }
         s->level = (uint8_t)r->level;
         s->volume += own;
         s->count++;
