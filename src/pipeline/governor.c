@@ -171,11 +171,13 @@ static double cost_of(const struct governor *g, size_t bytes, bool is_stamped)
 /* The budget grows by so much: with time, or with what arrives. */
 static void allow(struct governor *g, double cost)
 {
-    /* While too much was kept already, the level is no way around the correction. */
+    /* While too much was kept already, the level is no way around the correction; but what
+     * is certain to be kept is not to fill it, or the rest would pay for it twice. */
     double debt = fmin(fmax(g->credit / (REPAY_S * g->rate), -REPAY_LESS), 0);
+    double drain = fmax(SLACK * (1 + debt), g->certain_rate / g->rate + SLACK - 1);
     g->allowed += cost;
     g->credit = fmin(g->credit + cost, CREDIT_S * g->rate);
-    g->level = fmax(g->level - SLACK * (1 + debt) * cost, -SLACK * LULL_MAX_S * g->rate);
+    g->level = fmax(g->level - drain * cost, -SLACK * LULL_MAX_S * g->rate);
     g->firsts = fmin(g->firsts + FIRST_PART * cost, FIRST_DEPTH_S * g->rate);
     g->bucket = fmin(g->bucket + BUCKET_FACTOR * cost, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
 }
