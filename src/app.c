@@ -25,6 +25,12 @@ static int on_admit(void *ctx, size_t bytes, size_t largest)
     return exporter_admit(app->exporter, bytes, largest);
 }
 
+static double on_fullness(void *ctx)
+{
+    struct app *app = ctx;
+    return exporter_fullness(app->exporter);
+}
+
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
@@ -132,7 +138,8 @@ static int pipeline_start(struct app *app, struct error *err)
         .floor_per_second = app->cfg->sampling.floor_per_second,
         .budget = &app->budget,
         .clock = app->clock,
-        .sink = {app, on_admit, on_emit},
+        .target = config_target(app->cfg),
+        .sink = {app, on_admit, on_emit, on_fullness},
         .service_seen = on_service_seen,
         .service_ctx = app,
     };

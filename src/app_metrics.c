@@ -104,6 +104,27 @@ static void write_records(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
 }
 
+static void write_budget(struct buf *out, const struct app *app)
+{
+    const struct governor_stats s = pipeline_governor(app->pipeline);
+    const struct governor_target t = config_target(app->cfg);
+    const char *unit = t.unit == GOVERNOR_RECORDS ? "records" : "bytes";
+    expose_family(out, "lipservice_pressure", EXPOSE_GAUGE,
+                  "How hard the queue presses: 0 sheds nothing, 1 nearly everything but errors.");
+    expose_plain(out, "lipservice_pressure", s.pressure);
+    if (t.unit == GOVERNOR_NONE)
+        return;
+    expose_family(out, "lipservice_budget_rate", EXPOSE_GAUGE,
+                  "What may be kept a second, by unit: bytes or records.");
+    expose_one(out, "lipservice_budget_rate", "unit", unit, s.rate);
+    expose_family(out, "lipservice_budget_allowed_total", EXPOSE_COUNTER,
+                  "What the budget has come to since the start, in its unit.");
+    expose_one(out, "lipservice_budget_allowed_total", "unit", unit, s.allowed);
+    expose_family(out, "lipservice_budget_used_total", EXPOSE_COUNTER,
+                  "What was kept of it, in its unit.");
+    expose_one(out, "lipservice_budget_used_total", "unit", unit, s.used);
+}
+
 static void write_receiver(struct buf *out, const struct app *app)
 {
     static const char *const versions[] = {"1.0", "1.1", "2"};
@@ -329,6 +350,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     if (app->phase == APP_STARTING || app->receiver == NULL || app->exporter == NULL)
         return 503;
     write_records(out, app);
+    write_budget(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
     write_policy_file(out, app);

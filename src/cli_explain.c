@@ -139,6 +139,10 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         buf_printf(out, "  rate       %.6g, from %s (%s)\n", rules_rate_of(step->threshold),
                    rate_setting(step->source), rules_origin(e->rules));
         break;
+    case SAMPLER_BUDGET:
+        buf_append_str(out, "  budget     sampling.budget may lower the rate: depends on the records before, not "
+                            "counted here\n");
+        break;
     }
 }
 
@@ -195,6 +199,7 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     static const char *const stages[] = {
         [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
         [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
+        [SAMPLER_BUDGET] = "budget",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
@@ -205,6 +210,8 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     } else if (step->stage == SAMPLER_FIRST) {
         buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
                    rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
+    } else if (step->stage == SAMPLER_BUDGET) {
+        buf_append_str(&e->out, ",\"note\":\"not counted here\"");
     } else if (step->stage == SAMPLER_RATE) {
         buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
                    rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));
@@ -327,7 +334,7 @@ static int explain_all(struct explain *e, const char *text)
 
 static int start(struct explain *e)
 {
-    struct pipeline_opts opts = {.max_patterns = 1, .max_services = 2};
+    struct pipeline_opts opts = {.max_patterns = 1, .max_services = 2, .target = config_target(&e->cfg)};
     arena_init(&e->arena, ARENA_BYTES, NULL);
     int rc = capture_init(&e->capture);
     return rc < 0 ? rc : pipeline_new(&e->pipeline, &opts, e->rules);

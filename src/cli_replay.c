@@ -207,6 +207,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         .max_patterns = MAX_PATTERNS,
         .max_services = MAX_SERVICES,
         .seed = r->seed,
+        .target = config_target(&r->cfg),
         .clock = &r->clock.clock,
         .sink = {lane, on_admit, on_emit},
     };

@@ -65,6 +65,16 @@ static void add_json_string(struct buf *out, const char *text)
     json_write_string(out, span_str(text));
 }
 
+static const char *budget_unit(const struct replay *r)
+{
+    return config_target(&r->cfg).unit == GOVERNOR_RECORDS ? "records" : "bytes";
+}
+
+static bool has_budget(const struct replay *r)
+{
+    return config_target(&r->cfg).unit != GOVERNOR_NONE;
+}
+
 static void lane_json(struct buf *out, const struct replay *r, const struct lane *lane)
 {
     const struct ledger_row *t = totals(lane);
@@ -81,7 +91,13 @@ static void lane_json(struct buf *out, const struct replay *r, const struct lane
     for (int i = 0; i < REASON_COUNT; i++)
         buf_printf(out, "%s\"%s\":%llu", i == 0 ? "" : ",", reason_name((enum reason)i),
                    (unsigned long long)why->kept[i]);
-    buf_append_str(out, "},\"severities\":{");
+    buf_append_str(out, "},");
+    if (has_budget(r)) {
+        struct governor_stats s = pipeline_governor(lane->pipeline);
+        buf_printf(out, "\"budget\":{\"unit\":\"%s\",\"allowed\":%.15g,\"used\":%.15g,\"lost_records\":%llu},",
+                   budget_unit(r), s.allowed, s.used, (unsigned long long)t->fate[FATE_LOST_BUDGET]);
+    }
+    buf_append_str(out, "\"severities\":{");
     for (int l = 0; l < LEVEL_COUNT; l++) {
         buf_printf(out, "%s\"%s\":{\"received\":%llu,\"kept\":%llu}", comma, level_name((enum level)l),
                    (unsigned long long)r->received[l], (unsigned long long)lane->kept[l]);
@@ -183,6 +199,16 @@ static void report_words(struct buf *out, const struct replay *r, const struct l
     buf_printf(out, "\ncost at %-8.4g %14.6f", r->cost_per_gb, cost(r, r->all.bytes));
     for (size_t i = 0; i < r->lane_count; i++)
         buf_printf(out, " %14.6f %6s", cost(r, r->lanes[i].meter.bytes), "");
+    for (size_t i = 0; i < r->lane_count && has_budget(r); i++) {
+        struct governor_stats s = pipeline_governor(r->lanes[i].pipeline);
+        buf_printf(out, "\nbudget of [%zu]: %.0f %s allowed, %.0f used", i + 1, s.allowed, budget_unit(r), s.used);
+        if (s.allowed > 0)
+            buf_printf(out, " (%.1f%%)", 100 * s.used / s.allowed);
+        else
+            buf_append_str(out, ": the records tell no time, and without it there is no budget");
+        buf_printf(out, ", %llu records lost to it",
+                   (unsigned long long)totals(&r->lanes[i])->fate[FATE_LOST_BUDGET]);
+    }
 
     uint32_t shown = l->count < SHOWN_PATTERNS ? l->count : SHOWN_PATTERNS;
     buf_printf(out, "\n\npatterns, most bytes first (%u of %u)\n", shown, l->count);

@@ -21,6 +21,7 @@
 #include "pipeline/recorder.h"
 #include "pipeline/signature.h"
 
+#define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define KEY_BYTES 256              /* a dotted key, longer than any setting */
 #define BATCHES_IN_MEMORY 4        /* the one that fills, and three while it is sealed and packed */
 #define ARENA_BYTES (4u << 20)     /* notes and headers: a few times the largest file */
@@ -60,6 +61,10 @@ static const struct option options[] = {
     OPT("sampling.error_context.window",   millis, sampling.context_window_ms, "5s",     "how old context may be"),
     OPT("sampling.error_context.max_records",    count, sampling.context_records,    "50",  "released for one trigger: the last ones"),
     OPT("sampling.error_context.max_per_second", count, sampling.context_per_second, "100", "released in all: a storm of errors must not undo the sampling"),
+    OPT("sampling.budget.bytes_per_month",    bytes, sampling.budget.bytes_per_month,    "0",   "what may be kept, metered as PostHog does; 0: no such budget"),
+    OPT("sampling.budget.records_per_second", count, sampling.budget.records_per_second, "0",   "the same in records, instead"),
+    OPT("sampling.budget.target_reduction",   ratio, sampling.budget.target_reduction,   "0",   "the same as the share of all bytes that is not kept, instead"),
+    OPT("sampling.budget.exponent",           ratio, sampling.budget.exponent,           "0.3", "0: equal parts for all patterns; 1: one rate for all"),
     OPT("sampling.policy_file",            text,   sampling.policy_file,      "",       "rates from a file of their own, reloaded when it changes; empty: none"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048", "beyond it new patterns of a service are counted as lps1:overflow:<first two words>; 0: no limit"),
@@ -163,6 +168,40 @@ bool config_is_section(const char *key)
     return config_map_of(key) != CONFIG_NO_MAP;
 }
 
+/* Called with each setting, so that it is the second budget whose place is told. */
+static int check_budget(const struct config *cfg, const char *key, struct error *err)
+{
+    if (strncmp(key, "sampling.budget.", 16) != 0)
+        return 0;
+    uint64_t bytes = cfg->sampling.budget.bytes_per_month;
+    double reduction = cfg->sampling.budget.target_reduction;
+    if (bytes > 0 && bytes < BUDGET_BYTES_MIN)
+        return err_set(err, ERR_CONFIG, "%s: must be at least 1MiB, or 0 for none", key);
+    if (reduction >= 1)
+        return err_set(err, ERR_CONFIG, "%s: must be below 1: 0.9 keeps a tenth", key);
+    if ((bytes > 0) + (cfg->sampling.budget.records_per_second > 0) + (reduction > 0) > 1)
+        return err_set(err, ERR_CONFIG,
+                       "%s: a second budget; only one of bytes_per_month, records_per_second and "
+                       "target_reduction can be set", key);
+    return 0;
+}
+
+struct governor_target config_target(const struct config *cfg)
+{
+    struct governor_target t = {.exponent = cfg->sampling.budget.exponent};
+    if (cfg->sampling.budget.bytes_per_month > 0) {
+        t.unit = GOVERNOR_BYTES;
+        t.amount = (double)cfg->sampling.budget.bytes_per_month / GOVERNOR_MONTH_S;
+    } else if (cfg->sampling.budget.records_per_second > 0) {
+        t.unit = GOVERNOR_RECORDS;
+        t.amount = cfg->sampling.budget.records_per_second;
+    } else if (cfg->sampling.budget.target_reduction > 0) {
+        t.unit = GOVERNOR_REDUCTION;
+        t.amount = 1 - cfg->sampling.budget.target_reduction;
+    }
+    return t;
+}
+
 int config_set(struct config *cfg, const char *key, const char *value, struct error *err)
 {
     const struct option *o = find_option(key);
@@ -170,7 +209,7 @@ int config_set(struct config *cfg, const char *key, const char *value, struct er
         return err_set(err, ERR_CONFIG, "%s: no such setting", key);
     const char *wanted = o->kind->parse((char *)cfg + o->offset, o->size, value);
     if (wanted == NULL)
-        return 0;
+        return check_budget(cfg, key, err);
     if (o->kind == &value_secret)
         value = "[redacted]";
     return err_set(err, ERR_CONFIG, "%s: '%.100s' is not %s", key, value, wanted);

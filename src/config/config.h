@@ -19,6 +19,7 @@
 
 #include "net/coding.h"
 #include "otlp/json_object.h"
+#include "pipeline/governor.h"
 #include "pipeline/rules.h"
 #include "util/arena.h"
 #include "util/diag.h"
@@ -46,6 +47,11 @@ struct config {
         uint32_t max_connections;
     } receiver;
     struct {
+        struct {
+            uint64_t bytes_per_month; /* at most one of the three is set: not 0 */
+            uint32_t records_per_second;
+            double target_reduction, exponent;
+        } budget;
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
@@ -111,6 +117,9 @@ struct config_input {
  * nothing that needs config_done(). */
 int config_load(struct config *cfg, const struct config_input *in, struct error *err);
 void config_done(struct config *cfg);
+
+/* sampling.budget, as the pipeline takes it. */
+struct governor_target config_target(const struct config *cfg);
 
 /* Set one scalar setting by its dotted key. */
 int config_set(struct config *cfg, const char *key, const char *value, struct error *err);

@@ -60,6 +60,16 @@ int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
     return held + bytes > x->opts.queue_bytes || need > b->limit - b->used ? ERR_FULL : 0;
 }
 
+double exporter_fullness(const struct exporter *x)
+{
+    const struct budget *b = x->opts.budget;
+    size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
+    double queue = (double)held / (double)x->opts.queue_bytes;
+    /* Requests and tables use the account as well: its first half says nothing of the queue. */
+    double memory = 2 * (double)b->used / (double)b->limit - 1;
+    return queue > memory ? queue : memory;
+}
+
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
                  struct span stamp, uint32_t service)
 {

@@ -45,6 +45,9 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
  * holds until the loop turns. */
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
 
+/* How near is exporter_admit() to saying no: 0 when nothing waits, 1 when full. */
+double exporter_fullness(const struct exporter *x);
+
 /* Take one survivor; record and stamp are copied. A failure means that the
  * allocator said no, and that the record was not taken. */
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,

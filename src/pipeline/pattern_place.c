@@ -13,6 +13,8 @@ static struct pattern *add(struct pattern_place *place, const struct pattern_key
 {
     struct pattern *e = patterns_add(place->patterns, key);
     e->first_seen_ns = unix_ns;
+    if (place->on_new != NULL)
+        place->on_new(place->ctx, e->number);
     pattern_set_template(place->patterns, e, template_text);
     return e;
 }

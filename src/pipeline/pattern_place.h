@@ -26,6 +26,9 @@ struct pattern_place {
     struct families *families; /* NULL: no merging */
     const struct signer *signer;
     uint32_t overflow_entries; /* of a service's cap, kept for its overflow */
+    /* An entry of the table begins anew; for tables beside it. May be NULL. */
+    void (*on_new)(void *ctx, uint32_t number);
+    void *ctx;
     struct buf scratch;
     uint64_t overflowed; /* records */
 };

@@ -7,6 +7,7 @@
  */
 #include "pipeline/patterns.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
 
 #define BLOCK_ENTRIES 256
 #define STALE_STEPS 8 /* entries looked at for each new pattern of a service at its cap */
+
+static_assert(sizeof(struct pattern) == 160, "see patterns.h");
 
 struct patterns {
     struct patterns_opts opts;
@@ -226,7 +229,7 @@ struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key)
     struct pattern *e = entry(p, i);
     /* Not referenced: only a second use spares it, or a flood of patterns that are seen
      * once would make the hand go full circle and evict what is used all the time. */
-    *e = (struct pattern){.key = *key, .family = key->signature, .in_use = true};
+    *e = (struct pattern){.key = *key, .family = key->signature, .number = i, .in_use = true};
     p->index[find(p, key)] = i + 1;
     if (p->of_service != NULL)
         p->of_service[key->service]++;
@@ -246,7 +249,7 @@ void pattern_set_template(struct patterns *p, struct pattern *e, struct span tex
         return;
     }
     memcpy(e->template_text, text.base, text.len);
-    e->template_len = (uint16_t)text.len;
+    e->template_len = (uint8_t)text.len;
 }
 
 uint32_t patterns_count(const struct patterns *p)

@@ -25,6 +25,7 @@ struct pipeline {
     struct patterns *patterns;
     struct families *families; /* NULL: no merging */
     struct signer *signer;
+    struct governor *governor;   /* NULL: neither a budget nor a queue that could press */
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
@@ -45,8 +46,28 @@ struct pass {
     uint32_t service;
     const struct rules *rules;
     size_t request_bytes; /* and all stamps that its records may get */
+    struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all; /* REJECTED: count only */
 };
+
+/* What a survivor carries when its pattern is its own family and it has a trace id. */
+static size_t typical_stamp(unsigned set)
+{
+    uint8_t room[STAMP_BYTES];
+    const struct stamp_values v = {
+        .threshold = rules_threshold_of(0.1),
+        .template_text = SPAN("a line of log with some of its words"),
+        .reason = reason_name(REASON_BUDGET),
+    };
+    return stamp_write(room, set, &v).len;
+}
+
+static void on_new_pattern(void *ctx, uint32_t number)
+{
+    struct pipeline *p = ctx;
+    if (p->governor != NULL)
+        governor_forget(p->governor, number);
+}
 
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
@@ -61,9 +82,17 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
                                      opts->max_patterns_per_service, opts->seed, opts->budget};
     struct families_opts families = {
         .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
+    struct governor_opts governor = {
+        .target = opts->target,
+        .max_patterns = opts->max_patterns,
+        .stamp_bytes = typical_stamp(opts->stamps),
+        .budget = opts->budget,
+    };
+    bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
-        (opts->family_weight > 0 && families_new(&p->families, &families) < 0)) {
+        (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
+        (is_governed && governor_new(&p->governor, &governor) < 0)) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -85,6 +114,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .families = p->families,
         .signer = p->signer,
         .overflow_entries = opts->max_patterns_per_service / OVERFLOW_SHARE,
+        .on_new = on_new_pattern,
+        .ctx = p,
     };
     *out = p;
     return 0;
@@ -107,6 +138,7 @@ void pipeline_free(struct pipeline *p)
     drop_rules(&p->common);
     signer_free(p->signer);
     families_free(p->families);
+    governor_free(p->governor);
     patterns_free(p->patterns);
     ledger_free(p->ledger);
     pattern_place_done(&p->place);
@@ -267,6 +299,10 @@ static void release_context(const struct pass *pass, const struct subject *s)
         struct logs_group g;
         recorder_release(p->recorder, c, &g);
         ledger_release(p->ledger, c->service, 1, c->bytes.len);
+        if (pass->governor != NULL) { /* paid like the error that it belongs to */
+            governor_certain(pass->governor, c->bytes.len, false);
+            governor_pay(pass->governor, c->bytes.len, true, true);
+        }
         if (sink->emit(sink->ctx, &g, c->bytes, stamps, c->service) < 0)
             ledger_settle(p->ledger, c->service, FATE_LOST_MEMORY, 1);
     }
@@ -291,6 +327,15 @@ static void limit_floor(struct pass *pass, struct decision *d)
     }
 }
 
+/* Kept: is there anything left to pay it with? */
+static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
+{
+    if (reason_is_certain(d->reason))
+        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST);
+    bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
+    return governor_pay(pass->governor, bytes, is_stamped, d->reason == REASON_FLOOR);
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -313,12 +358,15 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         .level = level_of(log_severity(&record)),
         .signature = sign(p, &record),
         .now_ms = pass->now_ms,
+        .governor = pass->governor,
     };
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
+    if (pass->governor != NULL)
+        governor_arrived(pass->governor, bytes.len);
     struct decision d = sampler_decide(pass->rules, &s);
     limit_floor(pass, &d);
     count(pass, s.pattern, &d, bytes.len);
@@ -328,6 +376,10 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     }
     if (d.verdict != VERDICT_KEPT)
         return 0;
+    if (pass->governor != NULL && !is_paid(pass, &d, bytes.len)) {
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
+        return 0;
+    }
     if (p->recorder != NULL && s.level >= p->opts.context.trigger)
         release_context(pass, &s);
 
@@ -361,6 +413,9 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
+    double fullness = p->opts.sink.fullness == NULL ? 0 : p->opts.sink.fullness(p->opts.sink.ctx);
+    if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
+        pass.governor = p->governor;
     int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
     return rc < 0 ? rc : full;
 }
@@ -393,6 +448,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .record = &record,
         .level = level_of(log_severity(&record)),
         .signature = sign(e->p, &record),
+        .governor = e->p->governor,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
     e->to->begin(e->to->trace.ctx, &s, pattern_own_template(&e->p->place));
@@ -434,6 +490,11 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 const struct recorder *pipeline_recorder(const struct pipeline *p)
 {
     return p->recorder;
+}
+
+struct governor_stats pipeline_governor(const struct pipeline *p)
+{
+    return p->governor == NULL ? (struct governor_stats){0} : governor_stats(p->governor);
 }
 
 struct ledger *pipeline_ledger(struct pipeline *p)

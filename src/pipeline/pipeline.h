@@ -34,6 +34,8 @@ struct pipeline_sink {
     /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or ERR_* when memory failed. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
+    /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
+    double (*fullness)(void *ctx);
 };
 
 struct pipeline_opts {
@@ -49,6 +51,7 @@ struct pipeline_opts {
         uint32_t max_records, max_per_second;
     } context;
     uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
+    struct governor_target target; /* zero: no budget */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -95,6 +98,7 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 /* NULL: errors have no context. */
 const struct recorder *pipeline_recorder(const struct pipeline *p);
 
+struct governor_stats pipeline_governor(const struct pipeline *p);
 struct ledger *pipeline_ledger(struct pipeline *p);
 struct patterns *pipeline_patterns(struct pipeline *p);
 struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */

@@ -193,6 +193,27 @@ static struct decision draw(const struct subject *s, enum reason reason, uint64_
     return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own};
 }
 
+/* The budget's part in it: what the record's own rate gives it, times the governor's
+ * factor. Of a record that has come through a draw with the same randomness we add only
+ * what our rate is lower. */
+static struct decision draw_governed(const struct subject *s, enum reason reason, uint64_t ours)
+{
+    static const enum reason reason_of[] = {
+        [GOVERNOR_BY_BUDGET] = REASON_BUDGET,
+        [GOVERNOR_BY_PRESSURE] = REASON_PRESSURE,
+    };
+    uint64_t before = consistent_threshold(s->record), r = 0;
+    bool shared = before > 0 && consistent_randomness(s->record, &r) && r >= before;
+    double came = shared ? rules_rate_of(before) : 1;
+    struct governor_record record = {s->pattern->number, s->level, s->bytes.len,
+                                     fmin(rules_rate_of(ours) / came, 1)};
+    enum governor_cause why = GOVERNOR_FREE;
+    double factor = record.wish > 0 ? governor_draw(s->governor, &record, &why) : 1;
+    if (why == GOVERNOR_FREE)
+        return draw(s, reason, ours);
+    return draw(s, reason_of[why], rules_threshold_of(record.wish * factor * came));
+}
+
 FOR_BOTH struct decision decide(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace)
 {
@@ -220,13 +241,17 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
     if (context)
         return draw(s, REASON_ERROR_CONTEXT, 0);
     tell(trace, (struct sampler_step){SAMPLER_FIRST, false});
-    if (trace == NULL && is_among_first(rules, s))
+    if (trace == NULL && (s->governor == NULL || governor_has_first(s->governor)) &&
+        is_among_first(rules, s))
         return draw(s, REASON_FIRST, 0);
 
     enum rules_source source;
     uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
     tell(trace, (struct sampler_step){SAMPLER_RATE, true, .source = source, .threshold = t});
-    return draw(s, reason_of[source], t);
+    if (s->governor == NULL)
+        return draw(s, reason_of[source], t);
+    tell(trace, (struct sampler_step){SAMPLER_BUDGET, false});
+    return trace != NULL ? draw(s, reason_of[source], t) : draw_governed(s, reason_of[source], t);
 }
 
 struct decision sampler_decide(const struct rules *rules, const struct subject *s)

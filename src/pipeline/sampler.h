@@ -9,7 +9,8 @@
  *               context of an error; kept with that
  *   4. first    the first N of a pattern in a window: kept, weight 1
  *   5. rate     pattern_rates (of the signature, else of its family), else
- *               severity_rates, else global_rate
+ *               severity_rates, else global_rate; and where a governor is at work, less
+ *               (pipeline/governor.h), which then is the reason: budget or pressure
  *
  * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
  * sampling.randomness or the trace id (its last 7 bytes; OpenTelemetry, trace
@@ -27,6 +28,7 @@
 #include <stdbool.h>
 
 #include "otlp/logs.h"
+#include "pipeline/governor.h"
 #include "pipeline/ledger.h"
 #include "pipeline/patterns.h"
 #include "pipeline/rules.h"
@@ -42,7 +44,9 @@
     X(FIRST,         "first") \
     X(PATTERN_RATE,  "pattern_rate") \
     X(SEVERITY_RATE, "severity_rate") \
-    X(GLOBAL_RATE,   "global_rate")
+    X(GLOBAL_RATE,   "global_rate") \
+    X(BUDGET,        "budget") \
+    X(PRESSURE,      "pressure")
 /* clang-format on */
 
 #define X(name, text) REASON_##name,
@@ -50,6 +54,12 @@ enum reason { REASONS(X) REASON_COUNT };
 #undef X
 
 const char *reason_name(enum reason r);
+
+/* Not by chance: up to `first` in the order above. */
+static inline bool reason_is_certain(enum reason r)
+{
+    return r <= REASON_FIRST;
+}
 
 struct subject {
     const struct logs_group *group;
@@ -59,6 +69,7 @@ struct subject {
     uint64_t signature, family; /* the same while it has none */
     struct pattern *pattern; /* its entry, which counts the window */
     uint64_t now_ms;
+    struct governor *governor; /* NULL: nothing to govern */
 };
 
 struct decision {
@@ -81,6 +92,7 @@ enum sampler_stage {
     SAMPLER_CONTEXT,
     SAMPLER_FIRST,
     SAMPLER_RATE,
+    SAMPLER_BUDGET,
 };
 
 struct sampler_step {
@@ -96,8 +108,9 @@ struct sampler_trace {
     void (*step)(void *ctx, const struct sampler_step *step);
 };
 
-/* The same decision for one record by itself, step by step. FIRST is told and passed
- * over, because it depends on the records before; s->pattern may be NULL. Counts nothing. */
+/* The same decision for one record by itself, step by step. FIRST and, where there is a
+ * governor, BUDGET are told and passed over, because they depend on the records before;
+ * s->pattern may be NULL. Counts nothing. */
 struct decision sampler_explain(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace);
 

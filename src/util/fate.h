@@ -15,6 +15,7 @@
     X(LOST_POISON,   "undeliverable")       /* 500 for a single record, again and again */ \
     X(LOST_EXPIRED,  "expired")             /* older than queue.max_age */ \
     X(LOST_SHUTDOWN, "shutdown")            /* still queued when the time to stop was over */ \
+    X(LOST_BUDGET,   "budget")              /* sampling.budget could not be held otherwise */ \
     X(LOST_MEMORY,   "memory")              /* the allocator said no between decision and queue */ \
     X(LOST_IO,       "write_error")         /* the file exporter could not write */
 /* clang-format on */

@@ -296,8 +296,8 @@ test('bombs and oversize leave memory flat', async (t) => {
 test('no room: 503 with Retry-After, UNAVAILABLE with RetryInfo, and all that was taken arrives', async (t) => {
   const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'queue.max_bytes': '128KiB', 'batch.max_bytes': '16KiB' } });
   stub.answer = () => ({ status: 503 });
-  const body = encodeLogs(request(20, { body: (i) => `${i} ${'y'.repeat(400)}` }));
-  const json = Buffer.from(JSON.stringify(request(20, { body: (i) => `${i} ${'y'.repeat(400)}` })));
+  const body = encodeLogs(request(20, { base: { severityNumber: 17 }, body: (i) => `${i} ${'y'.repeat(400)}` }));
+  const json = Buffer.from(JSON.stringify(request(20, { base: { severityNumber: 17 }, body: (i) => `${i} ${'y'.repeat(400)}` })));
   let taken = 0;
   let refused;
   await until('a refusal', async () => {

@@ -1,6 +1,6 @@
 /*
  * The promise of the weights, over a million records: whatever rates, windows,
- * evictions, restarts and earlier samplers did, the adjusted counts of what comes
+ * budgets, bursts, evictions, restarts and earlier samplers did, the adjusted counts of what comes
  * out add up to what there was before the first sampler, within three sigma.
  *
  * Sigma is computed, not guessed. Both draws are unbiased given what came before
@@ -8,6 +8,10 @@
  * none), w = 1 / p_in, and p of both together, two records of one trace i, j have
  *     cov(earlier) = w - 1,    cov(ours) = w * (1 / max(p_i, p_j) - w),
  * which for i = j are the variances; records that share no randomness have none.
+ *
+ * What p is under a budget is told by a twin: a second pipeline that gets the same
+ * records, each with the highest randomness there is, so that it keeps them all. That
+ * it knows p is half of the promise: p depends on what arrives and not on what is kept.
  */
 #include "unit/test.h"
 
@@ -26,9 +30,14 @@ enum {
     FIRST = 3,
     WINDOW_MS = 2000,
     TABLE = 40, /* entries; there are 12 patterns * 6 levels * 2 services */
+    BUDGET = 22,          /* records a second, of 30 that arrive and 17 that are errors or firsts */
+    BUDGET_TABLE = 120,   /* some are evicted, some become known */
+    BURST = 500,          /* records ... */
+    BETWEEN_BURSTS = 20000,
 };
 
 static const double level_rate[LEVEL_COUNT] = {0.02, 0.05, 0.2, 0.5, 1, 1};
+static const double ample_rate[LEVEL_COUNT] = {1, 0.5, 1, 0.8, 1, 1}; /* what a budget then lowers */
 static const struct {
     unsigned pattern;
     double rate;
@@ -48,6 +57,7 @@ enum kind {
     THRESHOLD_ALONE,  /* nobody knows by what */
     THRESHOLD_OTHER,  /* drawn by something else than the trace id that is there */
     KINDS,
+    KINDS_OF_TWINS = THRESHOLD_WITH_R + 1, /* to a twin the others would be another kind */
 };
 
 struct stratum {
@@ -61,6 +71,10 @@ struct item {
 
 struct world {
     struct pipeline *pipeline;
+    struct pipeline *twin; /* NULL: no budget */
+    bool has_budget;
+    size_t resource;       /* of the record in hand */
+    uint64_t budgeted;
     struct rules *rules;
     struct clock_fake clock;
     struct arena arena;
@@ -102,8 +116,8 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
 
 static void live(struct world *w, unsigned stamps)
 {
-    const struct pipeline_opts opts = {
-        .max_patterns = TABLE,
+    struct pipeline_opts opts = {
+        .max_patterns = w->has_budget ? BUDGET_TABLE : TABLE,
         .max_services = 4,
         .seed = rng_next(&w->rng),
         .stamps = stamps,
@@ -111,14 +125,22 @@ static void live(struct world *w, unsigned stamps)
         .sink = {w, on_admit, on_emit},
     };
     w->in_life = 0;
+    if (w->has_budget)
+        opts.target = (struct governor_target){GOVERNOR_RECORDS, BUDGET, 0.3};
     assert_int_equal(pipeline_new(&w->pipeline, &opts, w->rules), 0);
+    if (w->has_budget)
+        assert_int_equal(pipeline_new(&w->twin, &opts, w->rules), 0);
 }
 
 static void die(struct world *w)
 {
     w->evicted += patterns_evicted(pipeline_patterns(w->pipeline));
     assert_int_equal(ledger_imbalance(pipeline_ledger(w->pipeline)), 0);
+    assert_int_equal(ledger_total(pipeline_ledger(w->pipeline))->fate[FATE_LOST_BUDGET], 0);
+    w->budgeted += pipeline_reasons(w->pipeline)->dropped[REASON_BUDGET];
     pipeline_free(w->pipeline);
+    pipeline_free(w->twin);
+    w->twin = NULL;
 }
 
 static void world_init(struct world *w, uint64_t seed)
@@ -177,8 +199,7 @@ static void add_trace(struct world *w, uint64_t trace, uint64_t r)
     wire_append_len(&w->record, 9, span_of(id, 16));
 }
 
-/* Push the record in hand; the reason of its verdict. */
-static enum reason push(struct world *w)
+static void push_to(struct world *w, struct pipeline *p)
 {
     static const char *const resources[] = {
         "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02" "ab",
@@ -187,17 +208,23 @@ static enum reason push(struct world *w)
     struct buf *b = &w->scratch;
     uint32_t records;
     buf_clear(b);
-    buf_append_str(b, resources[rng_upto(&w->rng, 1)]);
+    buf_append_str(b, resources[w->resource]);
     wire_append_len_head(b, 2, wire_len_size(2, w->record.len));
     wire_append_len(b, 2, buf_span(&w->record));
     buf_clear(&w->request);
     wire_append_len(&w->request, 1, buf_span(b));
-
-    struct pipeline_reasons before = *pipeline_reasons(w->pipeline);
     w->emitted = false;
-    assert_int_equal(pipeline_push(w->pipeline, buf_span(&w->request), &w->arena, &records), 0);
+    assert_int_equal(pipeline_push(p, buf_span(&w->request), &w->arena, &records), 0);
     assert_int_equal(records, 1);
     arena_reset(&w->arena);
+}
+
+/* Push the record in hand; the reason of its verdict. */
+static enum reason push(struct world *w)
+{
+    w->resource = rng_upto(&w->rng, 1);
+    struct pipeline_reasons before = *pipeline_reasons(w->pipeline);
+    push_to(w, w->pipeline);
     const struct pipeline_reasons *after = pipeline_reasons(w->pipeline);
     enum reason r = 0;
     while (before.kept[r] == after->kept[r] && before.dropped[r] == after->dropped[r])
@@ -217,8 +244,10 @@ static void make_policy(struct world *w)
         assert_int_equal(rules_set_pattern(w->rules, signature, pattern_rates[i].rate, NULL), 0);
     }
     for (int l = 0; l < LEVEL_COUNT; l++)
-        assert_int_equal(rules_set_level(w->rules, (enum level)l, level_rate[l], NULL), 0);
-    assert_int_equal(rules_set_first(w->rules, FIRST, WINDOW_MS, NULL), 0);
+        assert_int_equal(rules_set_level(w->rules, (enum level)l, w->has_budget ? ample_rate[l] : level_rate[l], NULL), 0);
+    /* Firsts come before the budget's part: few of them, or nothing were left to chance. */
+    uint64_t window = w->has_budget ? 20 * WINDOW_MS : WINDOW_MS;
+    assert_int_equal(rules_set_first(w->rules, FIRST, window, NULL), 0);
 }
 
 static double rate_of(const struct item *it, enum reason reason)
@@ -231,6 +260,22 @@ static double rate_of(const struct item *it, enum reason reason)
     while (pattern_rates[i].pattern != it->pattern)
         assert_true(++i < ARRAY_LEN(pattern_rates));
     return pattern_rates[i].rate;
+}
+
+/* The probability of the record in hand, as the twin finds it. */
+static double p_of_twin(struct world *w)
+{
+    bool emitted = w->emitted;
+    size_t stamp_len = w->stamp_len;
+    double count = w->count;
+    add_attr(w, "sampling.randomness", "ffffffffffffff", 0);
+    push_to(w, w->twin);
+    assert_true(w->emitted);
+    double p = 1 / w->count;
+    w->emitted = emitted;
+    w->stamp_len = stamp_len;
+    w->count = count;
+    return p;
 }
 
 static void add_covariance(struct world *w, const struct item *a, const struct item *b, double c)
@@ -246,9 +291,14 @@ static void add_covariance(struct world *w, const struct item *a, const struct i
 static void offer(struct world *w, struct item *it, double p_in, bool shared)
 {
     enum reason reason = push(w);
-    double ours = rate_of(it, reason);
     bool by_rate = reason == REASON_SEVERITY_RATE || reason == REASON_PATTERN_RATE;
-    it->p = shared ? fmin(p_in, ours) : p_in * ours;
+    if (w->has_budget) {
+        it->p = p_of_twin(w);
+        by_rate |= reason == REASON_BUDGET;
+    } else {
+        double ours = rate_of(it, reason);
+        it->p = shared ? fmin(p_in, ours) : p_in * ours;
+    }
     w->firsts += reason == REASON_FIRST;
     assert_true(by_rate || w->emitted);
     if (!w->emitted)
@@ -265,7 +315,7 @@ static void offer(struct world *w, struct item *it, double p_in, bool shared)
 /* One trace, or one record without: drawn by the earlier sampler, then offered. */
 static void one_trace(struct world *w)
 {
-    enum kind kind = (enum kind)rng_upto(&w->rng, KINDS - 1);
+    enum kind kind = (enum kind)rng_upto(&w->rng, (w->has_budget ? KINDS_OF_TWINS : KINDS) - 1);
     bool traced = kind == PLAIN_TRACED || kind == THRESHOLD_TRACED || kind == COUNT_TRACED;
     size_t n = traced ? 1 + rng_upto(&w->rng, TRACE_MAX - 1) : 1;
     size_t e = rng_upto(&w->rng, ARRAY_LEN(earlier) - 1);
@@ -300,7 +350,8 @@ static void one_trace(struct world *w)
             add_attr(w, "sampling.priority", NULL, 1);
         if (arrives)
             offer(w, it, p_in, shared);
-        clock_fake_advance(&w->clock, rng_upto(&w->rng, 40));
+        bool bursts = w->has_budget && w->made % BETWEEN_BURSTS < BURST;
+        clock_fake_advance(&w->clock, rng_upto(&w->rng, bursts ? 8 : 40));
     }
     double weight = 1 / p_in;
     for (size_t i = 0; i < n; i++) {
@@ -320,15 +371,15 @@ static double off(const struct stratum *s)
     return (s->sum - s->truth) / sqrt(s->variance);
 }
 
-static void what_comes_out_adds_up_to_what_was_there(void **state)
+static void adds_up(bool has_budget)
 {
     static const uint64_t seeds[] = {0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0};
     double squares = 0;
     unsigned strata = 0;
-    (void)state;
     for (size_t k = 0; k < ARRAY_LEN(seeds); k++) {
         struct world w;
         world_init(&w, seeds[k]);
+        w.has_budget = has_budget;
         make_policy(&w);
         live(&w, STAMPS_DEFAULT);
         while (w.total.truth < RECORDS) {
@@ -340,11 +391,12 @@ static void what_comes_out_adds_up_to_what_was_there(void **state)
         }
         die(&w);
         print_message("seed %llx: %.0f records, %.0f kept for %.0f, off by %.2f sigma of %.0f; "
-                      "%llu first, %llu evicted\n",
+                      "%llu first, %llu dropped for the budget, %llu evicted\n",
                       (unsigned long long)seeds[k], w.total.truth, w.total.kept, w.total.sum,
                       off(&w.total), sqrt(w.total.variance), (unsigned long long)w.firsts,
-                      (unsigned long long)w.evicted);
+                      (unsigned long long)w.budgeted, (unsigned long long)w.evicted);
         assert_true(w.evicted > 1000 && w.firsts > 1000);
+        assert_true(has_budget ? w.budgeted > 10000 : w.budgeted == 0);
         assert_row(fabs(off(&w.total)) < 3, "total: %g", off(&w.total));
         for (unsigned i = 0; i < PATTERNS; i++) {
             double z = off(&w.pattern[i]);
@@ -361,6 +413,18 @@ static void what_comes_out_adds_up_to_what_was_there(void **state)
     /* The sigmas are what they should be: neither too small nor generous. */
     print_message("mean square of %u deviations: %.2f\n", strata, squares / strata);
     assert_true(squares / strata > 0.5 && squares / strata < 1.6);
+}
+
+static void what_comes_out_adds_up_to_what_was_there(void **state)
+{
+    (void)state;
+    adds_up(false);
+}
+
+static void under_a_budget_as_well(void **state)
+{
+    (void)state;
+    adds_up(true);
 }
 
 /* Two of us in a row, at one half and then at one fifth. */
@@ -412,6 +476,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_out_adds_up_to_what_was_there),
+        cmocka_unit_test(under_a_budget_as_well),
         cmocka_unit_test(one_behind_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

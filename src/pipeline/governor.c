@@ -1,0 +1,429 @@
+/* governor: one level, one credit and one bucket for all, a share for each pattern. */
+#include "pipeline/governor.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/allocation.h"
+#include "pipeline/pressure.h"
+#include "util/err.h"
+
+#define INTERVAL_MS 5000
+#define EARLY_MS 1000      /* after a guard was hit */
+#define PRESSED_MS 250     /* while the queue fills */
+#define PRESSED_STEP 0.05  /* of the pressure's level that is worth it */
+#define SLOW_DOWN 0.3      /* weight of a new volume that is no rise */
+#define NOISE_SIGMAS 2.0   /* a count that is higher by less is no rise: taking it would
+                            * overestimate rare patterns by a third */
+#define FORGET_RECORDS_S 0.01 /* a pattern this quiet is as good as new */
+#define BURST_FACTOR 4.0   /* of a pattern's part, within a second */
+#define NEW_PART 0.1       /* of the budget: what a pattern may take that nothing is known of */
+#define SLACK 1.2          /* of the rate: how fast the level drains */
+#define LEVEL_FREE 0.05    /* seconds of the rate that the level may hold unguarded ... */
+#define LEVEL_SCALE 0.08   /* ... and over which factors then fall by e */
+#define LEVEL_STEPS 4.0    /* e^-4: what a storm of errors leaves of the factors */
+#define LEVEL_KEEPS_S 0.5  /* how long credit for silence lasts, and two usual lulls more */
+#define LULL_MAX_S 10.0    /* longer silence gives no more credit: exporters wait up to 5 s */
+#define LULL_WEIGHT 0.05
+#define LUMPS 1.5          /* usual lulls whose records may come together */
+#define CREDIT_S 20.0      /* how much is remembered of what was not used or too much */
+#define REPAY_S 20.0
+#define REPAY_MORE 0.5     /* bounds of the correction, as a share of the rate */
+#define REPAY_LESS 0.75
+#define FIRST_PART 0.5     /* of the budget, for firsts */
+#define FIRST_DEPTH_S 1.0
+#define LEAST_PART 0.01    /* of the budget, for what is sampled, if all else is kept */
+#define BUCKET_FACTOR 4.0
+#define BUCKET_DEPTH_S 10.0
+#define LEAST_RATE (1.0 / 65536) /* one survivor stands for at most so many */
+#define SHARES_MIN 256
+#define SEVERITIES 6
+
+struct share {
+    double volume;      /* cost of this interval, were the own rates all */
+    uint32_t count;
+    uint32_t second_ms; /* when the second began; may wrap */
+    float smooth;       /* cost a second */
+    float factor, part; /* part: cost a second */
+    float in_second, ceiling; /* expected cost of the second, and where the guard begins */
+    uint8_t level;
+    bool known, seen;
+};
+
+struct governor {
+    struct governor_opts opts;
+    struct share *shares;        /* by entry number */
+    struct allocation *strata;   /* the same places */
+    uint32_t room, made;
+    bool no_memory;              /* until the next interval */
+
+    bool is_on;
+    uint64_t now_ms, interval_ms; /* interval_ms: when this one began */
+    struct pressure pressure;
+    double pressure_then;        /* at the last allocation */
+    bool presses;                /* the last allocation was bound by it */
+    bool is_guarded;             /* a guard was hit in this interval */
+
+    double rate;                 /* of the budget, cost a second */
+    double arrived, arrivals;    /* in this interval; smoothed, a second */
+    double level, lull_s;
+    double credit;
+    double certain, certain_rate; /* in this interval; smoothed, a second */
+    double firsts;               /* what is left for them */
+    double bucket;
+    double used, allowed;
+    uint64_t allocations;
+};
+
+/* ---- life -------------------------------------------------------------- */
+
+#define SHARE_BYTES (sizeof(struct share) + sizeof(struct allocation))
+
+static void drop_shares(struct governor *g)
+{
+    if (g->opts.budget != NULL)
+        budget_give(g->opts.budget, g->room * SHARE_BYTES);
+    free(g->shares);
+    free(g->strata);
+    g->shares = NULL;
+    g->strata = NULL;
+    g->room = g->made = 0;
+}
+
+int governor_new(struct governor **out, const struct governor_opts *opts)
+{
+    struct governor *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return ERR_NOMEM;
+    g->opts = *opts;
+    *out = g;
+    return 0;
+}
+
+void governor_free(struct governor *g)
+{
+    if (g == NULL)
+        return;
+    drop_shares(g);
+    free(g);
+}
+
+/* Room for entry `number`, twice as much each time. Without it patterns are governed
+ * together: by the level, and by their severity under pressure. */
+static bool make_room(struct governor *g, uint32_t number)
+{
+    uint32_t room = g->room == 0 ? SHARES_MIN : g->room;
+    while (room <= number)
+        room *= 2;
+    size_t more = (room - g->room) * SHARE_BYTES;
+    if (g->no_memory || number >= g->opts.max_patterns)
+        return false;
+    if (g->opts.budget != NULL && budget_take(g->opts.budget, more) < 0) {
+        g->no_memory = true;
+        return false;
+    }
+    struct share *shares = realloc(g->shares, room * sizeof *shares);
+    if (shares != NULL)
+        g->shares = shares;
+    struct allocation *strata = shares == NULL ? NULL : realloc(g->strata, room * sizeof *strata);
+    if (strata == NULL) {
+        if (g->opts.budget != NULL)
+            budget_give(g->opts.budget, more);
+        g->no_memory = true;
+        return false;
+    }
+    g->strata = strata;
+    memset(g->shares + g->room, 0, (room - g->room) * sizeof *shares);
+    g->room = room;
+    return true;
+}
+
+static struct share *share_of(struct governor *g, uint32_t number)
+{
+    if (number >= g->room && !make_room(g, number))
+        return NULL;
+    if (number >= g->made)
+        g->made = number + 1;
+    return &g->shares[number];
+}
+
+void governor_forget(struct governor *g, uint32_t number)
+{
+    if (number < g->made)
+        g->shares[number] = (struct share){0};
+}
+
+/* ---- metering ---------------------------------------------------------- */
+
+static bool has_budget(const struct governor *g)
+{
+    return g->opts.target.unit != GOVERNOR_NONE;
+}
+
+static double cost_of(const struct governor *g, size_t bytes, bool is_stamped)
+{
+    if (g->opts.target.unit == GOVERNOR_RECORDS)
+        return 1;
+    return (double)(bytes + (is_stamped ? g->opts.stamp_bytes : 0));
+}
+
+/* The budget grows by so much: with time, or with what arrives. */
+static void allow(struct governor *g, double cost)
+{
+    /* While too much was kept already, the level is no way around the correction; but what
+     * is certain to be kept is not to fill it, or the rest would pay for it twice. */
+    double debt = fmin(fmax(g->credit / (REPAY_S * g->rate), -REPAY_LESS), 0);
+    double drain = fmax(SLACK * (1 + debt), g->certain_rate / g->rate + SLACK - 1);
+    g->allowed += cost;
+    g->credit = fmin(g->credit + cost, CREDIT_S * g->rate);
+    g->level = fmax(g->level - drain * cost, -SLACK * LULL_MAX_S * g->rate);
+    g->firsts = fmin(g->firsts + FIRST_PART * cost, FIRST_DEPTH_S * g->rate);
+    g->bucket = fmin(g->bucket + BUCKET_FACTOR * cost, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
+}
+
+static void set_rate(struct governor *g, double rate)
+{
+    g->rate = fmax(rate, 1e-9); /* it divides */
+}
+
+void governor_arrived(struct governor *g, size_t bytes)
+{
+    if (g->opts.target.unit != GOVERNOR_REDUCTION)
+        return;
+    double cost = (double)bytes;
+    g->arrived += cost;
+    if (g->allocations == 0) /* nothing is smooth yet */
+        set_rate(g, fmax(g->rate, g->opts.target.amount * g->arrived));
+    allow(g, g->opts.target.amount * cost);
+}
+
+/* Where factors begin to fall, and over which cost by e. */
+static double level_free(const struct governor *g, double cost)
+{
+    return fmax(LEVEL_FREE * g->rate, cost) + LUMPS * g->lull_s * g->rate;
+}
+
+static double level_scale(const struct governor *g, double cost)
+{
+    return fmax(LEVEL_SCALE * g->rate, cost / 2);
+}
+
+/* What is expected to be kept. */
+static void meter(struct governor *g, double expected, double cost)
+{
+    if (!has_budget(g))
+        return;
+    double most = level_free(g, cost) + LEVEL_STEPS * level_scale(g, cost);
+    g->level = fmin(g->level + expected, most);
+    g->credit = fmax(g->credit - expected, -CREDIT_S * g->rate);
+}
+
+void governor_certain(struct governor *g, size_t bytes, bool is_first)
+{
+    double cost = cost_of(g, bytes, false);
+    g->certain += cost;
+    g->firsts -= is_first ? cost : 0;
+    meter(g, cost, cost);
+}
+
+bool governor_has_first(const struct governor *g)
+{
+    return !has_budget(g) || g->firsts > 0;
+}
+
+bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay)
+{
+    double cost = cost_of(g, bytes, is_stamped);
+    if (has_budget(g) && g->bucket < cost && !must_stay)
+        return false;
+    g->bucket = fmax(g->bucket - cost, 0);
+    g->used += cost;
+    return true;
+}
+
+/* ---- drawing ----------------------------------------------------------- */
+
+/* Within its second a pattern takes four times its part, and then only as much more as
+ * the logarithm of what comes. After a silence its second is as long as that was. */
+static double guard_pattern(struct governor *g, struct share *s, double cost)
+{
+    uint32_t now = (uint32_t)g->now_ms;
+    if (!s->seen || now - s->second_ms >= 1000) {
+        double seconds = s->seen ? fmin((now - s->second_ms) / 1000.0, LULL_MAX_S / 2) : 1;
+        double part = s->known ? s->part : has_budget(g) ? NEW_PART * g->rate : HUGE_VAL;
+        s->ceiling = (float)fmax(BURST_FACTOR * part * seconds, BURST_FACTOR * cost);
+        s->second_ms = now;
+        s->in_second = 0;
+        s->seen = true;
+    }
+    if (s->in_second <= s->ceiling)
+        return 1;
+    g->is_guarded = true;
+    return exp((s->ceiling - s->in_second) / s->ceiling);
+}
+
+static double guard_all(struct governor *g, double cost)
+{
+    double over = g->level - level_free(g, cost);
+    if (!has_budget(g) || over <= 0)
+        return 1;
+    double steps = over / level_scale(g, cost);
+    g->is_guarded |= steps > 1;
+    return exp(-steps);
+}
+
+double governor_draw(struct governor *g, const struct governor_record *r, enum governor_cause *why)
+{
+    double cost = cost_of(g, r->bytes, true), own = r->wish * cost;
+    struct share *s = share_of(g, r->number);
+    double factor = 1;
+    if (s != NULL && s->known) {
+        factor = s->factor;
+        *why = g->presses ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
+    } else if (g->pressure.level > 0) {
+        factor = pressure_share(&g->pressure, r->level);
+        *why = GOVERNOR_BY_PRESSURE;
+    }
+    if (s != NULL) {
+        s->level = (uint8_t)r->level;
+        s->volume += own;
+        s->count++;
+    }
+    double guard = guard_all(g, cost) * (s == NULL ? 1 : guard_pattern(g, s, cost));
+    if (guard < 1 && factor >= 1)
+        *why = has_budget(g) ? GOVERNOR_BY_BUDGET : GOVERNOR_BY_PRESSURE;
+    factor = fmin(fmax(factor * guard, LEAST_RATE / r->wish), 1);
+    if (factor >= 1)
+        *why = GOVERNOR_FREE;
+    if (s != NULL)
+        s->in_second += (float)(own * factor);
+    meter(g, own * factor, cost);
+    return factor;
+}
+
+/* ---- the interval ------------------------------------------------------ */
+
+static void smooth(struct share *s, double seconds)
+{
+    double now = s->volume / seconds, mean = s->count > 0 ? s->volume / s->count : 1;
+    double noise = NOISE_SIGMAS * sqrt(fmax(now, (double)s->smooth) * mean / seconds);
+    if (!s->known || now > s->smooth + noise)
+        s->smooth = (float)now;
+    else
+        s->smooth += (float)(SLOW_DOWN * (now - s->smooth));
+    s->known = s->count > 0 || s->smooth > FORGET_RECORDS_S * mean;
+    s->volume = 0;
+    s->count = 0;
+}
+
+/* What the sampled strata may have, a second. */
+static double left_to_sample(const struct governor *g, double asked)
+{
+    double left = HUGE_VAL;
+    if (has_budget(g)) {
+        double correction = fmin(fmax(g->credit / (REPAY_S * g->rate), -REPAY_LESS), REPAY_MORE);
+        left = fmax(g->rate * (1 + correction) - g->certain_rate, LEAST_PART * g->rate);
+    }
+    return fmin(left, asked * pressure_volume(&g->pressure));
+}
+
+static void allocate(struct governor *g)
+{
+    double seconds = (double)(g->now_ms - g->interval_ms) / 1000, asked = 0;
+    double weight[SEVERITIES];
+    for (unsigned l = 0; l < SEVERITIES; l++)
+        weight[l] = g->pressure.level > 0 ? pressure_weight(l) : 1;
+    for (uint32_t i = 0; i < g->made; i++) {
+        struct share *s = &g->shares[i];
+        if (s->known || s->count > 0)
+            smooth(s, seconds);
+        g->strata[i] = (struct allocation){s->known ? s->smooth : 0, weight[s->level], 0};
+        asked += g->strata[i].volume;
+    }
+    g->certain_rate += (g->allocations == 0 ? 1 : SLOW_DOWN) * (g->certain / seconds - g->certain_rate);
+    if (g->opts.target.unit == GOVERNOR_REDUCTION) {
+        double now = g->arrived / seconds;
+        g->arrivals += (now > g->arrivals ? 1 : SLOW_DOWN) * (now - g->arrivals);
+        set_rate(g, g->opts.target.amount * g->arrivals);
+    }
+    double left = left_to_sample(g, asked);
+    g->presses = g->pressure.level > 0 && left >= asked * pressure_volume(&g->pressure);
+    allocation_solve(g->strata, g->made, g->opts.target.exponent, left);
+    for (uint32_t i = 0; i < g->made; i++) {
+        struct share *s = &g->shares[i];
+        s->part = (float)g->strata[i].share;
+        s->factor = s->smooth > 0 ? fminf(s->part / s->smooth, 1) : 1;
+    }
+    g->interval_ms = g->now_ms;
+    g->pressure_then = g->pressure.level;
+    g->certain = g->arrived = 0;
+    g->is_guarded = g->no_memory = false;
+    g->allocations++;
+}
+
+static bool is_due(const struct governor *g)
+{
+    uint64_t ms = g->now_ms - g->interval_ms;
+    bool moved = fabs(g->pressure.level - g->pressure_then) > PRESSED_STEP;
+    bool early = g->is_guarded || g->pressure.level > 0;
+    return ms >= INTERVAL_MS || (early && ms >= EARLY_MS) || (moved && ms >= PRESSED_MS);
+}
+
+/* From nothing: what was known is too old. */
+static void turn_on(struct governor *g)
+{
+    g->is_on = true;
+    g->interval_ms = g->now_ms;
+    g->pressure_then = 0;
+    if (!has_budget(g))
+        return;
+    set_rate(g, g->opts.target.unit == GOVERNOR_REDUCTION ? 0 : g->opts.target.amount);
+    g->firsts = FIRST_DEPTH_S * g->rate;
+    g->bucket = BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate;
+}
+
+static void turn_off(struct governor *g)
+{
+    drop_shares(g);
+    g->is_on = g->presses = g->is_guarded = false;
+    g->certain = g->certain_rate = 0;
+}
+
+bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
+{
+    uint64_t passed_ms = g->is_on && now_ms > g->now_ms ? now_ms - g->now_ms : 0;
+    if (g->is_on && now_ms < g->now_ms) /* a replay of another capture */
+        g->interval_ms = now_ms;
+    g->now_ms = now_ms;
+    pressure_update(&g->pressure, fullness, now_ms);
+    if (!has_budget(g) && !g->pressure.watching) {
+        if (g->is_on)
+            turn_off(g);
+        return false;
+    }
+    if (!g->is_on)
+        turn_on(g);
+    if (passed_ms == 0)
+        return true;
+    double seconds = (double)passed_ms / 1000;
+    g->lull_s += LULL_WEIGHT * (fmin(seconds, LULL_MAX_S) - g->lull_s);
+    if (g->level < 0)
+        g->level *= fmax(0, 1 - seconds / (LEVEL_KEEPS_S + 2 * g->lull_s));
+    if (has_budget(g) && g->opts.target.unit != GOVERNOR_REDUCTION)
+        allow(g, g->rate * seconds);
+    if (is_due(g))
+        allocate(g);
+    return true;
+}
+
+struct governor_stats governor_stats(const struct governor *g)
+{
+    return (struct governor_stats){
+        .rate = has_budget(g) ? g->rate : 0,
+        .used = g->used,
+        .allowed = g->allowed,
+        .pressure = g->pressure.level,
+        .allocations = g->allocations,
+    };
+}

@@ -1,0 +1,107 @@
+/*
+ * governor: how much of each pattern may stay, so that all that is kept fits a budget,
+ * and the queue when it fills.
+ *
+ *     interval   every 5 s (after 1 s when a guard was hit) the volume of each pattern is
+ *                smoothed, fast up and slow down, and the budget is allocated over them
+ *                (pipeline/allocation.h): a factor for each pattern's own rate
+ *     guards     within a second, factors fall further as soon as a pattern has taken four
+ *                times its part, or all together more than their allowance
+ *     first      what is kept with certainty is paid first; records kept for being the
+ *                first of a pattern may take half of the budget over time
+ *     feedback   what was too much or too little is paid back over the next 20 s
+ *     bucket     at four times the rate, the last resort: what it refuses is a loss
+ *
+ * Counts stay unbiased, because a factor depends on what arrived before and never on the
+ * randomness of a record: not what was kept is metered but its expectation, the sum of
+ * p * cost. Only the bucket sees what was really kept, and what it takes is no sampling.
+ * No factor is ever 0.
+ *
+ * The second is not the clock's but a leaking level, so that no phase of it is better
+ * than another. A silence is credited to the requests that end it: SDKs send their
+ * records in lumps, and a lump of five seconds is no burst.
+ *
+ * Pressure runs the same allocation with what the queue leaves room for as its budget,
+ * and with weights that let the least severe go first (pipeline/pressure.h).
+ *
+ * Units      cost: bytes (record and stamps, which is what a backend meters; Resources are
+ *            shared by a batch and not counted) or records; seconds; loop milliseconds.
+ * Memory     64 bytes a pattern while it is at work, drawn from the budget of memory.
+ * Blocking   never; the allocation takes about 1 ms for 16,384 patterns.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/budget.h"
+
+#define GOVERNOR_MONTH_S (30.4375 * 24 * 3600) /* a twelfth of a year */
+
+enum governor_unit {
+    GOVERNOR_NONE,      /* no budget: pressure only */
+    GOVERNOR_BYTES,     /* amount: bytes a second */
+    GOVERNOR_RECORDS,   /* amount: records a second */
+    GOVERNOR_REDUCTION, /* amount: the share of arriving bytes that is kept */
+};
+
+struct governor_target {
+    enum governor_unit unit;
+    double amount;
+    double exponent; /* of the allocation */
+};
+
+struct governor_opts {
+    struct governor_target target;
+    uint32_t max_patterns;
+    size_t stamp_bytes; /* what a typical survivor of p < 1 carries */
+    struct budget *budget;
+};
+
+/* Where a factor below 1 came from. */
+enum governor_cause { GOVERNOR_FREE, GOVERNOR_BY_BUDGET, GOVERNOR_BY_PRESSURE };
+
+struct governor_stats {
+    double rate;           /* the budget now, in cost a second; 0: none */
+    double used, allowed;  /* cost: what was kept, and what the budget was over the same time */
+    double pressure;       /* 0 to 1 */
+    uint64_t allocations;
+};
+
+struct governor;
+
+int governor_new(struct governor **out, const struct governor_opts *opts);
+void governor_free(struct governor *g);
+
+/* A request begins, with the queue so full. Is there anything to govern? If not, nothing
+ * else here is to be called for its records. */
+bool governor_begin(struct governor *g, uint64_t now_ms, double fullness);
+
+/* Every record, before it is decided. */
+void governor_arrived(struct governor *g, size_t bytes);
+
+/* Entry `number` of the pattern table begins anew. */
+void governor_forget(struct governor *g, uint32_t number);
+
+/* May a record be kept for being among the first of its pattern? */
+bool governor_has_first(const struct governor *g);
+
+struct governor_record {
+    uint32_t number; /* of its pattern */
+    unsigned level;  /* its severity class, 0 is TRACE */
+    size_t bytes;
+    double wish;     /* the probability that its own rate gives it */
+};
+
+/* The factor on `wish` for a record that is left to chance: above 0, at most 1. Meters it. */
+double governor_draw(struct governor *g, const struct governor_record *r, enum governor_cause *why);
+
+/* A record was kept with certainty; is_first: for being among the first. */
+void governor_certain(struct governor *g, size_t bytes, bool is_first);
+
+/* A record was kept. False: not even as the last resort is there room for it. What must
+ * stay is only counted. */
+bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay);
+
+struct governor_stats governor_stats(const struct governor *g);
