@@ -63,6 +63,12 @@ static void on_policy_file(void *ctx, const struct rules *rules)
     pipeline_set_common_rules(app->pipeline, rules);
 }
 
+static void on_shadow_file(void *ctx, const struct rules *rules)
+{
+    struct app *app = ctx;
+    pipeline_set_shadow_rules(app->pipeline, rules);
+}
+
 /* ---- exporter ---------------------------------------------------------- */
 
 static int exporter_start(struct app *app, struct error *err)
@@ -135,6 +141,8 @@ static int pipeline_start(struct app *app, struct error *err)
             .max_records = app->cfg->sampling.context_records,
             .max_per_second = app->cfg->sampling.context_per_second,
         },
+        .observe = app->cfg->observe,
+        .has_shadow = app->cfg->shadow.policy_file[0] != '\0',
         .floor_per_second = app->cfg->sampling.floor_per_second,
         .budget = &app->budget,
         .clock = app->clock,
@@ -166,6 +174,10 @@ static int policy_start(struct app *app, struct error *err)
     int rc = 0;
     if (file.path[0] != '\0')
         rc = policy_file_open(&app->policy_file, &app->loop, &file, err);
+    file.path = cfg->shadow.policy_file;
+    file.install = on_shadow_file;
+    if (rc == 0 && file.path[0] != '\0')
+        rc = policy_file_open(&app->shadow_file, &app->loop, &file, err);
     if (rc < 0 || cfg->policy.server[0] == '\0')
         return rc;
     struct remote_opts remote = {
@@ -200,7 +212,8 @@ static int policy_start(struct app *app, struct error *err)
 static void policy_stop(struct app *app)
 {
     policy_file_close(app->policy_file);
-    app->policy_file = NULL;
+    policy_file_close(app->shadow_file);
+    app->policy_file = app->shadow_file = NULL;
     remote_close(app->remote);
     report_close(app->report);
     app->remote = NULL;
@@ -371,6 +384,8 @@ static void on_signal(uv_signal_t *handle, int number)
     if (number == SIGHUP) { /* reload; never the end, as it is by default */
         if (app->policy_file != NULL)
             policy_file_reload(app->policy_file);
+        if (app->shadow_file != NULL)
+            policy_file_reload(app->shadow_file);
         return;
     }
     if (app->phase >= APP_QUIETING) {
@@ -462,14 +477,14 @@ static void log_start(struct app *app)
     diag(DIAG_INFO, "started",
          to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
          "version=%s grpc=%s http=%s health=%s metrics=%s admin=%s exporter=%s key=%s%s "
-         "memory_limit=%llu config=%s",
+         "memory_limit=%llu mode=%s config=%s",
          LIPSERVICE_VERSION, listener_address(&app->grpc, grpc), listener_address(&app->http, http),
          listener_address(&app->health.listener, health),
          listener_address(&app->metrics.listener, metrics),
          listener_address(&app->admin.listener, admin),
          diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : "none",
          n > 8 ? key + n - 4 : "", (unsigned long long)cfg->memory_limit_bytes,
-         cfg->source[0] != '\0' ? cfg->source : "none");
+         cfg->observe ? "observe" : "enforce", cfg->source[0] != '\0' ? cfg->source : "none");
 }
 
 int app_start(struct app *app, const struct config *cfg, struct error *err)

@@ -43,6 +43,7 @@ struct app {
     struct exporter *exporter;
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
+    struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
     struct remote *remote; /* NULL without policy.server, as is report */
     struct report *report;
     struct receiver *receiver;
@@ -69,6 +70,13 @@ bool app_is_ready(const struct app *app);
 /* From app_pages.c: the tables of the three page servers. */
 extern const struct page app_health_pages[], app_metrics_pages[], app_admin_pages[];
 extern const size_t app_health_page_count, app_metrics_page_count, app_admin_page_count;
+
+/* For pages: {"pattern":... up to its template, without the end of the object. */
+void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p);
+uint32_t app_read_limit(struct span query);
+
+/* From app_shadow.c: a page. */
+int app_write_shadow(void *ctx, struct span query, struct buf *out);
 
 /* From app_sink.c: open the one exporter that is configured. */
 int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err);

@@ -101,7 +101,7 @@ static int by_volume(const void *a, const void *b)
     return x->key.signature < y->key.signature ? -1 : x->key.signature > y->key.signature;
 }
 
-static void write_pattern(struct buf *out, const struct app *app, const struct pattern *p)
+void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p)
 {
     const struct ledger *l = pipeline_ledger(app->pipeline);
     char id[SIGNATURE_TEXT_BYTES];
@@ -117,6 +117,11 @@ static void write_pattern(struct buf *out, const struct app *app, const struct p
         buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
     buf_append_str(out, ",\"template\":");
     json_write_string(out, span_of(p->template_text, p->template_len));
+}
+
+static void write_pattern(struct buf *out, const struct app *app, const struct pattern *p)
+{
+    app_write_pattern_name(out, app, p);
     buf_printf(out,
                ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
                ",\"dropped_by_rule\":%" PRIu64 ",\"received_bytes\":%" PRIu64
@@ -126,7 +131,7 @@ static void write_pattern(struct buf *out, const struct app *app, const struct p
                (double)p->last_seen_ns / 1e9);
 }
 
-static uint32_t read_limit(struct span query)
+uint32_t app_read_limit(struct span query)
 {
     struct span text = page_query(query, "limit");
     uint64_t n = 0;
@@ -144,7 +149,7 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
 {
     struct app *app = ctx;
     struct patterns *table = pipeline_patterns(app->pipeline);
-    uint32_t slots = patterns_slots(table), n = 0, limit = read_limit(query);
+    uint32_t slots = patterns_slots(table), n = 0, limit = app_read_limit(query);
     struct buf room = {.budget = out->budget};
     if (buf_reserve_exact(&room, (slots + 1) * sizeof(struct pattern *)) < 0) {
         buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
@@ -224,6 +229,7 @@ static int write_index(void *ctx, struct span query, struct buf *out)
                         "/api/ledger            what happened to every record, in total and per service\n"
                         "/api/patterns?limit=N  the patterns by volume\n"
                         "/api/families          the patterns that became one with others\n"
+                        "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
                         "/api/config            the configuration in force, secrets redacted\n");
     return 200;
 }
@@ -233,6 +239,7 @@ const struct page app_admin_pages[] = {
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
     {"/api/families", "application/json", write_families},
+    {"/api/shadow", "application/json", app_write_shadow},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);

@@ -249,9 +249,12 @@ static void stop(struct replay *r)
 static int read_numbers(struct replay *r, const char *cost_per_gb, const char *seed)
 {
     char *end;
-    r->cost_per_gb = strtod(cost_per_gb, &end);
-    if (*end != '\0' || end == cost_per_gb || !isfinite(r->cost_per_gb) || r->cost_per_gb < 0)
-        return cli_usage_error("--cost-per-gb: not an amount of money: ", cost_per_gb);
+    r->cost_per_gb = r->cfg.cost_per_gb;
+    if (cost_per_gb != NULL) {
+        r->cost_per_gb = strtod(cost_per_gb, &end);
+        if (*end != '\0' || end == cost_per_gb || !isfinite(r->cost_per_gb) || r->cost_per_gb < 0)
+            return cli_usage_error("--cost-per-gb: not an amount of money: ", cost_per_gb);
+    }
     r->seed = strtoull(seed, &end, 10);
     if (*end != '\0' || *seed < '0' || *seed > '9')
         return cli_usage_error("--seed: not a whole number: ", seed);
@@ -275,7 +278,7 @@ static int choose_lanes(struct replay *r, const char *policy)
 int cli_replay(int argc, char **argv)
 {
     static struct replay r;
-    const char *policy = NULL, *cost_per_gb = "0.25", *seed = "1";
+    const char *policy = NULL, *cost_per_gb = NULL, *seed = "1";
     const struct cli_flag flags[] = {
         {.name = "json", .given = &r.json},
         {.name = "policy", .value = &policy},

@@ -64,6 +64,11 @@ struct config {
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;
     } sampling;
+    bool observe;
+    struct {
+        config_text policy_file;
+    } shadow;
+    double cost_per_gb;
     struct {
         config_text host, api_key;
         uint32_t timeout_ms, concurrency;

@@ -255,6 +255,33 @@ static void print_severity(const void *at, struct buf *out)
     buf_append_str(out, level_name(*(const enum level *)at));
 }
 
+static const char *parse_mode(void *at, size_t size, const char *text)
+{
+    (void)size;
+    bool is_observe = strcmp(text, "observe") == 0;
+    if (!is_observe && strcmp(text, "enforce") != 0)
+        return "one of enforce, observe";
+    *(bool *)at = is_observe;
+    return NULL;
+}
+
+static void print_mode(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "observe" : "enforce");
+}
+
+/* An amount of money. */
+static const char *parse_amount(void *at, size_t size, const char *text)
+{
+    char *end;
+    double amount = strtod(text, &end);
+    (void)size;
+    if (end == text || *end != '\0' || !isfinite(amount) || amount < 0)
+        return "a number, 0 or more";
+    *(double *)at = amount;
+    return NULL;
+}
+
 static const char *parse_log_format(void *at, size_t size, const char *text)
 {
     (void)size;
@@ -334,5 +361,7 @@ const struct value_kind value_coding = {parse_coding, print_coding};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
+const struct value_kind value_mode = {parse_mode, print_mode};
+const struct value_kind value_amount = {parse_amount, print_ratio};
 const struct value_kind value_log_format = {parse_log_format, print_log_format};
 const struct value_kind value_stamps = {parse_stamps, print_stamps};

@@ -28,6 +28,8 @@ struct pipeline {
     struct governor *governor;   /* NULL: neither a budget nor a queue that could press */
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
+    struct in_force second;      /* the policy that is only counted; given NULL: none */
+    struct shadow *shadow;       /* NULL: nothing is only counted */
     struct pipeline_reasons reasons;
     struct timestamp_counts timestamps;
     struct pattern_place place;
@@ -44,7 +46,7 @@ struct pass {
     uint64_t now_ms, unix_ns;
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
-    const struct rules *rules;
+    const struct rules *rules, *second;
     size_t request_bytes; /* and all stamps that its records may get */
     struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all; /* REJECTED: count only */
@@ -67,6 +69,8 @@ static void on_new_pattern(void *ctx, uint32_t number)
     struct pipeline *p = ctx;
     if (p->governor != NULL)
         governor_forget(p->governor, number);
+    if (p->shadow != NULL)
+        shadow_forget(p->shadow, number);
 }
 
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
@@ -88,11 +92,13 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .stamp_bytes = typical_stamp(opts->stamps),
         .budget = opts->budget,
     };
+    struct shadow_opts shadow = {opts->max_patterns, governor.stamp_bytes, opts->budget};
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
-        (is_governed && governor_new(&p->governor, &governor) < 0)) {
+        (is_governed && governor_new(&p->governor, &governor) < 0) ||
+        ((opts->observe || opts->has_shadow) && shadow_new(&p->shadow, &shadow) < 0)) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -104,7 +110,7 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .seed = opts->seed,
         .budget = opts->budget,
     };
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0) {
+    if (context.bytes > 0 && !opts->observe && recorder_new(&p->recorder, &context) < 0) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -136,6 +142,8 @@ void pipeline_free(struct pipeline *p)
         drop_rules(&p->of_service[i]);
     free(p->of_service);
     drop_rules(&p->common);
+    drop_rules(&p->second);
+    shadow_free(p->shadow);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);
@@ -151,14 +159,11 @@ static uint64_t resolve(void *families, uint64_t signature)
     return families_resolve(families, signature);
 }
 
-/* The rules of a service, bound to the families of now or of a second ago. When there is
- * no memory for that, those of before. */
-static const struct rules *rules_in_force(struct pipeline *p, uint32_t service, uint64_t now_ms)
+/* Rules as they are bound to the families of now or of a second ago. When there is no
+ * memory for that, as before. */
+static const struct rules *bind_rules(struct pipeline *p, struct in_force *f, uint64_t now_ms)
 {
-    struct in_force *f = &p->of_service[service];
-    if (f->given == NULL)
-        f = &p->common;
-    if (p->families == NULL || !rules_name_patterns(f->given))
+    if (p->families == NULL || f->given == NULL || !rules_name_patterns(f->given))
         return f->given;
     const struct rules *now = f->bound != NULL ? f->bound : f->given;
     bool is_due = f->bound == NULL || now_ms - f->bound_ms >= REBIND_MS;
@@ -180,7 +185,9 @@ static void enter_resource(struct pass *pass, const struct logs_group *g)
     pass->service = ledger_service(p->ledger, g->service_name);
     if (pass->service == known && p->opts.service_seen != NULL)
         p->opts.service_seen(p->opts.service_ctx, pass->service);
-    pass->rules = rules_in_force(p, pass->service, pass->now_ms);
+    struct in_force *own = &p->of_service[pass->service];
+    pass->rules = bind_rules(p, own->given != NULL ? own : &p->common, pass->now_ms);
+    pass->second = bind_rules(p, &p->second, pass->now_ms);
 }
 
 static uint8_t status_class(const struct log_record *r)
@@ -336,6 +343,21 @@ static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
     return governor_pay(pass->governor, bytes, is_stamped, d->reason == REASON_FLOOR);
 }
 
+/* What a second policy would do is counted, and while the program only observes, what
+ * this one would. Returns what is done. */
+static struct decision look_on(struct pass *pass, const struct subject *s, struct decision d)
+{
+    struct pipeline *p = pass->p;
+    if (pass->second != NULL)
+        shadow_decide(p->shadow, pass->second, s);
+    if (!p->opts.observe)
+        return d;
+    if (d.verdict == VERDICT_KEPT && pass->governor != NULL && !is_paid(pass, &d, s->bytes.len))
+        d.verdict = VERDICT_SAMPLED_OUT; /* the budget's last resort, which would be a loss */
+    shadow_note(p->shadow, SHADOW_ENFORCED, s, &d);
+    return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -364,11 +386,15 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
-    struct span mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
+    struct span mended = {0};
+    if (!p->opts.observe || record.time_unix_ns != 0) /* as it came, unless that would be refused */
+        mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
     if (pass->governor != NULL)
         governor_arrived(pass->governor, bytes.len);
     struct decision d = sampler_decide(pass->rules, &s);
     limit_floor(pass, &d);
+    if (p->shadow != NULL)
+        d = look_on(pass, &s, d);
     count(pass, s.pattern, &d, bytes.len);
     if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
         const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
@@ -376,7 +402,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     }
     if (d.verdict != VERDICT_KEPT)
         return 0;
-    if (pass->governor != NULL && !is_paid(pass, &d, bytes.len)) {
+    if (pass->governor != NULL && !p->opts.observe && !is_paid(pass, &d, bytes.len)) {
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
         return 0;
     }
@@ -413,7 +439,9 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
-    double fullness = p->opts.sink.fullness == NULL ? 0 : p->opts.sink.fullness(p->opts.sink.ctx);
+    double fullness = 0; /* observing, what presses is all that would not be there */
+    if (p->opts.sink.fullness != NULL && !p->opts.observe)
+        fullness = p->opts.sink.fullness(p->opts.sink.ctx);
     if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
         pass.governor = p->governor;
     int rc = logs_each(request, p->opts.seed, arena, on_record, &pass);
@@ -479,6 +507,23 @@ int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules 
     p->of_service[service] = (struct in_force){.given = rules == NULL ? NULL : rules_ref(rules)};
     drop_rules(&old);
     return 0;
+}
+
+void pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
+{
+    struct in_force old = p->second;
+    p->second = (struct in_force){.given = rules_ref(rules)};
+    drop_rules(&old);
+}
+
+const struct rules *pipeline_shadow_rules(const struct pipeline *p)
+{
+    return p->second.given;
+}
+
+const struct shadow *pipeline_shadow(const struct pipeline *p)
+{
+    return p->shadow;
 }
 
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)

@@ -21,6 +21,7 @@
 #include "pipeline/recorder.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
+#include "pipeline/shadow.h"
 #include "pipeline/timestamp.h"
 #include "util/arena.h"
 #include "util/clock.h"
@@ -52,6 +53,8 @@ struct pipeline_opts {
     } context;
     uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
+    bool observe;    /* forward all as it came, and count what would be done */
+    bool has_shadow; /* a second policy may come: pipeline_set_shadow_rules() */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -94,6 +97,13 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
  * a pattern holds for the family that it becomes, within a second of that. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
+
+/* The policy that is only counted. */
+void pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
+const struct rules *pipeline_shadow_rules(const struct pipeline *p); /* NULL: none yet */
+
+/* NULL: neither observing nor a second policy. */
+const struct shadow *pipeline_shadow(const struct pipeline *p);
 
 /* NULL: errors have no context. */
 const struct recorder *pipeline_recorder(const struct pipeline *p);

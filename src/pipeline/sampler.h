@@ -46,7 +46,8 @@
     X(SEVERITY_RATE, "severity_rate") \
     X(GLOBAL_RATE,   "global_rate") \
     X(BUDGET,        "budget") \
-    X(PRESSURE,      "pressure")
+    X(PRESSURE,      "pressure") \
+    X(OBSERVED,      "observed")
 /* clang-format on */
 
 #define X(name, text) REASON_##name,

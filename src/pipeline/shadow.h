@@ -1,0 +1,63 @@
+/*
+ * shadow: what a policy would have done, counted beside what was done.
+ *
+ * Two lanes. While the program only observes, everything is forwarded and the
+ * policy in force is the `enforced` lane: what it would have kept. A second policy
+ * (shadow.policy_file) is the `shadow` lane in either mode; it decides on its own
+ * first-of-a-window state, with the same randomness, so both lanes keep the same
+ * records where their rates agree. Budgets are of the running program and are not
+ * part of a shadow.
+ *
+ * Counts are kept in total and for each entry of the pattern table, by its number;
+ * when an entry begins anew, its counts stay in the totals.
+ *
+ * Units      records; bytes as encoded, with the stamps that a survivor would carry.
+ * Memory     56 bytes a pattern and lane, in blocks as patterns come, drawn from the
+ *            budget; without room a pattern is counted in the totals only.
+ * Blocking   never.
+ */
+#pragma once
+
+#include "pipeline/sampler.h"
+
+/* clang-format off */
+#define SHADOW_LANES(X) \
+    X(ENFORCED, "enforced") \
+    X(POLICY,   "shadow")
+/* clang-format on */
+
+#define X(name, text) SHADOW_##name,
+enum shadow_lane { SHADOW_LANES(X) SHADOW_LANE_COUNT };
+#undef X
+
+const char *shadow_lane_name(enum shadow_lane lane);
+
+struct shadow_counts {
+    uint64_t kept, sampled_out, dropped_by_rule, kept_bytes;
+};
+
+struct shadow;
+
+struct shadow_opts {
+    uint32_t max_patterns;
+    size_t stamp_bytes; /* what a typical survivor of p < 1 carries */
+    struct budget *budget;
+};
+
+int shadow_new(struct shadow **out, const struct shadow_opts *opts);
+void shadow_free(struct shadow *s);
+
+/* Entry `number` of the pattern table begins anew. */
+void shadow_forget(struct shadow *s, uint32_t number);
+
+/* The decision that was made, and not carried out. */
+void shadow_note(struct shadow *s, enum shadow_lane lane, const struct subject *subject,
+                 const struct decision *d);
+
+/* Decide under other rules, and note it as the policy's lane. */
+void shadow_decide(struct shadow *s, const struct rules *rules, const struct subject *subject);
+
+const struct shadow_counts *shadow_total(const struct shadow *s, enum shadow_lane lane);
+
+/* Of one pattern; zeros when it was not counted. */
+struct shadow_counts shadow_of(const struct shadow *s, enum shadow_lane lane, uint32_t number);
