@@ -11,7 +11,7 @@
  *
  * Units      volumes, shares and budget in one unit, whatever it is (records or bytes
  *            a second).
- * Blocking   never. No state. 16,384 strata take 0.6 ms, nearly all of it pow().
+ * Blocking   never. No state. 16,384 strata take 0.2 to 0.5 ms, most of it pow().
  */
 #pragma once
 

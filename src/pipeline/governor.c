@@ -7,6 +7,7 @@
 
 #include "pipeline/allocation.h"
 #include "pipeline/pressure.h"
+#include "util/diag.h"
 #include "util/err.h"
 
 #define INTERVAL_MS 5000
@@ -390,13 +391,24 @@ static void turn_off(struct governor *g)
     g->certain = g->certain_rate = 0;
 }
 
+static void tell_pressure(double before, const struct pressure *now, double fullness)
+{
+    if (before <= 0 && now->level > 0)
+        diag(DIAG_WARN, "shedding", "the queue fills: the loudest and least severe patterns are shed",
+             "fullness=%.2f", fullness);
+    else if (before > 0 && now->level <= 0)
+        diag(DIAG_INFO, "shedding_ended", "the queue has room again", "fullness=%.2f", fullness);
+}
+
 bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
 {
     uint64_t passed_ms = g->is_on && now_ms > g->now_ms ? now_ms - g->now_ms : 0;
     if (g->is_on && now_ms < g->now_ms) /* a replay of another capture */
         g->interval_ms = now_ms;
     g->now_ms = now_ms;
+    double pressed = g->pressure.level;
     pressure_update(&g->pressure, fullness, now_ms);
+    tell_pressure(pressed, &g->pressure, fullness);
     if (!has_budget(g) && !g->pressure.watching) {
         if (g->is_on)
             turn_off(g);

@@ -27,7 +27,9 @@
  * Units      cost: bytes (record and stamps, which is what a backend meters; Resources are
  *            shared by a batch and not counted) or records; seconds; loop milliseconds.
  * Memory     64 bytes a pattern while it is at work, drawn from the budget of memory.
- * Blocking   never; the allocation takes about 1 ms for 16,384 patterns.
+ * Cost       20 ns for a record that is left to chance, 50 ns in all with what is around
+ *            it; 0.3 to 0.6 ms for the allocation over 16,384 patterns.
+ * Blocking   never. Two lines of log for each time that records are shed.
  */
 #pragma once
 

@@ -569,6 +569,62 @@ static void certainty_keeps_the_weight(void **state)
     }
 }
 
+/* The governor's factor on what our own rate gives a record, and how that joins a draw
+ * from before. At half of the pressure an unknown pattern keeps 1/8 of INFO. */
+static void a_governor_lowers_our_rate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        unsigned severity;
+        double own;
+        const char *threshold, *trace;
+        double rate;
+        enum reason reason;
+    } rows[] = {
+        {"by itself", 9, 0.5, NULL, NULL, 1.0 / 16, REASON_PRESSURE},
+        {"warn", 13, 0.5, NULL, NULL, 1.0 / 4, REASON_PRESSURE},
+        {"debug", 5, 1, NULL, NULL, 1.0 / 64, REASON_PRESSURE},
+        {"a draw with the same R, lower than ours", 9, 0.5, "c", "ffffffffffffff", 1.0 / 32, REASON_PRESSURE},
+        {"a draw with the same R, higher than ours", 9, 0.25, "8", "ffffffffffffff", 1.0 / 32, REASON_PRESSURE},
+        {"a draw apart", 9, 0.5, "c", NULL, 1.0 / 64, REASON_PRESSURE},
+        {"a draw apart from the trace's", 9, 0.5, "c", "00000000000001", 1.0 / 64, REASON_PRESSURE},
+        {"nothing is left to chance", 9, 0, NULL, NULL, 0, REASON_SEVERITY_RATE},
+        {"an error", 17, 1, NULL, NULL, 1, REASON_FLOOR},
+        {"an error that was drawn", 17, 1, "c", NULL, 0.25, REASON_FLOOR},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct governor *g;
+        struct rules *rules;
+        struct rig r;
+        const struct governor_opts opts = {.max_patterns = 16};
+        assert_int_equal(governor_new(&g, &opts), 0);
+        assert_true(governor_begin(g, 1000, 0.7));
+        assert_int_equal(rules_new(&rules), 0);
+        for (int l = LEVEL_TRACE; l <= LEVEL_WARN; l++)
+            rules_set_level(rules, (enum level)l, rows[i].own, NULL);
+        rig_init(&r, rows[i].severity, NULL, "x");
+        if (rows[i].threshold != NULL)
+            add_text_attr(&r.bytes, 6, "sampling.threshold", rows[i].threshold);
+        if (rows[i].trace != NULL) {
+            uint8_t id[16] = {1};
+            uint64_t last = strtoull(rows[i].trace, NULL, 16);
+            for (int k = 15; k > 8; k--, last >>= 8)
+                id[k] = (uint8_t)last;
+            wire_append_len(&r.bytes, 9, span_of(id, 16));
+        }
+        struct subject s = *rig_subject(&r);
+        s.governor = g;
+        struct decision d = sampler_decide(rules, &s);
+        assert_row(fabs(rules_rate_of(d.threshold) - rows[i].rate) < 1e-5, "%s: %g", rows[i].name,
+                   rules_rate_of(d.threshold));
+        assert_row(d.reason == rows[i].reason, "%s: %s", rows[i].name, reason_name(d.reason));
+        rig_done(&r);
+        rules_unref(rules);
+        governor_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +639,7 @@ int main(void)
         cmocka_unit_test(draws_apart_multiply),
         cmocka_unit_test(joining_at_the_ends),
         cmocka_unit_test(certainty_keeps_the_weight),
+        cmocka_unit_test(a_governor_lowers_our_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
