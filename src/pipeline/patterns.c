@@ -188,6 +188,15 @@ struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, 
     return e;
 }
 
+bool patterns_find(const struct patterns *p, const struct pattern_key *key, uint32_t *slot)
+{
+    uint32_t at = find(p, key);
+    if (p->index[at] == 0)
+        return false;
+    *slot = p->index[at] - 1;
+    return true;
+}
+
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text)
 {
     drop_template(p, e);

@@ -68,6 +68,9 @@ void patterns_free(struct patterns *p);
  * pressure an old entry is evicted early. Valid until the next patterns_get(). */
 struct pattern *patterns_get(struct patterns *p, const struct pattern_key *key, bool *is_new);
 
+/* The slot of a key that is there; it is not counted as used. */
+bool patterns_find(const struct patterns *p, const struct pattern_key *key, uint32_t *slot);
+
 /* Give a new entry the text that people will see. */
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text);
 

@@ -25,6 +25,7 @@ struct pipeline {
     struct in_force common;      /* of services without their own */
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct pipeline_reasons reasons;
+    struct pipeline_watcher watcher; /* nobody, as a rule */
     struct buf template_text; /* scratch */
 };
 
@@ -252,6 +253,8 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 
     struct decision d = sampler_decide(pass->rules, &s);
     count(pass, s.pattern, &d, bytes.len);
+    if (p->watcher.decided != NULL)
+        p->watcher.decided(p->watcher.ctx, &s, &d);
     if (d.verdict != VERDICT_KEPT)
         return 0;
 
@@ -302,6 +305,7 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 
 struct explaining {
     struct pipeline *p;
+    uint64_t now_ms;
     const struct pipeline_explainer *to;
 };
 
@@ -319,11 +323,16 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .level = level_of(log_severity(&record)),
         .signature = sign(e->p, &record),
     };
+    uint32_t service = ledger_find(e->p->ledger, g->service_name), slot;
+    struct pattern_key key = {s.signature, service, (uint8_t)s.level, status_class(&record)};
+    if (patterns_find(e->p->patterns, &key, &slot))
+        s.pattern = patterns_at(e->p->patterns, slot);
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
+    const struct rules *rules = rules_in_force(e->p, service, e->now_ms);
     buf_clear(&e->p->template_text);
     signer_template(e->p->signer, &e->p->template_text);
-    e->to->begin(e->to->trace.ctx, &s, buf_span(&e->p->template_text));
-    struct decision d = sampler_explain(e->p->common.given, &s, &e->to->trace);
+    e->to->begin(e->to->trace.ctx, &s, buf_span(&e->p->template_text), rules);
+    struct decision d = sampler_explain(rules, &s, &e->to->trace);
     e->to->end(e->to->trace.ctx, &s, &d);
     return 0;
 }
@@ -332,9 +341,14 @@ int pipeline_explain(struct pipeline *p, struct span request, struct arena *aren
                      const struct pipeline_explainer *explainer)
 {
     struct logs_count n;
-    struct explaining e = {p, explainer};
+    struct explaining e = {p, p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock), explainer};
     int rc = logs_check(request, &n);
     return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
+}
+
+void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)
+{
+    p->watcher = *watcher;
 }
 
 void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)

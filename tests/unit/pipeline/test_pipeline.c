@@ -521,11 +521,14 @@ struct told {
     unsigned begun, steps, ended;
     char template_text[64];
     struct decision last;
+    const struct rules *rules;
 };
 
-static void on_begin(void *ctx, const struct subject *s, struct span template_text)
+static void on_begin(void *ctx, const struct subject *s, struct span template_text,
+                     const struct rules *rules)
 {
     struct told *t = ctx;
+    t->rules = rules;
     assert_null(s->pattern);
     t->begun++;
     snprintf(t->template_text, sizeof t->template_text, "%.*s", (int)template_text.len,

@@ -105,7 +105,7 @@ static void methods_paths_and_statuses(void **state)
         {"GET", "/", 404, "no such page"},
         {"GET", "/hello/", 404, "no such page"},
         {"POST", "/hello", 405, "allow: GET, HEAD"},
-        {"DELETE", "/hello", 405, "use GET"},
+        {"DELETE", "/hello", 405, "use GET, HEAD"},
     };
     struct rig r;
     rig_open(&r, "127.0.0.1:0");
