@@ -26,6 +26,7 @@ struct live {
     struct app *app;
     struct listener_tap taps[LIVE_TAPS_MAX];
     uint32_t open;
+    struct live_stats ended; /* sums of taps that are no more */
     bool is_stopping;
     struct buf line; /* scratch */
     struct today today;
@@ -76,9 +77,17 @@ void live_close(struct live *live)
     uv_close((uv_handle_t *)&live->day_timer, on_closed);
 }
 
-uint32_t live_taps(const struct live *live)
+struct live_stats live_stats(const struct live *live)
 {
-    return live->open;
+    struct live_stats s = live->ended;
+    s.taps = live->open;
+    for (uint32_t i = 0; i < LIVE_TAPS_MAX; i++) {
+        const struct tap *t = &live->taps[i].tap;
+        s.shown += live->taps[i].x != NULL ? t->shown : 0;
+        s.over_rate += live->taps[i].x != NULL ? t->over_rate : 0;
+        s.slow += live->taps[i].x != NULL ? t->slow : 0;
+    }
+    return s;
 }
 
 /* ---- explain ----------------------------------------------------------- */
@@ -223,6 +232,9 @@ static void count_open(struct live *live, uint32_t open)
 static void forget(struct live *live, struct listener_tap *t)
 {
     t->x = NULL;
+    live->ended.shown += t->tap.shown;
+    live->ended.over_rate += t->tap.over_rate;
+    live->ended.slow += t->tap.slow;
     budget_give(&live->app->budget, TAP_MEMORY_BYTES);
     count_open(live, live->open - 1);
 }

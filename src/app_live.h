@@ -24,7 +24,12 @@ void live_stop_taps(struct live *live);
 /* Accepts NULL; the memory goes when its handle is closed. */
 void live_close(struct live *live);
 
-uint32_t live_taps(const struct live *live);
+/* What became of the lines that taps wanted, of all taps there ever were. */
+struct live_stats {
+    uint32_t taps; /* open now */
+    uint64_t shown, over_rate, slow;
+};
+struct live_stats live_stats(const struct live *live);
 
 /* For the table of pages; ctx is the app. */
 int live_explain(void *ctx, struct span query, struct span body, struct buf *out);

@@ -75,6 +75,18 @@ static void write_records(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
 }
 
+static void write_taps(struct buf *out, const struct app *app)
+{
+    static const char tap_lines[] = "lipservice_tap_lines_total";
+    struct live_stats s = live_stats(app->live);
+    expose_family(out, "lipservice_taps", EXPOSE_GAUGE, "Taps that are open.");
+    expose_plain(out, "lipservice_taps", s.taps);
+    expose_family(out, tap_lines, EXPOSE_COUNTER, "Decisions that taps wanted, by what became of them.");
+    expose_one(out, tap_lines, "outcome", "shown", (double)s.shown);
+    expose_one(out, tap_lines, "outcome", "over_rate", (double)s.over_rate);
+    expose_one(out, tap_lines, "outcome", "slow", (double)s.slow);
+}
+
 static void write_receiver(struct buf *out, const struct app *app)
 {
     static const char *const versions[] = {"1.0", "1.1", "2"};
@@ -300,6 +312,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     if (app->phase == APP_STARTING || app->receiver == NULL || app->exporter == NULL)
         return 503;
     write_records(out, app);
+    write_taps(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
     write_policy_file(out, app);
