@@ -245,11 +245,11 @@ test('top --once shows the patterns in the order wanted, as plain text', async (
 test('top draws on a terminal, takes keys and gives the screen back', async (t) => {
   const { sidecar } = await pair(t, { set: DROPPING });
   await post(sidecar, ...TRAFFIC);
-  const command = `stty rows 24 cols 80; ${BINARY} top ${admin(sidecar).join(' ')} --interval 100ms; stty -a | grep -o -- "-\\?\\bicanon"; echo "code $?"`;
+  const command = `stty rows 24 cols 80; ${BINARY} top ${admin(sidecar).join(' ')} --interval 100ms; code=$?; stty -a | grep -o -- "-\\?\\bicanon"; echo "code $code"`;
   const verb = new Verb(t, ['-qfec', command, '/dev/null'], { command: 'script', env: { TERM: 'xterm', SHELL: '/bin/sh' } });
   const frames = () => verb.stdout.split('\u001b[H');
   const shows = (what, pattern) => until(what, () => pattern.test(frames().at(-1)) || pattern.test(frames().at(-2) ?? ''));
-  await shows('a frame', /by volume.*SERVICE.*user <\*> logged in.*a much long….*payment/s);
+  await shows('a frame', /by volume.*SERVICE.*user <\*> logged.*a much.*payment/s);
   assert.ok(verb.stdout.includes('\u001b[?1049h\u001b[?25l'));
   const widest = Math.max(...frames().at(-2).replace(/\u001b\[[0-9;?]*[a-zA-Z]/g, '').split('\r\n').map((line) => [...line].length));
   assert.ok(widest <= 80, `${widest}`);
@@ -264,7 +264,7 @@ test('top draws on a terminal, takes keys and gives the screen back', async (t) 
   verb.child.stdin.write('q');
   await until('the end', () => /code \d/.test(verb.stdout));
   assert.match(verb.stdout, /\u001b\[\?25h\u001b\[\?1049l(?!.*\u001b\[H)/s, 'the screen is given back, and left alone');
-  assert.match(verb.stdout, /\nicanon\r\ncode 0/, 'and the terminal reads lines again');
+  assert.match(verb.stdout, /1049licanon\r\ncode 0/, 'and the terminal reads lines again');
   await verb.ended;
   await closeLedger(sidecar, { received: 100 });
 });
