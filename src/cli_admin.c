@@ -30,8 +30,11 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
     *a = (struct admin){.client = NULL};
     if (url == NULL && endpoint[0] == '\0')
         return cli_usage_error("telemetry.admin.endpoint is empty: give --admin URL", "");
-    if (url != NULL && span_starts(span_str(url), SPAN("http")))
-        url = strstr(url, "://") != NULL ? strstr(url, "://") + 3 : url;
+    const char *scheme_end = url != NULL ? strstr(url, "://") : NULL;
+    if (scheme_end != NULL && !span_starts(span_str(url), SPAN("http://")))
+        return cli_usage_error("--admin: the admin page speaks http://, not ", url);
+    if (scheme_end != NULL)
+        url = scheme_end + 3;
     admin_reach(a->base, url != NULL ? url : endpoint, "");
     size_t n = strlen(a->base);
     if (a->base[n - 1] == '/')

@@ -1,7 +1,9 @@
 // What a running sidecar can be asked: explain --live, tap, top.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
@@ -105,6 +107,8 @@ test('explain --live refuses what is too much or no record, and says when nobody
     assert.equal(out.code, 69, out.stderr);
     assert.match(out.stderr, /no sidecar answers at http:\/\//);
   }
+  assert.equal((await run(['top', '--config', '/dev/null', '--admin', 'https://localhost:1'])).code, 64);
+  assert.equal((await run(['tap', '--config', '/dev/null', '--set', 'telemetry.admin.endpoint='])).code, 64);
 });
 
 // ---- tap
@@ -171,6 +175,15 @@ test('there are four taps at most, and the end of the sidecar ends them', async 
   const fifth = await run(['tap', ...admin(sidecar)]);
   assert.equal(fifth.code, 69);
   assert.match(fifth.stderr, /as many taps/);
+  const session = http2.connect(`http://${sidecar.addresses.admin}`);
+  const [head] = await once(session.request({ ':path': '/api/tap?severity=loud' }).resume(), 'response');
+  assert.equal(head[':status'], 400);
+  taps.pop().interrupt(); // its place is for one by HTTP/2, which says that it cannot
+  await until('a place', async () => (await sidecar.metrics()).lipservice_taps === 3);
+  const [answer] = await once(session.request({ ':path': '/api/tap' }).resume(), 'response');
+  assert.equal(answer[':status'], 501);
+  session.close();
+  assert.equal((await sidecar.metrics()).lipservice_taps, 3);
   await post(sidecar, request(5));
   await until('the lines', () => taps.every((verb) => verb.decisions.length === 5));
   await closeLedger(sidecar, { received: 5 });
@@ -221,22 +234,22 @@ const TRAFFIC = [
 test('top --once shows the patterns in the order wanted, as plain text', async (t) => {
   const { sidecar } = await pair(t, { set: DROPPING });
   await post(sidecar, ...TRAFFIC);
-  const once = async (...args) => {
+  const frame = async (...args) => {
     const out = await run(['top', ...admin(sidecar), '--once', '--interval', '100ms', ...args]);
     assert.equal(out.code, 0, out.stderr);
     assert.equal(out.stdout.includes('\u001b'), false);
     const rows = out.stdout.split('\n').slice(5, -1);
     return { text: out.stdout, order: rows.map((row) => (row.includes('logged') ? 'user' : row.includes('failed') ? 'payment' : 'long')).join(' ') };
   };
-  const { text, order } = await once();
+  const { text, order } = await frame();
   assert.equal(order, 'user long payment');
   assert.match(text, /^lipservice [\d.]+ {2}up 0:00:\d\d {2}policy config {2}services 2 {2}patterns 3\n/);
   assert.match(text, /\nrecords 100 \(0\/s\) {2}kept 20\.0% {2}rejected 0 {2}delivered \d+ {2}queued \d+ {2}lost 0\n/);
   assert.match(text, / +50 +50\.0% +0\.0% .*INFO +checkout +user <\*> logged in\n/);
-  assert.equal((await once('--sort', 'saved')).order, 'long user payment');
-  assert.equal((await once('--sort', 'kept')).order, 'payment user long');
-  assert.equal((await once('--sort', 'severity')).order, 'payment user long');
-  assert.equal((await once('--reverse')).order, 'payment long user');
+  assert.equal((await frame('--sort', 'saved')).order, 'long user payment');
+  assert.equal((await frame('--sort', 'kept')).order, 'payment user long');
+  assert.equal((await frame('--sort', 'severity')).order, 'payment user long');
+  assert.equal((await frame('--reverse')).order, 'payment long user');
   assert.equal((await run(['top', ...admin(sidecar), '--sort', 'colour'])).code, 64);
   assert.equal((await run(['top', ...admin(sidecar), '--interval', '1ms'])).code, 64);
   await closeLedger(sidecar, { received: 100, kept: 20 });
