@@ -223,7 +223,9 @@ static int listen_to(struct verb *v, const char *admin, const struct buf *target
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         uv_close((uv_handle_t *)&v->interrupts[i], NULL);
     if (v->code == 0)
-        fprintf(stderr, "%" PRIu64 " shown of %" PRIu64 " that matched; not shown: %" PRIu64 " over the rate, %" PRIu64 " too fast for this reader\n",
+        fprintf(stderr,
+                "%" PRIu64 " shown of %" PRIu64 " that matched; not shown: %" PRIu64
+                " over the rate, %" PRIu64 " too fast for this reader\n",
                 v->lines, v->matched > v->lines ? v->matched : v->lines, v->over_rate, v->slow);
     return v->code;
 }

@@ -254,7 +254,9 @@ static const char *human(char out[16], double n)
         n /= 1000;
         unit++;
     }
-    int digits = unit == 0 ? (n < 9.95 && n > 0 && n != (double)(int)n ? 1 : 0) : n < 9.995 ? 2 : n < 99.95 ? 1 : 0;
+    int digits = n < 9.995 ? 2 : n < 99.95 ? 1 : 0;
+    if (unit == 0) /* whole numbers have no digits behind the point */
+        digits = n < 9.95 && n > (double)(int)n ? 1 : 0;
     snprintf(out, 16, unit == 0 ? "%.*f" : "%.*f%c", digits, n, units[unit]);
     return out;
 }

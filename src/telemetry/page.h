@@ -2,8 +2,9 @@
  * page: small read-only pages over HTTP: health, metrics, admin.
  *
  * GET and HEAD; a page may also take a question as the body of a POST, or stay open
- * and grow. A page is written into a buffer when it is asked for. Against DNS rebinding a page server on loopback answers only to
- * hosts that are an address or "localhost" (403 otherwise).
+ * and grow. A page is written into a buffer when it is asked for. Against DNS
+ * rebinding a page server on loopback answers only to hosts that are an address or
+ * "localhost" (403 otherwise).
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.

@@ -115,6 +115,8 @@ void tap_line(struct buf *out, const struct subject *s, const struct decision *d
 
 void tap_sums(struct buf *out, const struct tap *t)
 {
-    buf_printf(out, "{\"tap\":{\"matched\":%" PRIu64 ",\"shown\":%" PRIu64 ",\"over_rate\":%" PRIu64 ",\"slow\":%" PRIu64 "}}\n",
+    buf_printf(out,
+               "{\"tap\":{\"matched\":%" PRIu64 ",\"shown\":%" PRIu64 ",\"over_rate\":%" PRIu64
+               ",\"slow\":%" PRIu64 "}}\n",
                t->matched, t->shown, t->over_rate, t->slow);
 }

@@ -169,6 +169,23 @@ test('tap is bounded, tells what it left out, and writes lines for people', asyn
   await closeLedger(sidecar, { received: 2000, kept: 0 });
 });
 
+test('tap colours its lines on a terminal, unless NO_COLOR is set', async (t) => {
+  const { sidecar } = await pair(t, { set: DROPPING });
+  const command = `${BINARY} tap ${admin(sidecar).join(' ')} --limit 1`;
+  const open = (env) => new Verb(t, ['-qfec', command, '/dev/null'], { command: 'script', env: { TERM: 'xterm', SHELL: '/bin/sh', ...env } });
+  const verbs = [open({}), open({ NO_COLOR: '1' }), open({ TERM: 'dumb' })];
+  await until('three taps', async () => (await sidecar.metrics()).lipservice_taps === 3);
+  await post(sidecar, request(1, { service: 'checkout' }));
+  for (const verb of verbs) assert.equal(await verb.ended, 0);
+  const [coloured, ...plain] = verbs.map((verb) => verb.stdout);
+  assert.match(coloured, /\u001b\[33m\d\d:.*checkout.*sampled_out.*\u001b\[0m record 0/);
+  for (const text of plain) {
+    assert.match(text, /checkout.* record 0/);
+    assert.equal(text.includes('\u001b'), false);
+  }
+  await closeLedger(sidecar, { received: 1 });
+});
+
 test('there are four taps at most, and the end of the sidecar ends them', async (t) => {
   const { sidecar } = await pair(t, { set: DROPPING });
   const taps = await Promise.all([1, 2, 3, 4].map(() => tap(t, sidecar)));
