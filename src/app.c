@@ -284,7 +284,7 @@ static int pages_start(struct app *app, struct error *err)
         {&app->metrics, cfg->telemetry.metrics_endpoint, app_metrics_pages, app_metrics_page_count},
         {&app->admin, cfg->telemetry.admin_endpoint, app_admin_pages, app_admin_page_count},
     };
-    int rc = 0;
+    int rc = live_open(app);
     for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
         struct page_opts opts = {
             .addr = servers[i].addr,
@@ -302,9 +302,12 @@ static int pages_start(struct app *app, struct error *err)
 
 static void pages_stop(struct app *app)
 {
+    live_stop_taps(app->live);
     page_server_close(&app->health);
     page_server_close(&app->metrics);
     page_server_close(&app->admin);
+    live_close(app->live);
+    app->live = NULL;
 }
 
 /* ---- the end ----------------------------------------------------------- */
@@ -394,6 +397,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     app->phase = APP_QUIETING;
+    live_stop_taps(app->live);
     app->drain_began_ms = clock_now_ms(app->clock);
     diag(DIAG_INFO, "stopping", "draining; once more ends at once", "signal=%d timeout_ms=%u", number,
          app->cfg->shutdown_timeout_ms);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "app_live.h"
 #include "config/config.h"
 #include "export/exporter.h"
 #include "net/client.h"
@@ -50,6 +51,7 @@ struct app {
     struct http_service service; /* of both OTLP ports */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
+    struct live *live; /* what the admin pages answer from the running pipeline */
     uv_signal_t signals[3];
     uv_timer_t drain_timer;
     size_t parts_started;

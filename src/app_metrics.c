@@ -104,6 +104,37 @@ static void write_records(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
 }
 
+static void write_shadow(struct buf *out, const struct app *app)
+{
+    const struct shadow *s = pipeline_shadow(app->pipeline);
+    expose_family(out, "lipservice_observing", EXPOSE_GAUGE,
+                  "1 while mode is observe: everything is forwarded.");
+    expose_plain(out, "lipservice_observing", app->cfg->observe);
+    if (s == NULL)
+        return;
+    expose_family(out, "lipservice_shadow_records_total", EXPOSE_COUNTER,
+                  "What would have become of records, by lane (enforced: what observing holds back; "
+                  "shadow: a second policy) and verdict.");
+    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
+        const struct shadow_counts *c = shadow_total(s, (enum shadow_lane)lane);
+        const uint64_t counts[] = {c->kept, c->sampled_out, c->dropped_by_rule};
+        for (int v = 0; v < VERDICT_REJECTED; v++) {
+            const struct expose_label labels[] = {
+                {"lane", span_str(shadow_lane_name((enum shadow_lane)lane))},
+                {"verdict", span_str(verdict_name((enum verdict)v))},
+            };
+            expose_sample(out, "lipservice_shadow_records_total", labels, ARRAY_LEN(labels),
+                          (double)counts[v]);
+        }
+    }
+    expose_family(out, "lipservice_shadow_kept_bytes_total", EXPOSE_COUNTER,
+                  "Bytes that would have been kept, by lane.");
+    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
+        expose_one(out, "lipservice_shadow_kept_bytes_total", "lane",
+                   shadow_lane_name((enum shadow_lane)lane),
+                   (double)shadow_total(s, (enum shadow_lane)lane)->kept_bytes);
+}
+
 static void write_budget(struct buf *out, const struct app *app)
 {
     const struct governor_stats s = pipeline_governor(app->pipeline);
@@ -123,6 +154,18 @@ static void write_budget(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_budget_used_total", EXPOSE_COUNTER,
                   "What was kept of it, in its unit.");
     expose_one(out, "lipservice_budget_used_total", "unit", unit, s.used);
+}
+
+static void write_taps(struct buf *out, const struct app *app)
+{
+    static const char tap_lines[] = "lipservice_tap_lines_total";
+    struct live_stats s = live_stats(app->live);
+    expose_family(out, "lipservice_taps", EXPOSE_GAUGE, "Taps that are open.");
+    expose_plain(out, "lipservice_taps", s.taps);
+    expose_family(out, tap_lines, EXPOSE_COUNTER, "Decisions that taps wanted, by what became of them.");
+    expose_one(out, tap_lines, "outcome", "shown", (double)s.shown);
+    expose_one(out, tap_lines, "outcome", "over_rate", (double)s.over_rate);
+    expose_one(out, tap_lines, "outcome", "slow", (double)s.slow);
 }
 
 static void write_receiver(struct buf *out, const struct app *app)
@@ -351,6 +394,8 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
         return 503;
     write_records(out, app);
     write_budget(out, app);
+    write_shadow(out, app);
+    write_taps(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
     write_policy_file(out, app);

@@ -93,13 +93,54 @@ static int write_ledger(void *ctx, struct span query, struct buf *out)
 
 /* ---- patterns ---------------------------------------------------------- */
 
-static int by_volume(const void *a, const void *b)
+/* clang-format off */
+#define ORDERS(X) \
+    X(VOLUME,   "volume",   x->counts.received, y->counts.received) \
+    X(KEPT,     "kept",     kept_share(x), kept_share(y)) \
+    X(SAVED,    "saved",    saved(x), saved(y)) \
+    X(SEVERITY, "severity", x->key.level, y->key.level)
+/* clang-format on */
+
+static double kept_share(const struct pattern *p)
 {
-    const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b;
+    return p->counts.received == 0 ? 0 : (double)p->counts.kept / (double)p->counts.received;
+}
+
+static uint64_t saved(const struct pattern *p)
+{
+    return p->counts.received_bytes - p->counts.kept_bytes;
+}
+
+/* Equal ones by volume, then by signature: always the same order. */
+static int by_volume_too(const struct pattern *x, const struct pattern *y)
+{
     if (x->counts.received != y->counts.received)
         return x->counts.received < y->counts.received ? 1 : -1;
     return x->key.signature < y->key.signature ? -1 : x->key.signature > y->key.signature;
 }
+
+#define X(name, text, of_x, of_y) \
+    static int by_##name(const void *a, const void *b) \
+    { \
+        const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b; \
+        return (of_x) < (of_y) ? 1 : (of_x) > (of_y) ? -1 : by_volume_too(x, y); \
+    } \
+    static int by_##name##_reversed(const void *a, const void *b) \
+    { \
+        return by_##name(b, a); \
+    }
+ORDERS(X)
+#undef X
+
+static const struct {
+    const char *name;
+    int (*compare)(const void *, const void *);
+    int (*reversed)(const void *, const void *);
+} orders[] = {
+#define X(name, text, of_x, of_y) {text, by_##name, by_##name##_reversed},
+    ORDERS(X)
+#undef X
+};
 
 void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p)
 {
@@ -145,22 +186,40 @@ uint32_t app_read_limit(struct span query)
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
+/* The patterns in the order that the query wants ("sort=saved&reverse=1"), *n of them, in the
+ * memory of *room. False when there is none; else buf_done(room) when they are used. */
+static bool list_patterns(const struct app *app, struct span query, struct buf *room, uint32_t *n)
+{
+    struct patterns *table = pipeline_patterns(app->pipeline);
+    struct span sort = page_query(query, "sort");
+    bool reverse = span_eq(page_query(query, "reverse"), SPAN("1"));
+    uint32_t slots = patterns_slots(table);
+    size_t order = 0;
+    if (buf_reserve_exact(room, (slots + 1) * sizeof(struct pattern *)) < 0)
+        return false;
+    struct pattern **list = (struct pattern **)(void *)room->base;
+    *n = 0;
+    for (uint32_t i = 0; i < slots; i++)
+        if (patterns_at(table, i)->in_use)
+            list[(*n)++] = patterns_at(table, i);
+    for (size_t i = 0; i < ARRAY_LEN(orders); i++)
+        if (span_eq(sort, span_str(orders[i].name)))
+            order = i;
+    qsort(list, *n, sizeof *list, reverse ? orders[order].reversed : orders[order].compare);
+    return true;
+}
+
 static int write_patterns(void *ctx, struct span query, struct buf *out)
 {
     struct app *app = ctx;
     struct patterns *table = pipeline_patterns(app->pipeline);
-    uint32_t slots = patterns_slots(table), n = 0, limit = app_read_limit(query);
+    uint32_t n, limit = app_read_limit(query);
     struct buf room = {.budget = out->budget};
-    if (buf_reserve_exact(&room, (slots + 1) * sizeof(struct pattern *)) < 0) {
+    if (!list_patterns(app, query, &room, &n)) {
         buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
         return 503;
     }
     struct pattern **list = (struct pattern **)(void *)room.base;
-    for (uint32_t i = 0; i < slots; i++)
-        if (patterns_at(table, i)->in_use)
-            list[n++] = patterns_at(table, i);
-    qsort(list, n, sizeof *list, by_volume);
-
     const struct pattern_counts *other = patterns_other(table);
     buf_printf(out,
                "{\"patterns_held\":%u,\"evicted\":%" PRIu64
@@ -173,6 +232,45 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
         write_pattern(out, app, list[i]);
     }
     buf_append_str(out, "]}\n");
+    buf_done(&room);
+    return 200;
+}
+
+/* For `lipservice top`: a line of totals, then a line for each pattern. */
+static int write_top(void *ctx, struct span query, struct buf *out)
+{
+    struct app *app = ctx;
+    const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
+    const struct rules *rules = pipeline_rules(app->pipeline, LEDGER_OTHER);
+    uint32_t n, limit = app_read_limit(query);
+    uint64_t lost = 0;
+    struct buf room = {.budget = out->budget};
+    struct exporter_stats s;
+    if (!list_patterns(app, query, &room, &n)) {
+        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+        return 503;
+    }
+    struct pattern **list = (struct pattern **)(void *)room.base;
+    exporter_stats(app->exporter, &s);
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+        lost += t->fate[f];
+    buf_printf(out,
+               "{\"version\":\"" LIPSERVICE_VERSION "\",\"uptime_ms\":%" PRIu64
+               ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"rejected\":%" PRIu64
+               ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":%" PRIu64
+               ",\"received_bytes\":%" PRIu64 ",\"kept_bytes\":%" PRIu64
+               ",\"queue_bytes\":%zu,\"queue_capacity\":%" PRIu64
+               ",\"policy\":\"%s\",\"policy_version\":%" PRId64
+               ",\"patterns_held\":%u,\"services\":%u}\n",
+               clock_now_ms(app->clock) - app->started_ms, t->received, t->verdict[VERDICT_KEPT],
+               t->verdict[VERDICT_REJECTED], t->fate[FATE_DELIVERED], t->queued, lost,
+               t->received_bytes, t->kept_bytes, s.queue_bytes, (uint64_t)app->cfg->queue.max_bytes,
+               rules_origin(rules), rules_version(rules), n,
+               ledger_services(pipeline_ledger(app->pipeline)) - 1);
+    for (uint32_t i = 0; i < n && i < limit; i++) {
+        write_pattern(out, app, list[i]);
+        buf_append_byte(out, '\n');
+    }
     buf_done(&room);
     return 200;
 }
@@ -227,7 +325,10 @@ static int write_index(void *ctx, struct span query, struct buf *out)
     (void)query;
     buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n"
                         "/api/ledger            what happened to every record, in total and per service\n"
-                        "/api/patterns?limit=N  the patterns by volume\n"
+                        "/api/patterns?limit=N  the patterns; sort=volume, kept, saved or severity, reverse=1\n"
+                        "/api/top               totals and patterns, one a line, for lipservice top\n"
+                        "/api/tap               decisions as they are made, a sample, one a line\n"
+                        "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
                         "/api/families          the patterns that became one with others\n"
                         "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
                         "/api/config            the configuration in force, secrets redacted\n");
@@ -238,8 +339,11 @@ const struct page app_admin_pages[] = {
     {"/", "text/plain; charset=utf-8", write_index},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
+    {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", app_write_shadow},
+    {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
+    {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "cli_admin.h"
 #include "cli_explain.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
+#include "cli_tap.h"
+#include "cli_top.h"
 #include "config/config.h"
 #include "net/client.h"
 
@@ -25,7 +28,10 @@ struct options {
 static const char usage[] =
     "usage: lipservice [run] [--config FILE] [--set KEY.PATH=VALUE]...\n"
     "       lipservice validate|print-config|healthcheck [--config FILE] [--set ...]\n"
-    "       lipservice explain [--json] [--service NAME] [--severity LEVEL] [TEXT]\n"
+    "       lipservice explain [--live] [--json] [--service NAME] [--severity LEVEL] [TEXT]\n"
+    "       lipservice tap [--dropped|--kept] [--service GLOB] [--severity LEVEL[+]]\n"
+    "                      [--pattern ID] [--grep TEXT] [--rate N] [--limit N] [--json]\n"
+    "       lipservice top [--once] [--sort volume|now|kept|saved|severity] [--interval T]\n"
     "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
     "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
     "       lipservice --help | --version\n";
@@ -191,19 +197,6 @@ static void on_checked(void *ctx, const struct client_result *r)
     c->status = r->err == 0 ? r->status : r->err;
 }
 
-/* Where a listener of that address is reached from here. */
-static void reachable(char out[CONFIG_TEXT_BYTES], const char *endpoint)
-{
-    const char *colon = strrchr(endpoint, ':');
-    size_t host = colon == NULL ? 0 : (size_t)(colon - endpoint);
-    bool any = host == 0 || strncmp(endpoint, "0.0.0.0", host) == 0 ||
-               strncmp(endpoint, "[::]", host) == 0;
-    if (any)
-        snprintf(out, CONFIG_TEXT_BYTES, "http://127.0.0.1%.20s/readyz", colon == NULL ? ":13133" : colon);
-    else
-        snprintf(out, CONFIG_TEXT_BYTES, "http://%.900s/readyz", endpoint);
-}
-
 static int healthcheck(int argc, char **argv)
 {
     static struct config cfg;
@@ -213,10 +206,7 @@ static int healthcheck(int argc, char **argv)
     int code = load(argc, argv, &cfg);
     if (code != 0)
         return code;
-    reachable(url, cfg.telemetry.health_endpoint);
-    unsetenv("http_proxy"); /* ourselves, not through anybody */
-    unsetenv("all_proxy");
-    unsetenv("ALL_PROXY");
+    admin_reach(url, cfg.telemetry.health_endpoint, "/readyz");
     struct client_opts opts = {"lipservice-healthcheck", HEALTHCHECK_TIMEOUT_MS, 1};
     struct client_request request = {
         .method = "GET",
@@ -269,8 +259,10 @@ static int help(int argc, char **argv)
         "  print-config  the configuration in force, secrets redacted\n"
         "  healthcheck   ask a running lipservice whether it is ready: exit code 0 or 69\n"
         "  explain       why a record would be kept or dropped, rule by rule; OTLP JSON or lines\n"
-        "                on standard input, or one line as argument\n"
+        "                on standard input, or one line as argument; --live asks the running one\n"
         "  replay        what captured OTLP would cost under this configuration\n"
+        "  tap           a sample of what the running one decides, with reasons\n"
+        "  top           its patterns by volume, kept share and saved bytes\n"
         "  signature     pattern ids of the lines on standard input\n"
         "\n"
         "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
@@ -294,6 +286,8 @@ static const struct {
     {"healthcheck",  healthcheck},
     {"explain",      cli_explain},
     {"replay",       cli_replay},
+    {"tap",          cli_tap},
+    {"top",          cli_top},
     {"signature",    cli_signature},
     {"version",      version},
     {"--version",    version},

@@ -26,7 +26,7 @@ struct cli_flag {
     const char **value;
     bool *given;
 };
-#define CLI_FLAGS_MAX 8
+#define CLI_FLAGS_MAX 12
 
 /* Read --config, --set and the verb's own options, then the configuration.
  * *first: the argument that is first behind them, which may stand among them;

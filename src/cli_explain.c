@@ -1,381 +1,113 @@
-/* cli_explain: one record in, one paragraph or one JSON object out. */
+/* cli_explain: what explain writes goes to standard output; --live asks the sidecar for it. */
 #include "cli_explain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
-#include "cli_capture.h"
-#include "otlp/json_write.h"
-#include "otlp/wire.h"
-#include "pipeline/pipeline.h"
-#include "pipeline/signature.h"
+#include "cli_admin.h"
+#include "explain.h"
 
-#define SHOWN_BODY_BYTES 200
-#define ARENA_BYTES (64u << 20) /* what lies around the records of one request */
-
-struct explain {
+struct verb {
     struct config cfg;
     struct rules *rules;
     struct pipeline *pipeline;
-    struct arena arena;
-    struct capture capture;
-    struct buf out;
-    const char *service, *severity;
-    bool json;
-    uint64_t records, refused;
-    unsigned steps; /* of the record in hand */
+    struct explain explain;
+    const char *service, *severity, *admin;
+    const char *text; /* NULL: standard input */
+    bool json, live;
 };
 
-/* ---- words for one record ---------------------------------------------- */
-
-/* The nth rule as it was configured. */
-static const char *rule_text(const struct explain *e, bool keep, unsigned place)
+static void on_words(void *ctx, struct span text)
 {
-    const struct config_note *n = keep ? e->cfg.sampling.keep : e->cfg.sampling.drop;
-    while (n != NULL && place-- > 0)
-        n = n->next;
-    return n == NULL ? "" : n->text;
-}
-
-static void add_text(struct buf *out, struct span text)
-{
-    size_t n = text.len < SHOWN_BODY_BYTES ? text.len : SHOWN_BODY_BYTES;
-    while (n < text.len && n > 0 && (text.base[n] & 0xc0) == 0x80)
-        n--; /* not through a character */
-    json_write_string(out, span_of(text.base, n));
-    if (n < text.len && out->err == 0) {
-        out->len--; /* the quote */
-        buf_append_str(out, "...\"");
-    }
-}
-
-static void add_body(struct buf *out, const struct log_value *body)
-{
-    static const char *const kinds[] = {
-        [LOG_NONE] = "none",   [LOG_BOOL] = "a boolean",    [LOG_INT] = "an integer",
-        [LOG_DOUBLE] = "a number", [LOG_ARRAY] = "a list", [LOG_KVLIST] = "a map",
-        [LOG_BYTES] = "bytes", [LOG_STRING] = "",
-    };
-    if (body->kind == LOG_STRING)
-        add_text(out, body->text);
-    else
-        buf_printf(out, "\"(%s)\"", kinds[body->kind]);
-}
-
-static const char *severity_source(const struct log_record *r)
-{
-    if (r->severity_number > 0)
-        return "number";
-    return log_severity(r) > 0 ? "text" : "default";
-}
-
-static void begin_words(struct explain *e, const struct subject *s, struct span template_text)
-{
-    char id[SIGNATURE_TEXT_BYTES];
-    const char *from = severity_source(s->record);
-    buf_printf(&e->out, "record %llu\n  service    ", (unsigned long long)e->records);
-    add_text(&e->out, s->group->service_name);
-    buf_append_str(&e->out, "\n  body       ");
-    add_body(&e->out, &s->record->body);
-    buf_append_str(&e->out, "\n  template   ");
-    add_text(&e->out, template_text);
-    buf_printf(&e->out, "\n  signature  %s\n  severity   %s, ", signature_format(id, s->signature),
-               level_name(s->level));
-    if (*from == 'n') {
-        buf_printf(&e->out, "from the severity number %d\n", s->record->severity_number);
-    } else if (*from == 't') {
-        buf_append_str(&e->out, "from the severity text ");
-        add_text(&e->out, s->record->severity_text);
-        buf_append_byte(&e->out, '\n');
-    } else {
-        buf_append_str(&e->out, "because the record has none that is known\n");
-    }
-}
-
-static const char *rate_setting(enum rules_source source)
-{
-    static const char *const settings[] = {
-        [RULES_PATTERN] = "pattern_rates",
-        [RULES_SEVERITY] = "severity_rates",
-        [RULES_GLOBAL] = "global_rate",
-    };
-    return settings[source];
-}
-
-static void step_words(struct explain *e, const struct sampler_step *step)
-{
-    struct buf *out = &e->out;
-    switch (step->stage) {
-    case SAMPLER_FLOOR:
-        buf_printf(out, "  floor      %s\n",
-                   step->applies ? "ERROR or above, or an exception.type: kept"
-                                 : "below ERROR, and no exception.type: goes on");
-        break;
-    case SAMPLER_PRIORITY:
-        if (step->applies)
-            buf_append_str(out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
-        break;
-    case SAMPLER_CONTEXT:
-        if (step->applies)
-            buf_append_str(out, "  context    adjusted count 0, the context of an error: kept\n");
-        break;
-    case SAMPLER_KEEP:
-    case SAMPLER_DROP:
-        buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop", step->place,
-                   rule_text(e, step->stage == SAMPLER_KEEP, step->place),
-                   !step->applies ? "does not match" : step->stage == SAMPLER_KEEP ? "matches: kept" : "matches: dropped");
-        break;
-    case SAMPLER_FIRST:
-        if (rules_first(e->rules) == 0)
-            buf_append_str(out, "  first      none are kept for being first\n");
-        else
-            buf_printf(out, "  first      the first %u of a pattern in each %llu ms are kept: depends on the "
-                            "records before, not counted here\n",
-                       rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
-        break;
-    case SAMPLER_RATE:
-        buf_printf(out, "  rate       %.6g, from %s (%s)\n", rules_rate_of(step->threshold),
-                   rate_setting(step->source), rules_origin(e->rules));
-        break;
-    case SAMPLER_BUDGET:
-        buf_append_str(out, "  budget     sampling.budget may lower the rate: depends on the records before, not "
-                            "counted here\n");
-        break;
-    }
-}
-
-static uint64_t randomness(const struct subject *s, const char **from)
-{
-    struct log_record bare = *s->record;
-    uint64_t r = sampler_randomness(s->record, s->bytes);
-    bare.known_set &= ~(1u << LOG_SAMPLING_RANDOMNESS);
-    uint64_t of_trace = sampler_randomness(&bare, s->bytes);
-    bare.trace_id = (struct span){0};
-    *from = r != of_trace                                    ? "attribute"
-            : of_trace != sampler_randomness(&bare, s->bytes) ? "trace_id"
-                                                              : "record";
-    return r;
-}
-
-static void end_words(struct explain *e, const struct subject *s, const struct decision *d)
-{
-    const char *from;
-    uint64_t r = randomness(s, &from);
-    buf_printf(&e->out, "  threshold  T = 0x%014llx\n  randomness R = 0x%014llx, from %s\n",
-               (unsigned long long)d->threshold, (unsigned long long)r,
-               *from == 't'   ? "the last 7 bytes of the trace id"
-               : *from == 'a' ? "sampling.randomness"
-                              : "a hash of the record");
-    buf_printf(&e->out, "  verdict    %s (%s)", verdict_name(d->verdict), reason_name(d->reason));
-    if (d->threshold > 0 && d->verdict == VERDICT_KEPT)
-        buf_printf(&e->out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
-    else if (d->verdict == VERDICT_SAMPLED_OUT)
-        buf_printf(&e->out, ": R < T%s", rules_first(e->rules) > 0 ? ", unless it is among the first" : "");
-    buf_append_str(&e->out, "\n\n");
-}
-
-/* ---- JSON for one record ----------------------------------------------- */
-
-static void begin_json(struct explain *e, const struct subject *s, struct span template_text)
-{
-    char id[SIGNATURE_TEXT_BYTES];
-    buf_append_str(&e->out, "{\"service\":");
-    json_write_string(&e->out, s->group->service_name);
-    buf_append_str(&e->out, ",\"body\":");
-    add_body(&e->out, &s->record->body);
-    buf_append_str(&e->out, ",\"template\":");
-    json_write_string(&e->out, template_text);
-    buf_printf(&e->out, ",\"signature\":\"%s\",\"severity\":{\"level\":\"%s\",\"from\":\"%s\",\"number\":%d,\"text\":",
-               signature_format(id, s->signature), level_name(s->level), severity_source(s->record),
-               s->record->severity_number);
-    json_write_string(&e->out, s->record->severity_text);
-    buf_append_str(&e->out, "},\"steps\":[");
-}
-
-static void step_json(struct explain *e, const struct sampler_step *step)
-{
-    static const char *const stages[] = {
-        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
-        [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
-        [SAMPLER_BUDGET] = "budget",
-    };
-    bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
-    buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
-               stages[step->stage], step->applies ? "true" : "false");
-    if (is_rule) {
-        buf_printf(&e->out, ",\"place\":%u,\"rule\":", step->place);
-        json_write_string(&e->out, span_str(rule_text(e, step->stage == SAMPLER_KEEP, step->place)));
-    } else if (step->stage == SAMPLER_FIRST) {
-        buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
-                   rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
-    } else if (step->stage == SAMPLER_BUDGET) {
-        buf_append_str(&e->out, ",\"note\":\"not counted here\"");
-    } else if (step->stage == SAMPLER_RATE) {
-        buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
-                   rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));
-    }
-    buf_append_byte(&e->out, '}');
-}
-
-static void end_json(struct explain *e, const struct subject *s, const struct decision *d)
-{
-    const char *from;
-    uint64_t r = randomness(s, &from);
-    buf_printf(&e->out,
-               "],\"threshold\":\"0x%014llx\",\"randomness\":\"0x%014llx\",\"randomness_from\":\"%s\","
-               "\"verdict\":\"%s\",\"reason\":\"%s\"}\n",
-               (unsigned long long)d->threshold, (unsigned long long)r, from,
-               verdict_name(d->verdict), reason_name(d->reason));
-}
-
-/* ---- the pipeline's calls ---------------------------------------------- */
-
-static void on_begin(void *ctx, const struct subject *s, struct span template_text)
-{
-    struct explain *e = ctx;
-    e->records++;
-    e->steps = 0;
-    buf_clear(&e->out);
-    (e->json ? begin_json : begin_words)(e, s, template_text);
-}
-
-static void on_step(void *ctx, const struct sampler_step *step)
-{
-    struct explain *e = ctx;
-    (e->json ? step_json : step_words)(e, step);
-    e->steps++;
-}
-
-static void on_end(void *ctx, const struct subject *s, const struct decision *d)
-{
-    struct explain *e = ctx;
-    (e->json ? end_json : end_words)(e, s, d);
-    fwrite(e->out.base, 1, e->out.len, stdout);
-}
-
-static int on_request(void *ctx, struct span request, const struct logs_count *count, size_t end)
-{
-    struct explain *e = ctx;
-    const struct pipeline_explainer to = {on_begin, on_end, {e, on_step}};
-    (void)count;
-    (void)end;
-    int rc = pipeline_explain(e->pipeline, request, &e->arena, &to);
-    arena_reset(&e->arena);
-    return rc < 0 ? -rc : 0;
+    (void)ctx;
+    fwrite(text.base, 1, text.len, stdout);
 }
 
 static void on_refused(void *ctx, size_t line, const char *why)
 {
-    struct explain *e = ctx;
-    e->refused++;
+    (void)ctx;
     fprintf(stderr, "lipservice: explain: line %zu: %s\n", line, why);
 }
 
-/* A request of one record with this text as its body. */
-static int explain_text(struct explain *e, struct span text)
+static int explain_here(struct verb *v)
 {
-    struct buf value = {0}, pair = {0}, attr = {0}, record = {0}, logs = {0}, request = {0};
-    if (e->severity != NULL)
-        wire_append_len(&record, 3, span_str(e->severity)); /* LogRecord.severity_text */
-    wire_append_len(&value, 1, text);                       /* AnyValue.string_value */
-    wire_append_len(&record, 5, buf_span(&value));          /* LogRecord.body */
-    buf_clear(&value);
-    wire_append_len(&value, 1, span_str(e->service));
-    wire_append_len(&pair, 1, SPAN("service.name")); /* KeyValue */
-    wire_append_len(&pair, 2, buf_span(&value));
-    wire_append_len(&attr, 1, buf_span(&pair));    /* Resource.attributes */
-    wire_append_len(&logs, 1, buf_span(&attr));    /* ResourceLogs.resource */
-    buf_clear(&pair);
-    wire_append_len(&pair, 2, buf_span(&record));  /* ScopeLogs.log_records */
-    wire_append_len(&logs, 2, buf_span(&pair));    /* ResourceLogs.scope_logs */
-    wire_append_len(&request, 1, buf_span(&logs)); /* ExportLogsServiceRequest.resource_logs */
-    int rc = request.err != 0 ? -request.err : on_request(e, buf_span(&request), NULL, 0);
-    struct buf *bufs[] = {&value, &pair, &attr, &record, &logs, &request};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
-    return rc;
-}
-
-static int explain_lines(struct explain *e, struct span text)
-{
-    int rc = 0;
-    for (size_t number = 1; text.len > 0 && rc == 0; number++) {
-        const uint8_t *end = memchr(text.base, '\n', text.len);
-        struct span line = end == NULL ? text : span_of(text.base, (size_t)(end - text.base));
-        text = span_skip(text, line.len + (end != NULL));
-        if (line.len > 0 && line.base[line.len - 1] == '\r')
-            line.len--;
-        rc = explain_text(e, line);
-        if (rc == -ERR_UTF8) {
-            on_refused(e, number, err_text(ERR_UTF8));
-            rc = 0;
-        }
-    }
-    return rc;
-}
-
-/* 0, or -ERR_*. */
-static int explain_all(struct explain *e, const char *text)
-{
-    const struct capture_sink sink = {e, on_request, on_refused};
-    struct capture_file in;
+    const struct pipeline_opts opts = {
+        .max_patterns = 1, .max_services = 2, .target = config_target(&v->cfg)};
     struct error err = {{0}};
-    if (text != NULL)
-        return explain_text(e, span_str(text));
-    if (capture_file_open(&in, "-", &err) < 0)
-        return -ERR_IO;
-    int rc = capture_is_json(in.text) ? capture_read(&e->capture, in.text, &sink)
-                                      : explain_lines(e, in.text);
+    struct capture_file in = {0};
+    int code = cli_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
+    if (code != 0)
+        return code;
+    int rc = pipeline_new(&v->pipeline, &opts, v->rules);
+    const struct explain_opts explain = {
+        .pipeline = v->pipeline,
+        .cfg = &v->cfg,
+        .json = v->json,
+        .service = span_str(v->service),
+        .severity = span_str(v->severity),
+        .write = on_words,
+        .refused = on_refused,
+    };
+    if (rc == 0)
+        rc = explain_init(&v->explain, &explain);
+    if (rc == 0 && v->text != NULL)
+        rc = explain_line(&v->explain, span_str(v->text));
+    else if (rc == 0 && (rc = capture_file_open(&in, "-", &err)) == 0)
+        rc = explain_text(&v->explain, in.text);
     capture_file_close(&in);
-    return rc < 0 ? -rc : rc;
+    if (rc < 0)
+        return cli_die(rc, &err);
+    return v->explain.records == 0 && v->explain.refused > 0 ? EXIT_USAGE : EXIT_OK;
 }
 
-static int start(struct explain *e)
+static int explain_live(struct verb *v)
 {
-    struct pipeline_opts opts = {.max_patterns = 1, .max_services = 2, .target = config_target(&e->cfg)};
-    arena_init(&e->arena, ARENA_BYTES, NULL);
-    int rc = capture_init(&e->capture);
-    return rc < 0 ? rc : pipeline_new(&e->pipeline, &opts, e->rules);
+    struct error err = {{0}};
+    struct buf target = {0};
+    struct capture_file in = {0};
+    if (v->text != NULL)
+        in.text = span_str(v->text);
+    else if (capture_file_open(&in, "-", &err) < 0)
+        return cli_die(ERR_IO, &err);
+    buf_printf(&target, "/api/explain?as=%s", v->json ? "json" : "words");
+    admin_add_query(&target, "input", v->text != NULL ? "line" : "");
+    admin_add_query(&target, "service", v->service);
+    admin_add_query(&target, "severity", v->severity);
+    int code = admin_ask(&v->cfg, v->admin, &target, in.text, stdout);
+    if (v->text == NULL)
+        capture_file_close(&in);
+    buf_done(&target);
+    return code;
 }
 
 int cli_explain(int argc, char **argv)
 {
-    static struct explain e;
+    static struct verb v;
     const struct cli_flag flags[] = {
-        {.name = "json", .given = &e.json},
-        {.name = "service", .value = &e.service},
-        {.name = "severity", .value = &e.severity},
+        {.name = "json", .given = &v.json},
+        {.name = "service", .value = &v.service},
+        {.name = "severity", .value = &v.severity},
+        {.name = "live", .given = &v.live},
+        {.name = "admin", .value = &v.admin},
     };
     int first;
-    e = (struct explain){.service = "unknown_service"};
-    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &e.cfg, &first);
+    v = (struct verb){.service = "unknown_service", .severity = ""};
+    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, &first);
     if (code != 0)
         return code;
+    v.text = argv[first];
     if (first + 1 < argc)
         code = cli_usage_error("one text at most, in quotes: ", argv[first + 1]);
-    else if (e.severity != NULL && log_severity_of_text(span_str(e.severity)) == 0)
-        code = cli_usage_error("--severity: not a level that is known: ", e.severity);
+    else if (v.severity[0] != '\0' && log_severity_of_text(span_str(v.severity)) == 0)
+        code = cli_usage_error("--severity: not a level that is known: ", v.severity);
     else
-        code = cli_rules(&e.rules, &e.cfg, e.cfg.sampling.policy_file);
-    if (code == 0) {
-        struct error err = {{0}};
-        int rc = start(&e);
-        if (rc == 0)
-            rc = -explain_all(&e, argv[first]);
-        if (rc < 0)
-            code = cli_die(rc, &err);
-        else if (fflush(stdout) != 0)
-            code = EXIT_BUG;
-        else if (e.records == 0 && e.refused > 0)
-            code = EXIT_USAGE;
-    }
-    pipeline_free(e.pipeline);
-    capture_done(&e.capture);
-    arena_done(&e.arena);
-    rules_unref(e.rules);
-    buf_done(&e.out);
-    config_done(&e.cfg);
+        code = v.live || v.admin != NULL ? explain_live(&v) : explain_here(&v);
+    if (fflush(stdout) != 0 && code == 0)
+        code = EXIT_BUG;
+    explain_done(&v.explain);
+    pipeline_free(v.pipeline);
+    rules_unref(v.rules);
+    config_done(&v.cfg);
     return code;
 }

@@ -32,6 +32,7 @@ struct client_call {
     char error[CURL_ERROR_SIZE];
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
+    void (*piece)(void *ctx, struct span bytes);
 };
 
 /* One socket of libcurl's; it lives until its close callback. */
@@ -187,7 +188,14 @@ static size_t on_answer(char *data, size_t one, size_t n, void *user)
 {
     struct client_call *call = user;
     size_t room = call->max_answer_bytes - call->answer.len;
+    long status = 0;
     n *= one;
+    if (call->piece != NULL)
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 200 && status < 300) {
+        call->piece(call->ctx, span_of(data, n));
+        return n;
+    }
     buf_append(&call->answer, span_of(data, n < room ? n : room));
     if (n > room)
         call->answer.err = ERR_TOO_BIG;
@@ -285,6 +293,7 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     call->client = c;
     call->ctx = r->ctx;
     call->done = r->done;
+    call->piece = r->piece;
     call->max_answer_bytes = r->max_answer_bytes > 0 ? r->max_answer_bytes : CLIENT_ANSWER_BYTES;
     list_init(&call->link);
     call->easy = curl_easy_init();

@@ -45,10 +45,12 @@ struct client_request {
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
     struct span body;           /* POST */
-    uint32_t timeout_ms;        /* the whole exchange */
+    uint32_t timeout_ms;        /* the whole exchange; 0: none */
     size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
+    /* The body of a 2xx as it arrives, and none of it is kept; may be NULL. */
+    void (*piece)(void *ctx, struct span bytes);
 };
 
 int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *opts);

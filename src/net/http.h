@@ -14,6 +14,10 @@
  * exchange; x is dead after either. head, prefix and request may call
  * http_reply() from inside.
  *
+ * An answer without a known end is begun with http_stream(), grows by
+ * http_stream_write() and ends with http_stream_end() or gone(); the connection
+ * ends with it.
+ *
  * Memory: the body is charged to the handler's budget: Content-Length bytes at
  * once before anything is read, else as it grows; when the budget says no the
  * session answers through handler->refuse(x, ERR_FULL) (503), over
@@ -83,6 +87,10 @@ struct http_exchange_ops {
     void (*reply)(struct http_exchange *x, const struct http_response *r);
     /* Reserve room for a body of `total` bytes in all; 0, ERR_FULL or ERR_TOO_BIG. */
     int (*expect)(struct http_exchange *x, size_t total);
+    /* The three of an answer that stays open; NULL: not in this version of HTTP. */
+    int (*stream)(struct http_exchange *x, const struct http_response *r);
+    int (*stream_write)(struct http_exchange *x, struct span piece);
+    void (*stream_end)(struct http_exchange *x);
 };
 
 /* Answer. x may not be used afterwards. What of the request has not arrived is
@@ -96,6 +104,30 @@ static inline void http_reply(struct http_exchange *x, const struct http_respons
 static inline int http_expect(struct http_exchange *x, size_t total)
 {
     return x->ops->expect(x, total);
+}
+
+/* What may wait in an open answer for a peer that does not read; twice that with what
+ * the socket did not take. */
+#define HTTP_STREAM_BYTES ((size_t)64 * 1024)
+
+/* Begin an answer that stays open, from request() or later; the body of r is its first
+ * piece. ERR_UNSUPPORTED (HTTP/2, HTTP/1.0): nothing was sent, http_reply() instead.
+ * When the peer ends its side, that is gone(). */
+static inline int http_stream(struct http_exchange *x, const struct http_response *r)
+{
+    return x->ops->stream == NULL ? ERR_UNSUPPORTED : x->ops->stream(x, r);
+}
+
+/* Send a piece, whole or not at all: ERR_FULL when HTTP_STREAM_BYTES would wait. */
+static inline int http_stream_write(struct http_exchange *x, struct span piece)
+{
+    return x->ops->stream_write(x, piece);
+}
+
+/* The end. x may not be used afterwards. */
+static inline void http_stream_end(struct http_exchange *x)
+{
+    x->ops->stream_end(x);
 }
 
 /* Why requests and connections were ended by us rather than answered in

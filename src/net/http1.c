@@ -55,6 +55,7 @@ struct http1 {
     struct http_output output;
     enum http1_state state;
     bool is_open;    /* x has been shown to the handler and has no answer yet */
+    bool is_streaming; /* or its answer has begun and not ended */
     bool is_feeding; /* inside feed(): no need to wake anybody */
     bool is_eof;     /* the peer has sent all it will */
     bool keep_alive; /* what the request said */
@@ -141,23 +142,28 @@ static bool rest_is_long(const struct http1 *s)
            (size_t)s->x.head.content_length - s->body_bytes > HTTP_SKIP_BYTES;
 }
 
-static void http1_reply(struct http_exchange *x, const struct http_response *r)
+static void append_headers(struct buf *out, const struct http_response *r)
 {
-    struct http1 *s = container_of(x, struct http1, x);
-    struct buf *out = s->output.out;
-    assert(s->is_open);
-
-    bool close = r->close || s->service->draining || !s->keep_alive || s->is_eof ||
-                 s->state == HTTP1_OVER || rest_is_long(s);
-    bool has_length = r->status >= 200 && r->status != 204 && r->status != 304;
-
-    append_status(s, r->status);
     for (size_t i = 0; i < r->header_count; i++) {
         buf_append(out, r->headers[i].name);
         buf_append_str(out, ": ");
         append_value(out, r->headers[i].value);
         buf_append_str(out, "\r\n");
     }
+}
+
+static void http1_reply(struct http_exchange *x, const struct http_response *r)
+{
+    struct http1 *s = container_of(x, struct http1, x);
+    struct buf *out = s->output.out;
+    assert(s->is_open && !s->is_streaming);
+
+    bool close = r->close || s->service->draining || !s->keep_alive || s->is_eof ||
+                 s->state == HTTP1_OVER || rest_is_long(s);
+    bool has_length = r->status >= 200 && r->status != 204 && r->status != 304;
+
+    append_status(s, r->status);
+    append_headers(out, r);
     if (has_length)
         buf_printf(out, "content-length: %zu\r\n", r->body.len);
     if (close)
@@ -186,9 +192,68 @@ static int http1_expect(struct http_exchange *x, size_t total)
     return total > x->body.len ? buf_reserve_exact(&x->body, total - x->body.len) : 0;
 }
 
+/* ---- answers that stay open: chunks (RFC 9112 7.1) ---- */
+
+#define CHUNK_FRAME_BYTES 20 /* of a chunk: sixteen hex digits and two CRLF */
+
+static void append_chunk(struct buf *out, struct span piece)
+{
+    if (piece.len == 0)
+        return; /* it would be the last one */
+    buf_printf(out, "%zx\r\n", piece.len);
+    buf_append(out, piece);
+    buf_append_str(out, "\r\n");
+}
+
+static int http1_stream(struct http_exchange *x, const struct http_response *r)
+{
+    struct http1 *s = container_of(x, struct http1, x);
+    struct buf *out = s->output.out;
+    assert(s->is_open && !s->is_streaming && s->state == HTTP1_WAIT);
+    if (x->head.version != HTTP_1_1 || x->head.method == HTTP_HEAD)
+        return ERR_UNSUPPORTED;
+    append_status(s, r->status);
+    append_headers(out, r);
+    buf_append_str(out, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+    append_chunk(out, r->body);
+    s->is_streaming = true;
+    if (!s->is_feeding)
+        s->output.wake(s->output.ctx);
+    return 0;
+}
+
+static int http1_stream_write(struct http_exchange *x, struct span piece)
+{
+    struct http1 *s = container_of(x, struct http1, x);
+    struct buf *out = s->output.out;
+    assert(s->is_streaming);
+    if (out->len + piece.len + CHUNK_FRAME_BYTES > HTTP_STREAM_BYTES)
+        return ERR_FULL;
+    append_chunk(out, piece);
+    if (!s->is_feeding)
+        s->output.wake(s->output.ctx);
+    return out->err;
+}
+
+static void http1_stream_end(struct http_exchange *x)
+{
+    struct http1 *s = container_of(x, struct http1, x);
+    assert(s->is_streaming);
+    buf_append_str(s->output.out, "0\r\n\r\n");
+    s->is_open = s->is_streaming = false;
+    buf_done(&x->body);
+    arena_done(&x->arena);
+    http1_go(s, HTTP1_OVER);
+    if (!s->is_feeding)
+        s->output.wake(s->output.ctx);
+}
+
 static const struct http_exchange_ops exchange_ops = {
     .reply = http1_reply,
     .expect = http1_expect,
+    .stream = http1_stream,
+    .stream_write = http1_stream_write,
+    .stream_end = http1_stream_end,
 };
 
 /* The service words the refusal; the connection ends with it. */
@@ -531,7 +596,7 @@ static void http1_eof(void *session)
 {
     struct http1 *s = session;
     s->is_eof = true;
-    if (s->state != HTTP1_WAIT)
+    if (s->state != HTTP1_WAIT || s->is_streaming) /* nobody watches a stream half-closed */
         http1_go(s, HTTP1_OVER);
 }
 
@@ -570,7 +635,8 @@ static void http1_free(void *session)
     struct http1 *s = session;
     if (s->is_open) {
         s->is_open = false;
-        fault(s, HTTP_FAULT_ABORTED);
+        if (!s->is_streaming) /* there it is how the peer ends it */
+            fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &s->x);
         buf_done(&s->x.body);
         arena_done(&s->x.arena);

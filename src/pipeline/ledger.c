@@ -120,6 +120,13 @@ uint32_t ledger_service(struct ledger *l, struct span name)
     return id;
 }
 
+uint32_t ledger_find(const struct ledger *l, struct span name)
+{
+    name = cut(name);
+    uint32_t at = *probe((struct ledger *)(uintptr_t)l, name); /* looks, and writes nothing */
+    return at != 0 ? at - 1 : LEDGER_OTHER;
+}
+
 uint32_t ledger_services(const struct ledger *l)
 {
     return l->count;

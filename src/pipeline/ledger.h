@@ -60,6 +60,8 @@ void ledger_free(struct ledger *l);
 /* The id of a service, made on first sight; LEDGER_OTHER when the table is
  * full. Ids are 0..ledger_services()-1 and never change. */
 uint32_t ledger_service(struct ledger *l, struct span name);
+/* The same without making one; LEDGER_OTHER when it is not known. */
+uint32_t ledger_find(const struct ledger *l, struct span name);
 uint32_t ledger_services(const struct ledger *l);
 struct span ledger_service_name(const struct ledger *l, uint32_t service);
 

@@ -213,13 +213,17 @@ void patterns_free(struct patterns *p)
     free(p);
 }
 
-struct pattern *patterns_find(struct patterns *p, const struct pattern_key *key)
+struct pattern *patterns_peek(const struct patterns *p, const struct pattern_key *key)
 {
     uint32_t at = find(p, key);
-    if (p->index[at] == 0)
-        return NULL;
-    struct pattern *e = entry(p, p->index[at] - 1);
-    e->referenced = true;
+    return p->index[at] == 0 ? NULL : entry(p, p->index[at] - 1);
+}
+
+struct pattern *patterns_find(struct patterns *p, const struct pattern_key *key)
+{
+    struct pattern *e = patterns_peek(p, key);
+    if (e != NULL)
+        e->referenced = true;
     return e;
 }
 
@@ -235,6 +239,7 @@ struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key)
         p->of_service[key->service]++;
     return e;
 }
+
 
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text)
 {

@@ -95,6 +95,9 @@ static inline struct pattern *patterns_get(struct patterns *p, const struct patt
     return e != NULL ? e : patterns_add(p, key);
 }
 
+/* The same, and it does not count as used. */
+struct pattern *patterns_peek(const struct patterns *p, const struct pattern_key *key);
+
 /* Give a new entry the text that people will see. */
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text);
 

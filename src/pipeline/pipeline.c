@@ -38,6 +38,7 @@ struct pipeline {
         struct token_bucket bucket;
         uint64_t untold, told_ms; /* what was dropped since it was last said */
     } floor;                      /* where the floor has a limit */
+    struct pipeline_watcher watcher; /* nobody, as a rule */
 };
 
 /* One pipeline_push() in progress. */
@@ -358,6 +359,13 @@ static struct decision look_on(struct pass *pass, const struct subject *s, struc
     return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
 }
 
+/* Apart and by value, so that the decision stays in registers while nobody watches. */
+__attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *p,
+                                                         const struct subject *s, struct decision d)
+{
+    p->watcher.decided(p->watcher.ctx, s, &d);
+}
+
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -396,6 +404,8 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->shadow != NULL)
         d = look_on(pass, &s, d);
     count(pass, s.pattern, &d, bytes.len);
+    if (p->watcher.decided != NULL)
+        tell_watcher(p, &s, d);
     if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
         const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
         recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
@@ -460,6 +470,7 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 
 struct explaining {
     struct pipeline *p;
+    uint64_t now_ms;
     const struct pipeline_explainer *to;
 };
 
@@ -479,8 +490,13 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .governor = e->p->governor,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
-    e->to->begin(e->to->trace.ctx, &s, pattern_own_template(&e->p->place));
-    struct decision d = sampler_explain(e->p->common.given, &s, &e->to->trace);
+    uint32_t service = ledger_find(e->p->ledger, g->service_name);
+    struct pattern_key key = {s.family, service, (uint8_t)s.level, status_class(&record)};
+    s.pattern = patterns_peek(e->p->patterns, &key);
+    struct in_force *own = &e->p->of_service[service];
+    const struct rules *rules = bind_rules(e->p, own->given != NULL ? own : &e->p->common, e->now_ms);
+    e->to->begin(e->to->trace.ctx, &s, pattern_own_template(&e->p->place), rules);
+    struct decision d = sampler_explain(rules, &s, &e->to->trace);
     e->to->end(e->to->trace.ctx, &s, &d);
     return 0;
 }
@@ -489,9 +505,14 @@ int pipeline_explain(struct pipeline *p, struct span request, struct arena *aren
                      const struct pipeline_explainer *explainer)
 {
     struct logs_count n;
-    struct explaining e = {p, explainer};
+    struct explaining e = {p, p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock), explainer};
     int rc = logs_check(request, &n);
     return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
+}
+
+void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)
+{
+    p->watcher = *watcher;
 }
 
 void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)

@@ -80,15 +80,25 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count);
 
-/* For people: what would become of each record by itself under the common rules.
- * begin, the steps and end are called for each; nothing is counted or emitted. */
+/* For people: what would become of each record by itself under the rules of its service,
+ * which are given to begin. begin, the steps and end are called for each; nothing is
+ * counted or emitted. The pattern of the subject is NULL when it was never counted. */
 struct pipeline_explainer {
-    void (*begin)(void *ctx, const struct subject *s, struct span template_text);
+    void (*begin)(void *ctx, const struct subject *s, struct span template_text,
+                  const struct rules *rules);
     void (*end)(void *ctx, const struct subject *s, const struct decision *d);
     struct sampler_trace trace; /* its ctx goes to all three */
 };
 int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
                      const struct pipeline_explainer *explainer);
+
+/* Told of every decision from now on, behind its count and before its record goes on;
+ * decided NULL: nobody is. It may change nothing of the pipeline. */
+struct pipeline_watcher {
+    void *ctx;
+    void (*decided)(void *ctx, const struct subject *s, const struct decision *d);
+};
+void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher);
 
 /* The rules of all services without their own, from now on. */
 void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);

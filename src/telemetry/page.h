@@ -1,9 +1,10 @@
 /*
  * page: small read-only pages over HTTP: health, metrics, admin.
  *
- * GET and HEAD only, no request body. A page is written into a buffer when it
- * is asked for. Against DNS rebinding a page server on loopback answers only to
- * hosts that are an address or "localhost" (403 otherwise).
+ * GET and HEAD; a page may also take a question as the body of a POST, or stay open
+ * and grow. A page is written into a buffer when it is asked for. Against DNS
+ * rebinding a page server on loopback answers only to hosts that are an address or
+ * "localhost" (403 otherwise).
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.
@@ -22,7 +23,16 @@ struct page {
     const char *content_type;
     /* Append the page. Returns the HTTP status, 200 as a rule. `query` is without '?'. */
     int (*write)(void *ctx, struct span query, struct buf *out);
+    /* The answer to a POST, in the same way; NULL: none is taken. */
+    int (*ask)(void *ctx, struct span query, struct span body, struct buf *out);
+    /* Instead of write(), for GET: 0: it has begun an answer with http_stream(); a
+     * status: it has not, and what is in `out` is the answer. */
+    int (*stream)(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
+    /* The reader of a stream has left: x is dead. */
+    void (*gone)(void *ctx, struct http_exchange *x);
 };
+
+#define PAGE_BODY_BYTES ((size_t)256 * 1024) /* of a POST: a person's question */
 
 struct page_opts {
     const char *addr;
@@ -46,6 +56,10 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
 
 /* Accepts one that never opened. The memory may go when the loop has run out. */
 void page_server_close(struct page_server *s);
+
+/* The same, percent-decoded, as text: 0, ERR_TOO_BIG, or ERR_MALFORMED for what is no
+ * UTF-8 or has a NUL. Absent: "". A '+' is itself. */
+int page_query_text(struct span query, const char *name, char *out, size_t size);
 
 /* The value of a query parameter ("limit=20&x=y"), or an empty span. Not percent-decoded. */
 struct span page_query(struct span query, const char *name);

@@ -161,8 +161,8 @@ export class PostHog {
     return stub;
   }
 
-  constructor({ limit = LIMIT, projects = ['phc_e2e'], kafkaMax = 1000000 } = {}) {
-    Object.assign(this, { limit, kafkaMax, projects: new Set(projects), dropped: new Set(), refusedCodings: new Set() });
+  constructor({ limit = LIMIT, projects = ['phc_e2e'], kafkaMax = 1000000, keepBodies = false } = {}) {
+    Object.assign(this, { limit, kafkaMax, keepBodies, projects: new Set(projects), dropped: new Set(), refusedCodings: new Set() });
     this.refuseKeys = false; // what capture itself never does: a gateway that checks the key
     this.faults = [];
     this.answer = null;
@@ -281,6 +281,7 @@ export class PostHog {
       this.relayed[signal].push({ body, wire, headers: req.headers });
       return;
     }
+    if (this.keepBodies) entry.body = body;
     entry.decoded = decode(body);
     const records = flatten(entry.decoded);
     if (records.some((r) => BigInt(r.record.timeUnixNano ?? 0) > 9223372036854775807n))

@@ -10,7 +10,7 @@ struct rig {
     unsigned done;
     struct client_result last;
     char retry_after[64], content_type[128], body[64];
-    size_t body_len;
+    size_t body_len, pieces;
 };
 
 static void on_done(void *ctx, const struct client_result *r)
@@ -117,6 +117,36 @@ static void a_long_answer_is_cut(void **state)
     free(big);
 }
 
+static void on_piece(void *ctx, struct span bytes)
+{
+    ((struct rig *)ctx)->pieces += bytes.len;
+}
+
+static void a_long_answer_in_pieces(void **state)
+{
+    (void)state;
+    struct rig r;
+    char *big = calloc(1, 4 << 20);
+    rig_open(&r);
+    const struct client_request request = {
+        .method = "GET", .url = r.stub.url, .timeout_ms = 5000, .ctx = &r, .done = on_done, .piece = on_piece,
+    };
+    r.stub.body = span_of(big, 4 << 20);
+    assert_int_equal(client_send(r.client, &request, NULL), 0);
+    stub_spin(&r.loop, &r.done, 1, 5000);
+    assert_int_equal(r.pieces, 4 << 20);
+    assert_int_equal(r.body_len, 0);
+    assert_int_equal(r.last.status, 200);
+    r.stub.status = 400; /* an error is read as ever */
+    r.stub.body = SPAN("why");
+    assert_int_equal(client_send(r.client, &request, NULL), 0);
+    stub_spin(&r.loop, &r.done, 2, 5000);
+    assert_int_equal(r.pieces, 4 << 20);
+    assert_string_equal(r.body, "why");
+    rig_close(&r);
+    free(big);
+}
+
 static void no_answer(void **state)
 {
     (void)state;
@@ -168,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statuses_and_headers),
         cmocka_unit_test(a_long_answer_is_cut),
+        cmocka_unit_test(a_long_answer_in_pieces),
         cmocka_unit_test(no_answer),
         cmocka_unit_test(cancelled_and_closed),
     };

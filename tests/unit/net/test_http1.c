@@ -476,6 +476,57 @@ static void draining_says_close(void **state)
     rig_close(&r);
 }
 
+static void an_answer_that_stays_open(void **state)
+{
+    (void)state;
+    static const struct http_response head = {.status = 200, .body = {(const uint8_t *)"first", 5}};
+    struct rig r;
+    rig_open(&r);
+    rig_feed(&r, SPAN("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &head), 0);
+    assert_int_equal(r.wakes, 1);
+    assert_non_null(memmem(r.out.base, r.out.len, "transfer-encoding: chunked\r\n", 28));
+    assert_non_null(memmem(r.out.base, r.out.len, "\r\n\r\n5\r\nfirst\r\n", 14));
+    buf_clear(&r.out);
+    assert_int_equal(http_stream_write(r.probe.held, SPAN("second piece")), 0);
+    assert_int_equal(http_stream_write(r.probe.held, SPAN("")), 0); /* not the end */
+    assert_true(span_eq(buf_span(&r.out), SPAN("c\r\nsecond piece\r\n")));
+    assert_int_equal(rig_feed(&r, SPAN("GET / HTTP/1.1\r\n" H "\r\n")), 0); /* waits, for ever */
+    /* A peer that does not read: whole pieces up to the bound, then none. */
+    static uint8_t piece[1000];
+    unsigned pieces = 0;
+    while (http_stream_write(r.probe.held, span_of(piece, sizeof piece)) == 0)
+        pieces++;
+    assert_in_range(pieces, HTTP_STREAM_BYTES / 1100, HTTP_STREAM_BYTES / 1000);
+    assert_true(r.out.len <= HTTP_STREAM_BYTES);
+    assert_int_equal(http_stream_write(r.probe.held, span_of(piece, sizeof piece)), ERR_FULL);
+    buf_clear(&r.out);
+    assert_int_equal(http_stream_write(r.probe.held, SPAN("x")), 0);
+    http_stream_end(r.probe.held);
+    assert_true(span_eq(buf_span(&r.out), SPAN("1\r\nx\r\n0\r\n\r\n")));
+    assert_true(rig_over(&r));
+    rig_close(&r);
+    assert_int_equal(r.probe.gones, 0);
+
+    rig_open(&r); /* the peer leaves */
+    rig_feed(&r, SPAN("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &head), 0);
+    http1_ops.eof(r.session);
+    assert_true(rig_over(&r));
+    rig_close(&r);
+    assert_int_equal(r.probe.gones, 1);
+    assert_int_equal(r.probe.service.faults[HTTP_FAULT_ABORTED].value, 0);
+
+    rig_open(&r); /* no chunks in 1.0, no body for HEAD */
+    rig_feed(&r, SPAN("GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &head), ERR_UNSUPPORTED);
+    probe_release(&r.probe);
+    rig_feed(&r, SPAN("HEAD /hold HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &head), ERR_UNSUPPORTED);
+    probe_release(&r.probe);
+    rig_close(&r);
+}
+
 static void header_values_cannot_split_the_answer(void **state)
 {
     (void)state;
@@ -505,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_leaves),
         cmocka_unit_test(draining_says_close),
         cmocka_unit_test(header_values_cannot_split_the_answer),
+        cmocka_unit_test(an_answer_that_stays_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

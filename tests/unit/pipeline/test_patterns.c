@@ -45,6 +45,9 @@ static void all_of_the_key_counts(void **state)
         struct pattern *e = patterns_get(p, &keys[i], &is_new);
         assert_row(!is_new && e->counts.received == i + 1, "%zu", i);
     }
+    const struct pattern_key unknown = {9, 9, 1, 1};
+    assert_null(patterns_peek(p, &unknown));
+    assert_null(patterns_find(p, &unknown)); /* looking makes nothing */
     assert_int_equal(patterns_count(p), ARRAY_LEN(keys));
     patterns_free(p);
 }

@@ -604,12 +604,18 @@ struct told {
     unsigned begun, steps, ended;
     char template_text[64];
     struct decision last;
+    const struct rules *rules;
+    bool knows_pattern;
+    uint64_t received;
 };
 
-static void on_begin(void *ctx, const struct subject *s, struct span template_text)
+static void on_begin(void *ctx, const struct subject *s, struct span template_text,
+                     const struct rules *rules)
 {
     struct told *t = ctx;
-    assert_null(s->pattern);
+    t->rules = rules;
+    assert_true((s->pattern != NULL) == t->knows_pattern);
+    t->received = s->pattern == NULL ? 0 : s->pattern->counts.received;
     t->begun++;
     snprintf(t->template_text, sizeof t->template_text, "%.*s", (int)template_text.len,
              (const char *)template_text.base);
@@ -658,6 +664,79 @@ static void explaining_counts_nothing(void **state)
     buf_done(&request);
 }
 
+static void explaining_uses_what_is_in_force(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    struct told told = {0};
+    struct rules *none;
+    uint32_t records;
+    const struct pipeline_explainer to = {on_begin, on_end, {&told, on_step}};
+    rig_open(&r);
+    assert_int_equal(rules_new(&none), 0);
+    rules_set_global(none, 0, NULL);
+    add(&request, "own", 2, 9, "added 12 to cart");
+    assert_int_equal(push(&r, &request, &records), 0);
+    pipeline_set_rules(r.pipeline, 1, none);
+    told.knows_pattern = true; /* it has been counted */
+    assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
+    assert_ptr_equal(told.rules, none);
+    assert_int_equal(told.received, 2);
+    assert_int_equal(told.last.verdict, VERDICT_SAMPLED_OUT);
+    buf_clear(&request);
+    add(&request, "nobody yet", 1, 9, "added 12 to cart");
+    told.knows_pattern = false;
+    assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
+    assert_ptr_equal(told.rules, r.rules);
+    assert_int_equal(told.last.verdict, VERDICT_KEPT);
+    assert_int_equal(ledger_services(pipeline_ledger(r.pipeline)), 2);
+    assert_int_equal(ledger_total(pipeline_ledger(r.pipeline))->received, 2);
+    rules_unref(none);
+    rig_close(&r);
+    buf_done(&request);
+}
+
+struct watched {
+    unsigned kept, dropped;
+    uint64_t received;
+};
+
+static void on_decided(void *ctx, const struct subject *s, const struct decision *d)
+{
+    struct watched *w = ctx;
+    w->kept += d->verdict == VERDICT_KEPT;
+    w->dropped += d->verdict != VERDICT_KEPT;
+    w->received = s->pattern->counts.received;
+}
+
+static void a_watcher_hears_of_each_decision(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    struct watched w = {0};
+    uint32_t records;
+    rig_open(&r);
+    rules_set_global(r.rules, 0, NULL);
+    add(&request, "cart", 2, 17, "payment 12 failed");
+    add(&request, "cart", 3, 9, "added 12 to cart");
+    assert_int_equal(push(&r, &request, &records), 0);
+    pipeline_watch(r.pipeline, &(struct pipeline_watcher){&w, on_decided});
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(w.kept, 2);
+    assert_int_equal(w.dropped, 3);
+    assert_int_equal(w.received, 6); /* counted before */
+    r.admit_rc = ERR_FULL;           /* nothing is decided */
+    assert_int_equal(push(&r, &request, &records), ERR_FULL);
+    r.admit_rc = 0;
+    pipeline_watch(r.pipeline, &(struct pipeline_watcher){0});
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(w.kept + w.dropped, 5);
+    rig_close(&r);
+    buf_done(&request);
+}
+
 static void common_rules_are_of_services_without_their_own(void **state)
 {
     (void)state;
@@ -692,6 +771,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(several_services_in_one_request),
         cmocka_unit_test(explaining_counts_nothing),
+        cmocka_unit_test(explaining_uses_what_is_in_force),
+        cmocka_unit_test(a_watcher_hears_of_each_decision),
         cmocka_unit_test(common_rules_are_of_services_without_their_own),
         cmocka_unit_test(nothing_of_damage_enters),
         cmocka_unit_test(no_room_is_counted_per_service),

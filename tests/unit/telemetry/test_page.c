@@ -31,7 +31,30 @@ static int write_too_much(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+static int take_question(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    (void)ctx;
+    buf_append(out, page_query(query, "name"));
+    buf_append_str(out, " asks ");
+    buf_append(out, body);
+    return 200;
+}
+
+static int open_stream(void *ctx, struct span query, struct http_exchange *x, struct buf *out)
+{
+    const struct http_response head = {.status = 200, .body = SPAN("one piece")};
+    (void)ctx;
+    if (query.len > 0 || http_stream(x, &head) < 0) {
+        buf_append_str(out, "no stream\n");
+        return 501;
+    }
+    http_stream_end(x);
+    return 0;
+}
+
 static const struct page pages[] = {
+    {"/ask", "text/plain", .ask = take_question},
+    {"/stream", "text/plain", .stream = open_stream},
     {"/hello", "text/x", write_hello},
     {"/readyz", "text/plain", write_not_ready},
     {"/huge", "text/plain", write_too_much},
@@ -105,7 +128,13 @@ static void methods_paths_and_statuses(void **state)
         {"GET", "/", 404, "no such page"},
         {"GET", "/hello/", 404, "no such page"},
         {"POST", "/hello", 405, "allow: GET, HEAD"},
-        {"DELETE", "/hello", 405, "use GET"},
+        {"POST", "/ask?name=you", 200, "\r\n\r\nyou asks "},
+        {"GET", "/ask", 405, "allow: POST\r\n"},
+        {"GET", "/stream", 200, "9\r\none piece\r\n0\r\n\r\n"},
+        {"GET", "/stream?no", 501, "no stream"},
+        {"HEAD", "/stream", 405, "allow: GET\r\n"},
+        {"POST", "/nowhere", 404, "no such page"},
+        {"DELETE", "/hello", 405, "use GET, HEAD"},
     };
     struct rig r;
     rig_open(&r, "127.0.0.1:0");
@@ -161,12 +190,32 @@ static void queries(void **state)
                    rows[i].query);
 }
 
+static void query_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query;
+        int rc;
+        const char *text;
+    } rows[] = {
+        {"a=warn+", 0, "warn+"}, {"b=1", 0, ""}, {"a=%41%2a%c3%a9", 0, "A*\xc3\xa9"}, {"a=1234567", 0, "1234567"},
+        {"a=12345678", ERR_TOO_BIG, NULL}, {"a=%", ERR_MALFORMED, NULL}, {"a=%4", ERR_MALFORMED, NULL},
+        {"a=%4x", ERR_MALFORMED, NULL}, {"a=%00", ERR_MALFORMED, NULL}, {"a=%ff", ERR_MALFORMED, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[8];
+        int rc = page_query_text(span_str(rows[i].query), "a", text, sizeof text);
+        assert_row(rc == rows[i].rc && (rc < 0 || strcmp(text, rows[i].text) == 0), "%s: %d", rows[i].query, rc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_paths_and_statuses),
         cmocka_unit_test(on_loopback_only_our_names),
         cmocka_unit_test(queries),
+        cmocka_unit_test(query_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,76 @@
+/*
+ * cli_top_view: what `lipservice top` shows: the last answer of /api/top, the rates
+ * since the one before, and the frame of text they make. Knows no terminal.
+ *
+ * Units      columns and lines; milliseconds.
+ * Blocking   never.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "otlp/json_object.h"
+#include "util/buf.h"
+
+#define TOP_ROWS_MAX 200      /* nobody scrolls further; 512 bytes each */
+#define TOP_LINE_BYTES 16384  /* of one line of the answer */
+
+/* clang-format off */
+#define TOP_ORDERS(X) \
+    X(VOLUME,   'v', "volume",   "volume") \
+    X(NOW,      'n', "now",      "volume") /* records a second; the sidecar knows only sums */ \
+    X(KEPT,     'k', "kept",     "kept") \
+    X(SAVED,    's', "saved",    "saved") \
+    X(SEVERITY, 'e', "severity", "severity")
+/* clang-format on */
+
+#define X(name, key, text, asked) TOP_BY_##name,
+enum top_order { TOP_ORDERS(X) TOP_ORDER_COUNT };
+#undef X
+
+struct top_row {
+    char pattern[32], service[64], severity[8], status_class[4], template_text[256];
+    uint64_t received, kept, received_bytes, kept_bytes;
+    double per_s, saved_per_s; /* since the answer before; 0 when it is the first */
+};
+
+struct top_totals {
+    char version[16], policy[16];
+    int64_t policy_version;
+    uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;
+    uint64_t received_bytes, kept_bytes, queue_bytes, queue_capacity, patterns_held, services;
+};
+
+struct top_view {
+    struct json_object *json;
+    enum top_order order;
+    bool reverse, paused;
+    bool has_rates;     /* two answers of the same process have come */
+    uint32_t scroll;    /* rows above the first that is shown */
+    const char *notice; /* why there is no newer answer; NULL: there is */
+    struct top_totals now, before;
+    uint64_t taken_ms;
+    double per_s, saved_per_s;
+    uint32_t count, count_before;
+    struct top_row *rows, *rows_before; /* TOP_ROWS_MAX each */
+};
+
+int top_view_init(struct top_view *v);
+void top_view_done(struct top_view *v);
+
+/* An order by the key that chooses it, by its name; negative: none. */
+int top_order_of_key(char key);
+int top_order_of_name(const char *name);
+
+/* The value of `sort` to ask for, so that the rows that count are among those sent. */
+const char *top_order_asked(enum top_order order);
+
+/* Take an answer. ERR_MALFORMED: it is none, and all stays as it was. */
+int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms);
+
+/* Append the frame: lines no wider than `width`, each with a newline, at most `height`
+ * of them (0: as many as there are). Clamps v->scroll. */
+void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height);
+
+#define TOP_TITLE_LINE 4 /* the line, from 0, that names the columns */

@@ -1,0 +1,407 @@
+/* explain: one record in, one paragraph or one JSON object out. */
+#include "explain.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "otlp/json_write.h"
+#include "otlp/wire.h"
+#include "pipeline/signature.h"
+
+#define SHOWN_BODY_BYTES 200
+#define ARENA_BYTES (64u << 20) /* what lies around the records of one request */
+
+/* ---- words for one record ---------------------------------------------- */
+
+/* The nth rule as it was configured. */
+static const char *rule_text(const struct explain *e, bool keep, unsigned place)
+{
+    const struct config_note *n = keep ? e->opts.cfg->sampling.keep : e->opts.cfg->sampling.drop;
+    while (n != NULL && place-- > 0)
+        n = n->next;
+    return n == NULL ? "" : n->text;
+}
+
+static void add_text(struct buf *out, struct span text)
+{
+    size_t n = text.len < SHOWN_BODY_BYTES ? text.len : SHOWN_BODY_BYTES;
+    while (n < text.len && n > 0 && (text.base[n] & 0xc0) == 0x80)
+        n--; /* not through a character */
+    json_write_string(out, span_of(text.base, n));
+    if (n < text.len && out->err == 0) {
+        out->len--; /* the quote */
+        buf_append_str(out, "...\"");
+    }
+}
+
+static void add_body(struct buf *out, const struct log_value *body)
+{
+    static const char *const kinds[] = {
+        [LOG_NONE] = "none",   [LOG_BOOL] = "a boolean",    [LOG_INT] = "an integer",
+        [LOG_DOUBLE] = "a number", [LOG_ARRAY] = "a list", [LOG_KVLIST] = "a map",
+        [LOG_BYTES] = "bytes", [LOG_STRING] = "",
+    };
+    if (body->kind == LOG_STRING)
+        add_text(out, body->text);
+    else
+        buf_printf(out, "\"(%s)\"", kinds[body->kind]);
+}
+
+static const char *severity_source(const struct log_record *r)
+{
+    if (r->severity_number > 0)
+        return "number";
+    return log_severity(r) > 0 ? "text" : "default";
+}
+
+static void begin_words(struct explain *e, const struct subject *s, struct span template_text)
+{
+    char id[SIGNATURE_TEXT_BYTES];
+    const char *from = severity_source(s->record);
+    buf_printf(&e->out, "record %llu\n  service    ", (unsigned long long)e->records);
+    add_text(&e->out, s->group->service_name);
+    buf_append_str(&e->out, "\n  body       ");
+    add_body(&e->out, &s->record->body);
+    buf_append_str(&e->out, "\n  template   ");
+    add_text(&e->out, template_text);
+    buf_printf(&e->out, "\n  signature  %s\n", signature_format(id, s->signature));
+    if (s->family != s->signature)
+        buf_printf(&e->out, "  family     %s\n", signature_format(id, s->family));
+    buf_printf(&e->out, "  severity   %s, ", level_name(s->level));
+    if (*from == 'n') {
+        buf_printf(&e->out, "from the severity number %d\n", s->record->severity_number);
+    } else if (*from == 't') {
+        buf_append_str(&e->out, "from the severity text ");
+        add_text(&e->out, s->record->severity_text);
+        buf_append_byte(&e->out, '\n');
+    } else {
+        buf_append_str(&e->out, "because the record has none that is known\n");
+    }
+}
+
+static const char *rate_setting(enum rules_source source)
+{
+    static const char *const settings[] = {
+        [RULES_PATTERN] = "pattern_rates",
+        [RULES_SEVERITY] = "severity_rates",
+        [RULES_GLOBAL] = "global_rate",
+    };
+    return settings[source];
+}
+
+static void step_words(struct explain *e, const struct sampler_step *step)
+{
+    struct buf *out = &e->out;
+    switch (step->stage) {
+    case SAMPLER_FLOOR:
+        buf_printf(out, "  floor      %s\n",
+                   step->applies ? "ERROR or above, or an exception.type: kept"
+                                 : "below ERROR, and no exception.type: goes on");
+        break;
+    case SAMPLER_PRIORITY:
+        if (step->applies)
+            buf_append_str(out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
+        break;
+    case SAMPLER_CONTEXT:
+        if (step->applies)
+            buf_append_str(out, "  context    adjusted count 0, the context of an error: kept\n");
+        break;
+    case SAMPLER_KEEP:
+    case SAMPLER_DROP:
+        buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop", step->place,
+                   rule_text(e, step->stage == SAMPLER_KEEP, step->place),
+                   !step->applies ? "does not match" : step->stage == SAMPLER_KEEP ? "matches: kept" : "matches: dropped");
+        break;
+    case SAMPLER_FIRST:
+        if (rules_first(e->rules) == 0)
+            buf_append_str(out, "  first      none are kept for being first\n");
+        else
+            buf_printf(out, "  first      the first %u of a pattern in each %llu ms are kept: depends on the "
+                            "records before, not counted here\n",
+                       rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
+        break;
+    case SAMPLER_RATE:
+        buf_printf(out, "  rate       %.6g, from %s (%s)\n", rules_rate_of(step->threshold),
+                   rate_setting(step->source), rules_origin(e->rules));
+        break;
+    case SAMPLER_BUDGET:
+        buf_append_str(out, "  budget     sampling.budget may lower the rate: depends on the records before, not "
+                            "counted here\n");
+        break;
+    }
+}
+
+static uint64_t randomness(const struct subject *s, const char **from)
+{
+    struct log_record bare = *s->record;
+    uint64_t r = sampler_randomness(s->record, s->bytes);
+    bare.known_set &= ~(1u << LOG_SAMPLING_RANDOMNESS);
+    uint64_t of_trace = sampler_randomness(&bare, s->bytes);
+    bare.trace_id = (struct span){0};
+    *from = r != of_trace                                    ? "attribute"
+            : of_trace != sampler_randomness(&bare, s->bytes) ? "trace_id"
+                                                              : "record";
+    return r;
+}
+
+/* 2026-11-21T13:05:24Z */
+static void add_time(struct buf *out, uint64_t unix_ns)
+{
+    char text[32];
+    struct tm tm;
+    time_t t = (time_t)(unix_ns / 1000000000u);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+    buf_append_str(out, text);
+}
+
+static bool counts_of(const struct explain *e, const struct subject *s, struct explain_counts *out)
+{
+    return s->pattern != NULL && e->opts.counts(e->opts.ctx, s->pattern, out);
+}
+
+static void row_words(struct buf *out, const char *title, const struct pattern_counts *n, uint64_t since_ns)
+{
+    buf_printf(out, "  %s %" PRIu64 " received, %" PRIu64 " kept, %" PRIu64 " sampled out, %" PRIu64
+                    " dropped by rule, since ",
+               title, n->received, n->kept, n->sampled_out, n->dropped_by_rule);
+    add_time(out, since_ns);
+}
+
+static void counts_words(struct explain *e, const struct subject *s)
+{
+    struct explain_counts n;
+    if (!counts_of(e, s, &n)) {
+        buf_append_str(&e->out, "  counts     none: no such record of this service was seen\n");
+        return;
+    }
+    row_words(&e->out, "counts    ", &n.all, n.first_seen_ns);
+    buf_append_str(&e->out, ", last seen ");
+    add_time(&e->out, n.last_seen_ns);
+    buf_append_byte(&e->out, '\n');
+    row_words(&e->out, "today     ", &n.today, n.today_ns);
+    buf_append_byte(&e->out, '\n');
+}
+
+static void end_words(struct explain *e, const struct subject *s, const struct decision *d)
+{
+    const char *from;
+    uint64_t r = randomness(s, &from);
+    buf_printf(&e->out, "  threshold  T = 0x%014llx\n  randomness R = 0x%014llx, from %s\n",
+               (unsigned long long)d->threshold, (unsigned long long)r,
+               *from == 't'   ? "the last 7 bytes of the trace id"
+               : *from == 'a' ? "sampling.randomness"
+                              : "a hash of the record");
+    buf_printf(&e->out, "  verdict    %s (%s)", verdict_name(d->verdict), reason_name(d->reason));
+    if (d->threshold > 0 && d->verdict == VERDICT_KEPT)
+        buf_printf(&e->out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
+    else if (d->verdict == VERDICT_SAMPLED_OUT)
+        buf_printf(&e->out, ": R < T%s", rules_first(e->rules) > 0 ? ", unless it is among the first" : "");
+    buf_append_byte(&e->out, '\n');
+    if (e->opts.counts != NULL)
+        counts_words(e, s);
+    buf_append_byte(&e->out, '\n');
+}
+
+/* ---- JSON for one record ----------------------------------------------- */
+
+static void begin_json(struct explain *e, const struct subject *s, struct span template_text)
+{
+    char id[SIGNATURE_TEXT_BYTES];
+    buf_append_str(&e->out, "{\"service\":");
+    json_write_string(&e->out, s->group->service_name);
+    buf_append_str(&e->out, ",\"body\":");
+    add_body(&e->out, &s->record->body);
+    buf_append_str(&e->out, ",\"template\":");
+    json_write_string(&e->out, template_text);
+    buf_printf(&e->out, ",\"signature\":\"%s\"", signature_format(id, s->signature));
+    buf_printf(&e->out, ",\"family\":\"%s\"", signature_format(id, s->family));
+    buf_printf(&e->out, ",\"severity\":{\"level\":\"%s\",\"from\":\"%s\",\"number\":%d,\"text\":",
+               level_name(s->level), severity_source(s->record),
+               s->record->severity_number);
+    json_write_string(&e->out, s->record->severity_text);
+    buf_append_str(&e->out, "},\"steps\":[");
+}
+
+static void step_json(struct explain *e, const struct sampler_step *step)
+{
+    static const char *const stages[] = {
+        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
+        [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
+        [SAMPLER_BUDGET] = "budget",
+    };
+    bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
+    buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
+               stages[step->stage], step->applies ? "true" : "false");
+    if (is_rule) {
+        buf_printf(&e->out, ",\"place\":%u,\"rule\":", step->place);
+        json_write_string(&e->out, span_str(rule_text(e, step->stage == SAMPLER_KEEP, step->place)));
+    } else if (step->stage == SAMPLER_FIRST) {
+        buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
+                   rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
+    } else if (step->stage == SAMPLER_BUDGET) {
+        buf_append_str(&e->out, ",\"note\":\"not counted here\"");
+    } else if (step->stage == SAMPLER_RATE) {
+        buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
+                   rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));
+    }
+    buf_append_byte(&e->out, '}');
+}
+
+static void row_json(struct buf *out, const struct pattern_counts *n)
+{
+    buf_printf(out, "\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
+                    ",\"dropped_by_rule\":%" PRIu64,
+               n->received, n->kept, n->sampled_out, n->dropped_by_rule);
+}
+
+static void counts_json(struct explain *e, const struct subject *s)
+{
+    struct explain_counts n;
+    if (!counts_of(e, s, &n)) {
+        buf_append_str(&e->out, ",\"counts\":null");
+        return;
+    }
+    buf_append_str(&e->out, ",\"counts\":{");
+    row_json(&e->out, &n.all);
+    buf_printf(&e->out, ",\"first_seen\":%.3f,\"last_seen\":%.3f,\"today\":{", (double)n.first_seen_ns / 1e9,
+               (double)n.last_seen_ns / 1e9);
+    row_json(&e->out, &n.today);
+    buf_printf(&e->out, ",\"since\":%.3f}}", (double)n.today_ns / 1e9);
+}
+
+static void end_json(struct explain *e, const struct subject *s, const struct decision *d)
+{
+    const char *from;
+    uint64_t r = randomness(s, &from);
+    buf_printf(&e->out,
+               "],\"threshold\":\"0x%014llx\",\"randomness\":\"0x%014llx\",\"randomness_from\":\"%s\","
+               "\"verdict\":\"%s\",\"reason\":\"%s\"",
+               (unsigned long long)d->threshold, (unsigned long long)r, from,
+               verdict_name(d->verdict), reason_name(d->reason));
+    if (e->opts.counts != NULL)
+        counts_json(e, s);
+    buf_append_str(&e->out, "}\n");
+}
+
+/* ---- the pipeline's calls ---------------------------------------------- */
+
+static void on_begin(void *ctx, const struct subject *s, struct span template_text,
+                     const struct rules *rules)
+{
+    struct explain *e = ctx;
+    e->records++;
+    e->rules = rules;
+    e->steps = 0;
+    buf_clear(&e->out);
+    (e->opts.json ? begin_json : begin_words)(e, s, template_text);
+}
+
+static void on_step(void *ctx, const struct sampler_step *step)
+{
+    struct explain *e = ctx;
+    (e->opts.json ? step_json : step_words)(e, step);
+    e->steps++;
+}
+
+static void on_end(void *ctx, const struct subject *s, const struct decision *d)
+{
+    struct explain *e = ctx;
+    (e->opts.json ? end_json : end_words)(e, s, d);
+    if (e->out.err == 0)
+        e->opts.write(e->opts.ctx, buf_span(&e->out));
+}
+
+static int on_request(void *ctx, struct span request, const struct logs_count *count, size_t end)
+{
+    struct explain *e = ctx;
+    const struct pipeline_explainer to = {on_begin, on_end, {e, on_step}};
+    uint64_t more = count == NULL ? 1 : count->records;
+    (void)end;
+    if (e->opts.max_records > 0 && more > e->opts.max_records - e->records)
+        return -ERR_TOO_BIG;
+    int rc = pipeline_explain(e->opts.pipeline, request, &e->arena, &to);
+    arena_reset(&e->arena);
+    return rc < 0 ? -rc : 0;
+}
+
+static void on_refused(void *ctx, size_t line, const char *why)
+{
+    struct explain *e = ctx;
+    e->refused++;
+    e->opts.refused(e->opts.ctx, line, why);
+}
+
+/* A request of one record with this text as its body. 0, or -ERR_*: as on_request(). */
+static int one_line(struct explain *e, struct span text)
+{
+    struct buf value = {0}, pair = {0}, attr = {0}, record = {0}, logs = {0}, request = {0};
+    if (e->opts.severity.len > 0)
+        wire_append_len(&record, 3, e->opts.severity); /* LogRecord.severity_text */
+    wire_append_len(&value, 1, text);                       /* AnyValue.string_value */
+    wire_append_len(&record, 5, buf_span(&value));          /* LogRecord.body */
+    buf_clear(&value);
+    wire_append_len(&value, 1, e->opts.service);
+    wire_append_len(&pair, 1, SPAN("service.name")); /* KeyValue */
+    wire_append_len(&pair, 2, buf_span(&value));
+    wire_append_len(&attr, 1, buf_span(&pair));    /* Resource.attributes */
+    wire_append_len(&logs, 1, buf_span(&attr));    /* ResourceLogs.resource */
+    buf_clear(&pair);
+    wire_append_len(&pair, 2, buf_span(&record));  /* ScopeLogs.log_records */
+    wire_append_len(&logs, 2, buf_span(&pair));    /* ResourceLogs.scope_logs */
+    wire_append_len(&request, 1, buf_span(&logs)); /* ExportLogsServiceRequest.resource_logs */
+    int rc = request.err != 0 ? -request.err : on_request(e, buf_span(&request), NULL, 0);
+    struct buf *bufs[] = {&value, &pair, &attr, &record, &logs, &request};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_done(bufs[i]);
+    return rc;
+}
+
+static int all_lines(struct explain *e, struct span text)
+{
+    int rc = 0;
+    for (size_t number = 1; text.len > 0 && rc == 0; number++) {
+        const uint8_t *end = memchr(text.base, '\n', text.len);
+        struct span line = end == NULL ? text : span_of(text.base, (size_t)(end - text.base));
+        text = span_skip(text, line.len + (end != NULL));
+        if (line.len > 0 && line.base[line.len - 1] == '\r')
+            line.len--;
+        rc = one_line(e, line);
+        if (rc == -ERR_UTF8) {
+            on_refused(e, number, err_text(ERR_UTF8));
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+int explain_init(struct explain *e, const struct explain_opts *opts)
+{
+    *e = (struct explain){.opts = *opts, .out = {.budget = opts->budget}};
+    arena_init(&e->arena, ARENA_BYTES, opts->budget);
+    return capture_init(&e->capture);
+}
+
+void explain_done(struct explain *e)
+{
+    capture_done(&e->capture);
+    arena_done(&e->arena);
+    buf_done(&e->out);
+}
+
+int explain_line(struct explain *e, struct span text)
+{
+    return -one_line(e, text);
+}
+
+int explain_text(struct explain *e, struct span text)
+{
+    const struct capture_sink sink = {e, on_request, on_refused};
+    if (!capture_is_json(text))
+        return -all_lines(e, text);
+    int rc = capture_read(&e->capture, text, &sink);
+    return rc > 0 ? -rc : rc;
+}

@@ -1,0 +1,122 @@
+/* tap: a filter, a token bucket and a printer. */
+#include "telemetry/tap.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "otlp/json_write.h"
+#include "pipeline/signature.h"
+#include "util/glob.h"
+#include "util/unicode.h"
+
+int tap_parse_severity(const char *text, unsigned *levels)
+{
+    struct span name = span_str(text);
+    bool above = name.len > 0 && name.base[name.len - 1] == '+';
+    name.len -= above;
+    int level = level_parse(name);
+    if (level < 0)
+        return ERR_MALFORMED;
+    *levels = 0;
+    for (int l = level; l < (above ? LEVEL_COUNT : level + 1); l++)
+        *levels |= 1u << l;
+    return 0;
+}
+
+void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s, uint64_t now_ms)
+{
+    if (lines_per_s == 0)
+        lines_per_s = TAP_LINES_PER_S;
+    uint32_t times = lines_per_s > TAP_LINES_PER_S ? lines_per_s / TAP_LINES_PER_S : 1;
+    *t = (struct tap){.filter = *filter,
+                      .lines_per_s = lines_per_s,
+                      .bytes_per_s = TAP_BYTES_PER_S * times,
+                      .filled_ms = now_ms};
+    t->lines = t->lines_per_s;
+    t->bytes = t->bytes_per_s;
+}
+
+/* The strings in a list or a map are in its encoded form as they are. */
+static bool holds(const struct log_value *body, const char *text)
+{
+    bool has_text = body->kind == LOG_STRING || body->kind == LOG_ARRAY || body->kind == LOG_KVLIST;
+    return has_text && body->text.len > 0 &&
+           memmem(body->text.base, body->text.len, text, strlen(text)) != NULL;
+}
+
+bool tap_wants(const struct tap_filter *f, const struct subject *s, const struct decision *d)
+{
+    return (f->verdicts == 0 || (f->verdicts >> d->verdict & 1) != 0) &&
+           (f->levels == 0 || (f->levels >> s->level & 1) != 0) &&
+           (!f->has_pattern || f->pattern == s->signature || f->pattern == s->family) &&
+           (f->service[0] == '\0' || glob_matches(span_str(f->service), s->group->service_name)) &&
+           (f->grep[0] == '\0' || holds(&s->record->body, f->grep));
+}
+
+static double refill(double have, uint32_t per_s, uint64_t ms)
+{
+    have += (double)per_s * (double)ms / 1000;
+    return have > per_s ? per_s : have;
+}
+
+bool tap_admit(struct tap *t, uint64_t now_ms)
+{
+    uint64_t ms = now_ms - t->filled_ms;
+    if (ms > 0) {
+        t->lines = refill(t->lines, t->lines_per_s, ms);
+        t->bytes = refill(t->bytes, t->bytes_per_s, ms);
+        t->filled_ms = now_ms;
+    }
+    return t->lines >= 1 && t->bytes > 0;
+}
+
+void tap_shown(struct tap *t, size_t bytes)
+{
+    t->lines -= 1;
+    t->bytes -= (double)bytes;
+    t->shown++;
+}
+
+static void add_body(struct buf *out, const struct subject *s)
+{
+    const struct log_value *v = &s->record->body;
+    switch (v->kind) {
+    case LOG_STRING:
+        json_write_string(out, utf8_cut(v->text, TAP_BODY_BYTES));
+        break;
+    case LOG_INT:
+        buf_printf(out, "\"%" PRId64 "\"", v->integer);
+        break;
+    case LOG_BOOL:
+        buf_append_str(out, v->integer != 0 ? "\"true\"" : "\"false\"");
+        break;
+    case LOG_DOUBLE:
+        buf_printf(out, "\"%.15g\"", v->real);
+        break;
+    default: /* what it consists of, as its pattern has it */
+        json_write_string(out, span_of(s->pattern->template_text, s->pattern->template_len));
+    }
+}
+
+void tap_line(struct buf *out, const struct subject *s, const struct decision *d, uint64_t unix_ns)
+{
+    char id[SIGNATURE_TEXT_BYTES];
+    buf_printf(out, "{\"time\":%.3f,\"service\":", (double)unix_ns / 1e9);
+    json_write_string(out, utf8_cut(s->group->service_name, LEDGER_NAME_BYTES));
+    buf_printf(out, ",\"severity\":\"%s\",\"verdict\":\"%s\",\"reason\":\"%s\"", level_name(s->level),
+               verdict_name(d->verdict), reason_name(d->reason));
+    double rate = d->verdict == VERDICT_DROPPED_BY_RULE ? 0 : rules_rate_of(d->threshold);
+    buf_printf(out, ",\"rate\":%.6g,\"threshold\":\"0x%014" PRIx64 "\"", rate, d->threshold);
+    buf_printf(out, ",\"pattern\":\"%s\"", signature_format(id, s->signature));
+    buf_printf(out, ",\"family\":\"%s\",\"body\":", signature_format(id, s->family));
+    add_body(out, s);
+    buf_append_str(out, "}\n");
+}
+
+void tap_sums(struct buf *out, const struct tap *t)
+{
+    buf_printf(out,
+               "{\"tap\":{\"matched\":%" PRIu64 ",\"shown\":%" PRIu64 ",\"over_rate\":%" PRIu64
+               ",\"slow\":%" PRIu64 "}}\n",
+               t->matched, t->shown, t->over_rate, t->slow);
+}

@@ -1,0 +1,87 @@
+// Look before you drop: observe, and a second policy that is only counted.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { encodeLogs, request } from './lib/otlp.mjs';
+import { closeLedger, pair } from './lib/sidecar.mjs';
+import { until } from './lib/wait.mjs';
+
+const QUICK = { 'batch.max_age': '50ms', 'sampling.first.count': 0 };
+
+function policyFile(t, text) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const file = path.join(dir, 'policy.yaml');
+  writeFileSync(file, text);
+  return file;
+}
+
+const send = async (sidecar, bytes) => assert.equal((await sidecar.post(bytes)).status, 200);
+const shadow = async (sidecar) => JSON.parse(await sidecar.page('admin', '/api/shadow'));
+const lane = (page, name) => page.lanes.find((l) => l.lane === name);
+
+test('observe: everything arrives byte by byte, and what enforcing would do is counted', async (t) => {
+  const { stub, sidecar } = await pair(t, { set: { ...QUICK, mode: 'observe', 'cost.per_gb': 1000 }, posthog: { keepBodies: true } });
+  const bytes = encodeLogs(request(1000, { body: (i) => `took ${i} ms`, base: { attributes: [{ key: 'a', value: { intValue: 1 } }] } }));
+  const untimed = encodeLogs(request(1, { body: () => 'no time', base: { timeUnixNano: 0 } }));
+  await send(sidecar, bytes);
+  await send(sidecar, untimed);
+  await until('all of them', () => stub.rows.length === 1001);
+  // Records lie side by side in the request that was sent, and so they do in what arrived.
+  const arrived = Buffer.concat(stub.logs.map((r) => r.body));
+  const first = bytes.indexOf('took 0 ms'), last = bytes.indexOf('took 999 ms');
+  assert.ok(arrived.includes(bytes.subarray(first, last)), 'the bytes of the records are those that came');
+  for (const { attributes } of stub.rows) assert.ok(!('otel.logs.adjusted_count' in attributes));
+
+  const page = await shadow(sidecar);
+  assert.equal(page.mode, 'observe');
+  const would = lane(page, 'enforced');
+  assert.equal(would.kept + would.sampled_out, 1001);
+  assert.ok(would.kept > 120 && would.kept < 290, `${would.kept} of 1001 at 0.2`);
+  assert.equal(lane(page, 'done').kept, 1001);
+  assert.equal(lane(page, 'shadow'), undefined);
+  assert.ok(Math.abs(lane(page, 'done').cost - (lane(page, 'done').kept_bytes / 1e9) * 1000) < 1e-6);
+  assert.ok(would.cost < lane(page, 'done').cost);
+  const [pattern] = page.patterns;
+  assert.equal(pattern.template, 'took <*> ms');
+  assert.equal(pattern.done.kept, 1000);
+  assert.equal(pattern.enforced.kept + pattern.enforced.sampled_out, 1000);
+  const metrics = await sidecar.metrics();
+  assert.equal(metrics.lipservice_observing, 1);
+  assert.equal(metrics['lipservice_shadow_records_total{lane="enforced",verdict="kept"}'], would.kept);
+  await closeLedger(sidecar, { received: 1001, kept: 1001, sampled_out: 0 });
+});
+
+test('shadow.policy_file: counted beside what is done, in either mode', async (t) => {
+  for (const mode of ['enforce', 'observe']) {
+    const file = policyFile(t, 'version: 7\nglobal_rate: 0\nseverity_rates: {INFO: 0.5}\n');
+    const { sidecar } = await pair(t, { set: { ...QUICK, mode, 'shadow.policy_file': file } });
+    await send(sidecar, encodeLogs(request(2000, { body: (i) => `took ${i} ms` })));
+    await send(sidecar, encodeLogs(request(10, { body: (i) => `failed ${i}`, base: { severityNumber: 17 } })));
+    const page = await shadow(sidecar);
+    const second = lane(page, 'shadow');
+    assert.equal(second.version, 7);
+    assert.equal(second.kept + second.sampled_out, 2010);
+    assert.ok(Math.abs(second.kept - 1010) < 120, `${second.kept}: INFO by half, and all errors`);
+    assert.equal(lane(page, 'enforced') !== undefined, mode === 'observe');
+    const ledger = await sidecar.ledger();
+    if (mode === 'enforce') assert.ok(ledger.kept < 600 && ledger.kept > 200);
+    else assert.equal(ledger.kept, 2010);
+    for (const p of page.patterns) assert.ok(p.shadow.kept >= p[mode === 'observe' ? 'enforced' : 'done'].kept, 'the same randomness: more rate keeps more');
+
+    // Hot, like any policy file.
+    writeFileSync(file, 'version: 8\nglobal_rate: 1\n');
+    await until('version 8', async () => lane(await shadow(sidecar), 'shadow').version === 8);
+    await closeLedger(sidecar, { received: 2010 });
+  }
+});
+
+test('neither: the page says what to set', async (t) => {
+  const { sidecar } = await pair(t, { set: QUICK });
+  const answer = await fetch(`http://${sidecar.addresses.admin}/api/shadow`);
+  assert.equal(answer.status, 404);
+  assert.match(await answer.text(), /mode: observe/);
+  await closeLedger(sidecar);
+});

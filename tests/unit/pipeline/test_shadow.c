@@ -1,0 +1,103 @@
+#include "unit/test.h"
+
+#include "pipeline/shadow.h"
+
+#define STAMP 40
+
+static struct shadow *shadow(struct budget *budget)
+{
+    struct shadow *s = NULL;
+    const struct shadow_opts opts = {1000, STAMP, budget};
+    assert_int_equal(shadow_new(&s, &opts), 0);
+    return s;
+}
+
+static void what_was_not_carried_out_is_counted(void **state)
+{
+    (void)state;
+    struct budget budget;
+    budget_init(&budget, 1 << 20);
+    struct shadow *s = shadow(&budget);
+    struct pattern pattern = {.number = 300};
+    const struct subject subject = {.bytes = SPAN("ten bytes."), .pattern = &pattern};
+    const struct decision decisions[] = {
+        {.verdict = VERDICT_KEPT},
+        {.verdict = VERDICT_KEPT, .threshold = 5},
+        {.verdict = VERDICT_SAMPLED_OUT, .threshold = 5},
+        {.verdict = VERDICT_DROPPED_BY_RULE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(decisions); i++)
+        shadow_note(s, SHADOW_ENFORCED, &subject, &decisions[i]);
+    const struct shadow_counts *total = shadow_total(s, SHADOW_ENFORCED);
+    struct shadow_counts one = shadow_of(s, SHADOW_ENFORCED, 300);
+    assert_memory_equal(total, &one, sizeof one);
+    assert_int_equal(one.kept, 2);
+    assert_int_equal(one.sampled_out, 1);
+    assert_int_equal(one.dropped_by_rule, 1);
+    assert_int_equal(one.kept_bytes, 10 + 10 + STAMP);
+    assert_int_equal(shadow_total(s, SHADOW_POLICY)->kept, 0);
+    assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 999).kept, 0);
+    shadow_forget(s, 300);
+    assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 300).kept, 0);
+    assert_int_equal(shadow_total(s, SHADOW_ENFORCED)->kept, 2);
+    shadow_free(s);
+    assert_int_equal(budget.used, 0);
+    shadow_free(NULL);
+}
+
+/* Its windows are its own: what is first for one policy is so for the other. */
+static void a_second_policy_has_windows_of_its_own(void **state)
+{
+    (void)state;
+    struct shadow *s = shadow(NULL);
+    struct rules *rules, *other;
+    assert_int_equal(rules_new(&rules), 0);
+    assert_int_equal(rules_new(&other), 0);
+    rules_set_global(rules, 0, NULL);
+    rules_set_global(other, 0, NULL);
+    rules_set_first(rules, 2, 60000, NULL);
+    rules_set_first(other, 5, 60000, NULL);
+    struct pattern pattern = {.number = 7};
+    struct log_record record = {0};
+    const struct subject subject = {
+        .bytes = SPAN("x"), .record = &record, .level = LEVEL_INFO, .pattern = &pattern, .now_ms = 1000};
+    unsigned kept = 0;
+    for (int i = 0; i < 10; i++) {
+        struct decision d = sampler_decide(rules, &subject);
+        shadow_decide(s, other, &subject);
+        kept += d.verdict == VERDICT_KEPT;
+    }
+    assert_int_equal(kept, 2);
+    assert_int_equal(shadow_of(s, SHADOW_POLICY, 7).kept, 5);
+    assert_int_equal(shadow_of(s, SHADOW_POLICY, 7).sampled_out, 5);
+    assert_int_equal(pattern.in_window, 2);
+    shadow_free(s);
+    rules_unref(rules);
+    rules_unref(other);
+}
+
+static void without_memory_the_totals_hold(void **state)
+{
+    (void)state;
+    struct budget budget;
+    budget_init(&budget, 100);
+    struct shadow *s = shadow(&budget);
+    struct pattern pattern = {.number = 1};
+    const struct subject subject = {.bytes = SPAN("x"), .pattern = &pattern};
+    const struct decision d = {.verdict = VERDICT_KEPT};
+    shadow_note(s, SHADOW_ENFORCED, &subject, &d);
+    assert_int_equal(shadow_total(s, SHADOW_ENFORCED)->kept, 1);
+    assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 1).kept, 0);
+    shadow_free(s);
+    assert_int_equal(budget.used, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_not_carried_out_is_counted),
+        cmocka_unit_test(a_second_policy_has_windows_of_its_own),
+        cmocka_unit_test(without_memory_the_totals_hold),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
