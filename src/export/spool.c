@@ -303,7 +303,7 @@ int spool_checkpoint(struct spool *s)
     while (n < s->read_segment && s->segments[n].end_id <= settled)
         n++;
     spool_remove(s, n);
-    if (s->removals_dirty && !s->dir_dirty) {
+    if (s->removals_dirty) {
         int synced = s->disk.ops->sync_dir(s->disk.self);
         if (synced == 0)
             s->removals_dirty = false;

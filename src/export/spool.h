@@ -75,9 +75,11 @@ struct spool_opts {
     uint32_t salt;          /* for tests; 0: random */
     const struct clock *clock;
     void *ctx;
-    /* A stored frame will not be read, and why; called from inside append(), next() and
-     * skip(), must not call the spool. Frames in the reader's hands are not reported. */
-    void (*lost)(void *ctx, const struct spool_frame *frame, enum spool_loss why);
+    /* Stored frames will not be read, and why; called from inside append(), next() and
+     * checkpoint(), must not call the spool. `frame` is NULL when several went at once that
+     * cannot be named. Frames in the reader's hands are not reported. */
+    void (*lost)(void *ctx, const struct spool_frame *frame, uint64_t frames, uint64_t records,
+                 enum spool_loss why);
 };
 
 struct spool_stats {

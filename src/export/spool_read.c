@@ -9,7 +9,8 @@
 
 uint64_t spool_settled(const struct spool *s)
 {
-    return s->held_count > 0 ? s->held[s->held_first].frame.id : s->read_id;
+    uint64_t id = s->held_count > 0 ? s->held[s->held_first].frame.id : s->read_id;
+    return id > s->dropped_id ? id : s->dropped_id;
 }
 
 void spool_write_position(struct spool *s)
@@ -51,14 +52,26 @@ void spool_settle(struct spool *s, uint64_t id)
     }
 }
 
-void spool_count_lost(struct spool *s, const struct spool_frame *frame, enum spool_loss why)
+static struct spool_frame frame_of(const struct frame_head *h)
 {
-    s->stats.frames--;
-    s->stats.records -= frame->records;
-    s->stats.lost_frames[why]++;
-    s->stats.lost_records[why] += frame->records;
+    return (struct spool_frame){h->id, h->accepted_unix_ns, h->records, h->bytes};
+}
+
+static void count_lost(struct spool *s, const struct spool_frame *frame, uint64_t frames,
+                       uint64_t records, enum spool_loss why)
+{
+    s->stats.frames -= frames;
+    s->stats.records -= records;
+    s->stats.lost_frames[why] += frames;
+    s->stats.lost_records[why] += records;
     if (s->opts.lost != NULL)
-        s->opts.lost(s->opts.ctx, frame, why);
+        s->opts.lost(s->opts.ctx, frame, frames, records, why);
+}
+
+static void count_one_lost(struct spool *s, const struct frame_head *head, enum spool_loss why)
+{
+    struct spool_frame frame = frame_of(head);
+    count_lost(s, &frame, 1, frame.records, why);
 }
 
 /* ---- the cursor --------------------------------------------------------- */
@@ -77,27 +90,26 @@ static bool is_written(const struct spool *s, size_t segment)
     return s->file >= 0 && segment + 1 == s->count;
 }
 
-/* To the end of the segment. What it should still have had is missing. */
-static void skip_rest(struct spool *s)
+/* To the end of the segment. What it should still have had is lost. */
+static void skip_rest(struct spool *s, enum spool_loss why)
 {
     struct segment *seg = &s->segments[s->read_segment];
-    if (seg->unread_frames > 0) {
-        s->stats.missing_frames += seg->unread_frames;
-        s->stats.lost_frames[SPOOL_LOST_DAMAGED] += seg->unread_frames;
-        s->stats.lost_records[SPOOL_LOST_DAMAGED] += seg->unread_records;
-        s->stats.frames -= seg->unread_frames;
-        s->stats.records -= seg->unread_records;
-        seg->unread_frames = seg->unread_records = 0;
+    uint64_t frames = seg->unread_frames, records = seg->unread_records;
+    seg->unread_frames = seg->unread_records = 0;
+    if (frames > 0 && why == SPOOL_LOST_DAMAGED) {
+        s->stats.missing_frames += frames;
         seg->is_damaged = true;
     }
+    if (frames > 0)
+        count_lost(s, NULL, frames, records, why);
     s->read_at = seg->data_end;
     if (s->read_id < seg->end_id)
         s->read_id = seg->end_id;
 }
 
-static void leave_segment(struct spool *s)
+static void leave_segment(struct spool *s, enum spool_loss why)
 {
-    skip_rest(s);
+    skip_rest(s, why);
     spool_stop_reading(s);
     s->read_segment++;
 }
@@ -108,7 +120,7 @@ void spool_leave_read(struct spool *s)
            (s->read_at >= s->segments[s->read_segment].data_end ||
             (s->segments[s->read_segment].unread_frames == 0 &&
              s->segments[s->read_segment].end_id <= s->read_id)))
-        leave_segment(s);
+        leave_segment(s, SPOOL_LOST_DAMAGED);
 }
 
 static int open_segment(struct spool *s)
@@ -178,11 +190,6 @@ static void step_back(struct spool *s, const struct frame_head *head, uint64_t p
     seg->unread_records += head->records;
 }
 
-static struct spool_frame frame_of(const struct frame_head *h)
-{
-    return (struct spool_frame){h->id, h->accepted_unix_ns, h->records, h->bytes};
-}
-
 /* A payload could not be read, or with NULL not even a head: again, or past it. */
 static int read_failed(struct spool *s, const struct frame_head *head, uint64_t payload_at)
 {
@@ -197,12 +204,10 @@ static int read_failed(struct spool *s, const struct frame_head *head, uint64_t 
     if (!seg->is_damaged)
         s->stats.damaged_segments++;
     seg->is_damaged = true;
-    if (head != NULL) {
-        struct spool_frame frame = frame_of(head);
-        spool_count_lost(s, &frame, SPOOL_LOST_DAMAGED);
-    } else {
-        skip_rest(s); /* of this segment, as far as it is stored */
-    }
+    if (head != NULL)
+        count_one_lost(s, head, SPOOL_LOST_DAMAGED);
+    else
+        skip_rest(s, SPOOL_LOST_DAMAGED); /* of this segment, as far as it is stored */
     return ERR_IO;
 }
 
@@ -234,7 +239,7 @@ int spool_next(struct spool *s, struct spool_frame *out, struct buf *payload)
         struct segment *seg = &s->segments[s->read_segment];
         struct spool_frame frame = frame_of(&head);
         if (is_expired(s, &head)) {
-            spool_count_lost(s, &frame, SPOOL_LOST_EXPIRED);
+            count_one_lost(s, &head, SPOOL_LOST_EXPIRED);
             moved = true;
             continue;
         }
@@ -257,7 +262,7 @@ int spool_next(struct spool *s, struct spool_frame *out, struct buf *payload)
                 s->stats.damaged_segments++;
             seg->is_damaged = true;
             s->stats.damaged_bytes += head.bytes;
-            spool_count_lost(s, &frame, SPOOL_LOST_DAMAGED);
+            count_one_lost(s, &head, SPOOL_LOST_DAMAGED);
             moved = true;
             continue;
         }
@@ -282,12 +287,12 @@ int spool_drop_oldest(struct spool *s)
         if (rc == 0 && s->read_segment > 0) {
             step_back(s, &head, payload_at); /* the first of those that stay */
         } else if (rc == 0) {
-            struct spool_frame frame = frame_of(&head);
-            spool_count_lost(s, &frame, SPOOL_LOST_DROPPED);
+            count_one_lost(s, &head, SPOOL_LOST_DROPPED);
         } else if (s->read_segment == 0) {
-            leave_segment(s);
+            leave_segment(s, SPOOL_LOST_DROPPED); /* read or not to be read */
         }
     }
+    s->dropped_id = s->segments[0].end_id; /* those in hand, too, cannot be read again */
     spool_write_position(s);
     if (position_sync(&s->position) < 0)
         s->stats.position_errors++;

@@ -34,6 +34,7 @@ struct spool {
     /* Reading: everything below read_id is settled, in hand, or lost. */
     size_t read_segment;
     uint64_t read_at, read_id;
+    uint64_t dropped_id;  /* what was in segments that were dropped is below it */
     int read_file;        /* of segments[read_segment]; < 0: not open */
     unsigned read_failures;
     struct position restored; /* what was settled out of order before the start */
@@ -69,5 +70,3 @@ void spool_write_position(struct spool *s);
 /* Take segments [0, n) out of directory and array. */
 void spool_remove(struct spool *s, size_t n);
 void spool_remove_file(struct spool *s, const struct segment *seg);
-
-void spool_count_lost(struct spool *s, const struct spool_frame *frame, enum spool_loss why);
