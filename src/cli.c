@@ -11,6 +11,7 @@
 #include "cli_explain.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
+#include "cli_spool.h"
 #include "config/config.h"
 #include "net/client.h"
 
@@ -28,6 +29,7 @@ static const char usage[] =
     "       lipservice explain [--json] [--service NAME] [--severity LEVEL] [TEXT]\n"
     "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
     "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
+    "       lipservice spool inspect|verify|export [--json] DIR\n"
     "       lipservice --help | --version\n";
 
 int cli_usage_error(const char *text, const char *what)
@@ -272,6 +274,7 @@ static int help(int argc, char **argv)
         "                on standard input, or one line as argument\n"
         "  replay        what captured OTLP would cost under this configuration\n"
         "  signature     pattern ids of the lines on standard input\n"
+        "  spool         what waits in a durable queue's directory: look, verify, take out as OTLP JSON\n"
         "\n"
         "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
         "dots as underscores, --set), defaults and meaning:\n"
@@ -295,6 +298,7 @@ static const struct {
     {"explain",      cli_explain},
     {"replay",       cli_replay},
     {"signature",    cli_signature},
+    {"spool",        cli_spool},
     {"version",      version},
     {"--version",    version},
     {"help",         help},

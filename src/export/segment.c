@@ -82,7 +82,7 @@ bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES
         .records = le32_get(in + 24),
         .payload_crc = le32_get(in + 32),
     };
-    return out->bytes <= FRAME_MAX_BYTES;
+    return out->bytes <= FRAME_MAX_BYTES && out->id > 0 && out->id < UINT64_MAX;
 }
 
 void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t id)

@@ -243,6 +243,11 @@ int survey_walk(struct survey *s, const struct disk *disk, bool all, struct surv
             .at = SEGMENT_DATA_AT,
             .end = seg->file_bytes,
         };
+        if (w.file == -ENOENT) { /* delivered and removed while we look */
+            t.expect = last ? seg->end_id : s->segments[i + 1].first_id;
+            seg->end_id = t.expect;
+            continue;
+        }
         int rc = w.file < 0 ? w.file : walk_one(&t, seg, &w, fn, ctx);
         if (w.file >= 0)
             disk->ops->close(disk->self, w.file);
