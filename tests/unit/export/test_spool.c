@@ -83,8 +83,10 @@ static int64_t get(struct rig *r)
         return rc;
     uint32_t number = r->frame.records;
     assert_true(r->payload.len >= 4 && memcmp(r->payload.base, &number, 4) == 0);
-    for (size_t i = 4; i < r->payload.len; i++)
-        assert_int_equal(r->payload.base[i], number % 251);
+    if (r->payload.len > 4) { /* all alike, and right */
+        assert_int_equal(r->payload.base[4], number % 251);
+        assert_memory_equal(r->payload.base + 4, r->payload.base + 5, r->payload.len - 5);
+    }
     return number;
 }
 
