@@ -10,10 +10,12 @@
 #define COPY_AT 512
 #define HEADER_CRC_AT (SEGMENT_HEADER_BYTES - 4)
 #define HEAD_CRC_AT (FRAME_HEAD_BYTES - 4)
+#define END_CRC_AT (SEGMENT_END_BYTES - 4)
 #define CHUNK_BYTES (32u << 10) /* of a file, on the stack */
 
 static const uint8_t header_magic[8] = {'L', 'I', 'P', 'S', 'P', 'O', 'O', 'L'};
 static const uint8_t frame_magic[4] = {'L', 'S', 'P', 'F'};
+static const uint8_t end_magic[4] = {'L', 'S', 'P', 'E'};
 
 void segment_header_encode(uint8_t out[SEGMENT_DATA_AT], const struct segment_header *h)
 {
@@ -83,6 +85,26 @@ bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES
         .payload_crc = le32_get(in + 32),
     };
     return out->bytes <= FRAME_MAX_BYTES && out->id > 0 && out->id < UINT64_MAX;
+}
+
+void segment_end_encode(uint8_t out[SEGMENT_END_BYTES], const struct segment_end *e, uint32_t salt)
+{
+    memset(out, 0, SEGMENT_END_BYTES);
+    memcpy(out, end_magic, sizeof end_magic);
+    le64_put(out + 8, e->end_id);
+    le64_put(out + 16, e->frames);
+    le64_put(out + 24, e->records);
+    le64_put(out + 32, e->first_accepted_ns);
+    le32_put(out + END_CRC_AT, crc32c(salt, span_of(out, END_CRC_AT)));
+}
+
+bool segment_end_decode(struct segment_end *out, const uint8_t in[SEGMENT_END_BYTES], uint32_t salt)
+{
+    if (memcmp(in, end_magic, sizeof end_magic) != 0 ||
+        le32_get(in + END_CRC_AT) != crc32c(salt, span_of(in, END_CRC_AT)))
+        return false;
+    *out = (struct segment_end){le64_get(in + 8), le64_get(in + 16), le64_get(in + 24), le64_get(in + 32)};
+    return true;
 }
 
 void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t id)
@@ -190,7 +212,12 @@ int segment_next(struct segment_walk *w, struct frame_head *head, uint64_t *payl
     if (rc < 0)
         return rc;
     if (rc == 0) {
-        w->tail_bytes = last_set - w->at;
+        uint8_t mark[SEGMENT_END_BYTES];
+        struct segment_end ignored;
+        bool is_end = last_set > w->at &&
+                      disk_read(w->disk, w->file, mark, sizeof mark, w->at) == sizeof mark &&
+                      segment_end_decode(&ignored, mark, w->salt);
+        w->tail_bytes = is_end ? 0 : last_set - w->at;
         return 0;
     }
     w->damaged_bytes += found - w->at;

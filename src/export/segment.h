@@ -11,6 +11,12 @@
  *           u32 CRC of the 36 bytes before, begun from the salt
  *     payload
  *
+ *     end mark (48 bytes), behind the last frame of a segment that was filled: magic
+ *           "LSPE", u32 zero, u64 end_id, u64 frames, u64 records, u64 accepted_unix_ns of
+ *           the first, u32 zero, u32 CRC of the 44 bytes before, begun from the salt. A
+ *           hint that saves a start the walk from head to head; damage is then found when
+ *           the segment is read.
+ *
  * The head's CRC covers the payload's, so a start reads heads alone and is still
  * sure of them; the payload is proved when it is read to be sent. The salt (random,
  * one a segment) keeps a payload in which somebody has written a frame from being
@@ -27,6 +33,7 @@
 #define SEGMENT_HEADER_BYTES 64
 #define SEGMENT_DATA_AT 1024
 #define FRAME_HEAD_BYTES 40
+#define SEGMENT_END_BYTES 48
 #define FRAME_MAX_BYTES (64u << 20) /* of a payload: thrice the largest request */
 
 #define SEGMENT_NAME_BYTES 40 /* 16 hex digits, ".seg" or ".seg.corrupt", NUL */
@@ -50,6 +57,13 @@ int segment_header_decode(struct segment_header *out, const uint8_t *in, size_t 
 
 void frame_head_encode(uint8_t out[FRAME_HEAD_BYTES], const struct frame_head *h, uint32_t salt);
 bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES], uint32_t salt);
+
+struct segment_end {
+    uint64_t end_id, frames, records, first_accepted_ns;
+};
+
+void segment_end_encode(uint8_t out[SEGMENT_END_BYTES], const struct segment_end *e, uint32_t salt);
+bool segment_end_decode(struct segment_end *out, const uint8_t in[SEGMENT_END_BYTES], uint32_t salt);
 
 /* "00000000000000ff.seg". */
 void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t id);

@@ -54,6 +54,8 @@ static void mark_stored(struct spool *s)
     seg->end_id = s->stored_id = s->next_id;
     seg->unread_frames += s->unsynced_frames;
     seg->unread_records += s->unsynced_records;
+    seg->all_frames += s->unsynced_frames;
+    seg->all_records += s->unsynced_records;
     s->stats.frames += s->unsynced_frames;
     s->stats.records += s->unsynced_records;
     s->unsynced_frames = s->unsynced_records = 0;
@@ -61,13 +63,13 @@ static void mark_stored(struct spool *s)
 
 /* The segment ends at its last stored frame: the room behind it is given back, and with
  * it what may stand there of frames that were refused. */
-static void end_segment(struct spool *s)
+static void end_segment(struct spool *s, uint64_t mark_bytes)
 {
     struct segment *seg = current(s);
-    if (seg->file_bytes > seg->data_end &&
-        s->disk.ops->truncate(s->disk.self, s->file, seg->data_end) == 0) {
-        s->bytes -= seg->file_bytes - seg->data_end;
-        seg->file_bytes = seg->data_end;
+    uint64_t end = seg->data_end + mark_bytes;
+    if (seg->file_bytes > end && s->disk.ops->truncate(s->disk.self, s->file, end) == 0) {
+        s->bytes -= seg->file_bytes - end;
+        seg->file_bytes = end;
     }
     s->disk.ops->close(s->disk.self, s->file);
     s->file = -1;
@@ -79,7 +81,7 @@ static int abandon(struct spool *s, int rc)
 {
     s->unsynced_frames = s->unsynced_records = 0;
     bool has_frames = current(s)->end_id > current(s)->first_id;
-    end_segment(s);
+    end_segment(s, 0);
     if (!has_frames) { /* nor was its name promised to anybody */
         const struct segment *seg = &s->segments[s->count - 1];
         spool_remove_file(s, seg);
@@ -206,6 +208,27 @@ static int begin_segment(struct spool *s, uint64_t frame_bytes)
     return 0;
 }
 
+/* Behind the last frame, where there is room. It is a hint: if that fails there is none. */
+static uint64_t write_end_mark(struct spool *s)
+{
+    const struct segment *seg = current(s);
+    const struct segment_end end = {
+        .end_id = s->next_id,
+        .frames = seg->all_frames + s->unsynced_frames,
+        .records = seg->all_records + s->unsynced_records,
+        .first_accepted_ns = seg->first_accepted_ns > 0 ? seg->first_accepted_ns : s->unsynced_first_ns,
+    };
+    uint8_t bytes[SEGMENT_END_BYTES];
+    const struct span mark = span_of(bytes, sizeof bytes);
+    if (seg->file_bytes - s->write_at < sizeof bytes)
+        return 0;
+    segment_end_encode(bytes, &end, seg->salt);
+    if (disk_write(&s->disk, s->file, &mark, 1, s->write_at) < 0)
+        return 0;
+    s->data_dirty = true;
+    return sizeof bytes;
+}
+
 int spool_append(struct spool *s, const struct span *payload, size_t spans, uint32_t records,
                  uint64_t accepted_unix_ns, uint64_t *id)
 {
@@ -222,10 +245,11 @@ int spool_append(struct spool *s, const struct span *payload, size_t spans, uint
         return ERR_TOO_BIG;
     int rc = 0;
     if (s->file >= 0 && s->segments[s->count - 1].file_bytes - s->write_at < whole) {
+        uint64_t mark_bytes = write_end_mark(s);
         rc = spool_sync(s); /* one segment at a time can be torn */
         if (rc < 0)
             return rc;
-        end_segment(s);
+        end_segment(s, mark_bytes);
     }
     if (s->file < 0)
         rc = begin_segment(s, whole);
@@ -320,7 +344,7 @@ void spool_close(struct spool *s)
     if (s->is_opened) {
         spool_sync(s);
         if (s->file >= 0)
-            end_segment(s);
+            end_segment(s, 0);
         spool_checkpoint(s);
     }
     if (s->read_file >= 0)

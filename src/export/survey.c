@@ -216,6 +216,36 @@ static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w
     return rc;
 }
 
+/* The end mark of a segment of which nothing was delivered tells all that a start wants to
+ * know. False: there is none, or it is not so simple. */
+static bool believe_end(struct tally *t, struct segment *seg, const struct segment_walk *w)
+{
+    uint8_t mark[SEGMENT_END_BYTES];
+    struct segment_end end;
+    if (seg->file_bytes < SEGMENT_DATA_AT + sizeof mark)
+        return false;
+    uint64_t at = seg->file_bytes - sizeof mark;
+    if (disk_read(w->disk, w->file, mark, sizeof mark, at) != sizeof mark ||
+        !segment_end_decode(&end, mark, seg->salt) || end.end_id < seg->first_id ||
+        end.end_id > seg->limit_id || end.frames != end.end_id - seg->first_id ||
+        t->expect > seg->first_id || end.frames > at / FRAME_HEAD_BYTES)
+        return false;
+    for (uint64_t i = 0; i < POSITION_WINDOW && i < end.frames; i++)
+        if (position_is_done(&t->survey->position, seg->first_id + i))
+            return false;
+    seg->unread_frames = end.frames;
+    seg->unread_records = end.records;
+    seg->first_accepted_ns = end.first_accepted_ns;
+    seg->data_end = at;
+    seg->end_id = t->expect = end.end_id;
+    t->found->frames += end.frames;
+    t->found->records += end.records;
+    t->found->bytes += at - SEGMENT_DATA_AT - end.frames * FRAME_HEAD_BYTES;
+    if (t->found->oldest_unix_ns == 0 || end.first_accepted_ns < t->found->oldest_unix_ns)
+        t->found->oldest_unix_ns = end.first_accepted_ns;
+    return true;
+}
+
 int survey_walk(struct survey *s, const struct disk *disk, bool all, struct survey_findings *out,
                 survey_frame_fn *fn, void *ctx)
 {
@@ -246,6 +276,10 @@ int survey_walk(struct survey *s, const struct disk *disk, bool all, struct surv
         if (w.file == -ENOENT) { /* delivered and removed while we look */
             t.expect = last ? seg->end_id : s->segments[i + 1].first_id;
             seg->end_id = t.expect;
+            continue;
+        }
+        if (w.file >= 0 && !last && !all && fn == NULL && believe_end(&t, seg, &w)) {
+            disk->ops->close(disk->self, w.file);
             continue;
         }
         int rc = w.file < 0 ? w.file : walk_one(&t, seg, &w, fn, ctx);

@@ -16,6 +16,7 @@ struct segment {
     uint64_t file_bytes; /* on disk, the room reserved included */
     uint64_t data_end;   /* where its frames end */
     uint64_t unread_frames, unread_records;
+    uint64_t all_frames, all_records; /* of one that this process wrote: for its end mark */
     uint64_t first_accepted_ns; /* of its oldest frame; 0: not known */
     uint32_t salt;
     bool verified;   /* its payloads were proved, and those that are damaged are no frames */
@@ -64,6 +65,7 @@ typedef int survey_frame_fn(void *ctx, const struct segment_walk *w, const struc
 
 /* Walk every segment that is not wholly delivered, filling data_end, end_id, unread_*
  * and the damage. Payloads are proved in the last segment, which alone can be torn, and
- * everywhere with `all`. fn may be NULL. */
+ * everywhere with `all`. fn may be NULL; then, without `all`, a segment's end mark is
+ * believed. */
 int survey_walk(struct survey *s, const struct disk *disk, bool all, struct survey_findings *out,
                 survey_frame_fn *fn, void *ctx);

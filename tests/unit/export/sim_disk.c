@@ -386,6 +386,31 @@ void sim_crash(struct sim *out, const struct sim *s, enum sim_crash how, struct 
     free(dir.entries);
 }
 
+static void *copy(const void *from, size_t bytes)
+{
+    void *to = malloc(bytes + 1);
+    assert(to != NULL);
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+    return to;
+}
+
+void sim_clone(struct sim *out, const struct sim *s)
+{
+    *out = *s;
+    out->files = copy(s->files, s->file_cap * sizeof *s->files);
+    for (size_t i = 0; i < s->file_count; i++) {
+        struct sim_file *to = &out->files[i];
+        to->now = copy(to->now, to->now_cap);
+        to->durable = copy(to->durable, to->durable_cap);
+        to->ops = copy(to->ops, to->op_cap * sizeof *to->ops);
+        to->log = copy(to->log, to->log_cap);
+    }
+    dir_copy(&out->now, &s->now);
+    dir_copy(&out->durable, &s->durable);
+    out->dir_ops = copy(s->dir_ops, s->dir_op_cap * sizeof *s->dir_ops);
+}
+
 struct sim_file *sim_find(struct sim *s, const char *name)
 {
     int i = dir_find(&s->now, name);

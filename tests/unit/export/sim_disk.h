@@ -72,6 +72,9 @@ struct disk sim_disk(struct sim *s); /* close_dir() leaves the sim as it is */
 /* What may be found after a crash of *s, as a disk of its own on which all is durable. */
 void sim_crash(struct sim *out, const struct sim *s, enum sim_crash how, struct rng *rng);
 
+/* A copy with all that is not durable yet: what a kill leaves to the next process. */
+void sim_clone(struct sim *out, const struct sim *s);
+
 /* The content of a file, to be looked at or damaged (then it is durable, too). NULL: there is none. */
 struct sim_file *sim_find(struct sim *s, const char *name);
 /* A file with that content, durable. */

@@ -183,6 +183,10 @@ static void crash(struct rig *r)
     sim_crash(&twin, &r->sim, how, &same);
     check_state(r, &twin, how, seen);
     sim_done(&twin);
+    if (how == SIM_KILL) { /* the machine did not stop: what was not durable still is not */
+        sim_done(&crashed);
+        sim_clone(&crashed, &r->sim);
+    }
     spool_close(r->spool); /* of the disk that is no more */
     sim_done(&r->sim);
     r->sim = crashed;
@@ -192,7 +196,7 @@ static void crash(struct rig *r)
         if (seen[i])
             f->state = STORED;
         else if (f->state == SETTLED || f->state == STORED)
-            f->settled_durably = true, f->state = SETTLED;
+            f->settled_durably = how != SIM_KILL || f->settled_durably, f->state = SETTLED;
         else
             f->state = NONE;
     }
