@@ -131,7 +131,8 @@ static void report(struct look *l)
                seg->name_id, seg->first_id, seg->unread_frames, seg->unread_records,
                seg->file_bytes, seg->is_damaged ? "  damaged" : "");
     }
-    printf("\n%" PRIu64 " frames with %" PRIu64 " records (%" PRIu64 " bytes) wait; the oldest for %.0f s\n",
+    printf("\n%" PRIu64 " frames with %" PRIu64 " records (%" PRIu64
+           " bytes) wait; the oldest for %.0f s\n",
            f->frames, f->records, f->bytes, oldest_s(l));
     if (l->survey.has_position)
         printf("delivered: all below id %" PRIu64 "; next id %" PRIu64 "\n",

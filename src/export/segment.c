@@ -103,7 +103,8 @@ bool segment_end_decode(struct segment_end *out, const uint8_t in[SEGMENT_END_BY
     if (memcmp(in, end_magic, sizeof end_magic) != 0 ||
         le32_get(in + END_CRC_AT) != crc32c(salt, span_of(in, END_CRC_AT)))
         return false;
-    *out = (struct segment_end){le64_get(in + 8), le64_get(in + 16), le64_get(in + 24), le64_get(in + 32)};
+    *out = (struct segment_end){le64_get(in + 8), le64_get(in + 16), le64_get(in + 24),
+                                le64_get(in + 32)};
     return true;
 }
 

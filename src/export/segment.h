@@ -63,7 +63,8 @@ struct segment_end {
 };
 
 void segment_end_encode(uint8_t out[SEGMENT_END_BYTES], const struct segment_end *e, uint32_t salt);
-bool segment_end_decode(struct segment_end *out, const uint8_t in[SEGMENT_END_BYTES], uint32_t salt);
+bool segment_end_decode(struct segment_end *out, const uint8_t in[SEGMENT_END_BYTES],
+                        uint32_t salt);
 
 /* "00000000000000ff.seg". */
 void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t id);

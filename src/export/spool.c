@@ -165,8 +165,9 @@ static int create_file(struct spool *s, uint64_t bytes, int *out)
     }
     if (rc < 0) {
         s->disk.ops->close(s->disk.self, file);
-        s->disk.ops->unlink(s->disk.self, name); /* if not: the start knows it by its lack of frames */
-        s->next_id++;                            /* in case its name stays */
+        s->disk.ops->unlink(s->disk.self,
+                            name); /* if not: the start knows it by its lack of frames */
+        s->next_id++;              /* in case its name stays */
         return rc;
     }
     *out = file;
@@ -216,7 +217,8 @@ static uint64_t write_end_mark(struct spool *s)
         .end_id = s->next_id,
         .frames = seg->all_frames + s->unsynced_frames,
         .records = seg->all_records + s->unsynced_records,
-        .first_accepted_ns = seg->first_accepted_ns > 0 ? seg->first_accepted_ns : s->unsynced_first_ns,
+        .first_accepted_ns =
+            seg->first_accepted_ns > 0 ? seg->first_accepted_ns : s->unsynced_first_ns,
     };
     uint8_t bytes[SEGMENT_END_BYTES];
     const struct span mark = span_of(bytes, sizeof bytes);
@@ -369,5 +371,6 @@ void spool_stats(const struct spool *s, struct spool_stats *out)
         out->oldest_unix_ns = s->held[s->held_first].frame.accepted_unix_ns;
     else if (s->stats.frames > 0)
         for (size_t i = s->read_segment; i < s->count && out->oldest_unix_ns == 0; i++)
-            out->oldest_unix_ns = s->segments[i].unread_frames > 0 ? s->segments[i].first_accepted_ns : 0;
+            out->oldest_unix_ns =
+                s->segments[i].unread_frames > 0 ? s->segments[i].first_accepted_ns : 0;
 }

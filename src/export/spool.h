@@ -89,10 +89,10 @@ struct spool_stats {
     uint64_t in_hand;                            /* read and not settled */
     uint64_t oldest_unix_ns;                     /* about when the oldest was accepted; 0: none */
     uint64_t next_id, settled_id;                /* every frame below settled_id is settled */
-    int broken;                                  /* ERR_IO, ERR_DISK_FULL of the last write; 0: it works */
+    int broken;               /* why the last write failed: ERR_IO, ERR_DISK_FULL; 0: it works */
     uint64_t broken_since_ms;                    /* monotonic */
     uint64_t write_errors, read_errors;          /* calls that failed */
-    uint64_t position_errors;                    /* the hint could not be written or was not usable */
+    uint64_t position_errors; /* the hint could not be written or was not usable */
     uint64_t lost_frames[SPOOL_LOSS_COUNT], lost_records[SPOOL_LOSS_COUNT];
     /* Damage, found at the start or later. lost_frames[DAMAGED] has missing_frames in it,
      * whose records nobody knows any more. */

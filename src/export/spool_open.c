@@ -24,7 +24,8 @@ static void on_headless(void *ctx, const char *name, uint64_t bytes, bool empty)
     s->stats.damaged_bytes += bytes;
     strcpy(aside, name);
     strcat(aside, ".corrupt");
-    if (s->stats.aside_files < SPOOL_ASIDE_FILES && s->disk.ops->rename(s->disk.self, name, aside) == 0) {
+    if (s->stats.aside_files < SPOOL_ASIDE_FILES &&
+        s->disk.ops->rename(s->disk.self, name, aside) == 0) {
         s->stats.aside_files++;
         s->stats.aside_bytes += bytes;
         s->removals_dirty = true;

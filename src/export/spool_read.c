@@ -267,7 +267,8 @@ int spool_next(struct spool *s, struct spool_frame *out, struct buf *payload)
             continue;
         }
         payload->len = head.bytes;
-        s->held[(s->held_first + s->held_count++) % SPOOL_WINDOW] = (struct spool_held){frame, false};
+        s->held[(s->held_first + s->held_count++) % SPOOL_WINDOW] =
+            (struct spool_held){frame, false};
         *out = frame;
         break;
     }

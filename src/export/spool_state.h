@@ -28,7 +28,7 @@ struct spool {
     uint64_t stored_id;   /* behind the last stored frame */
     uint64_t unsynced_frames, unsynced_records, unsynced_first_ns;
     bool data_dirty;      /* written since the last fdatasync */
-    bool dir_dirty;       /* a segment was created: its name must be durable before its frames are */
+    bool dir_dirty;       /* a segment was created: its name is durable before its frames are */
     bool removals_dirty;  /* segments were removed: no hurry */
 
     /* Reading: everything below read_id is settled, in hand, or lost. */

@@ -181,8 +181,8 @@ static void expect_upto(struct tally *t, uint64_t id)
         t->expect = id;
 }
 
-static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w, survey_frame_fn *fn,
-                    void *ctx)
+static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w,
+                    survey_frame_fn *fn, void *ctx)
 {
     struct frame_head head;
     uint64_t payload_at;
