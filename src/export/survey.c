@@ -140,6 +140,11 @@ int survey_read(struct survey *out, const struct disk *disk, const struct survey
 {
     *out = (struct survey){0};
     struct listing l = {out, disk, opts, err};
+    /* In a directory that is in use, what must be there is what was stored before we look, and
+     * what may be gone is what was settled when we have looked. */
+    struct position before = {0};
+    if (opts->position == NULL)
+        position_read(&before, disk, NULL);
     int rc = disk->ops->list(disk->self, on_name, &l);
     if (rc < 0)
         return rc;
@@ -148,6 +153,8 @@ int survey_read(struct survey *out, const struct disk *disk, const struct survey
     set_limits(out);
     out->position_err = position_read(&out->position, disk, opts->position);
     out->has_position = out->position_err == 0;
+    if (opts->position == NULL)
+        out->position.stored = before.stored;
     return 0;
 }
 
