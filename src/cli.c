@@ -12,6 +12,7 @@
 #include "cli_explain.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
+#include "cli_spool.h"
 #include "cli_tap.h"
 #include "cli_top.h"
 #include "config/config.h"
@@ -34,6 +35,7 @@ static const char usage[] =
     "       lipservice top [--once] [--sort volume|now|kept|saved|severity] [--interval T]\n"
     "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
     "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
+    "       lipservice spool inspect|verify|export [--json] DIR\n"
     "       lipservice --help | --version\n";
 
 int cli_usage_error(const char *text, const char *what)
@@ -264,6 +266,7 @@ static int help(int argc, char **argv)
         "  tap           a sample of what the running one decides, with reasons\n"
         "  top           its patterns by volume, kept share and saved bytes\n"
         "  signature     pattern ids of the lines on standard input\n"
+        "  spool         what waits in a durable queue's directory: look, verify, take out as OTLP JSON\n"
         "\n"
         "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
         "dots as underscores, --set), defaults and meaning:\n"
@@ -289,6 +292,7 @@ static const struct {
     {"tap",          cli_tap},
     {"top",          cli_top},
     {"signature",    cli_signature},
+    {"spool",        cli_spool},
     {"version",      version},
     {"--version",    version},
     {"help",         help},

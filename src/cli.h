@@ -1,8 +1,8 @@
 /*
  * cli: the command line: verbs and their options.
  *
- * Exit codes (sysexits): 0, 64 usage, 69 a port or the other side is not
- * available, 70 a bug, 78 configuration.
+ * Exit codes (sysexits): 0, 64 usage, 65 a damaged spool, 69 a port or the other
+ * side is not available, 70 a bug, 78 configuration.
  */
 #pragma once
 

@@ -487,7 +487,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .record = &record,
         .level = level_of(log_severity(&record)),
         .signature = sign(e->p, &record),
-        .governor = e->p->governor,
+        .governor = e->p->opts.target.unit != GOVERNOR_NONE ? e->p->governor : NULL,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
     uint32_t service = ledger_find(e->p->ledger, g->service_name);

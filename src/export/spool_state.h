@@ -1,0 +1,72 @@
+/* spool_state: what the files of the spool share. Nobody else includes it. */
+#pragma once
+
+#include "export/position.h"
+#include "export/segment.h"
+#include "export/spool.h"
+#include "export/survey.h"
+
+struct spool_held {
+    struct spool_frame frame;
+    bool settled;
+};
+
+struct spool {
+    struct disk disk;
+    struct spool_opts opts;
+    uint32_t salt; /* of the next segment */
+    bool is_opened;
+
+    /* All segments in the order of their ids; the last one is written while file >= 0. */
+    struct segment *segments;
+    size_t count, capacity;
+
+    /* Writing. */
+    int file;             /* of the last segment; < 0: the next append begins one */
+    uint64_t write_at;    /* behind the last frame written; segment.data_end: the last stored */
+    uint64_t next_id;     /* of the next frame */
+    uint64_t stored_id;   /* behind the last stored frame */
+    uint64_t unsynced_frames, unsynced_records, unsynced_first_ns;
+    bool data_dirty;      /* written since the last fdatasync */
+    bool dir_dirty;       /* a segment was created: its name is durable before its frames are */
+    bool removals_dirty;  /* segments were removed: no hurry */
+
+    /* Reading: everything below read_id is settled, in hand, or lost. */
+    size_t read_segment;
+    uint64_t read_at, read_id;
+    uint64_t dropped_id;  /* what was in segments that were dropped is below it */
+    int read_file;        /* of segments[read_segment]; < 0: not open */
+    unsigned read_failures;
+    struct position restored; /* what was settled out of order before the start */
+
+    /* In hand: a ring, in the order of ids. */
+    struct spool_held held[SPOOL_WINDOW];
+    size_t held_first, held_count, held_settled;
+
+    struct position_file position;
+    struct spool_stats stats; /* counters; the rest is filled in by spool_stats() */
+    uint64_t bytes;           /* of all segments */
+};
+
+/* rc as ERR_*, after counting it and remembering that the disk does not do; 0 stays. */
+int spool_failed(struct spool *s, int rc);
+
+/* Make room in the array for one more. */
+int spool_reserve(struct spool *s);
+
+/* Drop the frames of the oldest segment that were not read. 0, or ERR_FULL when it is
+ * the one that is written to. */
+int spool_drop_oldest(struct spool *s);
+
+/* Close the reader's file; it goes on at the start of segments[read_segment]. */
+void spool_stop_reading(struct spool *s);
+/* Move the reader from segments that are read and not written to any more. */
+void spool_leave_read(struct spool *s);
+
+/* Everything below is settled. */
+uint64_t spool_settled(const struct spool *s);
+void spool_write_position(struct spool *s);
+
+/* Take segments [0, n) out of directory and array. */
+void spool_remove(struct spool *s, size_t n);
+void spool_remove_file(struct spool *s, const struct segment *seg);
