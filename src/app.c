@@ -142,7 +142,6 @@ static int pipeline_start(struct app *app, struct error *err)
             .max_per_second = app->cfg->sampling.context_per_second,
         },
         .observe = app->cfg->observe,
-        .has_shadow = app->cfg->shadow.policy_file[0] != '\0',
         .floor_per_second = app->cfg->sampling.floor_per_second,
         .budget = &app->budget,
         .clock = app->clock,
@@ -160,26 +159,48 @@ static void pipeline_stop(struct app *app)
     app->pipeline = NULL;
 }
 
-static int policy_start(struct app *app, struct error *err)
+/* `before`: the configuration whose files are open; NULL: none are. */
+int app_set_policy_files(struct app *app, const struct config *before, struct error *err)
 {
     const struct config *cfg = app->cfg;
-    struct policy_file_opts file = {
-        .path = cfg->sampling.policy_file,
-        .clock = app->clock,
-        .visit = config_visit_yaml,
-        .base = cfg->sampling.rules,
-        .install = on_policy_file,
-        .ctx = app,
+    const struct {
+        struct policy_file **file;
+        const char *path, *was;
+        void (*install)(void *ctx, const struct rules *rules);
+    } files[] = {
+        {&app->policy_file, cfg->sampling.policy_file,
+         before == NULL ? "" : before->sampling.policy_file, on_policy_file},
+        {&app->shadow_file, cfg->shadow.policy_file,
+         before == NULL ? "" : before->shadow.policy_file, on_shadow_file},
     };
     int rc = 0;
-    if (file.path[0] != '\0')
-        rc = policy_file_open(&app->policy_file, &app->loop, &file, err);
-    file.path = cfg->shadow.policy_file;
-    file.install = on_shadow_file;
-    if (rc == 0 && file.path[0] != '\0')
-        rc = policy_file_open(&app->shadow_file, &app->loop, &file, err);
-    if (rc < 0 || cfg->policy.server[0] == '\0')
-        return rc;
+    for (size_t i = 0; i < ARRAY_LEN(files) && rc == 0; i++) {
+        if (*files[i].file != NULL && strcmp(files[i].path, files[i].was) == 0) {
+            policy_file_reload(*files[i].file, cfg->sampling.rules);
+            continue;
+        }
+        policy_file_close(*files[i].file);
+        *files[i].file = NULL;
+        struct policy_file_opts opts = {
+            .path = files[i].path,
+            .clock = app->clock,
+            .visit = config_visit_yaml,
+            .base = cfg->sampling.rules,
+            .install = files[i].install,
+            .ctx = app,
+        };
+        if (opts.path[0] != '\0')
+            rc = policy_file_open(files[i].file, &app->loop, &opts, err);
+    }
+    return rc;
+}
+
+int app_open_policy_server(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    (void)err;
+    if (cfg->policy.server[0] == '\0')
+        return 0;
     struct remote_opts remote = {
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
@@ -205,8 +226,22 @@ static int policy_start(struct app *app, struct error *err)
         .families = pipeline_families(app->pipeline),
         .budget = &app->budget,
     };
-    rc = remote_open(&app->remote, &app->loop, app->client, &remote);
+    int rc = remote_open(&app->remote, &app->loop, app->client, &remote);
     return rc < 0 ? rc : report_open(&app->report, &app->loop, app->client, &report);
+}
+
+void app_close_policy_server(struct app *app)
+{
+    remote_close(app->remote);
+    report_close(app->report);
+    app->remote = NULL;
+    app->report = NULL;
+}
+
+static int policy_start(struct app *app, struct error *err)
+{
+    int rc = app_set_policy_files(app, NULL, err);
+    return rc < 0 ? rc : app_open_policy_server(app, err);
 }
 
 static void policy_stop(struct app *app)
@@ -214,10 +249,7 @@ static void policy_stop(struct app *app)
     policy_file_close(app->policy_file);
     policy_file_close(app->shadow_file);
     app->policy_file = app->shadow_file = NULL;
-    remote_close(app->remote);
-    report_close(app->report);
-    app->remote = NULL;
-    app->report = NULL;
+    app_close_policy_server(app);
 }
 
 static int receiver_start(struct app *app, struct error *err)
@@ -385,10 +417,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct app *app = handle->data;
     if (number == SIGHUP) { /* reload; never the end, as it is by default */
-        if (app->policy_file != NULL)
-            policy_file_reload(app->policy_file);
-        if (app->shadow_file != NULL)
-            policy_file_reload(app->shadow_file);
+        app_reload(app);
         return;
     }
     if (app->phase >= APP_QUIETING) {
@@ -491,9 +520,10 @@ static void log_start(struct app *app)
          cfg->observe ? "observe" : "enforce", cfg->source[0] != '\0' ? cfg->source : "none");
 }
 
-int app_start(struct app *app, const struct config *cfg, struct error *err)
+int app_start(struct app *app, const struct config *cfg, const struct config_input *input,
+              struct error *err)
 {
-    *app = (struct app){.cfg = cfg, .clock = clock_real()};
+    *app = (struct app){.cfg = cfg, .input = input, .clock = clock_real()};
     keep_heap();
     budget_init(&app->budget, cfg->memory_limit_bytes);
     int rc = uv_loop_init(&app->loop);
@@ -531,4 +561,5 @@ void app_stop(struct app *app)
     app->exporter = NULL;
     log_ledger(app);
     stop_parts(app);
+    app_free_reloaded(app);
 }

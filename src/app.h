@@ -33,7 +33,14 @@
 enum app_phase { APP_STARTING, APP_RUNNING, APP_QUIETING, APP_FLUSHING, APP_ENDED };
 
 struct app {
-    const struct config *cfg;
+    const struct config *cfg;         /* in force */
+    const struct config_input *input; /* where it came from, for a reload */
+    struct config *reloaded;          /* owned, once there was one */
+    struct {
+        struct metric accepted, refused;
+        bool failed_last;
+        uint64_t last_ms; /* monotonic; 0: never */
+    } reloads;
     uv_loop_t loop;
     enum app_phase phase;
     const struct clock *clock;
@@ -58,7 +65,8 @@ struct app {
 };
 
 /* ERR_CONFIG, ERR_UNAVAILABLE (a port is taken), ERR_NOMEM. On failure nothing is left. */
-int app_start(struct app *app, const struct config *cfg, struct error *err);
+int app_start(struct app *app, const struct config *cfg, const struct config_input *input,
+              struct error *err);
 
 /* Until drained. Always 0: what could not be delivered is told by count in the log. */
 int app_run(struct app *app);
@@ -79,6 +87,16 @@ uint32_t app_read_limit(struct span query);
 
 /* From app_shadow.c: a page. */
 int app_write_shadow(void *ctx, struct span query, struct buf *out);
+
+/* From app_reload.c: read the configuration again; what is wrong with it is told, and changes
+ * nothing. */
+void app_reload(struct app *app);
+void app_free_reloaded(struct app *app);
+
+/* For a reload: parts of the policy. */
+int app_set_policy_files(struct app *app, const struct config *before, struct error *err);
+int app_open_policy_server(struct app *app, struct error *err);
+void app_close_policy_server(struct app *app);
 
 /* From app_sink.c: open the one exporter that is configured. */
 int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err);

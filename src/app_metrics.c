@@ -135,6 +135,17 @@ static void write_shadow(struct buf *out, const struct app *app)
                    (double)shadow_total(s, (enum shadow_lane)lane)->kept_bytes);
 }
 
+static void write_reloads(struct buf *out, const struct app *app)
+{
+    static const char total[] = "lipservice_config_reloads_total";
+    expose_family(out, total, EXPOSE_COUNTER, "Reloads (SIGHUP) by outcome.");
+    expose_one(out, total, "outcome", "accepted", (double)app->reloads.accepted.value);
+    expose_one(out, total, "outcome", "refused", (double)app->reloads.refused.value);
+    expose_family(out, "lipservice_config_last_reload_failed", EXPOSE_GAUGE,
+                  "1: the configuration on disk was refused, and an older one is in force.");
+    expose_plain(out, "lipservice_config_last_reload_failed", app->reloads.failed_last);
+}
+
 static void write_budget(struct buf *out, const struct app *app)
 {
     const struct governor_stats s = pipeline_governor(app->pipeline);
@@ -394,6 +405,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
         return 503;
     write_records(out, app);
     write_budget(out, app);
+    write_reloads(out, app);
     write_shadow(out, app);
     write_taps(out, app);
     write_receiver(out, app);

@@ -100,16 +100,19 @@ static int parse_options(int argc, char **argv, const struct cli_flag *flags, si
     return first == NULL && optind < argc ? cli_usage_error("unexpected argument ", argv[optind]) : 0;
 }
 
+static int load_options(const struct options *o, struct config *cfg)
+{
+    struct error err = {{0}};
+    int rc = config_load(cfg, &o->input, &err);
+    return rc < 0 ? cli_die(rc, &err) : 0;
+}
+
 int cli_load(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
              struct config *cfg, int *first)
 {
     struct options o;
-    struct error err = {{0}};
     int code = parse_options(argc, argv, flags, flag_count, &o, first);
-    if (code != 0)
-        return code;
-    int rc = config_load(cfg, &o.input, &err);
-    return rc < 0 ? cli_die(rc, &err) : 0;
+    return code != 0 ? code : load_options(&o, cfg);
 }
 
 int cli_rules(struct rules **out, const struct config *cfg, const char *policy_file)
@@ -131,15 +134,18 @@ static int load(int argc, char **argv, struct config *cfg)
 
 static int run(int argc, char **argv)
 {
+    static struct options o;
     static struct config cfg;
     static struct app app;
     struct error err = {{0}};
-    int code = load(argc, argv, &cfg);
+    int code = parse_options(argc, argv, NULL, 0, &o, NULL);
+    if (code == 0)
+        code = load_options(&o, &cfg);
     if (code != 0)
         return code;
     struct diag_opts log = {cfg.telemetry.log_level, cfg.telemetry.log_json};
     diag_setup(&log);
-    int rc = app_start(&app, &cfg, &err);
+    int rc = app_start(&app, &cfg, &o.input, &err);
     if (rc == 0) {
         rc = app_run(&app);
         app_stop(&app);

@@ -559,6 +559,37 @@ int config_load(struct config *cfg, const struct config_input *in, struct error 
     return rc;
 }
 
+/* What a reload changes; all else needs a restart. */
+static bool is_live(const char *key)
+{
+    static const char *const beginnings[] = {
+        "mode", "cost.", "shadow.", "sampling.severity_rates.", "sampling.global_rate",
+        "sampling.first.", "sampling.policy_file", "sampling.budget.", "policy.",
+        "shutdown.timeout", "telemetry.log.", "exporters.posthog.", "exporters.otlphttp.",
+    };
+    static const char *const fixed[] = {".compression", ".concurrency"};
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+        if (strlen(key) > strlen(fixed[i]) && strcmp(key + strlen(key) - strlen(fixed[i]), fixed[i]) == 0)
+            return false;
+    for (size_t i = 0; i < ARRAY_LEN(beginnings); i++)
+        if (strncmp(key, beginnings[i], strlen(beginnings[i])) == 0)
+            return true;
+    return false;
+}
+
+void config_adopt(struct config *next, const struct config *now, struct buf *stale)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        char *to = (char *)next + o->offset;
+        const char *from = (const char *)now + o->offset;
+        if (is_live(o->key) || memcmp(to, from, o->size) == 0)
+            continue;
+        buf_printf(stale, "%s%s", stale->len > 0 ? ", " : "", o->key);
+        memcpy(to, from, o->size);
+    }
+}
+
 void config_done(struct config *cfg)
 {
     rules_unref(cfg->sampling.rules);

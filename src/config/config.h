@@ -126,6 +126,10 @@ void config_done(struct config *cfg);
 /* sampling.budget, as the pipeline takes it. */
 struct governor_target config_target(const struct config *cfg);
 
+/* For a reload: settings of `next` that hold only from the next start get the values that
+ * `now` has; the keys of those that differed are appended to *stale, ", " between. */
+void config_adopt(struct config *next, const struct config *now, struct buf *stale);
+
 /* Set one scalar setting by its dotted key. */
 int config_set(struct config *cfg, const char *key, const char *value, struct error *err);
 

@@ -4,10 +4,13 @@
  * The document is parsed whole, then walked; environment references are
  * expanded in scalars only now, so that a value can never become structure.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include "config/config.h"
@@ -66,6 +69,30 @@ static int expand_one(struct reader *r, const yaml_node_t *node, struct span ins
     return 0;
 }
 
+/* ${file:PATH}: what the file holds but the line's end behind it; for mounted secrets. */
+static int expand_file(struct reader *r, const yaml_node_t *node, struct span inside)
+{
+    char path[PATH_BYTES], text[PATH_BYTES + 64];
+    snprintf(path, sizeof path, "%.*s", (int)(inside.len < PATH_BYTES ? inside.len : PATH_BYTES - 1),
+             (const char *)inside.base);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
+    size_t start = r->value.len;
+    ssize_t n = -1;
+    if (fd >= 0 && buf_reserve(&r->value, CONFIG_TEXT_BYTES) == 0)
+        n = read(fd, r->value.base + start, CONFIG_TEXT_BYTES);
+    int cause = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0) {
+        snprintf(text, sizeof text, "cannot read '%.200s': %s", path, strerror(cause));
+        return fail_at(r, node, text);
+    }
+    r->value.len += (size_t)n;
+    while (r->value.len > start && (r->value.base[r->value.len - 1] == '\n' || r->value.base[r->value.len - 1] == '\r'))
+        r->value.len--;
+    return 0;
+}
+
 static const uint8_t *find_byte(struct span s, uint8_t byte)
 {
     return s.len == 0 ? NULL : memchr(s.base, byte, s.len);
@@ -75,26 +102,37 @@ static const uint8_t *find_byte(struct span s, uint8_t byte)
 static const char *scalar(struct reader *r, const yaml_node_t *node)
 {
     struct span rest = span_of(node->data.scalar.value, node->data.scalar.length);
-    const struct span open = SPAN("${env:");
+    static const struct {
+        const char *open, *unclosed;
+        int (*expand)(struct reader *r, const yaml_node_t *node, struct span inside);
+    } references[] = {
+        {"${env:", "${env: without }", expand_one},
+        {"${file:", "${file: without }", expand_file},
+    };
     buf_clear(&r->value);
     while (rest.len > 0) {
         const uint8_t *close = find_byte(rest, '}');
         if (span_starts(rest, SPAN("$$"))) {
             buf_append_byte(&r->value, '$');
             rest = span_skip(rest, 2);
-        } else if (span_starts(rest, open)) {
-            if (close == NULL) {
-                fail_at(r, node, "${env: without }");
-                return NULL;
-            }
-            size_t len = (size_t)(close - rest.base);
-            if (expand_one(r, node, span_of(rest.base + open.len, len - open.len)) < 0)
-                return NULL;
-            rest = span_skip(rest, len + 1);
-        } else {
+            continue;
+        }
+        size_t which = 0;
+        while (which < ARRAY_LEN(references) && !span_starts(rest, span_str(references[which].open)))
+            which++;
+        if (which == ARRAY_LEN(references)) {
             buf_append_byte(&r->value, rest.base[0]);
             rest = span_skip(rest, 1);
+            continue;
         }
+        if (close == NULL) {
+            fail_at(r, node, references[which].unclosed);
+            return NULL;
+        }
+        size_t begin = strlen(references[which].open), len = (size_t)(close - rest.base);
+        if (references[which].expand(r, node, span_of(rest.base + begin, len - begin)) < 0)
+            return NULL;
+        rest = span_skip(rest, len + 1);
     }
     if (find_byte(buf_span(&r->value), '\0') != NULL) {
         fail_at(r, node, "a NUL byte in a value");

@@ -107,6 +107,11 @@ int exporter_relay(struct exporter *x, enum signal signal, struct span body, enu
     return 0;
 }
 
+int exporter_renew(struct exporter *x, struct sink *sink)
+{
+    return senders_renew(x->senders, sink);
+}
+
 /* ---- looking ----------------------------------------------------------- */
 
 bool exporter_is_idle(const struct exporter *x)

@@ -60,6 +60,11 @@ int exporter_relay(struct exporter *x, enum signal signal, struct span body, enu
 /* Seal what is collected, whatever its size. */
 void exporter_flush(struct exporter *x);
 
+/* Another address or key of the same kind of sink, from the next request on; what waits for
+ * a key or a retry tries at once. Empties *sink when it has taken it over; else it is still
+ * the caller's. ERR_UNSUPPORTED: it is another kind of sink. */
+int exporter_renew(struct exporter *x, struct sink *sink);
+
 /* Nothing is collected, queued or in flight. */
 bool exporter_is_idle(const struct exporter *x);
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "export/queue.h"
 #include "util/diag.h"
@@ -269,6 +270,23 @@ static void dispatch(struct senders *x)
         while (s->state == SENDER_IDLE && (s->parcel = queue_pop(&x->queue)) != NULL)
             sender_start(s);
     }
+}
+
+int senders_renew(struct senders *x, struct sink *sink)
+{
+    if (sink->ops != x->sink.ops)
+        return ERR_UNSUPPORTED;
+    if (sink->ops->renew == NULL) /* nothing about it can have changed, or it is another */
+        return strcmp(sink->name, x->sink.name) == 0 ? 0 : ERR_UNSUPPORTED;
+    sink->ops->renew(x->sink.self, sink->self);
+    x->sink.name = sink->name;
+    memcpy(x->sink.takes, sink->takes, sizeof x->sink.takes);
+    *sink = (struct sink){0};
+    x->hold_until_ms = 0;
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->list[i].state == SENDER_BACKOFF)
+            uv_timer_start(&x->list[i].timer, on_backoff_over, 0, 0);
+    return 0;
 }
 
 /* ---- looking ----------------------------------------------------------- */

@@ -45,6 +45,9 @@ int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
 /* Queue a parcel, and send it as soon as a sender is idle. */
 void senders_take(struct senders *x, struct parcel **parcel);
 
+/* exporter_renew() */
+int senders_renew(struct senders *x, struct sink *sink);
+
 /* Nothing is queued or in hand. */
 bool senders_are_idle(const struct senders *x);
 /* One at least waits for its next try: the upstream is not well. */

@@ -27,6 +27,9 @@ struct sink_ops {
     /* done() will not be called. */
     void (*cancel)(void *sink, void *call);
     void (*close)(void *sink);
+    /* Become what `with` is, of the same kind, which is freed; calls under way go on.
+     * NULL: it cannot. */
+    void (*renew)(void *sink, void *with);
 };
 
 struct sink {

@@ -99,10 +99,19 @@ static void upstream_close(void *self)
     free(u);
 }
 
+/* What a call under way needs of it was copied when it began. */
+static void upstream_renew(void *self, void *with)
+{
+    struct upstream *u = self, *next = with, old = *u;
+    *u = *next;
+    *next = old;
+    upstream_close(next);
+}
+
 int upstream_open(struct sink *out, struct client *client, const struct upstream_opts *opts,
                   struct error *err)
 {
-    static const struct sink_ops ops = {upstream_send, upstream_cancel, upstream_close};
+    static const struct sink_ops ops = {upstream_send, upstream_cancel, upstream_close, upstream_renew};
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)
         return ERR_NOMEM;

@@ -18,6 +18,7 @@ struct client {
     struct list calls; /* in flight */
     char user_agent[64];
     struct client_opts opts;
+    uint64_t forgotten_ms; /* connections from before this are not used again; 0: all are */
 };
 
 struct client_call {
@@ -313,6 +314,11 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    if (c->forgotten_ms > 0) { /* in whole seconds: within the first there is none to be used */
+        uint64_t age_s = (uv_now(c->loop) - c->forgotten_ms) / 1000;
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s == 0 ? 1L : 0L);
+        curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s > 0 ? age_s : 1));
+    }
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
@@ -339,6 +345,11 @@ fail:
     curl_slist_free_all(call->headers);
     free(call);
     return ERR_NOMEM;
+}
+
+void client_forget_connections(struct client *c)
+{
+    c->forgotten_ms = uv_now(c->loop);
 }
 
 void client_cancel(struct client_call *call)

@@ -62,6 +62,9 @@ void client_close(struct client *c);
 /* Start. done() is called once, never from inside client_send(). */
 int client_send(struct client *c, const struct client_request *r, struct client_call **out);
 
+/* Use no connection that stands now for another call: certificates may have changed. */
+void client_forget_connections(struct client *c);
+
 /* Forget it: done() will not be called. Neither this nor client_close() may be called
  * from inside a done(). */
 void client_cancel(struct client_call *call);

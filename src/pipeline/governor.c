@@ -391,6 +391,18 @@ static void turn_off(struct governor *g)
     g->certain = g->certain_rate = 0;
 }
 
+void governor_set_target(struct governor *g, const struct governor_target *target)
+{
+    struct governor_target *now = &g->opts.target;
+    if (now->unit == target->unit && now->amount == target->amount && now->exponent == target->exponent)
+        return;
+    if (now->unit != target->unit)
+        g->used = g->allowed = 0;
+    *now = *target;
+    if (g->is_on)
+        turn_off(g); /* and on again, with the new rate, at the next request */
+}
+
 static void tell_pressure(double before, const struct pressure *now, double fullness)
 {
     if (before <= 0 && now->level > 0)

@@ -76,6 +76,10 @@ struct governor;
 int governor_new(struct governor **out, const struct governor_opts *opts);
 void governor_free(struct governor *g);
 
+/* Another budget from now on. What was used and allowed goes on being counted, unless it
+ * was in another unit. */
+void governor_set_target(struct governor *g, const struct governor_target *target);
+
 /* A request begins, with the queue so full. Is there anything to govern? If not, nothing
  * else here is to be called for its records. */
 bool governor_begin(struct governor *g, uint64_t now_ms, double fullness);

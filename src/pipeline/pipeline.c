@@ -93,13 +93,12 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .stamp_bytes = typical_stamp(opts->stamps),
         .budget = opts->budget,
     };
-    struct shadow_opts shadow = {opts->max_patterns, governor.stamp_bytes, opts->budget};
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     if (p->of_service == NULL || ledger_new(&p->ledger, &ledger) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
-        ((opts->observe || opts->has_shadow) && shadow_new(&p->shadow, &shadow) < 0)) {
+        pipeline_set_observe(p, opts->observe) < 0) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -111,7 +110,7 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .seed = opts->seed,
         .budget = opts->budget,
     };
-    if (context.bytes > 0 && !opts->observe && recorder_new(&p->recorder, &context) < 0) {
+    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -530,11 +529,36 @@ int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules 
     return 0;
 }
 
-void pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
+static int ensure_shadow(struct pipeline *p)
+{
+    const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps), p->opts.budget};
+    return p->shadow != NULL ? 0 : shadow_new(&p->shadow, &opts);
+}
+
+int pipeline_set_observe(struct pipeline *p, bool observe)
+{
+    int rc = observe ? ensure_shadow(p) : 0;
+    if (rc == 0)
+        p->opts.observe = observe;
+    return rc;
+}
+
+int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
 {
     struct in_force old = p->second;
-    p->second = (struct in_force){.given = rules_ref(rules)};
+    int rc = rules != NULL ? ensure_shadow(p) : 0;
+    if (rc < 0)
+        return rc;
+    p->second = (struct in_force){.given = rules != NULL ? rules_ref(rules) : NULL};
     drop_rules(&old);
+    return 0;
+}
+
+void pipeline_set_target(struct pipeline *p, const struct governor_target *target)
+{
+    p->opts.target = *target;
+    if (p->governor != NULL)
+        governor_set_target(p->governor, target);
 }
 
 const struct rules *pipeline_shadow_rules(const struct pipeline *p)

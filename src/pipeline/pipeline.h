@@ -53,8 +53,7 @@ struct pipeline_opts {
     } context;
     uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
-    bool observe;    /* forward all as it came, and count what would be done */
-    bool has_shadow; /* a second policy may come: pipeline_set_shadow_rules() */
+    bool observe; /* forward all as it came, and count what would be done */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -108,8 +107,11 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
-/* The policy that is only counted. */
-void pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
+int pipeline_set_observe(struct pipeline *p, bool observe);
+void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
+
+/* The policy that is only counted; NULL: none any more. */
+int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
 const struct rules *pipeline_shadow_rules(const struct pipeline *p); /* NULL: none yet */
 
 /* NULL: neither observing nor a second policy. */

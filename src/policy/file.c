@@ -26,7 +26,7 @@ enum handle { WATCH, SETTLE, POLL, HANDLE_COUNT };
 struct policy_file {
     struct policy_file_opts opts;
     char *path, *dir;
-    struct rules *base;
+    struct rules *base, *next_base; /* next: from the next job on; NULL: the same */
     uv_fs_event_t watch;
     uv_timer_t settle, poll;
     uv_work_t job;
@@ -109,6 +109,7 @@ static void free_when_closed(struct policy_file *f)
     if (f->open_handles > 0 || f->busy)
         return;
     rules_unref(f->base);
+    rules_unref(f->next_base);
     free(f->path);
     free(f->dir);
     free(f);
@@ -145,6 +146,11 @@ static void start(struct policy_file *f)
         return;
     f->job_force = f->force;
     f->force = false;
+    if (f->next_base != NULL) {
+        rules_unref(f->base);
+        f->base = f->next_base;
+        f->next_base = NULL;
+    }
     f->busy = uv_queue_work(f->watch.loop, &f->job, on_job, on_job_done) == 0;
 }
 
@@ -238,8 +244,12 @@ int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct pol
     return 0;
 }
 
-void policy_file_reload(struct policy_file *f)
+void policy_file_reload(struct policy_file *f, const struct rules *base)
 {
+    if (base != NULL) {
+        rules_unref(f->next_base);
+        f->next_base = rules_ref(base);
+    }
     f->force = true;
     start(f);
 }

@@ -53,8 +53,8 @@ struct policy_file_stats {
 int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct policy_file_opts *opts,
                      struct error *err);
 
-/* Read it again, changed or not. */
-void policy_file_reload(struct policy_file *f);
+/* Read it again, changed or not. `base`: another one from now on; NULL: the same. */
+void policy_file_reload(struct policy_file *f, const struct rules *base);
 
 /* Handles, and a read under way, end with the loop. Accepts NULL. */
 void policy_file_close(struct policy_file *f);

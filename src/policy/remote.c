@@ -202,6 +202,16 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
     return json_object_new(&r->json, POLICY_DOCUMENT_BYTES);
 }
 
+void remote_set_base(struct remote *r, const struct rules *base)
+{
+    struct rules *old = r->base;
+    r->base = rules_ref(base);
+    rules_unref(old);
+    for (uint32_t i = 0; i < r->watch_count; i++)
+        if (r->watches[i] != NULL)
+            r->watches[i]->due_ms = 0;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct remote *r = container_of((uv_timer_t *)handle, struct remote, timer);

@@ -48,6 +48,9 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
 /* Cancels what is under way. Handles close with the loop. Accepts NULL. */
 void remote_close(struct remote *r);
 
+/* Another base from now on; all policies are fetched again, to stand on it. */
+void remote_set_base(struct remote *r, const struct rules *base);
+
 /* A service was seen for the first time: fetch its policy now. */
 void remote_service_seen(struct remote *r, uint32_t service);
 

@@ -199,7 +199,7 @@ static void whatever_happens_the_last_good_one_stays(void **state)
     replace(&r, "global_rate: 2\nversion: 2\n"); /* told by the directory */
     TURN_UNTIL(r, s->invalid.value == 1);
     assert_int_equal(r.version, 1);
-    policy_file_reload(r.file); /* asked: told once more */
+    policy_file_reload(r.file, NULL); /* asked: told once more */
     TURN_UNTIL(r, s->invalid.value == 2);
     unlink(path_of(&r, "policy"));
     TURN_UNTIL(r, s->unreadable.value == 1);
@@ -210,9 +210,9 @@ static void whatever_happens_the_last_good_one_stays(void **state)
     assert_int_equal(r.installs, 2);
 
     replace(&r, "global_rate: 0.5\nversion: 3\n"); /* the same again is no change */
-    policy_file_reload(r.file);                    /* but when asked */
+    policy_file_reload(r.file, NULL);                    /* but when asked */
     TURN_UNTIL(r, r.installs == 3);
-    policy_file_reload(r.file); /* closed while it reads */
+    policy_file_reload(r.file, NULL); /* closed while it reads */
     rig_done(&r);
     assert_int_equal(r.installs, 3);
 }
@@ -318,7 +318,7 @@ static void a_thousand_swaps_under_load(void **state)
         replace(&r, text);
         const struct policy_file_stats *s = policy_file_stats(r.file);
         uint64_t before = s->invalid.value;
-        policy_file_reload(r.file);
+        policy_file_reload(r.file, NULL);
         for (unsigned turns = 0; bad ? s->invalid.value == before : r.version != version; turns++) {
             uint32_t records;
             assert_true(turns < 20000);

@@ -1,0 +1,139 @@
+/*
+ * app_reload: SIGHUP. The configuration is read again, as it was read at the start, and
+ * put in force whole or not at all; listeners, connections and what is queued stay.
+ */
+#include "app.h"
+#include "util/diag.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool same_policy_server(const struct config *a, const struct config *b)
+{
+    return strcmp(a->policy.server, b->policy.server) == 0 &&
+           strcmp(a->policy.api_key, b->policy.api_key) == 0 &&
+           a->policy.team_id == b->policy.team_id &&
+           a->policy.refresh_interval_ms == b->policy.refresh_interval_ms &&
+           a->policy.report_interval_ms == b->policy.report_interval_ms &&
+           a->policy.timeout_ms == b->policy.timeout_ms;
+}
+
+/* Other policy files than before are sound before anything is changed. A file that is open
+ * keeps its last good policy by itself. */
+static int try_policy_files(const struct config *cfg, const struct config *old, struct error *err)
+{
+    const char *const paths[][2] = {{cfg->sampling.policy_file, old->sampling.policy_file},
+                                    {cfg->shadow.policy_file, old->shadow.policy_file}};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(paths) && rc == 0; i++) {
+        struct policy_notes notes;
+        struct rules *rules = NULL;
+        if (paths[i][0][0] == '\0' || strcmp(paths[i][0], paths[i][1]) == 0)
+            continue;
+        rc = policy_file_load(&rules, paths[i][0], config_visit_yaml, cfg->sampling.rules, &notes, err);
+        rules_unref(rules);
+    }
+    return rc;
+}
+
+/* From here on nothing fails but for want of memory. */
+static int put_in_force(struct app *app, const struct config *old, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    const struct diag_opts log = {cfg->telemetry.log_level, cfg->telemetry.log_json};
+    const struct governor_target target = config_target(cfg);
+    diag_setup(&log);
+    int rc = pipeline_set_observe(app->pipeline, cfg->observe);
+    pipeline_set_target(app->pipeline, &target);
+    if (cfg->sampling.policy_file[0] == '\0')
+        pipeline_set_common_rules(app->pipeline, cfg->sampling.rules);
+    if (cfg->shadow.policy_file[0] == '\0')
+        pipeline_set_shadow_rules(app->pipeline, NULL);
+    if (rc == 0)
+        rc = app_set_policy_files(app, old, err);
+    if (same_policy_server(cfg, old)) {
+        if (app->remote != NULL)
+            remote_set_base(app->remote, cfg->sampling.rules);
+        return rc;
+    }
+    app_close_policy_server(app);
+    for (uint32_t i = 0; i < ledger_services(pipeline_ledger(app->pipeline)); i++)
+        pipeline_set_rules(app->pipeline, i, NULL); /* the new server's come with their fetches */
+    if (rc == 0)
+        rc = app_open_policy_server(app, err);
+    for (uint32_t i = 0; app->remote != NULL && i < ledger_services(pipeline_ledger(app->pipeline)); i++)
+        remote_service_seen(app->remote, i);
+    return rc;
+}
+
+static int reload(struct app *app, struct config *next, struct error *err)
+{
+    struct buf stale = {0};
+    struct sink sink = {0};
+    enum coding compression;
+    const struct config *old = app->cfg;
+    config_adopt(next, old, &stale);
+    if (stale.len > 0) {
+        buf_append_byte(&stale, '\0');
+        diag(DIAG_WARN, "reload_needs_restart", "these settings hold from the next start on", "keys=\"%s\"",
+             stale.err == 0 ? (const char *)stale.base : "");
+    }
+    buf_done(&stale);
+    int rc = try_policy_files(next, old, err);
+    if (rc < 0)
+        return rc;
+    app->cfg = next;
+    rc = app_open_sink(app, &sink, &compression, err);
+    if (rc == 0 && (rc = exporter_renew(app->exporter, &sink)) < 0)
+        err_set(err, rc, "another kind of exporter needs a restart");
+    if (sink.ops != NULL)
+        sink.ops->close(sink.self);
+    if (rc < 0) {
+        app->cfg = old;
+        return rc;
+    }
+    client_forget_connections(app->client);
+    return put_in_force(app, old, err);
+}
+
+void app_reload(struct app *app)
+{
+    struct error err = {{0}};
+    struct config *next = malloc(sizeof *next);
+    char quoted[DIAG_QUOTE_BYTES];
+    int rc = next == NULL ? ERR_NOMEM : config_load(next, app->input, &err);
+    if (rc < 0) {
+        free(next);
+        next = NULL;
+    } else {
+        rc = reload(app, next, &err);
+    }
+    app->reloads.failed_last = rc < 0;
+    if (next != NULL && app->cfg != next) { /* refused after it was read */
+        config_done(next);
+        free(next);
+    } else if (next != NULL) {
+        app_free_reloaded(app);
+        app->reloaded = next;
+    }
+    if (rc < 0) {
+        metric_inc(&app->reloads.refused);
+        diag(DIAG_ERROR, "reload_refused", "the configuration in force stays", "reason=%s",
+             diag_quote(quoted, span_str(err.text[0] != '\0' ? err.text : err_text(rc))));
+        return;
+    }
+    metric_inc(&app->reloads.accepted);
+    app->reloads.last_ms = clock_now_ms(app->clock);
+    diag(DIAG_INFO, "reloaded", "the configuration is in force", "mode=%s exporter=%s",
+         app->cfg->observe ? "observe" : "enforce",
+         diag_quote(quoted, span_str(exporter_sink_name(app->exporter))));
+}
+
+void app_free_reloaded(struct app *app)
+{
+    if (app->reloaded == NULL)
+        return;
+    config_done(app->reloaded);
+    free(app->reloaded);
+    app->reloaded = NULL;
+}
