@@ -192,11 +192,18 @@ export class PostHog {
       socket.on('close', () => this.sockets.delete(socket));
       socket.on('error', () => {});
     });
-    await new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      this.server.listen(this.port, '127.0.0.1', resolve);
-    });
-    this.port = this.server.address().port;
+    // Not a port that the kernel gives away: one that is down for a while must be its own
+    // when it comes back.
+    for (let tries = 0; ; tries++) {
+      const port = this.port || 20000 + Math.floor(Math.random() * 10000);
+      const taken = await new Promise((resolve, reject) => {
+        this.server.once('error', (error) => (error.code === 'EADDRINUSE' && !this.port && tries < 20 ? resolve(true) : reject(error)));
+        this.server.listen(port, '127.0.0.1', () => resolve(false));
+      });
+      if (taken) continue;
+      this.port = port;
+      break;
+    }
   }
 
   // Nobody listens any more; up() takes the same port again.
