@@ -3,14 +3,15 @@
 #include <stdlib.h>
 
 #include "app.h"
+#include "otlp/json_write.h"
 #include "pipeline/shadow.h"
+#include "pipeline/signature.h"
 
 #define GB 1e9 /* metered bytes are sold by powers of ten */
 
-/* What was done and what would have been are of one kind here. */
-static struct shadow_counts done_of(const struct pattern_counts *c)
+static double cost_of(const struct app *app, uint64_t bytes)
 {
-    return (struct shadow_counts){c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes};
+    return (double)bytes / GB * app->cfg->cost_per_gb;
 }
 
 static void write_counts(struct buf *out, const struct app *app, const struct shadow_counts *c)
@@ -18,8 +19,7 @@ static void write_counts(struct buf *out, const struct app *app, const struct sh
     buf_printf(out,
                "\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64 ",\"dropped_by_rule\":%" PRIu64
                ",\"kept_bytes\":%" PRIu64 ",\"cost\":%.9g}",
-               c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes,
-               (double)c->kept_bytes / GB * app->cfg->cost_per_gb);
+               c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes, cost_of(app, c->kept_bytes));
 }
 
 /* The rules of a lane; NULL: there are none. */
@@ -30,45 +30,124 @@ static const struct rules *rules_of(const struct app *app, enum shadow_lane lane
     return app->cfg->observe ? pipeline_rules(app->pipeline, LEDGER_OTHER) : NULL;
 }
 
-static void write_lanes(struct buf *out, const struct app *app, const struct shadow *s)
+/* ---- lanes ------------------------------------------------------------- */
+
+#define LANES_MAX (2 + SHADOW_LANE_COUNT)
+
+struct lane {
+    const char *name;
+    const struct rules *rules; /* NULL: no policy is behind it */
+    struct shadow_counts total;
+    int shadow; /* enum shadow_lane; negative: what is done */
+};
+
+/* What everything would be, what is done, and what is only counted. Returns how many. */
+static size_t list_lanes(const struct app *app, struct lane lanes[LANES_MAX])
 {
     const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
-    const struct shadow_counts done = {t->verdict[VERDICT_KEPT], t->verdict[VERDICT_SAMPLED_OUT],
-                                       t->verdict[VERDICT_DROPPED_BY_RULE], t->kept_bytes};
-    const struct shadow_counts all = {.kept = t->received - t->verdict[VERDICT_REJECTED],
-                                      .kept_bytes = t->received_bytes};
-    buf_append_str(out, "\"lanes\":[{\"lane\":\"everything\",");
-    write_counts(out, app, &all);
-    buf_append_str(out, ",{\"lane\":\"done\",");
-    write_counts(out, app, &done);
+    size_t n = 0;
+    lanes[n++] = (struct lane){
+        .name = "everything",
+        .total = {.kept = t->received - t->verdict[VERDICT_REJECTED], .kept_bytes = t->received_bytes},
+        .shadow = -1,
+    };
+    lanes[n++] = (struct lane){
+        .name = "done",
+        .total = {t->verdict[VERDICT_KEPT], t->verdict[VERDICT_SAMPLED_OUT],
+                  t->verdict[VERDICT_DROPPED_BY_RULE], t->kept_bytes},
+        .shadow = -1,
+    };
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
         const struct rules *rules = rules_of(app, (enum shadow_lane)lane);
-        if (rules == NULL)
-            continue;
-        buf_printf(out, ",{\"lane\":\"%s\",\"origin\":\"%s\",\"version\":%" PRId64 ",",
-                   shadow_lane_name((enum shadow_lane)lane), rules_origin(rules), rules_version(rules));
-        write_counts(out, app, shadow_total(s, (enum shadow_lane)lane));
+        if (rules != NULL)
+            lanes[n++] = (struct lane){shadow_lane_name((enum shadow_lane)lane), rules,
+                                       *shadow_total(pipeline_shadow(app->pipeline), (enum shadow_lane)lane),
+                                       lane};
     }
-    buf_append_byte(out, ']');
+    return n;
 }
 
-static void write_row(struct buf *out, const struct app *app, const struct shadow *s,
+static struct shadow_counts counts_in(const struct app *app, const struct lane *l, const struct pattern *p)
+{
+    if (l->shadow < 0)
+        return (struct shadow_counts){p->counts.kept, p->counts.sampled_out, p->counts.dropped_by_rule,
+                                      p->counts.kept_bytes};
+    return shadow_of(pipeline_shadow(app->pipeline), (enum shadow_lane)l->shadow, p->number);
+}
+
+/* ---- as JSON ----------------------------------------------------------- */
+
+static void write_lanes(struct buf *out, const struct app *app, const struct lane *lanes, size_t n)
+{
+    buf_printf(out, "{\"mode\":\"%s\",\"cost_per_gb\":%.9g,\"lanes\":[",
+               app->cfg->observe ? "observe" : "enforce", app->cfg->cost_per_gb);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(out, "%s{\"lane\":\"%s\",", i > 0 ? "," : "", lanes[i].name);
+        if (lanes[i].rules != NULL)
+            buf_printf(out, "\"origin\":\"%s\",\"version\":%" PRId64 ",", rules_origin(lanes[i].rules),
+                       rules_version(lanes[i].rules));
+        write_counts(out, app, &lanes[i].total);
+    }
+    buf_append_str(out, "],\"patterns\":[");
+}
+
+static void write_row(struct buf *out, const struct app *app, const struct lane *lanes, size_t n,
                       const struct pattern *p)
 {
-    const struct shadow_counts done = done_of(&p->counts);
     app_write_pattern_name(out, app, p);
-    buf_printf(out, ",\"received\":%" PRIu64 ",\"received_bytes\":%" PRIu64 ",\"done\":{",
-               p->counts.received, p->counts.received_bytes);
-    write_counts(out, app, &done);
-    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
-        if (rules_of(app, (enum shadow_lane)lane) == NULL)
-            continue;
-        const struct shadow_counts c = shadow_of(s, (enum shadow_lane)lane, p->number);
-        buf_printf(out, ",\"%s\":{", shadow_lane_name((enum shadow_lane)lane));
+    buf_printf(out, ",\"received\":%" PRIu64 ",\"received_bytes\":%" PRIu64, p->counts.received,
+               p->counts.received_bytes);
+    for (size_t i = 1; i < n; i++) {
+        const struct shadow_counts c = counts_in(app, &lanes[i], p);
+        buf_printf(out, ",\"%s\":{", lanes[i].name);
         write_counts(out, app, &c);
     }
     buf_append_byte(out, '}');
 }
+
+/* ---- as words ---------------------------------------------------------- */
+
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole == 0 ? 0 : (double)part * 100 / (double)whole;
+}
+
+static void say_lanes(struct buf *out, const struct app *app, const struct lane *lanes, size_t n)
+{
+    buf_printf(out, "%s; money at %.6g for 10^9 bytes\n\n%-12s %16s %7s %18s %7s %14s  %s\n",
+               app->cfg->observe ? "observing: everything is forwarded" : "enforcing", app->cfg->cost_per_gb,
+               "", "kept", "", "bytes", "", "money", "policy");
+    for (size_t i = 0; i < n; i++) {
+        const struct shadow_counts *c = &lanes[i].total, *all = &lanes[0].total;
+        buf_printf(out, "%-12s %16" PRIu64 " %6.1f%% %18" PRIu64 " %6.1f%% %14.6f  ", lanes[i].name, c->kept,
+                   percent(c->kept, all->kept), c->kept_bytes, percent(c->kept_bytes, all->kept_bytes),
+                   cost_of(app, c->kept_bytes));
+        if (lanes[i].rules != NULL)
+            buf_printf(out, "%s, version %" PRId64, rules_origin(lanes[i].rules), rules_version(lanes[i].rules));
+        buf_append_byte(out, '\n');
+    }
+    buf_printf(out, "\nkept of each pattern, most bytes first\n%-21s %-5s %12s", "", "", "received");
+    for (size_t i = 1; i < n; i++)
+        buf_printf(out, " %10s", lanes[i].name);
+    buf_append_byte(out, '\n');
+}
+
+static void say_row(struct buf *out, const struct app *app, const struct lane *lanes, size_t n,
+                    const struct pattern *p)
+{
+    char id[SIGNATURE_TEXT_BYTES];
+    buf_printf(out, "%s %-5s %12" PRIu64, signature_format(id, p->key.signature),
+               level_name((enum level)p->key.level), p->counts.received);
+    for (size_t i = 1; i < n; i++)
+        buf_printf(out, " %9.1f%%", percent(counts_in(app, &lanes[i], p).kept, p->counts.received));
+    buf_append_str(out, "  ");
+    json_write_string(out, ledger_service_name(pipeline_ledger(app->pipeline), p->key.service));
+    buf_append_byte(out, ' ');
+    json_write_string(out, span_of(p->template_text, p->template_len));
+    buf_append_byte(out, '\n');
+}
+
+/* ---- the page ---------------------------------------------------------- */
 
 static int by_bytes(const void *a, const void *b)
 {
@@ -81,10 +160,10 @@ static int by_bytes(const void *a, const void *b)
 int app_write_shadow(void *ctx, struct span query, struct buf *out)
 {
     const struct app *app = ctx;
-    const struct shadow *s = pipeline_shadow(app->pipeline);
     struct patterns *table = pipeline_patterns(app->pipeline);
     uint32_t slots = patterns_slots(table), n = 0, limit = app_read_limit(query);
-    if (s == NULL) {
+    bool words = span_eq(page_query(query, "as"), SPAN("words"));
+    if (pipeline_shadow(app->pipeline) == NULL) {
         buf_append_str(out, "{\"error\":\"neither mode: observe nor shadow.policy_file is set\"}\n");
         return 404;
     }
@@ -98,16 +177,17 @@ int app_write_shadow(void *ctx, struct span query, struct buf *out)
         if (patterns_at(table, i)->in_use)
             list[n++] = patterns_at(table, i);
     qsort(list, n, sizeof *list, by_bytes);
-    buf_printf(out, "{\"mode\":\"%s\",\"cost_per_gb\":%.9g,", app->cfg->observe ? "observe" : "enforce",
-               app->cfg->cost_per_gb);
-    write_lanes(out, app, s);
-    buf_append_str(out, ",\"patterns\":[");
+
+    struct lane lanes[LANES_MAX];
+    size_t lane_count = list_lanes(app, lanes);
+    (words ? say_lanes : write_lanes)(out, app, lanes, lane_count);
     for (uint32_t i = 0; i < n && i < limit; i++) {
-        if (i > 0)
+        if (i > 0 && !words)
             buf_append_byte(out, ',');
-        write_row(out, app, s, list[i]);
+        (words ? say_row : write_row)(out, app, lanes, lane_count, list[i]);
     }
-    buf_append_str(out, "]}\n");
+    if (!words)
+        buf_append_str(out, "]}\n");
     buf_done(&room);
     return 200;
 }

@@ -12,6 +12,7 @@
 #include "cli_explain.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
+#include "cli_shadow.h"
 #include "cli_spool.h"
 #include "cli_tap.h"
 #include "cli_top.h"
@@ -35,6 +36,7 @@ static const char usage[] =
     "       lipservice top [--once] [--sort volume|now|kept|saved|severity] [--interval T]\n"
     "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
     "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
+    "       lipservice shadow [--limit N] [--json]\n"
     "       lipservice spool inspect|verify|export [--json] DIR\n"
     "       lipservice --help | --version\n";
 
@@ -272,6 +274,7 @@ static int help(int argc, char **argv)
         "  tap           a sample of what the running one decides, with reasons\n"
         "  top           its patterns by volume, kept share and saved bytes\n"
         "  signature     pattern ids of the lines on standard input\n"
+        "  shadow        what observing or a second policy would do, beside what is done\n"
         "  spool         what waits in a durable queue's directory: look, verify, take out as OTLP JSON\n"
         "\n"
         "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
@@ -298,6 +301,7 @@ static const struct {
     {"tap",          cli_tap},
     {"top",          cli_top},
     {"signature",    cli_signature},
+    {"shadow",       cli_shadow},
     {"spool",        cli_spool},
     {"version",      version},
     {"--version",    version},

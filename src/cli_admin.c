@@ -105,7 +105,8 @@ int admin_ask(const struct config *cfg, const char *url, const struct buf *targe
               FILE *out)
 {
     struct question q = {.out = out, .code = -1};
-    struct client_request how = {.method = "POST", .body = body, .ctx = &q, .done = on_answer};
+    struct client_request how = {
+        .method = body.base != NULL ? "POST" : "GET", .body = body, .ctx = &q, .done = on_answer};
     int code = admin_open(&q.admin, cfg, url);
     if (code == 0) {
         int rc = admin_send(&q.admin, target, ANSWER_BYTES, &how, NULL);

@@ -41,7 +41,7 @@ int admin_send(struct admin *a, const struct buf *target, size_t max_bytes,
 /* Tell why there is no good answer. The exit code. */
 int admin_explain_failure(const struct admin *a, const struct client_result *r);
 
-/* POST `body`, write the answer to `out`. The exit code. */
+/* POST `body`, or GET when its base is NULL; write the answer to `out`. The exit code. */
 int admin_ask(const struct config *cfg, const char *url, const struct buf *target, struct span body,
               FILE *out);
 

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
-import { closeLedger, pair } from './lib/sidecar.mjs';
+import { closeLedger, pair, run } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
 const QUICK = { 'batch.max_age': '50ms', 'sampling.first.count': 0 };
@@ -48,6 +48,11 @@ test('observe: everything arrives byte by byte, and what enforcing would do is c
   assert.equal(pattern.template, 'took <*>');
   assert.equal(pattern.done.kept, 1000);
   assert.equal(pattern.enforced.kept + pattern.enforced.sampled_out, 1000);
+  const words = await run(['shadow', '--admin', `http://${sidecar.addresses.admin}`]);
+  assert.equal(words.code, 0, words.stderr);
+  assert.match(words.stdout, /^observing: everything is forwarded; money at 1000 /);
+  assert.match(words.stdout, new RegExp(`^enforced +${would.kept} +[0-9.]+% .* config, version 0$`, 'm'));
+  assert.match(words.stdout, /^lps1:[0-9a-f]{16} INFO +1000 +100\.0% +[12][0-9]\.[0-9]% +"e2e" "took <\*>"$/m);
   const metrics = await sidecar.metrics();
   assert.equal(metrics.lipservice_observing, 1);
   assert.equal(metrics['lipservice_shadow_records_total{lane="enforced",verdict="kept"}'], would.kept);
@@ -83,5 +88,8 @@ test('neither: the page says what to set', async (t) => {
   const answer = await fetch(`http://${sidecar.addresses.admin}/api/shadow`);
   assert.equal(answer.status, 404);
   assert.match(await answer.text(), /mode: observe/);
+  const words = await run(['shadow', '--admin', `http://${sidecar.addresses.admin}`]);
+  assert.equal(words.code, 69);
+  assert.match(words.stderr, /mode: observe/);
   await closeLedger(sidecar);
 });
