@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "net/head.h"
+#include "net/http2_flood.h"
 #include "util/list.h"
 
 /* A batch of a megabyte goes through without waiting for our WINDOW_UPDATE. What
@@ -25,34 +26,6 @@
 /* And of its header fields, :status, date and content-length among them. */
 #define HEADERS_MAX 24
 
-/* Frames that a peer may send, or make us send, per second in the long run and
- * at once. gRPC measures bandwidth by PING, up to 100 a second; a client that
- * gives up resets every stream it has open. */
-/* clang-format off */
-#define BUDGETS(X) \
-    /* kind          per s  burst */ \
-    X(RESET,           100,   500) /* theirs and ours: CVE-2023-44487, CVE-2025-8671 */ \
-    X(PING,            100,   200) /* CVE-2019-9512 */ \
-    X(SETTINGS,         10,    50) /* CVE-2019-9515 */ \
-    X(EMPTY_DATA,      100,  1000) /* without END_STREAM: CVE-2019-9518 */ \
-    X(PRIORITY,        100,  1000) /* CVE-2019-9513 */ \
-    X(WINDOW_UPDATE,  1000,  5000) /* CVE-2019-9511 by windows of one byte */ \
-    X(CONTINUATION,    100,   500) /* CVE-2024-27316 */ \
-    X(OTHER,           100,  1000) /* unknown types must be ignored, but not for ever */
-/* clang-format on */
-
-#define X(name, per_s, burst) BUDGET_##name,
-enum { BUDGETS(X) BUDGET_COUNT };
-#undef X
-
-static const struct {
-    uint32_t per_s, burst;
-} budgets[] = {
-#define X(name, per_s, burst) [BUDGET_##name] = {per_s, burst},
-    BUDGETS(X)
-#undef X
-};
-
 struct http2 {
     struct http_service *service;
     struct http_output output;
@@ -68,8 +41,7 @@ struct http2 {
     uint64_t since_ms; /* when the last stream ended, or the connection began */
     uint64_t date_s;
     char date[HTTP_DATE_BYTES];
-    uint64_t refilled_ms;
-    uint32_t spent[BUDGET_COUNT];
+    struct flood flood;
 };
 
 struct stream2 {
@@ -107,25 +79,11 @@ static void fault(struct http2 *s, enum http_fault f)
     metric_inc(&s->service->faults[f]);
 }
 
-/* ---- frame budgets ---- */
+/* ---- floods ---- */
 
-static void refill(struct http2 *s, uint64_t now)
+static void spend(struct http2 *s, enum flood_kind kind)
 {
-    uint64_t ms = now - s->refilled_ms;
-    if (ms < 10)
-        return;
-    s->refilled_ms = now;
-    for (int i = 0; i < BUDGET_COUNT; i++) {
-        uint64_t back = ms * budgets[i].per_s / 1000;
-        s->spent[i] = back >= s->spent[i] ? 0 : s->spent[i] - (uint32_t)back;
-    }
-}
-
-static void spend(struct http2 *s, int kind)
-{
-    if (++s->spent[kind] > budgets[kind].burst)
-        refill(s, now_ms(s));
-    if (s->spent[kind] > budgets[kind].burst)
+    if (!flood_spend(&s->flood, kind))
         s->is_flooded = true;
 }
 
@@ -314,32 +272,32 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     switch (hd->type) {
     case NGHTTP2_DATA:
         if (hd->length == 0 && (hd->flags & NGHTTP2_FLAG_END_STREAM) == 0)
-            spend(s, BUDGET_EMPTY_DATA);
+            spend(s, FLOOD_EMPTY_DATA);
         break;
     case NGHTTP2_HEADERS: /* bounded by streams and by RESET */
         break;
     case NGHTTP2_PRIORITY:
-        spend(s, BUDGET_PRIORITY);
+        spend(s, FLOOD_PRIORITY);
         break;
     case NGHTTP2_RST_STREAM:
-        spend(s, BUDGET_RESET);
+        spend(s, FLOOD_RESET);
         break;
     case NGHTTP2_SETTINGS:
         if ((hd->flags & NGHTTP2_FLAG_ACK) == 0)
             s->has_preface = true;
-        spend(s, BUDGET_SETTINGS);
+        spend(s, FLOOD_SETTINGS);
         break;
     case NGHTTP2_PING:
-        spend(s, BUDGET_PING);
+        spend(s, FLOOD_PING);
         break;
     case NGHTTP2_WINDOW_UPDATE:
-        spend(s, BUDGET_WINDOW_UPDATE);
+        spend(s, FLOOD_WINDOW_UPDATE);
         break;
     case NGHTTP2_CONTINUATION:
-        spend(s, BUDGET_CONTINUATION);
+        spend(s, FLOOD_CONTINUATION);
         break;
     default:
-        spend(s, BUDGET_OTHER);
+        spend(s, FLOOD_OTHER);
         break;
     }
     return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -463,7 +421,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     if (frame->hd.type == NGHTTP2_DATA && frame->hd.length > 0 &&
         frame->hd.length <= frame->data.padlen && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-        spend(s, BUDGET_EMPTY_DATA); /* nothing but padding */
+        spend(s, FLOOD_EMPTY_DATA); /* nothing but padding */
         if (s->is_flooded)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -505,7 +463,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 {
     struct http2 *s = user;
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
-        spend(s, BUDGET_RESET);
+        spend(s, FLOOD_RESET);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
         frame->goaway.error_code != NGHTTP2_ENHANCE_YOUR_CALM)
         fault(s, HTTP_FAULT_BAD_REQUEST);
@@ -625,7 +583,6 @@ static void http2_tick(void *session)
     uint64_t now = now_ms(s);
 
     s->is_feeding = true;
-    refill(s, now);
     LIST_EACH(node, &s->streams)
     tick_stream(s, container_of(node, struct stream2, node), now);
     if (!s->has_preface && now - s->since_ms > s->service->head_timeout_ms && !s->is_broken) {
@@ -741,7 +698,8 @@ struct http2 *http2_new(struct http_service *service, struct http_output output)
         return NULL;
     s->service = service;
     s->output = output;
-    s->since_ms = s->refilled_ms = now_ms(s);
+    s->since_ms = now_ms(s);
+    flood_init(&s->flood, service->clock);
     list_init(&s->streams);
     if (open_session(s) < 0) {
         http2_free(s);
