@@ -104,6 +104,31 @@ static void write_records(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
 }
 
+static void write_events(struct buf *out, const struct app *app)
+{
+    const struct anomaly *a = pipeline_anomaly(app->pipeline);
+    const struct events *v = pipeline_events(app->pipeline);
+    if (a != NULL) {
+        struct anomaly_stats s = anomaly_stats(a);
+        expose_family(out, "lipservice_anomalous_patterns", EXPOSE_GAUGE,
+                      "Patterns that are new, surge or have fallen silent.");
+        expose_plain(out, "lipservice_anomalous_patterns", s.patterns);
+        expose_family(out, "lipservice_anomalous_services", EXPOSE_GAUGE,
+                      "Services whose volume or share of errors surges, or that have fallen silent.");
+        expose_plain(out, "lipservice_anomalous_services", s.services);
+    }
+    if (v == NULL)
+        return;
+    const struct events_stats *s = events_stats(v);
+    expose_family(out, "lipservice_events_total", EXPOSE_COUNTER,
+                  "Events told as records of our own, which count as kept ones of the service lipservice.");
+    for (int e = 0; e < EVENT_COUNT; e++)
+        expose_one(out, "lipservice_events_total", "event", event_name((enum event)e), (double)s->told[e]);
+    expose_family(out, "lipservice_events_dropped_total", EXPOSE_COUNTER,
+                  "Events that were not told: beyond events.max_per_minute, or no room in the queue.");
+    expose_plain(out, "lipservice_events_dropped_total", (double)s->dropped);
+}
+
 static void write_budget(struct buf *out, const struct app *app)
 {
     const struct governor_stats s = pipeline_governor(app->pipeline);
@@ -351,6 +376,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
         return 503;
     write_records(out, app);
     write_budget(out, app);
+    write_events(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
     write_policy_file(out, app);
