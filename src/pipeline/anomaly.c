@@ -249,7 +249,7 @@ static void judge_surge(const struct judging *j, struct series *s, enum anomaly_
 
 static void judge_silence(const struct judging *j, struct series *s)
 {
-    bool is_steady = s->age >= 2 * ANOMALY_YOUNG && s->presence >= PRESENCE_LEAST;
+    bool is_steady = s->age >= s->quiet + 2 * ANOMALY_YOUNG && s->presence >= PRESENCE_LEAST;
     if (s->quiet >= QUIET_MOST) {
         release(s, ANOMALY_SILENT);
         s->presence = 0;
