@@ -247,6 +247,17 @@ static void judge_surge(const struct judging *j, struct series *s, enum anomaly_
     tell(j, s, kind, s->count);
 }
 
+/* Evicted, or counted in a family now. */
+static bool is_elsewhere(const struct judging *j)
+{
+    const struct anomaly_opts *o = &j->a->opts;
+    if (j->of_service || o->patterns == NULL)
+        return false;
+    const struct pattern *e = patterns_at(o->patterns, j->number);
+    return !e->in_use ||
+           (o->families != NULL && families_resolve(o->families, e->key.signature) != e->key.signature);
+}
+
 static void judge_silence(const struct judging *j, struct series *s)
 {
     bool is_steady = s->age >= s->quiet + 2 * ANOMALY_YOUNG && s->presence >= PRESENCE_LEAST;
@@ -255,6 +266,10 @@ static void judge_silence(const struct judging *j, struct series *s)
         s->presence = 0;
     } else if (is_steady && !holds(s, ANOMALY_SILENT) && s->quiet >= QUIET_LEAST &&
                s->quiet * s->usual >= QUIET_RECORDS) {
+        if (is_elsewhere(j)) {
+            *s = (struct series){0};
+            return;
+        }
         hold(s, ANOMALY_SILENT);
         /* When all of its service is quiet, that is the news. */
         if (j->of_service || j->service_quiet < s->quiet)

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pipeline/families.h"
 #include "pipeline/patterns.h"
 #include "util/budget.h"
 
@@ -63,6 +64,8 @@ struct anomaly_opts {
     uint32_t max_patterns, max_services; /* at most 65536 services */
     uint64_t interval_ms, learning_ms;
     uint64_t seed;
+    struct patterns *patterns; /* the two: to tell what is silent from what is counted in a */
+    struct families *families; /* family now; may be NULL */
     struct budget *budget;
     /* Called within anomaly_tick(). May be NULL. */
     void (*tell)(void *ctx, const struct anomaly_news *news);

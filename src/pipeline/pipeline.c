@@ -139,6 +139,8 @@ static int watch_anomalies(struct pipeline *p, const struct rules *rules)
         .interval_ms = o->events.interval_ms > 0 ? o->events.interval_ms : USUAL_INTERVAL_MS,
         .learning_ms = o->events.learning_ms > 0 ? o->events.learning_ms : USUAL_LEARNING_MS,
         .seed = o->seed,
+        .patterns = p->patterns,
+        .families = p->families,
         .budget = o->budget,
         .tell = o->events.enabled ? events_anomaly : NULL,
         .ctx = p->events,

@@ -379,7 +379,7 @@ static void more_than_may_be_told(void **state)
     rig_close(&r);
 }
 
-static void a_family_is_not_new(void **state)
+static void a_family_is_not_new_and_its_members_not_silent(void **state)
 {
     (void)state;
     struct rig r;
@@ -387,8 +387,9 @@ static void a_family_is_not_new(void **state)
     r.opts.family_weight = 4;
     rig_open(&r);
     static const char *const names[] = {"alice", "bob", "carol", "dave", "erin", "frank"};
-    for (int i = 0; i < LEARNING_S + 10; i++) {
+    for (int i = 0; i < 400; i++) {
         push(&r, "cart", 1, 9, "session of alice began");
+        push(&r, "cart", 1, 9, "all is well");
         second(&r);
     }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -401,6 +402,18 @@ static void a_family_is_not_new(void **state)
     for (unsigned i = 0; i < r.count; i++)
         assert_null(strstr(text(&r.seen[i], "log.record.template"), "<*>"));
     assert_true(r.count > 0 && r.count < ARRAY_LEN(names)); /* lines until they are one */
+    forget_events(&r);
+    for (int i = 0; i < 400; i++) {
+        push(&r, "cart", 1, 9, "session of alice began");
+        push(&r, "cart", 1, 9, "all is well");
+        second(&r);
+    }
+    assert_int_equal(r.count, 0);
+    for (int i = 0; i < 400; i++) {
+        push(&r, "cart", 1, 9, "all is well");
+        second(&r);
+    }
+    assert_string_equal(text(the(&r, "lipservice.pattern.silent"), "log.record.template"), "session of <*> began");
     rig_close(&r);
 }
 
@@ -482,7 +495,7 @@ int main(void)
         cmocka_unit_test(summaries_add_up),
         cmocka_unit_test(a_sample_is_cut_and_is_of_the_interval),
         cmocka_unit_test(more_than_may_be_told),
-        cmocka_unit_test(a_family_is_not_new),
+        cmocka_unit_test(a_family_is_not_new_and_its_members_not_silent),
         cmocka_unit_test(suppressed_errors_are_told_whatever_is_set),
         cmocka_unit_test(nothing_asked_nothing_there),
     };
