@@ -395,6 +395,7 @@ static void on_drain_tick(uv_timer_t *timer)
         bool is_closed = listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
         if (is_closed && !app->told_at_end) {
             app->told_at_end = true;
+            uv_timer_stop(&app->tick_timer); /* nothing more is noticed */
             pipeline_finish(app->pipeline);
         }
         exporter_flush(app->exporter);

@@ -35,7 +35,7 @@ static void write_records(struct buf *out, const struct app *app)
     const struct pipeline_reasons *why = pipeline_reasons(app->pipeline);
 
     expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
-                  "Log records of requests that were answered with success.");
+                  "Log records of requests that were answered with success, and events of our own.");
     expose_plain(out, "lipservice_receiver_accepted_log_records_total",
                  (double)(t->received - t->verdict[VERDICT_REJECTED]));
     expose_family(out, "lipservice_receiver_refused_log_records_total", EXPOSE_COUNTER,

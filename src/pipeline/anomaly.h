@@ -21,7 +21,8 @@
  * Units      records, intervals, loop milliseconds.
  * Memory     32 bytes a pattern, in blocks as patterns come, 72 bytes a service and the
  *            hashes, drawn from the budget; a pattern without room is never anomalous.
- * Blocking   never. Cost: 5 ns a record; a walk over all patterns with each tick.
+ * Blocking   never. Cost: 2 to 3 ns a record when its series is cached; over 16,384 patterns a
+ *            tick takes 25 us, and 0.1 ms where an interval ends.
  */
 #pragma once
 
