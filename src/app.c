@@ -10,6 +10,7 @@
 #include "util/rng.h"
 
 #define DRAIN_TICK_MS 50
+#define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
 #define QUIET_MS 1000            /* no request for so long: the application has flushed */
 #define CONNECT_TIMEOUT_MS 10000
@@ -122,11 +123,19 @@ static size_t context_bytes(const struct config *cfg)
     return cfg->sampling.context_bytes < most ? cfg->sampling.context_bytes : most;
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+    struct app *app = container_of(timer, struct app, tick_timer);
+    pipeline_tick(app->pipeline);
+}
+
 static int pipeline_start(struct app *app, struct error *err)
 {
     struct rng rng;
+    uint32_t tick_ms = app->cfg->events.interval_ms < TICK_MS ? app->cfg->events.interval_ms : TICK_MS;
     (void)err;
     rng_init(&rng);
+    uv_timer_init(&app->loop, &app->tick_timer);
     struct pipeline_opts opts = {
         .max_patterns = app->cfg->sampling.max_patterns,
         .max_patterns_per_service = app->cfg->sampling.max_patterns_per_service,
@@ -146,14 +155,27 @@ static int pipeline_start(struct app *app, struct error *err)
         .budget = &app->budget,
         .clock = app->clock,
         .target = config_target(app->cfg),
+        .events = {
+            .enabled = app->cfg->events.enabled,
+            .interval_ms = app->cfg->events.interval_ms,
+            .learning_ms = app->cfg->events.learning_ms,
+            .summary_ms = app->cfg->events.summary_ms,
+            .max_per_minute = app->cfg->events.max_per_minute,
+        },
         .sink = {app, on_admit, on_emit, on_fullness},
         .service_seen = on_service_seen,
         .service_ctx = app,
     };
-    return pipeline_new(&app->pipeline, &opts, app->cfg->sampling.rules);
+    int rc = pipeline_new(&app->pipeline, &opts, app->cfg->sampling.rules);
+    return rc < 0 ? rc : uv_timer_start(&app->tick_timer, on_tick, 0, tick_ms);
 }
 
 static void pipeline_stop(struct app *app)
+{
+    uv_close((uv_handle_t *)&app->tick_timer, NULL);
+}
+
+static void pipeline_release(struct app *app)
 {
     pipeline_free(app->pipeline);
     app->pipeline = NULL;
@@ -405,9 +427,14 @@ static void on_drain_tick(uv_timer_t *timer)
         (is_quiet(app, now) || spent >= app->cfg->shutdown_timeout_ms / 2))
         stop_taking(app);
     if (app->phase == APP_FLUSHING) {
+        bool is_closed = listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
+        if (is_closed && !app->told_at_end) {
+            app->told_at_end = true;
+            uv_timer_stop(&app->tick_timer); /* nothing more is noticed */
+            pipeline_finish(app->pipeline);
+        }
         exporter_flush(app->exporter);
-        bool done = exporter_is_idle(app->exporter) && has_reported(app) &&
-                    listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
+        bool done = exporter_is_idle(app->exporter) && has_reported(app) && is_closed;
         if (done || spent >= app->cfg->shutdown_timeout_ms)
             end(app);
     }
@@ -468,7 +495,7 @@ static const struct part {
 } parts[] = {
     {signals_start, signals_stop, NULL},
     {exporter_start, exporter_stop, NULL},
-    {pipeline_start, NULL, pipeline_stop},
+    {pipeline_start, pipeline_stop, pipeline_release},
     {policy_start, policy_stop, NULL},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},

@@ -47,6 +47,7 @@ struct app {
     struct budget budget;
     uint64_t started_ms, drain_began_ms;
     bool reported_at_end; /* the last report was begun */
+    bool told_at_end;     /* the last events */
     struct client *client;
     struct exporter *exporter;
     struct pipeline *pipeline;
@@ -60,7 +61,7 @@ struct app {
     struct page_server health, metrics, admin;
     struct live *live; /* what the admin pages answer from the running pipeline */
     uv_signal_t signals[3];
-    uv_timer_t drain_timer;
+    uv_timer_t drain_timer, tick_timer;
     size_t parts_started;
 };
 

@@ -35,7 +35,7 @@ static void write_records(struct buf *out, const struct app *app)
     const struct pipeline_reasons *why = pipeline_reasons(app->pipeline);
 
     expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
-                  "Log records of requests that were answered with success.");
+                  "Log records of requests that were answered with success, and events of our own.");
     expose_plain(out, "lipservice_receiver_accepted_log_records_total",
                  (double)(t->received - t->verdict[VERDICT_REJECTED]));
     expose_family(out, "lipservice_receiver_refused_log_records_total", EXPOSE_COUNTER,
@@ -144,6 +144,31 @@ static void write_reloads(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_config_last_reload_failed", EXPOSE_GAUGE,
                   "1: the configuration on disk was refused, and an older one is in force.");
     expose_plain(out, "lipservice_config_last_reload_failed", app->reloads.failed_last);
+}
+
+static void write_events(struct buf *out, const struct app *app)
+{
+    const struct anomaly *a = pipeline_anomaly(app->pipeline);
+    const struct events *v = pipeline_events(app->pipeline);
+    if (a != NULL) {
+        struct anomaly_stats s = anomaly_stats(a);
+        expose_family(out, "lipservice_anomalous_patterns", EXPOSE_GAUGE,
+                      "Patterns that are new, surge or have fallen silent.");
+        expose_plain(out, "lipservice_anomalous_patterns", s.patterns);
+        expose_family(out, "lipservice_anomalous_services", EXPOSE_GAUGE,
+                      "Services whose volume or share of errors surges, or that have fallen silent.");
+        expose_plain(out, "lipservice_anomalous_services", s.services);
+    }
+    if (v == NULL)
+        return;
+    const struct events_stats *s = events_stats(v);
+    expose_family(out, "lipservice_events_total", EXPOSE_COUNTER,
+                  "Events told as records of our own, which count as kept ones of the service lipservice.");
+    for (int e = 0; e < EVENT_COUNT; e++)
+        expose_one(out, "lipservice_events_total", "event", event_name((enum event)e), (double)s->told[e]);
+    expose_family(out, "lipservice_events_dropped_total", EXPOSE_COUNTER,
+                  "Events that were not told: beyond events.max_per_minute, or no room in the queue.");
+    expose_plain(out, "lipservice_events_dropped_total", (double)s->dropped);
 }
 
 static void write_budget(struct buf *out, const struct app *app)
@@ -408,6 +433,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     write_reloads(out, app);
     write_shadow(out, app);
     write_taps(out, app);
+    write_events(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
     write_policy_file(out, app);

@@ -14,6 +14,7 @@
 #define MAX_SERVICES (1u << 16)
 #define ARENA_BYTES (256u << 20) /* what lies around the records of one request */
 #define LEAP_BACK_NS (3600 * UINT64_C(1000000000))
+#define TICK_MS 1000 /* of the clock of records: as the program ticks */
 #define BAR_CELLS 30
 
 /* ---- metering ---------------------------------------------------------- */
@@ -112,9 +113,14 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (r->single.err != 0)
         return r->single.err;
     const struct logs_count one = {1, 1, 1, bytes.len};
+    bool ticks = r->clock.now_ms < r->ticked_ms || r->clock.now_ms - r->ticked_ms >= TICK_MS;
+    if (ticks)
+        r->ticked_ms = r->clock.now_ms;
     for (size_t i = 0; i < r->lane_count && rc == 0; i++) {
         struct lane *lane = &r->lanes[i];
         lane->emitted = false;
+        if (ticks)
+            pipeline_tick(lane->pipeline);
         rc = pipeline_push_sound(lane->pipeline, request, &r->one, &one);
         arena_reset(&r->one);
         lane->kept[level] += lane->emitted;
@@ -208,6 +214,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         .max_services = MAX_SERVICES,
         .seed = r->seed,
         .target = config_target(&r->cfg),
+        .events = {.interval_ms = r->cfg.events.interval_ms, .learning_ms = r->cfg.events.learning_ms},
         .clock = &r->clock.clock,
         .sink = {lane, on_admit, on_emit},
     };

@@ -45,6 +45,7 @@ struct replay {
     struct lane lanes[LANES_MAX];
     size_t lane_count;
     struct meter all; /* were everything kept */
+    uint64_t ticked_ms; /* of the pipelines */
     struct clock_fake clock;
     struct capture capture;
     struct arena around, one; /* of the request in hand, of the record in hand */

@@ -126,6 +126,11 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         buf_printf(out, "  rate       %.6g, from %s (%s)\n", rules_rate_of(step->threshold),
                    rate_setting(step->source), rules_origin(e->rules));
         break;
+    case SAMPLER_BOOST:
+        buf_printf(out, "  boost      up to %g times the rate while the pattern or its service is anomalous: "
+                        "depends on the records before, not counted here\n",
+                   rules_boost(e->rules));
+        break;
     case SAMPLER_BUDGET:
         buf_append_str(out, "  budget     sampling.budget may lower the rate: depends on the records before, not "
                             "counted here\n");
@@ -229,7 +234,7 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     static const char *const stages[] = {
         [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
         [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
-        [SAMPLER_BUDGET] = "budget",
+        [SAMPLER_BOOST] = "boost", [SAMPLER_BUDGET] = "budget",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
@@ -242,6 +247,8 @@ static void step_json(struct explain *e, const struct sampler_step *step)
                    rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
     } else if (step->stage == SAMPLER_BUDGET) {
         buf_append_str(&e->out, ",\"note\":\"not counted here\"");
+    } else if (step->stage == SAMPLER_BOOST) {
+        buf_printf(&e->out, ",\"boost\":%.15g,\"note\":\"not counted here\"", rules_boost(e->rules));
     } else if (step->stage == SAMPLER_RATE) {
         buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
                    rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));

@@ -68,12 +68,18 @@ static const struct option options[] = {
     OPT("sampling.budget.records_per_second", count, sampling.budget.records_per_second, "0",   "the same in records, instead"),
     OPT("sampling.budget.target_reduction",   ratio, sampling.budget.target_reduction,   "0",   "the same as the share of all bytes that is not kept, instead"),
     OPT("sampling.budget.exponent",           ratio, sampling.budget.exponent,           "0.3", "0: equal parts for all patterns; 1: one rate for all"),
+    OPT("sampling.anomaly_boost",          factor, sampling.anomaly_boost,    "1",      "factor on the rate while a pattern or its service is anomalous; 1: none"),
     OPT("sampling.policy_file",            text,   sampling.policy_file,      "",       "rates from a file of their own, reloaded when it changes; empty: none"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048", "beyond it new patterns of a service are counted as lps1:overflow:<first two words>; 0: no limit"),
     OPT("sampling.family_weight",          count,  sampling.family_weight,    "8",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
     OPT("sampling.stamps",                 stamps, sampling.stamps,           "[adjusted_count,pattern,family]", "attributes of survivors of p < 1: these, threshold, randomness, template, reason"),
+    OPT("events.enabled",                  flag,   events.enabled,            "false",  "tell of new, surging and silent patterns and of what was dropped, as records of our own"),
+    OPT("events.summary_interval",         millis, events.summary_ms,         "5m",     "between summaries of what was dropped"),
+    OPT("events.learning",                 millis, events.learning_ms,        "10m",    "after the start, and of a service: what is first seen in it is not new"),
+    OPT("events.interval",                 millis, events.interval_ms,        "10s",    "over which rates are judged, for anomaly_boost as well"),
+    OPT("events.max_per_minute",           count,  events.max_per_minute,     "60",     "of new, surge and silent; what is beyond is counted; and of patterns in a summary"),
     OPT("exporters.posthog.host",          text,   posthog.host,              "https://us.i.posthog.com", "PostHog's ingestion host (POSTHOG_HOST)"),
     OPT("exporters.posthog.api_key",       secret, posthog.api_key,           "",       "project API key, phc_... (POSTHOG_API_KEY)"),
     OPT("exporters.posthog.compression",   coding, posthog.compression,       "zstd",   "zstd, gzip or none; zstd falls back to gzip where it is refused"),
@@ -129,6 +135,10 @@ static const struct {
     {"sampling.error_context.max_per_second", offsetof(struct config, sampling.context_per_second), false, 1, UINT32_MAX, "at least 1"},
     {"sampling.family_weight",          offsetof(struct config, sampling.family_weight), false, 0, FAMILY_WEIGHT_MAX, FAMILY_WEIGHTS},
     {"sampling.max_services",           offsetof(struct config, sampling.max_services), false, 2, 1u << 16, "from 2 to 65536"},
+    {"events.summary_interval",         offsetof(struct config, events.summary_ms), false, 100, UINT32_MAX, "at least 100ms"},
+    {"events.learning",                 offsetof(struct config, events.learning_ms), false, 1, UINT32_MAX, "more than 0"},
+    {"events.interval",                 offsetof(struct config, events.interval_ms), false, 100, UINT32_MAX, "at least 100ms"},
+    {"events.max_per_minute",           offsetof(struct config, events.max_per_minute), false, 1, 100000, "from 1 to 100000"},
     {"exporters.posthog.concurrency",   offsetof(struct config, posthog.concurrency), false, 1, 32, "from 1 to 32"},
     {"exporters.otlphttp.concurrency",  offsetof(struct config, otlphttp.concurrency), false, 1, 32, "from 1 to 32"},
     {"exporters.posthog.timeout",       offsetof(struct config, posthog.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
@@ -531,6 +541,8 @@ static int build_rules(struct config *cfg, struct error *err)
         rc = rules_set_level(r, (enum level)l, cfg->sampling.severity_rate[l], err);
     if (rc == 0)
         rc = rules_set_first(r, cfg->sampling.first_count, cfg->sampling.first_window_ms, err);
+    if (rc == 0)
+        rc = rules_set_boost(r, cfg->sampling.anomaly_boost, err);
     rules_set_origin(r, "config", 0);
     return rc;
 }
@@ -564,7 +576,7 @@ static bool is_live(const char *key)
 {
     static const char *const beginnings[] = {
         "mode", "cost.", "shadow.", "sampling.severity_rates.", "sampling.global_rate",
-        "sampling.first.", "sampling.policy_file", "sampling.budget.", "policy.",
+        "sampling.first.", "sampling.anomaly_boost", "sampling.policy_file", "sampling.budget.", "policy.",
         "shutdown.timeout", "telemetry.log.", "exporters.posthog.", "exporters.otlphttp.",
     };
     static const char *const fixed[] = {".compression", ".concurrency"};

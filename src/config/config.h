@@ -61,9 +61,14 @@ struct config {
         enum level context_trigger;
         uint32_t context_window_ms, context_records, context_per_second;
         config_text policy_file;
+        double anomaly_boost;
         struct rules *rules; /* what all of `sampling` amounts to */
         struct config_note *pattern_rates, *keep, *drop;
     } sampling;
+    struct {
+        bool enabled;
+        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute;
+    } events;
     bool observe;
     struct {
         config_text policy_file;

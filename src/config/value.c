@@ -351,6 +351,33 @@ static void print_stamps(const void *at, struct buf *out)
     buf_append_byte(out, ']');
 }
 
+static const char *parse_flag(void *at, size_t size, const char *text)
+{
+    (void)size;
+    bool is_true = strcmp(text, "true") == 0;
+    if (!is_true && strcmp(text, "false") != 0)
+        return "one of true, false";
+    *(bool *)at = is_true;
+    return NULL;
+}
+
+static void print_flag(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "true" : "false");
+}
+
+/* On rates; rules_set_boost() has the same bounds. */
+static const char *parse_factor(void *at, size_t size, const char *text)
+{
+    char *end;
+    double factor = strtod(text, &end);
+    (void)size;
+    if (end == text || *end != '\0' || !(factor >= 1 && factor <= 1000))
+        return "a factor from 1 to 1000";
+    *(double *)at = factor;
+    return NULL;
+}
+
 const struct value_kind value_bytes = {parse_bytes, print_bytes};
 const struct value_kind value_millis = {parse_millis, print_millis};
 const struct value_kind value_count = {parse_count, print_count};
@@ -365,3 +392,5 @@ const struct value_kind value_mode = {parse_mode, print_mode};
 const struct value_kind value_amount = {parse_amount, print_ratio};
 const struct value_kind value_log_format = {parse_log_format, print_log_format};
 const struct value_kind value_stamps = {parse_stamps, print_stamps};
+const struct value_kind value_flag = {parse_flag, print_flag};
+const struct value_kind value_factor = {parse_factor, print_ratio};

@@ -8,6 +8,9 @@
 #include "util/buf.h"
 #include "util/diag.h"
 
+#define USUAL_INTERVAL_MS 10000
+#define USUAL_LEARNING_MS 600000
+#define USUAL_SUMMARY_MS 300000
 #define OVERFLOW_SHARE 8 /* of a service's patterns: lines of so many kinds are enough to look at */
 #define TELL_MS 10000 /* between two lines of the log about dropped errors */
 #define REBIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */
@@ -30,6 +33,12 @@ struct pipeline {
     struct in_force *of_service; /* by service id; given NULL: the common ones */
     struct in_force second;      /* the policy that is only counted; given NULL: none */
     struct shadow *shadow;       /* NULL: nothing is only counted */
+    struct anomaly *anomaly;     /* NULL: neither boosts nor events */
+    struct events *events;       /* NULL: nothing could be told */
+    struct {
+        const struct pattern_key *key; /* of the record that is being placed */
+        uint32_t generation;           /* of families, before */
+    } placing;                         /* for anomaly_begin() */
     struct pipeline_reasons reasons;
     struct timestamp_counts timestamps;
     struct pattern_place place;
@@ -72,7 +81,100 @@ static void on_new_pattern(void *ctx, uint32_t number)
         governor_forget(p->governor, number);
     if (p->shadow != NULL)
         shadow_forget(p->shadow, number);
+    if (p->events != NULL)
+        events_forget(p->events, number);
+    if (p->anomaly != NULL) {
+        bool has_merged = p->families != NULL && families_generation(p->families) != p->placing.generation;
+        anomaly_begin(p->anomaly, number, &patterns_at(p->patterns, number)->key, p->placing.key, has_merged);
+    }
 }
+
+/* ---- what is noticed --------------------------------------------------- */
+
+/* One record of our own: it passes no sampler, no budget and no pattern, and both lines of
+ * the ledger hold with it. */
+static int send_event(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct pipeline *p = ctx;
+    const struct pipeline_sink *sink = &p->opts.sink;
+    int rc = sink->admit(sink->ctx, record.len + g->resource.len + g->scope.len, record.len);
+    if (rc < 0)
+        return rc;
+    uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
+    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
+    p->reasons.kept[REASON_EVENT]++;
+    rc = sink->emit(sink->ctx, g, record, (struct span){0}, service);
+    if (rc < 0)
+        ledger_settle(p->ledger, service, FATE_LOST_MEMORY, 1);
+    return rc;
+}
+
+static int start_events(struct pipeline *p)
+{
+    const struct pipeline_opts *o = &p->opts;
+    struct events_opts events = {
+        .enabled = o->events.enabled,
+        .summary_ms = o->events.summary_ms > 0 ? o->events.summary_ms : USUAL_SUMMARY_MS,
+        .max_per_minute = o->events.max_per_minute,
+        .floor_per_second = o->floor_per_second,
+        .max_patterns = o->max_patterns,
+        .max_services = o->max_services,
+        .seed = o->seed,
+        .patterns = p->patterns,
+        .ledger = p->ledger,
+        .budget = o->budget,
+        .send = send_event,
+        .ctx = p,
+    };
+    return o->events.enabled || o->floor_per_second > 0 ? events_new(&p->events, &events) : 0;
+}
+
+/* From the first time that somebody wants to know. */
+static int watch_anomalies(struct pipeline *p, const struct rules *rules)
+{
+    const struct pipeline_opts *o = &p->opts;
+    bool is_wanted = o->events.enabled || (rules != NULL && rules_boost(rules) > 1);
+    struct anomaly_opts anomaly = {
+        .max_patterns = o->max_patterns,
+        .max_services = o->max_services,
+        .interval_ms = o->events.interval_ms > 0 ? o->events.interval_ms : USUAL_INTERVAL_MS,
+        .learning_ms = o->events.learning_ms > 0 ? o->events.learning_ms : USUAL_LEARNING_MS,
+        .seed = o->seed,
+        .patterns = p->patterns,
+        .families = p->families,
+        .budget = o->budget,
+        .tell = o->events.enabled ? events_anomaly : NULL,
+        .ctx = p->events,
+    };
+    if (p->anomaly != NULL || !is_wanted)
+        return 0;
+    int rc = anomaly_new(&p->anomaly, &anomaly);
+    if (rc < 0)
+        diag(DIAG_WARN, "anomaly", "no memory to watch for anomalies: anomaly_boost has no effect",
+             "reason=%d", rc);
+    return rc;
+}
+
+void pipeline_tick(struct pipeline *p)
+{
+    if (p->anomaly == NULL && p->events == NULL)
+        return;
+    uint64_t now_ms = clock_now_ms(p->opts.clock);
+    if (p->events != NULL)
+        events_tick(p->events, now_ms, clock_unix_ns(p->opts.clock));
+    if (p->anomaly != NULL)
+        anomaly_tick(p->anomaly, now_ms);
+}
+
+void pipeline_finish(struct pipeline *p)
+{
+    if (p->events == NULL)
+        return;
+    pipeline_tick(p);
+    events_finish(p->events);
+}
+
+/* ---- life -------------------------------------------------------------- */
 
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
@@ -99,6 +201,10 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0) {
+        pipeline_free(p);
+        return ERR_NOMEM;
+    }
+    if (start_events(p) < 0 || watch_anomalies(p, rules) < 0) {
         pipeline_free(p);
         return ERR_NOMEM;
     }
@@ -144,6 +250,8 @@ void pipeline_free(struct pipeline *p)
     drop_rules(&p->common);
     drop_rules(&p->second);
     shadow_free(p->shadow);
+    anomaly_free(p->anomaly);
+    events_free(p->events);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);
@@ -324,7 +432,10 @@ static void limit_floor(struct pass *pass, struct decision *d)
     if (!token_bucket_take(&p->floor.bucket, pass->now_ms)) {
         d->verdict = VERDICT_DROPPED_BY_RULE;
         d->reason = REASON_FLOOR_LIMIT;
+        if (p->opts.observe)
+            return; /* nothing is dropped */
         p->floor.untold++;
+        events_suppressed(p->events, pass->service, pass->now_ms);
     }
     if (p->floor.untold > 0 && (p->floor.told_ms == 0 || pass->now_ms - p->floor.told_ms >= TELL_MS)) {
         diag(DIAG_WARN, "errors", "more errors than sampling.floor.max_per_second: the others are dropped",
@@ -390,7 +501,13 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         .governor = pass->governor,
     };
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, status_class(&record)};
+    if (p->anomaly != NULL) {
+        p->placing.key = &key;
+        p->placing.generation = p->families == NULL ? 0 : families_generation(p->families);
+    }
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
+    if (p->anomaly != NULL)
+        s.anomaly = anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};
@@ -409,6 +526,8 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
         const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
         recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
     }
+    if (p->events != NULL && d.verdict == VERDICT_SAMPLED_OUT)
+        events_sample(p->events, s.pattern->number, &record.body);
     if (d.verdict != VERDICT_KEPT)
         return 0;
     if (pass->governor != NULL && !p->opts.observe && !is_paid(pass, &d, bytes.len)) {
@@ -517,6 +636,7 @@ void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)
 void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)
 {
     struct in_force old = p->common;
+    watch_anomalies(p, rules);
     p->common = (struct in_force){.given = rules_ref(rules)};
     drop_rules(&old);
 }
@@ -524,6 +644,7 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)
 {
     struct in_force old = p->of_service[service];
+    watch_anomalies(p, rules);
     p->of_service[service] = (struct in_force){.given = rules == NULL ? NULL : rules_ref(rules)};
     drop_rules(&old);
     return 0;
@@ -549,6 +670,8 @@ int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
     int rc = rules != NULL ? ensure_shadow(p) : 0;
     if (rc < 0)
         return rc;
+    if (rules != NULL)
+        watch_anomalies(p, rules);
     p->second = (struct in_force){.given = rules != NULL ? rules_ref(rules) : NULL};
     drop_rules(&old);
     return 0;
@@ -575,6 +698,16 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 {
     const struct rules *own = p->of_service[service].given;
     return own != NULL ? own : p->common.given;
+}
+
+const struct anomaly *pipeline_anomaly(const struct pipeline *p)
+{
+    return p->anomaly;
+}
+
+const struct events *pipeline_events(const struct pipeline *p)
+{
+    return p->events;
 }
 
 const struct recorder *pipeline_recorder(const struct pipeline *p)

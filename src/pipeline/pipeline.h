@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "pipeline/anomaly.h"
+#include "pipeline/events.h"
 #include "pipeline/families.h"
 #include "pipeline/ledger.h"
 #include "pipeline/pattern_place.h"
@@ -53,6 +55,12 @@ struct pipeline_opts {
     } context;
     uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
+    struct {
+        bool enabled;
+        uint64_t interval_ms, learning_ms; /* of anomalies, for boosts as well; 0: the usual */
+        uint64_t summary_ms;
+        uint32_t max_per_minute;
+    } events;
     bool observe; /* forward all as it came, and count what would be done */
     struct budget *budget;
     const struct clock *clock;
@@ -78,6 +86,18 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
  * that the JSON transcoder has written. */
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count);
+
+/* Time has passed: call it about each second. What was noticed and dropped meanwhile may
+ * be told as records of our own, which are counted as received and kept of the service
+ * "lipservice". Does nothing where there is nothing to notice. */
+void pipeline_tick(struct pipeline *p);
+
+/* The last of it, when no more requests come. */
+void pipeline_finish(struct pipeline *p);
+
+/* NULL: rates have no boost and events are off; no events. */
+const struct anomaly *pipeline_anomaly(const struct pipeline *p);
+const struct events *pipeline_events(const struct pipeline *p);
 
 /* For people: what would become of each record by itself under the rules of its service,
  * which are given to begin. begin, the steps and end are called for each; nothing is

@@ -25,6 +25,7 @@ struct rules {
     uint32_t first;
     uint64_t window_ms;
     double boost;
+    bool has_boost;
     struct pattern_rate *patterns; /* open addressing by signature, which is a hash */
     uint32_t pattern_count, pattern_slots;
     struct matchers keep, drop;
@@ -168,6 +169,7 @@ int rules_set_boost(struct rules *r, double boost, struct error *err)
     if (!(boost >= 1.0 && boost <= 1000.0))
         return err_set(err, ERR_CONFIG, "anomaly_boost: a factor from 1 to 1000");
     r->boost = boost;
+    r->has_boost = true;
     return 0;
 }
 
@@ -269,6 +271,8 @@ int rules_inherit(struct rules *r, const struct rules *from)
 {
     r->first = from->first;
     r->window_ms = from->window_ms;
+    if (!r->has_boost)
+        r->boost = from->boost;
     for (unsigned i = 0; i < from->keep.count; i++)
         if (rules_add_matcher(r, true, &from->keep.list[i], NULL) < 0)
             return ERR_NOMEM;
@@ -423,4 +427,9 @@ const char *rules_origin(const struct rules *r)
 int64_t rules_version(const struct rules *r)
 {
     return r->version;
+}
+
+double rules_boost(const struct rules *r)
+{
+    return r->boost;
 }

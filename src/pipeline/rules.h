@@ -87,7 +87,8 @@ int rules_set_pattern(struct rules *r, uint64_t signature, double rate, struct e
 int rules_set_first(struct rules *r, uint32_t count, uint64_t window_ms, struct error *err);
 int rules_set_boost(struct rules *r, double boost, struct error *err);
 int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m, struct error *err);
-/* keep, drop and first as in `from`: what a fetched policy does not speak of. */
+/* keep, drop and first as in `from`: what a fetched policy does not speak of; and the boost,
+ * unless one was set. */
 int rules_inherit(struct rules *r, const struct rules *from);
 void rules_set_origin(struct rules *r, const char *origin, int64_t version);
 
@@ -117,3 +118,4 @@ uint32_t rules_first(const struct rules *r);
 uint64_t rules_window_ms(const struct rules *r);
 const char *rules_origin(const struct rules *r); /* "config", "server" */
 int64_t rules_version(const struct rules *r);
+double rules_boost(const struct rules *r); /* on rates while something is anomalous; 1: none */

@@ -214,6 +214,13 @@ static struct decision draw_governed(const struct subject *s, enum reason reason
     return draw(s, reason_of[why], rules_threshold_of(record.wish * factor * came));
 }
 
+/* The rate while something is anomalous. */
+static uint64_t boosted(const struct rules *rules, const struct subject *s, uint64_t t)
+{
+    double boost = 1 + (rules_boost(rules) - 1) * (double)s->anomaly;
+    return rules_threshold_of(fmin(rules_rate_of(t) * boost, 1));
+}
+
 FOR_BOTH struct decision decide(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace)
 {
@@ -248,6 +255,10 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
     enum rules_source source;
     uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
     tell(trace, (struct sampler_step){SAMPLER_RATE, true, .source = source, .threshold = t});
+    if (s->anomaly > 0)
+        t = boosted(rules, s, t);
+    if (trace != NULL && rules_boost(rules) > 1)
+        tell(trace, (struct sampler_step){SAMPLER_BOOST, s->anomaly > 0, .threshold = t});
     if (s->governor == NULL)
         return draw(s, reason_of[source], t);
     tell(trace, (struct sampler_step){SAMPLER_BUDGET, false});

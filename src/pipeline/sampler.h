@@ -9,7 +9,8 @@
  *               context of an error; kept with that
  *   4. first    the first N of a pattern in a window: kept, weight 1
  *   5. rate     pattern_rates (of the signature, else of its family), else
- *               severity_rates, else global_rate; and where a governor is at work, less
+ *               severity_rates, else global_rate; more while the pattern or its service is
+ *               anomalous (anomaly_boost); and where a governor is at work, less
  *               (pipeline/governor.h), which then is the reason: budget or pressure
  *
  * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
@@ -47,7 +48,8 @@
     X(GLOBAL_RATE,   "global_rate") \
     X(BUDGET,        "budget") \
     X(PRESSURE,      "pressure") \
-    X(OBSERVED,      "observed")
+    X(OBSERVED,      "observed") \
+    X(EVENT,         "event")
 /* clang-format on */
 
 #define X(name, text) REASON_##name,
@@ -71,6 +73,7 @@ struct subject {
     struct pattern *pattern; /* its entry, which counts the window */
     uint64_t now_ms;
     struct governor *governor; /* NULL: nothing to govern */
+    float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */
 };
 
 struct decision {
@@ -93,6 +96,7 @@ enum sampler_stage {
     SAMPLER_CONTEXT,
     SAMPLER_FIRST,
     SAMPLER_RATE,
+    SAMPLER_BOOST, /* where there is one to apply */
     SAMPLER_BUDGET,
 };
 
@@ -101,7 +105,7 @@ struct sampler_step {
     bool applies;             /* it decides */
     unsigned place;           /* KEEP, DROP: which rule, from 0 */
     enum rules_source source; /* RATE */
-    uint64_t threshold;       /* RATE */
+    uint64_t threshold;       /* RATE; BOOST: what it becomes */
 };
 
 struct sampler_trace {

@@ -73,7 +73,7 @@ test('sampling.floor.max_per_second: beyond it errors are dropped, counted and t
   const { sidecar } = await pair(t, { set: { ...DROP_ALL, 'sampling.floor.max_per_second': 10 } });
   await send(sidecar, 1000, { base: ERROR });
   const metrics = await sidecar.metrics();
-  const ledger = await closeLedger(sidecar, { received: 1000, sampled_out: 0 });
+  const ledger = await closeLedger(sidecar, { received: 1000, sampled_out: 0 }, { told: 1 });
   assert.ok(ledger.kept >= 10 && ledger.kept < 100, `${ledger.kept} kept`);
   assert.equal(metrics['lipservice_records_dropped_total{reason="floor_limit"}'], ledger.dropped_by_rule);
   assert.ok(sidecar.log.some((line) => line.event === 'errors'), 'the log says so');

@@ -229,6 +229,47 @@ static void an_explanation_is_the_decision(void **state)
     rules_unref(rules);
 }
 
+/* What is stamped is what was decided by, boost included; errors, rules and 0 know of none. */
+static void a_boost_on_the_rate(void **state)
+{
+    (void)state;
+    static const struct {
+        double rate, boost;
+        float anomaly;
+        double p;
+    } rows[] = {
+        {0.1, 4, 0, 0.1},  {0.1, 4, 1, 0.4},  {0.1, 4, 0.5f, 0.25}, {0.1, 1, 1, 0.1},
+        {0.5, 4, 1, 1},    {0, 1000, 1, 0},   {1, 4, 1, 1},         {0.001, 1000, 1, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rules *rules;
+        struct rig r;
+        assert_int_equal(rules_new(&rules), 0);
+        rules_set_first(rules, 0, 1000, NULL);
+        rules_set_level(rules, LEVEL_INFO, rows[i].rate, NULL);
+        assert_int_equal(rules_set_boost(rules, rows[i].boost, NULL), 0);
+        rig_init(&r, 9, NULL, "hello");
+        struct subject s = *rig_subject(&r);
+        s.anomaly = rows[i].anomaly;
+        struct decision d = sampler_decide(rules, &s);
+        double p = rules_rate_of(d.threshold);
+        assert_row(fabs(p - rows[i].p) <= rows[i].p / 4096, "%zu: %g, not %g", i, p, rows[i].p);
+        assert_int_equal(d.reason, REASON_SEVERITY_RATE);
+        struct seen seen = {0};
+        const struct sampler_trace trace = {&seen, on_step};
+        struct decision same = sampler_explain(rules, &s, &trace);
+        assert_true(same.threshold == d.threshold && same.verdict == d.verdict);
+        const struct sampler_step *last = &seen.steps[seen.count - 1];
+        assert_int_equal(last->stage, rows[i].boost > 1 ? SAMPLER_BOOST : SAMPLER_RATE);
+        if (last->stage == SAMPLER_BOOST) {
+            assert_true(last->threshold == d.threshold);
+            assert_int_equal(last->applies, rows[i].anomaly > 0);
+        }
+        rig_done(&r);
+        rules_unref(rules);
+    }
+}
+
 static void matchers(void **state)
 {
     (void)state;
@@ -630,6 +671,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reason_that_applies),
         cmocka_unit_test(an_explanation_is_the_decision),
+        cmocka_unit_test(a_boost_on_the_rate),
         cmocka_unit_test(matchers),
         cmocka_unit_test(the_first_of_each_window),
         cmocka_unit_test(randomness),

@@ -216,6 +216,25 @@ static void every_service_once_and_no_memory(void **state)
     rig_close(&r); /* with one in flight */
 }
 
+/* Events are kept records of a service without patterns; who is really called so has some. */
+static void our_own_events_are_no_service(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    r.stub.status = 202;
+    uint32_t own = ledger_service(r.ledger, SPAN("lipservice"));
+    ledger_decide(r.ledger, own, VERDICT_KEPT, 3, 300);
+    ledger_settle(r.ledger, own, FATE_DELIVERED, 3);
+    tell(&r);
+    assert_int_equal(r.stub.requests, 0);
+    count(&r, own, 5, LEVEL_INFO, 2, 0);
+    tell(&r);
+    assert_int_equal(r.stub.requests, 1);
+    assert_true(says(&r, "\"total_logs\":2,"));
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +243,7 @@ int main(void)
         cmocka_unit_test(a_failed_report_goes_with_the_next),
         cmocka_unit_test(counting_goes_on_meanwhile),
         cmocka_unit_test(every_service_once_and_no_memory),
+        cmocka_unit_test(our_own_events_are_no_service),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});
     return cmocka_run_group_tests(tests, NULL, NULL);
