@@ -1,0 +1,43 @@
+/* pipeline_explain: the same way as a record goes, without a trace. */
+#include "pipeline/pipeline_state.h"
+
+struct explaining {
+    struct pipeline *p;
+    uint64_t now_ms;
+    const struct pipeline_explainer *to;
+};
+
+static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    const struct explaining *e = ctx;
+    struct log_record record;
+    int rc = log_record_read(&record, bytes);
+    if (rc < 0)
+        return rc;
+    struct subject s = {
+        .group = g,
+        .bytes = bytes,
+        .record = &record,
+        .level = level_of(log_severity(&record)),
+        .signature = pipeline_sign(e->p, &record),
+        .governor = e->p->opts.target.unit != GOVERNOR_NONE ? e->p->governor : NULL,
+    };
+    s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
+    uint32_t service = ledger_find(e->p->ledger, g->service_name);
+    struct pattern_key key = {s.family, service, (uint8_t)s.level, pipeline_status_class(&record)};
+    s.pattern = patterns_peek(e->p->patterns, &key);
+    const struct rules *rules = rulebook_of(&e->p->rulebook, service, e->now_ms);
+    e->to->begin(e->to->trace.ctx, &s, pattern_own_template(&e->p->place), rules);
+    struct decision d = sampler_explain(rules, &s, &e->to->trace);
+    e->to->end(e->to->trace.ctx, &s, &d);
+    return 0;
+}
+
+int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
+                     const struct pipeline_explainer *explainer)
+{
+    struct logs_count n;
+    struct explaining e = {p, p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock), explainer};
+    int rc = logs_check(request, &n);
+    return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
+}

@@ -1,0 +1,89 @@
+/* pipeline_notice: anomalies and events, and the second that drives them. */
+#include "pipeline/pipeline_state.h"
+#include "util/diag.h"
+
+#define USUAL_INTERVAL_MS 10000
+#define USUAL_LEARNING_MS 600000
+#define USUAL_SUMMARY_MS 300000
+
+/* One record of our own: it passes no sampler, no budget and no pattern, and both lines of
+ * the ledger hold with it. */
+static int send_event(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct pipeline *p = ctx;
+    const struct pipeline_sink *sink = &p->opts.sink;
+    int rc = sink->admit(sink->ctx, record.len + g->resource.len + g->scope.len, record.len);
+    if (rc < 0)
+        return rc;
+    uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
+    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
+    p->reasons.kept[REASON_EVENT]++;
+    rc = sink->emit(sink->ctx, g, record, (struct span){0}, service);
+    if (rc < 0)
+        ledger_settle(p->ledger, service, FATE_LOST_MEMORY, 1);
+    return rc;
+}
+
+int pipeline_start_events(struct pipeline *p)
+{
+    const struct pipeline_opts *o = &p->opts;
+    struct events_opts events = {
+        .enabled = o->events.enabled,
+        .summary_ms = o->events.summary_ms > 0 ? o->events.summary_ms : USUAL_SUMMARY_MS,
+        .max_per_minute = o->events.max_per_minute,
+        .floor_per_second = o->floor_per_second,
+        .max_patterns = o->max_patterns,
+        .max_services = o->max_services,
+        .seed = o->seed,
+        .patterns = p->patterns,
+        .ledger = p->ledger,
+        .budget = o->budget,
+        .send = send_event,
+        .ctx = p,
+    };
+    return o->events.enabled || o->floor_per_second > 0 ? events_new(&p->events, &events) : 0;
+}
+
+int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
+{
+    const struct pipeline_opts *o = &p->opts;
+    bool is_wanted = o->events.enabled || (rules != NULL && rules_boost(rules) > 1);
+    struct anomaly_opts anomaly = {
+        .max_patterns = o->max_patterns,
+        .max_services = o->max_services,
+        .interval_ms = o->events.interval_ms > 0 ? o->events.interval_ms : USUAL_INTERVAL_MS,
+        .learning_ms = o->events.learning_ms > 0 ? o->events.learning_ms : USUAL_LEARNING_MS,
+        .seed = o->seed,
+        .patterns = p->patterns,
+        .families = p->families,
+        .budget = o->budget,
+        .tell = o->events.enabled ? events_anomaly : NULL,
+        .ctx = p->events,
+    };
+    if (p->anomaly != NULL || !is_wanted)
+        return 0;
+    int rc = anomaly_new(&p->anomaly, &anomaly);
+    if (rc < 0)
+        diag(DIAG_WARN, "anomaly", "no memory to watch for anomalies: anomaly_boost has no effect",
+             "reason=%d", rc);
+    return rc;
+}
+
+void pipeline_tick(struct pipeline *p)
+{
+    if (p->anomaly == NULL && p->events == NULL)
+        return;
+    uint64_t now_ms = clock_now_ms(p->opts.clock);
+    if (p->events != NULL)
+        events_tick(p->events, now_ms, clock_unix_ns(p->opts.clock));
+    if (p->anomaly != NULL)
+        anomaly_tick(p->anomaly, now_ms);
+}
+
+void pipeline_finish(struct pipeline *p)
+{
+    if (p->events == NULL)
+        return;
+    pipeline_tick(p);
+    events_finish(p->events);
+}

@@ -1,0 +1,266 @@
+/* pipeline_record: sign, place, decide, count, emit. */
+#include "pipeline/pipeline_state.h"
+#include "pipeline/stamp.h"
+#include "util/diag.h"
+
+#define TELL_MS 10000 /* between two lines of the log about dropped errors */
+
+/* The Resource changed: whose records are these, and which rules are theirs? */
+static void enter_resource(struct pass *pass, const struct logs_group *g)
+{
+    struct pipeline *p = pass->p;
+    uint32_t known = ledger_services(p->ledger);
+    pass->resource_index = g->resource_index;
+    pass->service = ledger_service(p->ledger, g->service_name);
+    if (pass->service == known && p->opts.service_seen != NULL)
+        p->opts.service_seen(p->opts.service_ctx, pass->service);
+    pass->rules = rulebook_of(&p->rulebook, pass->service, pass->now_ms);
+    pass->second = rulebook_second(&p->rulebook, pass->now_ms);
+}
+
+uint8_t pipeline_status_class(const struct log_record *r)
+{
+    const struct log_value *v = log_known(r, LOG_HTTP_RESPONSE_STATUS);
+    if (v == NULL)
+        v = log_known(r, LOG_HTTP_STATUS);
+    if (v == NULL)
+        return 0;
+    int64_t status = 0;
+    if (v->kind == LOG_INT)
+        status = v->integer;
+    else if (v->kind == LOG_STRING && v->text.len == 3 && v->text.base[0] >= '1')
+        status = (int64_t)(v->text.base[0] - '0') * 100;
+    return status >= 100 && status < 600 ? (uint8_t)(status / 100) : 0;
+}
+
+static struct span text_of(const struct log_record *r, enum log_known which)
+{
+    const struct log_value *v = log_known(r, which);
+    return v != NULL && v->kind == LOG_STRING ? v->text : (struct span){0};
+}
+
+uint64_t pipeline_sign(struct pipeline *p, const struct log_record *r)
+{
+    static const enum log_known templates[] = {
+        LOG_RECORD_TEMPLATE,
+        LOG_MESSAGE_TEMPLATE,
+        LOG_ORIGINAL_FORMAT,
+    };
+    static const enum sign_body_kind kinds[] = {
+        [LOG_NONE] = SIGN_BODY_NONE,     [LOG_STRING] = SIGN_BODY_STRING,
+        [LOG_BOOL] = SIGN_BODY_BOOL,     [LOG_INT] = SIGN_BODY_INT,
+        [LOG_DOUBLE] = SIGN_BODY_DOUBLE, [LOG_ARRAY] = SIGN_BODY_ARRAY,
+        [LOG_KVLIST] = SIGN_BODY_KVLIST, [LOG_BYTES] = SIGN_BODY_BYTES,
+    };
+    struct sign_input in = {
+        .event_name = r->event_name,
+        .exception_type = text_of(r, LOG_EXCEPTION_TYPE),
+        .body_kind = kinds[r->body.kind],
+        .body = r->body.text,
+    };
+    if (in.event_name.len == 0)
+        in.event_name = text_of(r, LOG_EVENT_NAME);
+    for (size_t i = 0; i < ARRAY_LEN(templates) && in.template_attr.len == 0; i++)
+        in.template_attr = text_of(r, templates[i]);
+    return signer_sign(p->signer, &in);
+}
+
+static void count(struct pass *pass, struct pattern *e, const struct decision *d, size_t bytes)
+{
+    struct pipeline *p = pass->p;
+    e->counts.received++;
+    e->counts.received_bytes += bytes;
+    e->last_seen_ns = pass->unix_ns;
+    if (d->verdict == VERDICT_KEPT) {
+        e->counts.kept++;
+        e->counts.kept_bytes += bytes;
+        p->reasons.kept[d->reason]++;
+    } else {
+        e->counts.sampled_out += d->verdict == VERDICT_SAMPLED_OUT;
+        e->counts.dropped_by_rule += d->verdict == VERDICT_DROPPED_BY_RULE;
+        p->reasons.dropped[d->reason]++;
+    }
+    ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
+}
+
+static struct span stamp(const struct pipeline *p, const struct subject *s, const struct decision *d,
+                         uint8_t *room)
+{
+    struct stamp_values v = {
+        .threshold = d->threshold,
+        .randomness = d->randomness,
+        .own_randomness = d->own_randomness,
+        .signature = s->signature,
+        .family = s->family,
+        .reason = reason_name(d->reason),
+    };
+    if (s->pattern->template_text != NULL && text_of(s->record, LOG_RECORD_TEMPLATE).len == 0)
+        v.template_text = span_of(s->pattern->template_text, s->pattern->template_len);
+    return stamp_write(room, p->opts.stamps, &v);
+}
+
+/* ---- the context of errors --------------------------------------------- */
+
+/* Weight 0 and the reason are never optional: without them the sums are wrong. */
+#define CONTEXT_STAMPS (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON)
+#define CONTEXT_STAMPS_CHOSEN (1u << STAMP_PATTERN | 1u << STAMP_FAMILY)
+
+/* Before a trigger is emitted: what led to it, in order. */
+static void release_context(const struct pass *pass, const struct subject *s)
+{
+    struct pipeline *p = pass->p;
+    const struct pipeline_sink *sink = &p->opts.sink;
+    struct recording found[RECORDER_RECORDS_MAX];
+    uint32_t n = recorder_find(p->recorder, s->group, s->record->trace_id, pass->now_ms, found);
+    size_t bytes = 0, largest = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t one = found[i].bytes.len + STAMP_BYTES;
+        bytes += one;
+        largest = one > largest ? one : largest;
+    }
+    if (n == 0 || sink->admit(sink->ctx, pass->request_bytes + bytes, largest) < 0)
+        return; /* the next trigger may have better luck */
+    for (uint32_t i = 0; i < n; i++) {
+        const struct recording *c = &found[i];
+        struct stamp_values v = {
+            .released = true,
+            .signature = c->signature,
+            .family = c->family,
+            .reason = reason_name(REASON_ERROR_CONTEXT),
+        };
+        uint8_t room[STAMP_BYTES];
+        struct span stamps =
+            stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
+        struct logs_group g;
+        recorder_release(p->recorder, c, &g);
+        ledger_release(p->ledger, c->service, 1, c->bytes.len);
+        if (pass->governor != NULL) { /* paid like the error that it belongs to */
+            governor_certain(pass->governor, c->bytes.len, false);
+            governor_pay(pass->governor, c->bytes.len, true, true);
+        }
+        if (sink->emit(sink->ctx, &g, c->bytes, stamps, c->service) < 0)
+            ledger_settle(p->ledger, c->service, FATE_LOST_MEMORY, 1);
+    }
+}
+
+/* By explicit setting only: a storm of errors must not be the outage itself. */
+static void limit_floor(struct pass *pass, struct decision *d)
+{
+    struct pipeline *p = pass->p;
+    if (p->opts.floor_per_second == 0 || d->reason != REASON_FLOOR)
+        return;
+    if (!token_bucket_take(&p->floor.bucket, pass->now_ms)) {
+        d->verdict = VERDICT_DROPPED_BY_RULE;
+        d->reason = REASON_FLOOR_LIMIT;
+        if (p->opts.observe)
+            return; /* nothing is dropped */
+        p->floor.untold++;
+        events_suppressed(p->events, pass->service, pass->now_ms);
+    }
+    if (p->floor.untold > 0 && (p->floor.told_ms == 0 || pass->now_ms - p->floor.told_ms >= TELL_MS)) {
+        diag(DIAG_WARN, "errors", "more errors than sampling.floor.max_per_second: the others are dropped",
+             "limit=%u dropped=%llu", p->opts.floor_per_second, (unsigned long long)p->floor.untold);
+        p->floor.untold = 0;
+        p->floor.told_ms = pass->now_ms;
+    }
+}
+
+/* Kept: is there anything left to pay it with? */
+static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
+{
+    if (reason_is_certain(d->reason))
+        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST);
+    bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
+    return governor_pay(pass->governor, bytes, is_stamped, d->reason == REASON_FLOOR);
+}
+
+/* What a second policy would do is counted, and while the program only observes, what
+ * this one would. Returns what is done. */
+static struct decision look_on(struct pass *pass, const struct subject *s, struct decision d)
+{
+    struct pipeline *p = pass->p;
+    if (pass->second != NULL)
+        shadow_decide(p->shadow, pass->second, s);
+    if (!p->opts.observe)
+        return d;
+    if (d.verdict == VERDICT_KEPT && pass->governor != NULL && !is_paid(pass, &d, s->bytes.len))
+        d.verdict = VERDICT_SAMPLED_OUT; /* the budget's last resort, which would be a loss */
+    shadow_note(p->shadow, SHADOW_ENFORCED, s, &d);
+    return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
+}
+
+/* Apart and by value, so that the decision stays in registers while nobody watches. */
+__attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *p,
+                                                         const struct subject *s, struct decision d)
+{
+    p->watcher.decided(p->watcher.ctx, s, &d);
+}
+
+int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    struct pass *pass = ctx;
+    struct pipeline *p = pass->p;
+    if (g->resource_index != pass->resource_index)
+        enter_resource(pass, g);
+    if (pass->all == VERDICT_REJECTED) {
+        ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, bytes.len);
+        return 0;
+    }
+
+    struct log_record record;
+    int rc = log_record_read(&record, bytes);
+    if (rc < 0)
+        return rc; /* a bug: logs_check() has accepted it */
+    struct subject s = {
+        .group = g,
+        .bytes = bytes,
+        .record = &record,
+        .level = level_of(log_severity(&record)),
+        .signature = pipeline_sign(p, &record),
+        .now_ms = pass->now_ms,
+        .governor = pass->governor,
+    };
+    struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, pipeline_status_class(&record)};
+    if (p->anomaly != NULL) {
+        p->placing.key = &key;
+        p->placing.generation = p->families == NULL ? 0 : families_generation(p->families);
+    }
+    s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
+    if (p->anomaly != NULL)
+        s.anomaly = anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
+
+    uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
+    struct span mended = {0};
+    if (!p->opts.observe || record.time_unix_ns != 0) /* as it came, unless that would be refused */
+        mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
+    if (pass->governor != NULL)
+        governor_arrived(pass->governor, bytes.len);
+    struct decision d = sampler_decide(pass->rules, &s);
+    limit_floor(pass, &d);
+    if (p->shadow != NULL)
+        d = look_on(pass, &s, d);
+    count(pass, s.pattern, &d, bytes.len);
+    if (p->watcher.decided != NULL)
+        tell_watcher(p, &s, d);
+    if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
+        const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
+        recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
+    }
+    if (p->events != NULL && d.verdict == VERDICT_SAMPLED_OUT)
+        events_sample(p->events, s.pattern->number, &record.body);
+    if (d.verdict != VERDICT_KEPT)
+        return 0;
+    if (pass->governor != NULL && !p->opts.observe && !is_paid(pass, &d, bytes.len)) {
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
+        return 0;
+    }
+    if (p->recorder != NULL && s.level >= p->opts.context.trigger)
+        release_context(pass, &s);
+
+    size_t added = mended.len;
+    if (d.threshold > 0 && p->opts.stamps != 0)
+        added += stamp(p, &s, &d, room + added).len;
+    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, span_of(room, added), pass->service) < 0)
+        ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
+    return 0;
+}

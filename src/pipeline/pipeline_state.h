@@ -1,0 +1,64 @@
+/*
+ * pipeline_state: what a pipeline is made of. For the files that implement it.
+ */
+#pragma once
+
+#include "pipeline/pipeline.h"
+#include "pipeline/rulebook.h"
+#include "pipeline/signature.h"
+#include "util/token_bucket.h"
+
+struct pipeline {
+    struct pipeline_opts opts;
+    struct ledger *ledger;
+    struct patterns *patterns;
+    struct families *families; /* NULL: no merging */
+    struct signer *signer;
+    struct governor *governor;   /* NULL: neither a budget nor a queue that could press */
+    struct rulebook rulebook;
+    struct shadow *shadow;       /* NULL: nothing is only counted */
+    struct anomaly *anomaly;     /* NULL: neither boosts nor events */
+    struct events *events;       /* NULL: nothing could be told */
+    struct {
+        const struct pattern_key *key; /* of the record that is being placed */
+        uint32_t generation;           /* of families, before */
+    } placing;                         /* for anomaly_begin() */
+    struct pipeline_reasons reasons;
+    struct timestamp_counts timestamps;
+    struct pattern_place place;
+    struct recorder *recorder;        /* NULL: errors have no context */
+    struct {
+        struct token_bucket bucket;
+        uint64_t untold, told_ms; /* what was dropped since it was last said */
+    } floor;                      /* where the floor has a limit */
+    struct pipeline_watcher watcher; /* nobody, as a rule */
+};
+
+/* One pipeline_push() in progress. */
+struct pass {
+    struct pipeline *p;
+    uint64_t now_ms, unix_ns;
+    uint32_t resource_index; /* whose service is cached */
+    uint32_t service;
+    const struct rules *rules, *second;
+    size_t request_bytes; /* and all stamps that its records may get */
+    struct governor *governor; /* NULL: nothing to govern now */
+    enum verdict all; /* REJECTED: count only */
+};
+
+/* ---- pipeline_record.c ------------------------------------------------- */
+
+/* One record of the pass that `pass` points to; a logs_record_fn. */
+int pipeline_record(void *pass, const struct logs_group *g, struct span bytes);
+
+uint64_t pipeline_sign(struct pipeline *p, const struct log_record *r);
+
+/* 1 to 5 of an HTTP status among the attributes; 0: there is none. */
+uint8_t pipeline_status_class(const struct log_record *r);
+
+/* ---- pipeline_notice.c ------------------------------------------------- */
+
+int pipeline_start_events(struct pipeline *p);
+
+/* From the first time that somebody wants to know: rules (which may be NULL) with a boost. */
+int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules);
