@@ -83,6 +83,12 @@ static int exporter_start(struct app *app, struct error *err)
     if (rc < 0)
         return rc;
 
+    struct aside_opts aside = {cfg->refused_file.path, cfg->refused_file.max_bytes, &app->budget};
+    if (aside.path[0] != '\0')
+        rc = aside_open(&app->aside, &aside, err);
+    if (rc < 0)
+        return rc;
+
     struct sink sink = {0};
     enum coding compression;
     rc = app_open_sink(app, &sink, &compression, err);
@@ -98,6 +104,7 @@ static int exporter_start(struct app *app, struct error *err)
         .batch_age_ms = cfg->batch.max_age_ms,
         .queue_bytes = cfg->queue.max_bytes,
         .max_age_ms = cfg->queue.max_age_ms,
+        .aside = app->aside,
     };
     rc = exporter_open(&app->exporter, &app->loop, &sink, &opts);
     if (rc < 0)
@@ -109,6 +116,8 @@ static void exporter_stop(struct app *app)
 {
     exporter_close(app->exporter);
     app->exporter = NULL;
+    aside_close(app->aside);
+    app->aside = NULL;
     client_close(app->client);
     app->client = NULL;
 }
@@ -180,7 +189,12 @@ static int policy_start(struct app *app, struct error *err)
         rc = policy_file_open(&app->shadow_file, &app->loop, &file, err);
     if (rc < 0 || cfg->policy.server[0] == '\0')
         return rc;
+    struct route route;
+    rc = app_open_route(&route, &cfg->policy.route, "policy", err);
+    if (rc < 0)
+        return rc;
     struct remote_opts remote = {
+        .route = route,
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
         .team_id = cfg->policy.team_id,
@@ -193,6 +207,7 @@ static int policy_start(struct app *app, struct error *err)
         .ctx = app,
     };
     struct report_opts report = {
+        .route = route,
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
         .team_id = cfg->policy.team_id,

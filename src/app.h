@@ -41,6 +41,7 @@ struct app {
     bool reported_at_end; /* the last report was begun */
     struct client *client;
     struct exporter *exporter;
+    struct aside *aside; /* NULL without exporters.refused_file */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
@@ -78,5 +79,9 @@ uint32_t app_read_limit(struct span query);
 /* From app_shadow.c: a page. */
 int app_write_shadow(void *ctx, struct span query, struct buf *out);
 
-/* From app_sink.c: open the one exporter that is configured. */
+/* From app_sink.c: how to reach a server, in net's words, after its files were checked;
+ * `prefix` is the key of the settings for the message. */
+int app_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                   struct error *err);
+/* Likewise: open the one exporter that is configured. */
 int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err);

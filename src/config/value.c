@@ -270,6 +270,21 @@ static void print_mode(const void *at, struct buf *out)
     buf_append_str(out, *(const bool *)at ? "observe" : "enforce");
 }
 
+static const char *parse_flag(void *at, size_t size, const char *text)
+{
+    (void)size;
+    bool is_true = strcmp(text, "true") == 0;
+    if (!is_true && strcmp(text, "false") != 0)
+        return "true or false";
+    *(bool *)at = is_true;
+    return NULL;
+}
+
+static void print_flag(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "true" : "false");
+}
+
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
@@ -361,6 +376,7 @@ const struct value_kind value_coding = {parse_coding, print_coding};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
+const struct value_kind value_flag = {parse_flag, print_flag};
 const struct value_kind value_mode = {parse_mode, print_mode};
 const struct value_kind value_amount = {parse_amount, print_ratio};
 const struct value_kind value_log_format = {parse_log_format, print_log_format};

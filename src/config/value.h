@@ -31,11 +31,12 @@ typedef enum coding coding_field;
 typedef enum passthrough passthrough_field;
 typedef enum diag_level level_field;
 typedef enum level severity_field;
+typedef bool flag_field;
 typedef bool mode_field;
 typedef double amount_field;
 typedef bool log_format_field;
 typedef unsigned stamps_field;
 
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
-    value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode, value_amount, value_log_format,
+    value_secret, value_coding, value_passthrough, value_level, value_severity, value_flag, value_mode, value_amount, value_log_format,
     value_stamps;

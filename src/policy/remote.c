@@ -127,6 +127,7 @@ static void fetch(struct watch *w)
         .headers = headers,
         .timeout_ms = r->opts.timeout_ms,
         .max_answer_bytes = POLICY_DOCUMENT_BYTES,
+        .route = &r->opts.route,
         .ctx = w,
         .done = on_fetched,
     };

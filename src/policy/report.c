@@ -190,6 +190,7 @@ static void send_one(struct report *r, struct post *p, uint32_t service)
             .headers = headers,
             .body = buf_span(&p->body),
             .timeout_ms = r->opts.timeout_ms,
+            .route = &r->opts.route,
             .ctx = p,
             .done = on_posted,
         };

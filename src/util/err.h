@@ -27,7 +27,8 @@
     X(ERR_TOO_DEEP,    -20009, "nested too deep") \
     X(ERR_UTF8,        -20010, "a string is not UTF-8") \
     X(ERR_USAGE,       -20011, "bad command line") \
-    X(ERR_UNAVAILABLE, -20012, "a port or a peer is not available")
+    X(ERR_UNAVAILABLE, -20012, "a port or a peer is not available") \
+    X(ERR_UNTRUSTED,   -20013, "TLS could not be agreed on, or the peer is not who it should be")
 /* clang-format on */
 
 #define X(name, code, text) name = code,
