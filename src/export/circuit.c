@@ -66,6 +66,12 @@ void circuit_half_open(struct circuit *c, uint64_t now_ms)
         c->state = CIRCUIT_HALF_OPEN;
 }
 
+void circuit_renew(struct circuit *c, uint64_t now_ms)
+{
+    c->probes = 0;
+    circuit_half_open(c, now_ms);
+}
+
 bool circuit_sent(struct circuit *c)
 {
     bool is_probe = c->state == CIRCUIT_HALF_OPEN;

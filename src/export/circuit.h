@@ -55,8 +55,11 @@ bool circuit_fail(struct circuit *c, const struct circuit_failure *f, uint64_t n
 /* Somebody got an answer that was no failure. True: it has just closed. */
 bool circuit_pass(struct circuit *c, uint64_t now_ms);
 
-/* The time is over, or there is something else to try: OPEN becomes HALF_OPEN. */
+/* The time is over: OPEN becomes HALF_OPEN. */
 void circuit_half_open(struct circuit *c, uint64_t now_ms);
+
+/* There is something else to try: likewise, and waits begin at their shortest again. */
+void circuit_renew(struct circuit *c, uint64_t now_ms);
 
 /* May something be sent now? */
 static inline bool circuit_allows(const struct circuit *c)

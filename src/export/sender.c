@@ -317,7 +317,7 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
         else
             sender_retry(s);
     } else { /* there is something new to try */
-        circuit_half_open(&x->circuit, now_ms(x));
+        circuit_renew(&x->circuit, now_ms(x));
         arm_circuit(x);
     }
 }

@@ -73,13 +73,15 @@ static bool read_integer(const struct json_member *m, int64_t *out)
         *out = m->kind == JSON_INT ? (int64_t)m->number : 0;
         return true;
     }
-    if (m->kind != JSON_STRING || m->text.len == minus || m->text.len > 18u + minus)
+    if (m->kind != JSON_STRING || m->text.len == minus || m->text.len > 19u + minus)
         return false;
     for (size_t i = minus; i < m->text.len; i++) {
         if (m->text.base[i] < '0' || m->text.base[i] > '9')
             return false;
         n = n * 10 + (uint64_t)(m->text.base[i] - '0');
     }
+    if (n > INT64_MAX)
+        return false;
     *out = minus ? -(int64_t)n : (int64_t)n;
     return true;
 }
