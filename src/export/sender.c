@@ -20,7 +20,8 @@
 
 /* What may be spent on finding refused records by halving: a refusal costs one, an
  * accepted request gives two back. One bad record among 2^20 takes 21; an upstream
- * that refuses everything gets 64 requests more than it would, then whole batches. */
+ * that refuses everything gets at most 128 requests more (each halving makes two of
+ * one), and whole batches from then on, until it accepts one. */
 #define ISOLATE_CREDIT 64
 #define ISOLATE_GAIN 2
 
