@@ -99,6 +99,7 @@ static void upstream_close(void *self)
     for (unsigned i = 0; i < u->header_count; i++)
         free(u->headers[i]);
     free(u->name);
+    route_done(&u->route);
     free(u);
 }
 
@@ -111,8 +112,7 @@ int upstream_open(struct sink *out, struct client *client, const struct upstream
         return ERR_NOMEM;
     u->client = client;
     u->timeout_ms = opts->timeout_ms;
-    u->route = opts->route;
-    bool ok = (u->name = strdup(opts->name)) != NULL;
+    bool ok = (u->name = strdup(opts->name)) != NULL && route_copy(&u->route, &opts->route) == 0;
     for (int s = 0; s < SIGNAL_COUNT; s++)
         ok &= (u->url[s] = strdup(opts->url[s])) != NULL;
     for (unsigned i = 0; opts->headers != NULL && opts->headers[i] != NULL; i++) {

@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -109,4 +110,29 @@ int route_check(const struct route *r, const char *prefix, struct error *err)
     if (rc == 0 && is_set(r->proxy_url))
         rc = check_proxy(r->proxy_url, prefix, err);
     return rc;
+}
+
+int route_copy(struct route *out, const struct route *from)
+{
+    const char *const texts[] = {from->ca_file, from->cert_file, from->key_file, from->proxy_url};
+    char *copies[4] = {NULL};
+    bool ok = true;
+    for (size_t i = 0; i < 4; i++)
+        ok &= !is_set(texts[i]) || (copies[i] = strdup(texts[i])) != NULL;
+    struct route r = {copies[0], copies[1], copies[2], copies[3], from->insecure_skip_verify};
+    if (!ok) {
+        route_done(&r);
+        return ERR_NOMEM;
+    }
+    *out = r;
+    return 0;
+}
+
+void route_done(struct route *r)
+{
+    free((char *)r->ca_file);
+    free((char *)r->cert_file);
+    free((char *)r->key_file);
+    free((char *)r->proxy_url);
+    *r = (struct route){0};
 }

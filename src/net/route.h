@@ -24,3 +24,8 @@ struct route {
  * ERR_CONFIG: a file cannot be read or holds no such thing, certificate and key are
  * not a pair, or the proxy's URL is none. */
 int route_check(const struct route *route, const char *prefix, struct error *err);
+
+/* A copy that owns its texts. ERR_NOMEM leaves nothing. */
+int route_copy(struct route *out, const struct route *from);
+/* Of a copy; accepts a zeroed one. */
+void route_done(struct route *r);

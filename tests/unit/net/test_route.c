@@ -100,8 +100,28 @@ static void files_and_proxies(void **state)
     }
 }
 
+static void a_copy_owns_its_texts(void **state)
+{
+    (void)state;
+    char ca[] = "ca", proxy[] = "http://p";
+    const struct route from = {.ca_file = ca, .cert_file = "", .proxy_url = proxy, .insecure_skip_verify = true};
+    struct route copy = {0};
+    assert_int_equal(route_copy(&copy, &from), 0);
+    ca[0] = proxy[0] = 'X';
+    assert_string_equal(copy.ca_file, "ca");
+    assert_null(copy.cert_file);
+    assert_string_equal(copy.proxy_url, "http://p");
+    assert_true(copy.insecure_skip_verify);
+    route_done(&copy);
+    assert_null(copy.ca_file);
+    route_done(&copy);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(files_and_proxies)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_and_proxies),
+        cmocka_unit_test(a_copy_owns_its_texts),
+    };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
