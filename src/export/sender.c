@@ -177,7 +177,7 @@ static bool is_failure(const struct sink_answer *a, enum answer answer)
 
 /* What this answer means to all senders. */
 static void note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
-                        bool was_probe)
+                        bool was_probe, uint32_t attempts)
 {
     uint64_t now = now_ms(x);
     x->holds_for_key = a->err == 0 && answer == ANSWER_HOLD;
@@ -190,6 +190,9 @@ static void note_health(struct senders *x, const struct sink_answer *a, enum ans
                              ? retry_after_ms(a->retry_after, clock_unix_ns(x->opts.clock)) : 0;
         if (x->holds_for_key)
             f.wait_ms = HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2);
+        /* It may be this batch's alone: the next one in turn does not wait for all its tries. */
+        if (a->err == 0 && answer == ANSWER_SPLIT_LATER && was_probe)
+            f.wait_ms = 1 + backoff_ms(&x->rng, attempts + 1);
         if (asked > 0) {
             /* Nobody before the time asked for, and not every client in the same instant. */
             f.wait_ms = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);
@@ -404,7 +407,7 @@ static void on_answer(void *ctx, const struct sink_answer *a)
     s->call = NULL;
     s->is_probe = false;
     count_answer(x, s->parcel, a, answer);
-    note_health(x, a, answer, was_probe);
+    note_health(x, a, answer, was_probe, s->parcel->attempts);
     acts[answer](s, a);
     dispatch(x);
 }
