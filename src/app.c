@@ -84,6 +84,12 @@ static int exporter_start(struct app *app, struct error *err)
     if (rc < 0)
         return rc;
 
+    struct aside_opts aside = {cfg->refused_file.path, cfg->refused_file.max_bytes, &app->budget};
+    if (aside.path[0] != '\0')
+        rc = aside_open(&app->aside, &aside, err);
+    if (rc < 0)
+        return rc;
+
     struct sink sink = {0};
     enum coding compression;
     rc = app_open_sink(app, &sink, &compression, err);
@@ -99,6 +105,7 @@ static int exporter_start(struct app *app, struct error *err)
         .batch_age_ms = cfg->batch.max_age_ms,
         .queue_bytes = cfg->queue.max_bytes,
         .max_age_ms = cfg->queue.max_age_ms,
+        .aside = app->aside,
     };
     rc = exporter_open(&app->exporter, &app->loop, &sink, &opts);
     if (rc < 0)
@@ -110,6 +117,8 @@ static void exporter_stop(struct app *app)
 {
     exporter_close(app->exporter);
     app->exporter = NULL;
+    aside_close(app->aside);
+    app->aside = NULL;
     client_close(app->client);
     app->client = NULL;
 }
@@ -220,10 +229,14 @@ int app_set_policy_files(struct app *app, const struct config *before, struct er
 int app_open_policy_server(struct app *app, struct error *err)
 {
     const struct config *cfg = app->cfg;
-    (void)err;
+    struct route route;
     if (cfg->policy.server[0] == '\0')
         return 0;
+    int rc = app_open_route(&route, &cfg->policy.route, "policy", err);
+    if (rc < 0)
+        return rc;
     struct remote_opts remote = {
+        .route = route,
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
         .team_id = cfg->policy.team_id,
@@ -236,6 +249,7 @@ int app_open_policy_server(struct app *app, struct error *err)
         .ctx = app,
     };
     struct report_opts report = {
+        .route = route,
         .server = cfg->policy.server,
         .api_key = cfg->policy.api_key,
         .team_id = cfg->policy.team_id,
@@ -248,7 +262,7 @@ int app_open_policy_server(struct app *app, struct error *err)
         .families = pipeline_families(app->pipeline),
         .budget = &app->budget,
     };
-    int rc = remote_open(&app->remote, &app->loop, app->client, &remote);
+    rc = remote_open(&app->remote, &app->loop, app->client, &remote);
     return rc < 0 ? rc : report_open(&app->report, &app->loop, app->client, &report);
 }
 

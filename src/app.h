@@ -50,6 +50,7 @@ struct app {
     bool told_at_end;     /* the last events */
     struct client *client;
     struct exporter *exporter;
+    struct aside *aside; /* NULL without exporters.refused_file */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
@@ -99,5 +100,9 @@ int app_set_policy_files(struct app *app, const struct config *before, struct er
 int app_open_policy_server(struct app *app, struct error *err);
 void app_close_policy_server(struct app *app);
 
-/* From app_sink.c: open the one exporter that is configured. */
+/* From app_sink.c: how to reach a server, in net's words, after its files were checked;
+ * `prefix` is the key of the settings for the message. */
+int app_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                   struct error *err);
+/* Likewise: open the one exporter that is configured. */
 int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err);

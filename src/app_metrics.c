@@ -283,11 +283,36 @@ static void write_relays(struct buf *out, const struct exporter_stats *s)
                    (double)s->relay[g].received_bytes.value);
 }
 
+static void write_circuit(struct buf *out, const struct exporter_stats *s)
+{
+    expose_family(out, "lipservice_exporter_circuit_state", EXPOSE_GAUGE,
+                  "1 for the state that holds: closed, open (all wait), half_open (one tries).");
+    for (int c = 0; c < CIRCUIT_STATE_COUNT; c++)
+        expose_one(out, "lipservice_exporter_circuit_state", "state",
+                   circuit_state_name((enum circuit_state)c), s->circuit == (enum circuit_state)c);
+    expose_family(out, "lipservice_exporter_next_retry_seconds", EXPOSE_GAUGE,
+                  "Time until somebody tries again, while the circuit is open.");
+    expose_plain(out, "lipservice_exporter_next_retry_seconds", (double)s->retry_in_ms / 1000);
+    expose_family(out, "lipservice_exporter_outage_seconds", EXPOSE_GAUGE,
+                  "How long the upstream has taken nothing, while the circuit is not closed.");
+    expose_plain(out, "lipservice_exporter_outage_seconds", (double)s->outage_ms / 1000);
+    expose_family(out, "lipservice_refused_file_records_total", EXPOSE_COUNTER,
+                  "Refused records: written to exporters.refused_file, and left out of it.");
+    expose_one(out, "lipservice_refused_file_records_total", "outcome", "written",
+               (double)s->aside.written.value);
+    expose_one(out, "lipservice_refused_file_records_total", "outcome", "left_out",
+               (double)s->aside.left_out.value);
+    expose_family(out, "lipservice_refused_file_bytes", EXPOSE_GAUGE,
+                  "Size of exporters.refused_file.");
+    expose_plain(out, "lipservice_refused_file_bytes", (double)s->aside.bytes);
+}
+
 static void write_exporter(struct buf *out, const struct app *app)
 {
     static const char *const answers[] = {
         [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",   [ANSWER_RETRY] = "retry",
         [ANSWER_SPLIT_LATER] = "server_error", [ANSWER_RECODE] = "recode", [ANSWER_HOLD] = "unauthorized",
+        [ANSWER_ISOLATE] = "isolate",
         [ANSWER_DROP] = "refused",
     };
     struct exporter_stats s;
@@ -326,6 +351,7 @@ static void write_exporter(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
                   "1 while the upstream refuses the key (401, 403).");
     expose_plain(out, "lipservice_exporter_key_refused", s.holds_for_key);
+    write_circuit(out, &s);
     write_relays(out, &s);
 }
 

@@ -20,7 +20,8 @@ static int write_live(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
-static int write_ready(void *ctx, struct span query, struct buf *out)
+/* For people: what it does now, whether that is good or not. */
+static int write_status(void *ctx, struct span query, struct buf *out)
 {
     static const char *const phases[] = {"starting", "ready", "draining", "draining", "ended"};
     const struct app *app = ctx;
@@ -31,18 +32,27 @@ static int write_ready(void *ctx, struct span query, struct buf *out)
         exporter_stats(app->exporter, &s);
         buf_printf(out,
                    ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
-                   "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s}",
-                   s.last_status, s.queued_parcels, s.queue_bytes, s.oldest_ms, s.waiting_to_retry,
-                   s.holds_for_key ? "true" : "false");
+                   "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s,"
+                   "\"circuit\":\"%s\",\"next_retry_ms\":%" PRIu64 ",\"outage_ms\":%" PRIu64 "}",
+                   s.last_status, s.queued_parcels, s.queue_bytes + s.batch_bytes, s.oldest_ms,
+                   s.waiting_to_retry, s.holds_for_key ? "true" : "false",
+                   circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
     }
     buf_append_str(out, "}\n");
-    return app_is_ready(app) ? 200 : 503;
+    return 200;
+}
+
+static int write_ready(void *ctx, struct span query, struct buf *out)
+{
+    write_status(ctx, query, out);
+    return app_is_ready(ctx) ? 200 : 503;
 }
 
 const struct page app_health_pages[] = {
     {"/", "application/json", write_live},
     {"/livez", "application/json", write_live},
     {"/readyz", "application/json", write_ready},
+    {"/status", "application/json", write_status},
 };
 const size_t app_health_page_count = ARRAY_LEN(app_health_pages);
 

@@ -15,7 +15,8 @@ static bool same_policy_server(const struct config *a, const struct config *b)
            a->policy.team_id == b->policy.team_id &&
            a->policy.refresh_interval_ms == b->policy.refresh_interval_ms &&
            a->policy.report_interval_ms == b->policy.report_interval_ms &&
-           a->policy.timeout_ms == b->policy.timeout_ms;
+           a->policy.timeout_ms == b->policy.timeout_ms &&
+           memcmp(&a->policy.route, &b->policy.route, sizeof a->policy.route) == 0;
 }
 
 /* Other policy files than before are sound before anything is changed. A file that is open

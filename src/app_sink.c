@@ -6,6 +6,32 @@
 #include "export/file.h"
 #include "export/posthog.h"
 #include "export/upstream.h"
+#include "util/diag.h"
+
+int app_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                   struct error *err)
+{
+    *out = (struct route){
+        .ca_file = from->ca_file,
+        .cert_file = from->cert_file,
+        .key_file = from->key_file,
+        .proxy_url = from->proxy_url,
+        .insecure_skip_verify = from->insecure_skip_verify,
+    };
+    if (out->insecure_skip_verify)
+        diag(DIAG_WARN, "insecure", "certificates are not verified: anybody can take the records and the key",
+             "setting=%s.tls.insecure_skip_verify", prefix);
+    return route_check(out, prefix, err);
+}
+
+/* The service itself may take 20 s; who hangs up earlier sends twice what it stored. */
+static void warn_timeout(const struct config *cfg)
+{
+    if (cfg->posthog.timeout_ms < POSTHOG_MAY_TAKE_MS)
+        diag(DIAG_WARN, "short_timeout",
+             "PostHog may take 20 s to answer; records would be sent again and stored twice",
+             "setting=exporters.posthog.timeout timeout_ms=%u", cfg->posthog.timeout_ms);
+}
 
 static int open_posthog(struct app *app, struct sink *sink, struct error *err)
 {
@@ -23,6 +49,10 @@ static int open_posthog(struct app *app, struct sink *sink, struct error *err)
             return rc;
         opts.url[s] = urls[s];
     }
+    int rc = app_open_route(&opts.route, &cfg->posthog.route, "exporters.posthog", err);
+    if (rc < 0)
+        return rc;
+    warn_timeout(cfg);
     snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
     snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
     const char *const headers[] = {auth, NULL};
@@ -56,7 +86,9 @@ static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
         opts.url[s] = urls[s];
     }
     snprintf(name, sizeof name, "otlphttp %s", urls[SIGNAL_LOGS]);
-    int rc = upstream_open(sink, app->client, &opts, err);
+    int rc = app_open_route(&opts.route, &cfg->otlphttp.route, "exporters.otlphttp", err);
+    if (rc == 0)
+        rc = upstream_open(sink, app->client, &opts, err);
     for (int s = 0; s < SIGNAL_COUNT && rc == 0; s++)
         sink->takes[s] = reachable[s];
     return rc;

@@ -85,6 +85,11 @@ static const struct option options[] = {
     OPT("exporters.posthog.compression",   coding, posthog.compression,       "zstd",   "zstd, gzip or none; zstd falls back to gzip where it is refused"),
     OPT("exporters.posthog.timeout",       millis, posthog.timeout_ms,        "30s",    "of one request; PostHog itself may take 20 s"),
     OPT("exporters.posthog.concurrency",   count,  posthog.concurrency,       "4",      "requests in flight at once"),
+    OPT("exporters.posthog.tls.ca_file",              text,   posthog.route.ca_file,   "",  "PEM file of CAs that are trusted instead of the system's"),
+    OPT("exporters.posthog.tls.cert_file",            text,   posthog.route.cert_file, "",  "PEM file of a client certificate"),
+    OPT("exporters.posthog.tls.key_file",             text,   posthog.route.key_file,  "",  "PEM file of its key"),
+    OPT("exporters.posthog.tls.insecure_skip_verify", flag,   posthog.route.insecure_skip_verify, "false", "true: take any certificate, and whoever shows it"),
+    OPT("exporters.posthog.proxy_url",                secret, posthog.route.proxy_url, "",  "proxy to PostHog; empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY say"),
     OPT("exporters.otlphttp.endpoint",     text,   otlphttp.endpoint,         "",       "base URL of any OTLP/HTTP server; /v1/logs is appended"),
     OPT("exporters.otlphttp.logs_endpoint",    text, otlphttp.logs_endpoint,    "",     "whole URL for logs, instead"),
     OPT("exporters.otlphttp.traces_endpoint",  text, otlphttp.traces_endpoint,  "",     "whole URL for traces, instead"),
@@ -92,7 +97,14 @@ static const struct option options[] = {
     OPT("exporters.otlphttp.compression",  coding, otlphttp.compression,      "gzip",   "zstd, gzip or none"),
     OPT("exporters.otlphttp.timeout",      millis, otlphttp.timeout_ms,       "30s",    "of one request"),
     OPT("exporters.otlphttp.concurrency",  count,  otlphttp.concurrency,      "4",      "requests in flight at once"),
+    OPT("exporters.otlphttp.tls.ca_file",              text,   otlphttp.route.ca_file,   "",  "PEM file of CAs that are trusted instead of the system's"),
+    OPT("exporters.otlphttp.tls.cert_file",            text,   otlphttp.route.cert_file, "",  "PEM file of a client certificate"),
+    OPT("exporters.otlphttp.tls.key_file",             text,   otlphttp.route.key_file,  "",  "PEM file of its key"),
+    OPT("exporters.otlphttp.tls.insecure_skip_verify", flag,   otlphttp.route.insecure_skip_verify, "false", "true: take any certificate, and whoever shows it"),
+    OPT("exporters.otlphttp.proxy_url",                secret, otlphttp.route.proxy_url, "",  "proxy to that server; empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY say"),
     OPT("exporters.file.path",             text,   file.path,                 "",       "write OTLP JSON lines here; - is standard output"),
+    OPT("exporters.refused_file",          text,   refused_file.path,         "",       "records that the upstream refuses for good are put aside here, as OTLP JSON lines; empty: only counted"),
+    OPT("exporters.refused_file_max_bytes", bytes, refused_file.max_bytes,    "16MiB",  "how large that file may become; what is beyond is only counted"),
     OPT("batch.max_bytes",                 bytes,  batch.max_bytes,           "1MiB",   "decoded size of a request upstream"),
     OPT("batch.max_records",               count,  batch.max_records,         "10000",  "records of a request upstream"),
     OPT("batch.max_age",                   millis, batch.max_age_ms,          "1s",     "how long a record waits for others"),
@@ -104,6 +116,11 @@ static const struct option options[] = {
     OPT("policy.refresh_interval",         millis, policy.refresh_interval_ms, "5m",    "between fetches of a service's policy, jittered"),
     OPT("policy.report_interval",          millis, policy.report_interval_ms, "1m",     "between reports of pattern counts"),
     OPT("policy.timeout",                  millis, policy.timeout_ms,         "10s",    "of one request to it"),
+    OPT("policy.tls.ca_file",              text,   policy.route.ca_file,   "",  "PEM file of CAs that are trusted instead of the system's"),
+    OPT("policy.tls.cert_file",            text,   policy.route.cert_file, "",  "PEM file of a client certificate"),
+    OPT("policy.tls.key_file",             text,   policy.route.key_file,  "",  "PEM file of its key"),
+    OPT("policy.tls.insecure_skip_verify", flag,   policy.route.insecure_skip_verify, "false", "true: take any certificate, and whoever shows it"),
+    OPT("policy.proxy_url",                secret, policy.route.proxy_url, "",  "proxy to the policy server; empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY say"),
     OPT("passthrough.traces",              passthrough, passthrough.traces,   "relay",  "relay, discard or refuse what arrives on /v1/traces"),
     OPT("passthrough.metrics",             passthrough, passthrough.metrics,  "relay",  "the same for /v1/metrics"),
     OPT("memory.limit",                    bytes,  memory_limit_bytes,        "64MiB",  "one account for bodies, inflation, queue and tables"),
@@ -143,6 +160,7 @@ static const struct {
     {"exporters.otlphttp.concurrency",  offsetof(struct config, otlphttp.concurrency), false, 1, 32, "from 1 to 32"},
     {"exporters.posthog.timeout",       offsetof(struct config, posthog.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
     {"exporters.otlphttp.timeout",      offsetof(struct config, otlphttp.timeout_ms), false, 1, UINT32_MAX, "more than 0"},
+    {"exporters.refused_file_max_bytes", offsetof(struct config, refused_file.max_bytes), true, 4096, UINT64_MAX, "at least 4KiB"},
     {"batch.max_bytes",                 offsetof(struct config, batch.max_bytes), true, 1024, 10u << 20, "from 1KiB to 10MiB, which is the most that PostHog takes"},
     {"batch.max_records",               offsetof(struct config, batch.max_records), false, 1, 1000000, "from 1 to 1000000"},
     {"queue.max_bytes",                 offsetof(struct config, queue.max_bytes), true, 65536, UINT64_MAX, "at least 64KiB"},
@@ -657,7 +675,7 @@ int config_print(const struct config *cfg, struct buf *out)
             print_notes(out, cfg->sampling.keep, "keep", "- ");
             print_notes(out, cfg->sampling.drop, "drop", "- ");
         }
-        if (strcmp(o->key, "exporters.otlphttp.concurrency") == 0 && cfg->otlphttp.header_count > 0) {
+        if (strcmp(o->key, "exporters.otlphttp.proxy_url") == 0 && cfg->otlphttp.header_count > 0) {
             buf_append_str(out, "    headers:\n");
             for (unsigned h = 0; h < cfg->otlphttp.header_count; h++)
                 buf_printf(out, "      \"%.*s\": \"[redacted]\"\n",

@@ -32,6 +32,12 @@
 
 typedef char config_text[CONFIG_TEXT_BYTES];
 
+/* How to reach a server (struct route). */
+struct config_route {
+    config_text ca_file, cert_file, key_file, proxy_url;
+    bool insecure_skip_verify;
+};
+
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
 /* key: value pairs and lists of maps, as they were written, for print-config. */
@@ -76,6 +82,7 @@ struct config {
     double cost_per_gb;
     struct {
         config_text host, api_key;
+        struct config_route route;
         uint32_t timeout_ms, concurrency;
         enum coding compression;
     } posthog;
@@ -83,12 +90,17 @@ struct config {
         config_text endpoint, logs_endpoint, traces_endpoint, metrics_endpoint;
         const char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL at the end */
         unsigned header_count;
+        struct config_route route;
         uint32_t timeout_ms, concurrency;
         enum coding compression;
     } otlphttp;
     struct {
         config_text path;
     } file;
+    struct {
+        config_text path;
+        uint64_t max_bytes;
+    } refused_file;
     struct {
         uint64_t max_bytes;
         uint32_t max_records, max_age_ms;
@@ -99,6 +111,7 @@ struct config {
     } queue;
     struct {
         config_text server, api_key;
+        struct config_route route;
         uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
     } policy;
     struct {

@@ -270,6 +270,21 @@ static void print_mode(const void *at, struct buf *out)
     buf_append_str(out, *(const bool *)at ? "observe" : "enforce");
 }
 
+static const char *parse_flag(void *at, size_t size, const char *text)
+{
+    (void)size;
+    bool is_true = strcmp(text, "true") == 0;
+    if (!is_true && strcmp(text, "false") != 0)
+        return "true or false";
+    *(bool *)at = is_true;
+    return NULL;
+}
+
+static void print_flag(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "true" : "false");
+}
+
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
@@ -349,21 +364,6 @@ static void print_stamps(const void *at, struct buf *out)
         comma = ", ";
     }
     buf_append_byte(out, ']');
-}
-
-static const char *parse_flag(void *at, size_t size, const char *text)
-{
-    (void)size;
-    bool is_true = strcmp(text, "true") == 0;
-    if (!is_true && strcmp(text, "false") != 0)
-        return "one of true, false";
-    *(bool *)at = is_true;
-    return NULL;
-}
-
-static void print_flag(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "true" : "false");
 }
 
 /* On rates; rules_set_boost() has the same bounds. */

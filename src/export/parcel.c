@@ -95,8 +95,7 @@ int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, e
     return 0;
 }
 
-/* The decoded bytes, in *out, which takes the memory where nothing is packed. */
-static int unpack(struct parcel *p, struct buf *out, const struct parcel_packing *packing)
+int parcel_unpack(struct parcel *p, struct buf *out, const struct parcel_packing *packing)
 {
     *out = (struct buf){.budget = packing->budget};
     if (p->coding == CODING_IDENTITY) {
@@ -116,7 +115,7 @@ static int unpack(struct parcel *p, struct buf *out, const struct parcel_packing
 int parcel_recode(struct parcel *p, const struct parcel_packing *packing)
 {
     struct buf plain;
-    int rc = unpack(p, &plain, packing);
+    int rc = parcel_unpack(p, &plain, packing);
     if (rc < 0)
         return rc;
     pack(p, &plain, packing);
@@ -133,7 +132,7 @@ int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
         return ERR_EMPTY;
     struct parcel *first = parcel_new(w->signal, span_str(w->content_type));
     struct parcel *second = parcel_new(w->signal, span_str(w->content_type));
-    int rc = first != NULL && second != NULL ? unpack(w, &plain, packing) : ERR_NOMEM;
+    int rc = first != NULL && second != NULL ? parcel_unpack(w, &plain, packing) : ERR_NOMEM;
     if (rc < 0)
         goto fail;
     buf_move(&w->batch->body, &plain);
@@ -162,6 +161,30 @@ void parcel_settle(struct parcel *p, enum fate fate, const struct fate_sink *sin
     struct fate_settlement s = {sink, fate};
     if (p->batch != NULL)
         batch_each_service(p->batch, fate_settle_part, &s);
+    parcel_free(p);
+}
+
+struct partial {
+    uint64_t rejected; /* still to be told */
+    const struct fate_sink *sink;
+};
+
+static void settle_partial(void *ctx, uint32_t service, uint32_t records)
+{
+    struct partial *p = ctx;
+    uint64_t n = p->rejected < records ? p->rejected : records;
+    p->rejected -= n;
+    if (n > 0)
+        p->sink->settle(p->sink->ctx, service, FATE_LOST_PARTIAL, n);
+    if (n < records)
+        p->sink->settle(p->sink->ctx, service, FATE_DELIVERED, records - n);
+}
+
+void parcel_settle_partial(struct parcel *p, uint64_t rejected, const struct fate_sink *sink)
+{
+    struct partial partial = {rejected, sink};
+    if (p->batch != NULL)
+        batch_each_service(p->batch, settle_partial, &partial);
     parcel_free(p);
 }
 

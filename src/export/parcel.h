@@ -70,6 +70,14 @@ int parcel_recode(struct parcel *p, const struct parcel_packing *packing);
 int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
                  const struct parcel_packing *packing);
 
+/* Move the decoded bytes to *out: what is left of the parcel can only be settled. */
+int parcel_unpack(struct parcel *p, struct buf *out, const struct parcel_packing *packing);
+
+/* Settle `rejected` of the records, or all if it holds fewer, as FATE_LOST_PARTIAL and
+ * the rest as delivered. Which they were is not known: the first ones of the batch are
+ * taken, so that with several services in it the counts of each are a guess. */
+void parcel_settle_partial(struct parcel *p, uint64_t rejected, const struct fate_sink *sink);
+
 /* Tell the sink what became of each record, and free the parcel. */
 void parcel_settle(struct parcel *p, enum fate fate, const struct fate_sink *sink);
 

@@ -6,6 +6,8 @@
 
 #include "export/upstream.h"
 
+#define POSTHOG_MAY_TAKE_MS 20000 /* to answer one request; a timeout should be longer */
+
 /* Parts of the well-known URL of PostHog: host may lack the scheme; the app's
  * hosts (us.posthog.com) become the ingestion hosts. Writes e.g.
  * "https://us.i.posthog.com/i/v1/logs". */

@@ -2,18 +2,30 @@
 #include "export/sender.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "export/circuit.h"
 #include "export/queue.h"
+#include "otlp/response.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
 #define SPLIT_LATER_ATTEMPTS 4 /* tries of a batch answered 500 before it is halved */
 #define SPLIT_QUEUE_MAX 512    /* an outage that answers 500 must not turn batches into dust */
 #define HOLD_MS 30000          /* between tries with a key that was refused */
+#define CAUSE_BYTES 128
 
-enum sender_state { SENDER_IDLE, SENDER_SENDING, SENDER_BACKOFF };
+
+/* What may be spent on finding refused records by halving: a refusal costs one, an
+ * accepted request gives two back. One bad record among 2^20 takes 21; an upstream
+ * that refuses everything gets at most 128 requests more (each halving makes two of
+ * one), and whole batches from then on, until it accepts one. */
+#define ISOLATE_CREDIT 64
+#define ISOLATE_GAIN 2
+
+enum sender_state { SENDER_IDLE, SENDER_SENDING, SENDER_BACKOFF, SENDER_PARKED };
 
 struct sender {
     uv_timer_t timer; /* in BACKOFF */
@@ -21,7 +33,7 @@ struct sender {
     struct senders *senders;
     struct parcel *parcel; /* owned; NULL in IDLE */
     void *call;            /* the sink's, in SENDING */
-    bool holds;            /* the last answer was HOLD */
+    bool is_probe;         /* in SENDING: of the circuit */
 };
 
 struct senders {
@@ -32,7 +44,15 @@ struct senders {
     struct sender list[SENDERS_MAX];
     uint32_t count;
     struct rng rng;
-    uint64_t hold_until_ms; /* the upstream asked everybody to wait (Retry-After) */
+    struct circuit circuit;
+    uv_timer_t circuit_timer; /* until its next try, while it is open */
+    uint32_t turn;            /* who is asked first for the next probe */
+    uint32_t isolate_credit;
+    bool holds_for_key;       /* the last answer was HOLD */
+    struct {
+        int err, status;
+        char text[CAUSE_BYTES];
+    } cause;                  /* why the circuit is open, as it was told last */
     uint64_t last_success_ms;
     int last_status;
     bool closing;
@@ -40,7 +60,6 @@ struct senders {
 };
 
 static void dispatch(struct senders *x);
-static void sender_start(struct sender *s);
 
 static uint64_t now_ms(const struct senders *x)
 {
@@ -49,28 +68,147 @@ static uint64_t now_ms(const struct senders *x)
 
 /* ---- settling ---------------------------------------------------------- */
 
+/* Refused records are shown to whoever looks for them, as far as there is room. */
+static void put_aside(struct senders *x, struct parcel *p)
+{
+    struct buf plain;
+    if (parcel_unpack(p, &plain, &x->opts.packing) < 0) {
+        aside_leave_out(x->opts.aside, p->records);
+        return;
+    }
+    (void)aside_put(x->opts.aside, buf_span(&plain), p->records); /* it counts, and tells */
+    buf_done(&plain);
+}
+
 static void settle(struct senders *x, struct parcel *p, enum fate fate)
 {
+    bool is_refused = fate == FATE_LOST_REFUSED || fate == FATE_LOST_TOO_BIG || fate == FATE_LOST_POISON;
     if (p->signal != SIGNAL_LOGS) {
         bool delivered = fate == FATE_DELIVERED;
         metric_add(&x->stats->relay[p->signal].delivered, delivered);
         metric_add(&x->stats->relay[p->signal].lost, !delivered);
+    } else if (is_refused && x->opts.aside != NULL) {
+        put_aside(x, p);
     }
     parcel_settle(p, fate, &x->opts.fates);
 }
 
-static void sender_release(struct sender *s)
+static struct parcel *sender_release(struct sender *s)
 {
+    struct parcel *p = s->parcel;
     s->parcel = NULL;
-    s->holds = false;
     s->state = SENDER_IDLE;
+    return p;
 }
 
 static void sender_settle(struct sender *s, enum fate fate)
 {
-    struct parcel *p = s->parcel;
-    sender_release(s);
-    settle(s->senders, p, fate);
+    settle(s->senders, sender_release(s), fate);
+}
+
+/* ---- the circuit ------------------------------------------------------- */
+
+static bool is_expired(const struct senders *x, const struct parcel *p)
+{
+    return x->opts.max_age_ms > 0 && now_ms(x) - p->born_ms > x->opts.max_age_ms;
+}
+
+/* While nobody sends, nobody would look at the age of what waits. */
+static void give_up_expired(struct senders *x)
+{
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->list[i].state == SENDER_PARKED && is_expired(x, x->list[i].parcel))
+            sender_settle(&x->list[i], FATE_LOST_EXPIRED);
+    while (x->queue.count > 0 &&
+           is_expired(x, container_of(x->queue.parcels.next, struct parcel, link)))
+        settle(x, queue_pop(&x->queue), FATE_LOST_EXPIRED);
+}
+
+static void on_circuit_time(uv_timer_t *timer);
+
+static void arm_circuit(struct senders *x)
+{
+    uint64_t now = now_ms(x);
+    if (x->circuit.state != CIRCUIT_OPEN)
+        uv_timer_stop(&x->circuit_timer);
+    else
+        uv_timer_start(&x->circuit_timer, on_circuit_time,
+                       x->circuit.retry_at_ms > now ? x->circuit.retry_at_ms - now : 1, 0);
+}
+
+static void on_circuit_time(uv_timer_t *timer)
+{
+    struct senders *x = container_of(timer, struct senders, circuit_timer);
+    circuit_half_open(&x->circuit, now_ms(x));
+    give_up_expired(x);
+    arm_circuit(x);
+    dispatch(x);
+}
+
+/* One line when it opens, and one when there is another reason, not one a try. */
+static void tell_down(struct senders *x, const struct sink_answer *a, bool opened)
+{
+    char quoted[DIAG_QUOTE_BYTES], text[CAUSE_BYTES] = "";
+    const char *said = a->text != NULL ? a->text : err_text(a->err);
+    int status = a->err == 0 ? a->status : 0;
+    if (a->err == ERR_UNTRUSTED) /* other texts hold times and ports that change */
+        snprintf(text, sizeof text, "%s", said);
+    if (!opened && x->cause.err == a->err && x->cause.status == status &&
+        strcmp(x->cause.text, text) == 0)
+        return;
+    x->cause.err = a->err;
+    x->cause.status = status;
+    memcpy(x->cause.text, text, sizeof text);
+    uint64_t now = now_ms(x), at = x->circuit.retry_at_ms;
+    diag(x->holds_for_key ? DIAG_ERROR : DIAG_WARN, "upstream_down",
+         x->holds_for_key ? "the upstream refuses the key; records wait until it is right"
+         : a->err == ERR_UNTRUSTED ? "the upstream cannot be trusted; nothing is sent, records wait"
+                                   : "the upstream does not take records; they wait",
+         "status=%d error=%s retry_in_ms=%llu queued=%u", status,
+         diag_quote(quoted, a->err != 0 ? span_str(said) : a->body),
+         (unsigned long long)(at > now ? at - now : 0), x->queue.count);
+}
+
+static bool is_failure(const struct sink_answer *a, enum answer answer)
+{
+    return a->err != 0 || answer == ANSWER_RETRY || answer == ANSWER_SPLIT_LATER ||
+           answer == ANSWER_HOLD;
+}
+
+/* What this answer means to all senders. */
+static void note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
+                        bool was_probe, uint32_t attempts)
+{
+    uint64_t now = now_ms(x);
+    x->holds_for_key = a->err == 0 && answer == ANSWER_HOLD;
+    if (is_failure(a, answer)) {
+        struct circuit_failure f = {
+            .was_probe = was_probe,
+            .for_all = x->holds_for_key || a->err == ERR_UNAVAILABLE || a->err == ERR_UNTRUSTED,
+        };
+        uint64_t asked = a->err == 0 && !x->holds_for_key
+                             ? retry_after_ms(a->retry_after, clock_unix_ns(x->opts.clock)) : 0;
+        if (x->holds_for_key)
+            f.wait_ms = HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2);
+        /* It may be this batch's alone: the next one in turn does not wait for all its tries. */
+        if (a->err == 0 && answer == ANSWER_SPLIT_LATER && was_probe)
+            f.wait_ms = 1 + backoff_ms(&x->rng, attempts + 1);
+        if (asked > 0) {
+            /* Nobody before the time asked for, and not every client in the same instant. */
+            f.wait_ms = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);
+            f.for_all = f.is_asked = true;
+        }
+        bool opened = circuit_fail(&x->circuit, &f, now, &x->rng);
+        if (x->circuit.state != CIRCUIT_CLOSED)
+            tell_down(x, a, opened);
+    } else {
+        uint64_t since = x->circuit.opened_ms;
+        uint32_t failures = x->circuit.failures;
+        if (circuit_pass(&x->circuit, now))
+            diag(DIAG_INFO, "upstream_up", "the upstream answers again",
+                 "outage_ms=%llu failures=%u", (unsigned long long)(now - since), failures);
+    }
+    arm_circuit(x);
 }
 
 /* ---- what an answer does ----------------------------------------------- */
@@ -78,7 +216,7 @@ static void sender_settle(struct sender *s, enum fate fate)
 static void on_backoff_over(uv_timer_t *timer)
 {
     struct sender *s = container_of(timer, struct sender, timer);
-    sender_start(s);
+    s->state = SENDER_PARKED; /* until dispatch() finds it, which may be now */
     dispatch(s->senders);
 }
 
@@ -88,23 +226,19 @@ static void sender_wait(struct sender *s, uint64_t ms)
     uv_timer_start(&s->timer, on_backoff_over, ms, 0);
 }
 
-static void sender_retry(struct sender *s, struct span retry_after)
+/* The parcel in hand is kept, for another try: after a time of its own, or when the
+ * circuit lets somebody try. */
+static void sender_retry(struct sender *s)
 {
     struct senders *x = s->senders;
     struct parcel *p = s->parcel;
-    uint64_t now = now_ms(x);
     p->attempts++;
     if (p->failed_ms == 0)
-        p->failed_ms = now;
-    uint64_t wait = backoff_ms(&x->rng, p->attempts);
-    uint64_t asked = retry_after_ms(retry_after, clock_unix_ns(x->opts.clock));
-    if (asked > 0) {
-        if (now + asked > x->hold_until_ms)
-            x->hold_until_ms = now + asked;
-        /* Nobody before the time asked for, and not all in the same instant after it. */
-        wait = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);
-    }
-    sender_wait(s, wait);
+        p->failed_ms = now_ms(x);
+    if (x->circuit.state == CIRCUIT_CLOSED)
+        sender_wait(s, backoff_ms(&x->rng, p->attempts));
+    else
+        s->state = SENDER_PARKED;
 }
 
 /* Halve; the first half is tried at once, the second waits at the head of the queue.
@@ -122,28 +256,54 @@ static int sender_split(struct sender *s)
     return 0;
 }
 
+/* A 2xx may say that some of the records were not taken after all. */
+static uint64_t read_rejected(const struct sender *s, const struct sink_answer *a)
+{
+    struct response r;
+    char quoted[DIAG_QUOTE_BYTES];
+    if (s->parcel->signal != SIGNAL_LOGS || response_decode(&r, a->content_type, a->body) < 0)
+        return 0; /* a success is one whatever its body */
+    if (r.rejected > 0 || r.message_len > 0)
+        diag(DIAG_WARN, "upstream_partial",
+             r.rejected > 0 ? "the upstream took the batch, but not all of its records"
+                            : "the upstream took the batch, and warns",
+             "rejected=%llu records=%u message=%s", (unsigned long long)r.rejected,
+             s->parcel->records, diag_quote(quoted, span_of(r.message, r.message_len)));
+    return r.rejected;
+}
+
 static void answer_accept(struct sender *s, const struct sink_answer *a)
 {
     struct senders *x = s->senders;
-    (void)a;
+    uint64_t rejected = read_rejected(s, a);
     x->last_success_ms = now_ms(x);
     metric_add(&x->stats->sent_wire_bytes, s->parcel->body.len);
     metric_add(&x->stats->sent_decoded_bytes, s->parcel->decoded_bytes);
-    sender_settle(s, FATE_DELIVERED);
+    if (s->parcel->signal == SIGNAL_LOGS) {
+        x->isolate_credit += ISOLATE_GAIN;
+        if (x->isolate_credit > ISOLATE_CREDIT)
+            x->isolate_credit = ISOLATE_CREDIT;
+    }
+    if (rejected > 0)
+        parcel_settle_partial(sender_release(s), rejected, &x->opts.fates);
+    else
+        sender_settle(s, FATE_DELIVERED);
 }
 
 static void answer_split(struct sender *s, const struct sink_answer *a)
 {
     int rc = sender_split(s);
+    (void)a;
     if (rc == ERR_EMPTY)
         sender_settle(s, FATE_LOST_TOO_BIG);
     else if (rc < 0) /* no memory to halve it now is no reason to lose all of it */
-        sender_retry(s, a->retry_after);
+        sender_retry(s);
 }
 
 static void answer_retry(struct sender *s, const struct sink_answer *a)
 {
-    sender_retry(s, a->retry_after);
+    (void)a;
+    sender_retry(s);
 }
 
 /* 500 is ambiguous: the upstream is ill, or this batch is too large for it. Halve
@@ -152,20 +312,41 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
 {
     struct senders *x = s->senders;
     struct parcel *p = s->parcel;
+    (void)a;
     if (p->attempts + 1 < SPLIT_LATER_ATTEMPTS || x->queue.count > SPLIT_QUEUE_MAX ||
         sender_split(s) < 0) {
         bool others_passed = p->failed_ms > 0 && x->last_success_ms > p->failed_ms;
         if (p->attempts + 1 >= SPLIT_LATER_ATTEMPTS && p->records <= 1 && others_passed)
             sender_settle(s, FATE_LOST_POISON);
         else
-            sender_retry(s, a->retry_after);
+            sender_retry(s);
+    } else { /* there is something new to try */
+        circuit_renew(&x->circuit, now_ms(x));
+        arm_circuit(x);
     }
+}
+
+/* Something in this batch is refused for good: look for it, while that is not too dear. */
+static void answer_isolate(struct sender *s, const struct sink_answer *a)
+{
+    struct senders *x = s->senders;
+    int rc = ERR_EMPTY;
+    (void)a;
+    if (s->parcel->signal == SIGNAL_LOGS && x->isolate_credit > 0) {
+        x->isolate_credit--;
+        rc = sender_split(s);
+    }
+    if (rc == ERR_EMPTY)
+        sender_settle(s, FATE_LOST_REFUSED);
+    else if (rc < 0) /* no memory to halve it now */
+        sender_retry(s);
 }
 
 static void answer_recode(struct sender *s, const struct sink_answer *a)
 {
     struct senders *x = s->senders;
     struct parcel *p = s->parcel;
+    (void)a;
     if (p->signal == SIGNAL_LOGS && p->coding == CODING_ZSTD && x->opts.packing.coding == CODING_ZSTD) {
         x->opts.packing.coding = CODING_GZIP;
         diag(DIAG_WARN, "compression_fallback", "the upstream does not take zstd: gzip from now on",
@@ -175,19 +356,16 @@ static void answer_recode(struct sender *s, const struct sink_answer *a)
         p->coding == CODING_IDENTITY)
         sender_settle(s, FATE_LOST_REFUSED);
     else if (parcel_recode(p, &x->opts.packing) < 0) /* no memory for it now */
-        sender_retry(s, a->retry_after);
+        sender_retry(s);
     else
-        sender_start(s);
+        s->state = SENDER_PARKED; /* for the dispatch that follows */
 }
 
 static void answer_hold(struct sender *s, const struct sink_answer *a)
 {
-    struct senders *x = s->senders;
-    struct parcel *p = s->parcel;
     (void)a;
-    p->attempts++;
-    s->holds = true;
-    sender_wait(s, HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2));
+    s->parcel->attempts++;
+    s->state = SENDER_PARKED;
 }
 
 static void answer_drop(struct sender *s, const struct sink_answer *a)
@@ -196,59 +374,52 @@ static void answer_drop(struct sender *s, const struct sink_answer *a)
     sender_settle(s, FATE_LOST_REFUSED);
 }
 
+static void count_answer(struct senders *x, const struct parcel *p, const struct sink_answer *a,
+                         enum answer answer)
+{
+    char quoted[DIAG_QUOTE_BYTES];
+    x->last_status = a->err == 0 ? a->status : 0;
+    metric_inc(a->err != 0 ? &x->stats->failures : &x->stats->answers[answer]);
+    if (a->err != 0)
+        diag(DIAG_DEBUG, "upstream_failed", "no answer", "signal=%s attempts=%u error=%s",
+             signal_name(p->signal), p->attempts + 1,
+             diag_quote(quoted, span_str(a->text != NULL ? a->text : err_text(a->err))));
+    else if (answer != ANSWER_ACCEPT)
+        diag(is_failure(a, answer) ? DIAG_DEBUG : answer == ANSWER_DROP ? DIAG_ERROR : DIAG_WARN,
+             "upstream_refused", answer_text(answer),
+             "status=%d signal=%s records=%u bytes=%zu answer=%s", a->status,
+             signal_name(p->signal), p->records, p->decoded_bytes, diag_quote(quoted, a->body));
+}
+
 static void on_answer(void *ctx, const struct sink_answer *a)
 {
     static void (*const acts[])(struct sender *, const struct sink_answer *) = {
         [ANSWER_ACCEPT] = answer_accept,   [ANSWER_SPLIT] = answer_split,
         [ANSWER_RETRY] = answer_retry,     [ANSWER_SPLIT_LATER] = answer_split_later,
         [ANSWER_RECODE] = answer_recode,   [ANSWER_HOLD] = answer_hold,
-        [ANSWER_DROP] = answer_drop,
+        [ANSWER_ISOLATE] = answer_isolate, [ANSWER_DROP] = answer_drop,
     };
     struct sender *s = ctx;
     struct senders *x = s->senders;
-    char quoted[DIAG_QUOTE_BYTES];
+    bool was_probe = s->is_probe;
+    enum answer answer = a->err != 0 ? ANSWER_RETRY : answer_of_status(a->status);
 
     s->call = NULL;
-    s->holds = false;
-    x->last_status = a->err == 0 ? a->status : 0;
-    if (a->err != 0) {
-        metric_inc(&x->stats->failures);
-        diag(DIAG_WARN, "upstream_unreachable", "the upstream did not answer; the batch is kept",
-             "signal=%s attempts=%u error=%s", signal_name(s->parcel->signal),
-             s->parcel->attempts + 1, diag_quote(quoted, span_str(a->text ? a->text : err_text(a->err))));
-        sender_retry(s, (struct span){0});
-    } else {
-        enum answer answer = answer_of_status(a->status);
-        metric_inc(&x->stats->answers[answer]);
-        if (answer != ANSWER_ACCEPT)
-            diag(answer == ANSWER_HOLD || answer == ANSWER_DROP ? DIAG_ERROR : DIAG_WARN,
-                 "upstream_refused", answer_text(answer),
-                 "status=%d signal=%s records=%u bytes=%zu answer=%s", a->status,
-                 signal_name(s->parcel->signal), s->parcel->records, s->parcel->decoded_bytes,
-                 diag_quote(quoted, a->body));
-        acts[answer](s, a);
-    }
+    s->is_probe = false;
+    count_answer(x, s->parcel, a, answer);
+    note_health(x, a, answer, was_probe, s->parcel->attempts);
+    acts[answer](s, a);
     dispatch(x);
 }
 
 /* ---- sending ----------------------------------------------------------- */
 
-static bool is_expired(const struct senders *x, const struct parcel *p)
-{
-    return x->opts.max_age_ms > 0 && now_ms(x) - p->born_ms > x->opts.max_age_ms;
-}
-
-/* Send the parcel in hand, now or when the upstream wants to be asked again. */
+/* Send the parcel in hand, now that the circuit allows it. */
 static void sender_start(struct sender *s)
 {
     struct senders *x = s->senders;
-    uint64_t now = now_ms(x);
     if (is_expired(x, s->parcel)) {
         sender_settle(s, FATE_LOST_EXPIRED);
-        return;
-    }
-    if (x->hold_until_ms > now) {
-        sender_wait(s, x->hold_until_ms - now);
         return;
     }
     /* Packed before the upstream refused that coding. */
@@ -256,19 +427,30 @@ static void sender_start(struct sender *s)
         x->opts.packing.coding == CODING_GZIP)
         (void)parcel_recode(s->parcel, &x->opts.packing); /* else it is refused once more, and recoded */
     if (x->sink.ops->send(x->sink.self, s->parcel, on_answer, s, &s->call) < 0) {
-        sender_retry(s, (struct span){0});
+        s->parcel->attempts++; /* our own want of memory, or a write that was cancelled */
+        sender_wait(s, backoff_ms(&x->rng, s->parcel->attempts));
         return;
     }
     s->state = SENDER_SENDING;
+    s->is_probe = circuit_sent(&x->circuit);
+    if (s->is_probe)
+        x->turn = (uint32_t)(s - x->list) + 1;
 }
 
-/* Give idle senders something to do. */
+/* Let everybody send who has something to send and may. */
 static void dispatch(struct senders *x)
 {
     for (uint32_t i = 0; i < x->count && !x->closing; i++) {
-        struct sender *s = &x->list[i];
-        while (s->state == SENDER_IDLE && (s->parcel = queue_pop(&x->queue)) != NULL)
+        struct sender *s = &x->list[(x->turn + i) % x->count];
+        while (circuit_allows(&x->circuit)) {
+            if (s->state == SENDER_IDLE)
+                s->parcel = queue_pop(&x->queue);
+            else if (s->state != SENDER_PARKED)
+                break;
+            if (s->parcel == NULL)
+                break;
             sender_start(s);
+        }
     }
 }
 
@@ -282,10 +464,14 @@ int senders_renew(struct senders *x, struct sink *sink)
     x->sink.name = sink->name;
     memcpy(x->sink.takes, sink->takes, sizeof x->sink.takes);
     *sink = (struct sink){0};
-    x->hold_until_ms = 0;
+    x->circuit.hold_until_ms = 0;
+    x->holds_for_key = false;
+    circuit_renew(&x->circuit, now_ms(x));
+    arm_circuit(x);
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].state == SENDER_BACKOFF)
             uv_timer_start(&x->list[i].timer, on_backoff_over, 0, 0);
+    dispatch(x);
     return 0;
 }
 
@@ -309,9 +495,9 @@ bool senders_are_idle(const struct senders *x)
 bool senders_are_waiting(const struct senders *x)
 {
     for (uint32_t i = 0; i < x->count; i++)
-        if (x->list[i].state == SENDER_BACKOFF)
+        if (x->list[i].state == SENDER_BACKOFF || x->list[i].state == SENDER_PARKED)
             return true;
-    return false;
+    return x->circuit.state != CIRCUIT_CLOSED;
 }
 
 size_t senders_bytes(const struct senders *x)
@@ -346,14 +532,21 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
     out->queued_parcels = x->queue.count;
     out->last_status = x->last_status;
     out->coding = x->opts.packing.coding;
+    out->holds_for_key = x->holds_for_key;
+    out->circuit = x->circuit.state;
+    if (x->circuit.state == CIRCUIT_OPEN && x->circuit.retry_at_ms > now)
+        out->retry_in_ms = x->circuit.retry_at_ms - now;
+    if (x->circuit.state != CIRCUIT_CLOSED)
+        out->outage_ms = now - x->circuit.opened_ms;
+    if (x->opts.aside != NULL)
+        out->aside = aside_stats(x->opts.aside);
     if (x->queue.count > 0)
         note_age(&out->oldest_ms, now,
                  container_of(x->queue.parcels.next, struct parcel, link)->born_ms);
     for (uint32_t i = 0; i < x->count; i++) {
         const struct sender *s = &x->list[i];
         out->in_flight += s->state == SENDER_SENDING;
-        out->waiting_to_retry += s->state == SENDER_BACKOFF;
-        out->holds_for_key |= s->holds;
+        out->waiting_to_retry += s->state == SENDER_BACKOFF || s->state == SENDER_PARKED;
         if (s->parcel != NULL)
             note_age(&out->oldest_ms, now, s->parcel->born_ms);
     }
@@ -374,6 +567,10 @@ int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
     *sink = (struct sink){0};
     queue_init(&x->queue);
     rng_init(&x->rng);
+    x->isolate_credit = ISOLATE_CREDIT;
+    uv_timer_init(loop, &x->circuit_timer);
+    x->circuit_timer.data = x;
+    x->open_handles++;
     for (; x->count < x->sink.concurrency; x->count++) {
         struct sender *s = &x->list[x->count];
         s->senders = x;
@@ -397,18 +594,18 @@ void senders_close(struct senders *x)
     if (x == NULL)
         return;
     x->closing = true;
-    bool holds = false; /* then what is queued waits for the key, too */
+    enum fate fate = x->holds_for_key ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN;
     for (uint32_t i = 0; i < x->count; i++) {
         struct sender *s = &x->list[i];
         if (s->state == SENDER_SENDING)
             x->sink.ops->cancel(x->sink.self, s->call);
-        holds |= s->holds;
         if (s->parcel != NULL)
-            sender_settle(s, s->holds ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN);
+            sender_settle(s, fate);
         uv_close((uv_handle_t *)&s->timer, on_timer_closed);
     }
     struct parcel *p;
     while ((p = queue_pop(&x->queue)) != NULL)
-        settle(x, p, holds ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN);
+        settle(x, p, fate);
+    uv_close((uv_handle_t *)&x->circuit_timer, on_timer_closed);
     x->sink.ops->close(x->sink.self);
 }

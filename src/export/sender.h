@@ -4,14 +4,15 @@
  * A sender holds at most one parcel:
  *
  *     IDLE -> SENDING -> IDLE              the good day
- *                |  \--> BACKOFF -> SENDING
+ *                |  \--> BACKOFF -> SENDING    it waits for itself
+ *                \-----> PARKED  -> SENDING    all wait for the upstream (circuit.h)
  *
  * What an answer does is decided in verdict.h. A parcel in a sender's hands
  * stays there until it is settled or split, so that a retry does not wait behind
  * the queue. Every parcel that was taken is settled exactly once.
  *
  * Units: milliseconds, bytes. Blocking: never, but for compressing anew after a
- * 413 or 415 (about a millisecond per MiB).
+ * 400, 413 or 415 (about a millisecond per MiB), and for what is put aside (aside.h).
  */
 #pragma once
 
@@ -20,6 +21,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "export/aside.h"
 #include "export/parcel.h"
 #include "export/sink.h"
 #include "export/stats.h"
@@ -35,6 +37,7 @@ struct senders_opts {
     struct fate_sink fates;
     struct parcel_packing packing; /* its coding falls back to gzip for good after a 415 */
     uint64_t max_age_ms;           /* older parcels are given up; 0: never */
+    struct aside *aside;           /* for what is refused; outlives the senders; NULL: none */
 };
 
 /* Takes over *sink; as many senders as its concurrency. Counts into *stats, which
@@ -50,7 +53,7 @@ int senders_renew(struct senders *x, struct sink *sink);
 
 /* Nothing is queued or in hand. */
 bool senders_are_idle(const struct senders *x);
-/* One at least waits for its next try: the upstream is not well. */
+/* One at least waits for its next try, or all do: the upstream is not well. */
 bool senders_are_waiting(const struct senders *x);
 /* Memory of all parcels, queued and in hand. */
 size_t senders_bytes(const struct senders *x);

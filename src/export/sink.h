@@ -14,6 +14,7 @@ struct sink_answer {
     int err;                 /* 0: `status` tells; else the connection or the disk failed */
     int status;              /* of HTTP; a file says 200 */
     struct span retry_after; /* the header's value */
+    struct span content_type;
     struct span body;        /* borrowed for the call */
     const char *text;        /* for people, when err is not 0 */
 };

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "export/aside.h"
+#include "export/circuit.h"
 #include "export/parcel.h"
 #include "export/verdict.h"
 #include "util/metric.h"
@@ -26,4 +28,8 @@ struct exporter_stats {
     int last_status;         /* of the last answer; 0: none, or no connection */
     enum coding coding;      /* in use now */
     bool holds_for_key;      /* the upstream refuses the key */
+    enum circuit_state circuit;
+    uint64_t retry_in_ms;    /* until somebody tries, while it is open; else 0 */
+    uint64_t outage_ms;      /* since nobody passed; 0: it is closed */
+    struct aside_stats aside; /* zero where there is none */
 };

@@ -13,6 +13,7 @@ struct upstream {
     char *headers[UPSTREAM_HEADERS_MAX];
     unsigned header_count;
     uint32_t timeout_ms;
+    struct route route;
     char *name;
 };
 
@@ -29,6 +30,7 @@ static void on_done(void *ctx, const struct client_result *r)
         .err = r->err,
         .status = r->status,
         .retry_after = r->retry_after,
+        .content_type = r->content_type,
         .body = r->body,
         .text = r->text,
     };
@@ -66,6 +68,7 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
         .headers = headers,
         .body = buf_span(&p->body),
         .timeout_ms = u->timeout_ms,
+        .route = &u->route,
         .ctx = d,
         .done = on_done,
     };
@@ -96,6 +99,7 @@ static void upstream_close(void *self)
     for (unsigned i = 0; i < u->header_count; i++)
         free(u->headers[i]);
     free(u->name);
+    route_done(&u->route);
     free(u);
 }
 
@@ -117,7 +121,7 @@ int upstream_open(struct sink *out, struct client *client, const struct upstream
         return ERR_NOMEM;
     u->client = client;
     u->timeout_ms = opts->timeout_ms;
-    bool ok = (u->name = strdup(opts->name)) != NULL;
+    bool ok = (u->name = strdup(opts->name)) != NULL && route_copy(&u->route, &opts->route) == 0;
     for (int s = 0; s < SIGNAL_COUNT; s++)
         ok &= (u->url[s] = strdup(opts->url[s])) != NULL;
     for (unsigned i = 0; opts->headers != NULL && opts->headers[i] != NULL; i++) {

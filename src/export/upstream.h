@@ -18,6 +18,7 @@ struct upstream_opts {
     uint32_t timeout_ms;                /* of one request; above the 20 s that PostHog may take */
     uint32_t concurrency;
     const char *name;
+    struct route route; /* copied */
 };
 
 int upstream_open(struct sink *out, struct client *client, const struct upstream_opts *opts,

@@ -10,11 +10,13 @@ static const struct {
     /* clang-format off */
     {200, 299, ANSWER_ACCEPT},      /* whatever the body says: PostHog answers {} */
     {300, 399, ANSWER_DROP},        /* a redirect means a wrong host, and is never followed */
+    {400, 400, ANSWER_ISOLATE},     /* PostHog: one record that it cannot read costs the request */
     {401, 401, ANSWER_HOLD},        /* the key: a matter of configuration, not of these records */
     {403, 403, ANSWER_HOLD},
     {408, 408, ANSWER_RETRY},
     {413, 413, ANSWER_SPLIT},
     {415, 415, ANSWER_RECODE},
+    {422, 422, ANSWER_ISOLATE},
     {429, 429, ANSWER_RETRY},
     {400, 499, ANSWER_DROP},
     {500, 500, ANSWER_SPLIT_LATER}, /* PostHog: Kafka is away, or the batch is too large for it */

@@ -3,7 +3,7 @@
  * try again. Deciding only; the sender acts.
  *
  * Sources: OTLP specification ("OTLP/HTTP Response", "Throttling"); RFC 9110
- * 10.2.3 (Retry-After); for 401, 413, 415 and 500 what PostHog's capture
+ * 10.2.3 (Retry-After); for 400, 401, 413, 415 and 500 what PostHog's capture
  * service does with them.
  */
 #pragma once
@@ -21,6 +21,7 @@
     X(SPLIT_LATER, "sent again later, then halved") \
     X(RECODE, "sent again with another compression") \
     X(HOLD,   "held until the key is right") \
+    X(ISOLATE, "halved to find the record that is refused") \
     X(DROP,   "dropped: refused for good")
 /* clang-format on */
 

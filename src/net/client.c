@@ -9,6 +9,7 @@
 #include "util/list.h"
 
 #define KEEPALIVE_IDLE_S 60 /* below what load balancers allow a silent connection */
+#define CA_CACHE_S 60       /* a CA file that was mended counts after so long, not after libcurl's day */
 
 struct client {
     uv_loop_t *loop;
@@ -17,6 +18,7 @@ struct client {
     bool has_timer;
     struct list calls; /* in flight */
     char user_agent[64];
+    char *http_proxy; /* HTTP_PROXY, which libcurl knows in lower case only; NULL: none */
     struct client_opts opts;
     uint64_t forgotten_ms; /* connections from before this are not used again; 0: all are */
 };
@@ -28,6 +30,8 @@ struct client_call {
     struct curl_slist *headers;
     struct buf answer;
     size_t max_answer_bytes;
+    size_t head_bytes;
+    bool has_head; /* the last head, that of a final answer, is whole */
     char retry_after[64];
     char content_type[128];
     char error[CURL_ERROR_SIZE];
@@ -72,6 +76,13 @@ static int translate(CURLcode code)
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
         return ERR_UNAVAILABLE;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+        return ERR_UNTRUSTED;
     default:
         return ERR_IO;
     }
@@ -88,13 +99,11 @@ static void finish(struct client_call *call, CURLcode code)
     };
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (code == CURLE_WRITE_ERROR && call->answer.err == ERR_TOO_BIG)
-        r.err = 0; /* we stopped reading a long answer on purpose; its status stands */
-    if (status >= 200 && status < 300)
-        r.err = 0; /* a success is one, even when its body breaks off */
-    if (status == 0 && r.err == 0)
+    if (call->has_head && status >= 200)
+        r.err = 0; /* whatever became of the body, which may be endless or break off */
+    else if (r.err == 0)
         r.err = ERR_IO;
-    r.status = (int)status;
+    r.status = r.err == 0 ? (int)status : 0;
     void (*done)(void *, const struct client_result *) = call->done;
     void *ctx = call->ctx;
     /* Nothing of curl's is half-changed here; the answer lives until done() is back. */
@@ -223,6 +232,14 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
 {
     struct client_call *call = user;
     struct span line = span_of(data, n * one);
+    call->head_bytes += line.len;
+    if (call->head_bytes > CLIENT_HEAD_BYTES)
+        return 0; /* ends the transfer */
+    if (span_starts(line, SPAN("HTTP/"))) { /* what came before was interim, or a proxy's */
+        call->retry_after[0] = call->content_type[0] = '\0';
+        call->has_head = false;
+    }
+    call->has_head |= span_eq(line, SPAN("\r\n")) || span_eq(line, SPAN("\n"));
     take_header(call->retry_after, sizeof call->retry_after, line, "retry-after:");
     take_header(call->content_type, sizeof call->content_type, line, "content-type:");
     return n * one;
@@ -237,7 +254,14 @@ int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *
     c->opts = *opts;
     strncpy(c->user_agent, opts->user_agent, sizeof c->user_agent - 1);
     list_init(&c->calls);
+    const char *proxy = getenv("http_proxy") == NULL ? getenv("HTTP_PROXY") : NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || (c->multi = curl_multi_init()) == NULL) {
+        free(c);
+        return ERR_NOMEM;
+    }
+    if (proxy != NULL && proxy[0] != '\0' && (c->http_proxy = strdup(proxy)) == NULL) {
+        curl_multi_cleanup(c->multi);
+        curl_global_cleanup();
         free(c);
         return ERR_NOMEM;
     }
@@ -253,7 +277,9 @@ int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *
 
 static void on_client_closed(uv_handle_t *handle)
 {
-    free(container_of((uv_timer_t *)handle, struct client, timer));
+    struct client *c = container_of((uv_timer_t *)handle, struct client, timer);
+    free(c->http_proxy);
+    free(c);
 }
 
 void client_close(struct client *c)
@@ -286,6 +312,41 @@ static struct curl_slist *copy_headers(const char *const *headers)
     return longer;
 }
 
+static bool is_set(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+/* Whom to trust, who we are, and by which way. */
+static void set_route(const struct client *c, CURL *e, const struct client_request *r)
+{
+    const struct route none = {0}, *route = r->route != NULL ? r->route : &none;
+    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, route->insecure_skip_verify ? 0L : 1L);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, route->insecure_skip_verify ? 0L : 2L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
+#endif
+    if (is_set(route->ca_file)) {
+        curl_easy_setopt(e, CURLOPT_CAINFO, route->ca_file);
+        curl_easy_setopt(e, CURLOPT_CAPATH, NULL); /* or the system's would be trusted besides */
+        curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, route->ca_file);
+    }
+    if (is_set(route->cert_file)) {
+        curl_easy_setopt(e, CURLOPT_SSLCERT, route->cert_file);
+        curl_easy_setopt(e, CURLOPT_SSLKEY, route->key_file);
+    }
+    /* The server's headers, its key among them, are not for the proxy. */
+    curl_easy_setopt(e, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (is_set(route->proxy_url)) {
+        curl_easy_setopt(e, CURLOPT_PROXY, route->proxy_url);
+        curl_easy_setopt(e, CURLOPT_NOPROXY, ""); /* that of the environment is for its proxies */
+    } else if (c->http_proxy != NULL && strncasecmp(r->url, "http://", 7) == 0) {
+        curl_easy_setopt(e, CURLOPT_PROXY, c->http_proxy);
+    }
+}
+
 int client_send(struct client *c, const struct client_request *r, struct client_call **out)
 {
     struct client_call *call = calloc(1, sizeof *call);
@@ -306,6 +367,7 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     curl_easy_setopt(e, CURLOPT_URL, r->url);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+    set_route(c, e, r);
     curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);

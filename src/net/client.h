@@ -4,7 +4,8 @@
  * TLS verification, proxies (HTTP(S)_PROXY, NO_PROXY), connection reuse and
  * HTTP/2 are libcurl's. Redirects are never followed: a redirect means a wrong
  * host, and behind it waits a page that answers 200. Of an answer no more is read
- * than the request allows.
+ * than the request allows, and nothing of it is decompressed. An answer is its whole
+ * head: what breaks off in there is none, what breaks off behind it is one.
  *
  * Units      milliseconds.
  * Ownership  url, headers and body are borrowed until done() or cancel.
@@ -16,11 +17,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "net/route.h"
 #include "util/err.h"
 #include "util/span.h"
 
 #define CLIENT_ANSWER_BYTES 65536 /* of an answer's body, unless the request says otherwise */
-#define CLIENT_ERROR_BYTES 256
+#define CLIENT_HEAD_BYTES 65536   /* of all header lines of an answer */
 
 struct client;
 struct client_call;
@@ -32,7 +34,8 @@ struct client_opts {
 };
 
 struct client_result {
-    int err;             /* 0: an HTTP answer arrived, or the head of a 2xx; else ERR_UNAVAILABLE, ERR_IO, UV_ETIMEDOUT */
+    int err;             /* 0: an HTTP answer arrived, or at least its head; else ERR_UNAVAILABLE (no
+                          * connection), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT */
     int status;          /* HTTP status when err is 0 */
     struct span body;    /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */
@@ -47,6 +50,7 @@ struct client_request {
     struct span body;           /* POST */
     uint32_t timeout_ms;        /* the whole exchange; 0: none */
     size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
+    const struct route *route; /* NULL: the system's CAs, the environment's proxies */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
     /* The body of a 2xx as it arrives, and none of it is kept; may be NULL. */

@@ -127,6 +127,7 @@ static void fetch(struct watch *w)
         .headers = headers,
         .timeout_ms = r->opts.timeout_ms,
         .max_answer_bytes = POLICY_DOCUMENT_BYTES,
+        .route = &r->opts.route,
         .ctx = w,
         .done = on_fetched,
     };
@@ -181,6 +182,7 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
     if (r == NULL)
         return ERR_NOMEM;
     r->opts = *opts;
+    r->opts.route = (struct route){0};
     r->client = client;
     rng_init(&r->rng);
     r->base = rules_ref(opts->base);
@@ -195,7 +197,7 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
         if (r->auth != NULL)
             snprintf(r->auth, n, "Authorization: Bearer %s", opts->api_key);
     }
-    if (r->server == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+    if (route_copy(&r->opts.route, &opts->route) < 0 || r->server == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
     for (size_t n = strlen(r->server); n > 0 && r->server[n - 1] == '/'; n--)
         r->server[n - 1] = '\0';
@@ -219,6 +221,7 @@ static void on_closed(uv_handle_t *handle)
     rules_unref(r->base);
     free(r->server);
     free(r->auth);
+    route_done(&r->opts.route);
     free(r->watches);
     free(r);
 }

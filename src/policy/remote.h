@@ -25,6 +25,7 @@ struct remote;
 struct remote_opts {
     const char *server;  /* base URL, without a slash at the end; copied */
     const char *api_key; /* bearer; "" for none; copied */
+    struct route route;          /* copied */
     uint32_t team_id, refresh_interval_ms, timeout_ms;
     const struct clock *clock;
     const struct ledger *ledger; /* the names of services */

@@ -195,6 +195,7 @@ static void send_one(struct report *r, struct post *p, uint32_t service)
             .headers = headers,
             .body = buf_span(&p->body),
             .timeout_ms = r->opts.timeout_ms,
+            .route = &r->opts.route,
             .ctx = p,
             .done = on_posted,
         };
@@ -266,6 +267,7 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
     if (r == NULL)
         return ERR_NOMEM;
     r->opts = *opts;
+    r->opts.route = (struct route){0};
     r->client = client;
     rng_init(&r->rng);
     uv_timer_init(loop, &r->timer);
@@ -278,7 +280,7 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
     r->marks = calloc(opts->max_services, sizeof *r->marks);
     r->url = malloc(n);
     r->auth = opts->api_key[0] != '\0' ? malloc(n) : NULL;
-    if (r->marks == NULL || r->url == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+    if (route_copy(&r->opts.route, &opts->route) < 0 || r->marks == NULL || r->url == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
     snprintf(r->url, n, "%.*s/api/v1/patterns/stats", (int)base, opts->server);
     if (r->auth != NULL)
@@ -295,6 +297,7 @@ static void on_closed(uv_handle_t *handle)
     free(r->marks);
     free(r->url);
     free(r->auth);
+    route_done(&r->opts.route);
     free(r);
 }
 

@@ -28,7 +28,8 @@
     X(ERR_UTF8,        -20010, "a string is not UTF-8") \
     X(ERR_USAGE,       -20011, "bad command line") \
     X(ERR_UNAVAILABLE, -20012, "a port or a peer is not available") \
-    X(ERR_DISK_FULL,   -20013, "the disk is full")
+    X(ERR_DISK_FULL,   -20013, "the disk is full") \
+    X(ERR_UNTRUSTED,   -20014, "TLS could not be agreed on, or the peer is not who it should be")
 /* clang-format on */
 
 #define X(name, code, text) name = code,

@@ -199,7 +199,7 @@ test('302: not followed, not taken for success', async (t) => {
   await closeLedger(sidecar, { delivered: 0, lost: { refused_upstream: 5 } });
 });
 
-for (const status of [400, 404, 422]) {
+for (const status of [402, 404, 410, 501, 505]) {
   test(`${status}: given up, counted, and the next batch is sent`, async (t) => {
     const { stub, sidecar } = await pair(t);
     stub.faults.push({ status, body: '{"error":"no"}' });

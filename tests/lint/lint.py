@@ -43,7 +43,7 @@ HOMES = {
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
-    r"openssl/.*": r"pipeline/signature_compat\.c",
+    r"openssl/.*": r"pipeline/signature_compat\.c|net/route\.c",
     r"uv\.h": r"(?!pipeline/|otlp/).*",
 }
 IN_HEADERS = {"uv.h"}  # the only foreign header that ours may include

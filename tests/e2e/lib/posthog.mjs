@@ -4,6 +4,7 @@
 // good day. `answer(request)`, when set, decides for each request that finds no fault there.
 //   {status, headers, body}  answer so      {delay}  wait before going on
 //   {close: true}            read, then hang up without an answer
+//   {raw: socket => …}       read, then the test writes what it likes; {store} first
 //   {cut: true}              store, then break off in the middle of the answer
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
@@ -166,6 +167,7 @@ export class PostHog {
     this.refuseKeys = false; // what capture itself never does: a gateway that checks the key
     this.faults = [];
     this.answer = null;
+    this.refuses = null; // row => status: a record that costs the whole request
     this.failStore = false;
     this.requests = []; // every request on the three routes, in order, with what was answered
     this.rows = [];
@@ -250,6 +252,12 @@ export class PostHog {
         req.socket.destroy();
         return;
       }
+      if (fault.raw) {
+        if (fault.store) this.#take(signal, url, req, wire, entry);
+        entry.status = -1;
+        await fault.raw(req.socket);
+        return;
+      }
       if (fault.status) {
         reply(fault.status, fault.body ?? '', fault.headers ?? {});
         return;
@@ -294,6 +302,8 @@ export class PostHog {
     if (records.some((r) => BigInt(r.record.timeUnixNano ?? 0) > 9223372036854775807n))
       throw refuseJson(400, 'Bad input format provided');
     const rows = records.map((r) => rowOf(r, entry.at));
+    const refused = this.refuses ? rows.map(this.refuses).find(Boolean) : null;
+    if (refused) throw refuseJson(refused, 'Bad input format provided');
     if (this.failStore) throw refuseJson(500, 'Internal server error');
     if (rows.length > 0 && zlib.deflateRawSync(JSON.stringify(rows), { level: 1 }).length > this.kafkaMax)
       throw refuseJson(500, 'Internal server error');

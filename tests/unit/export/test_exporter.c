@@ -66,7 +66,8 @@ static void on_settled(void *ctx, uint32_t service, enum fate fate, uint64_t rec
     assert_true(r->settled[service] <= r->added[service]); /* nothing twice */
 }
 
-static void rig_open(struct rig *r, uint32_t concurrency, enum coding compression)
+static void rig_open_aged(struct rig *r, uint32_t concurrency, enum coding compression,
+                          uint64_t max_age_ms)
 {
     static const struct sink_ops ops = {fake_send, fake_cancel, fake_close};
     *r = (struct rig){.coder = coder_new()};
@@ -90,10 +91,15 @@ static void rig_open(struct rig *r, uint32_t concurrency, enum coding compressio
         .batch_records = 1000,
         .batch_age_ms = 1000,
         .queue_bytes = 1 << 20,
-        .max_age_ms = 600000,
+        .max_age_ms = max_age_ms,
     };
     assert_int_equal(exporter_open(&r->exporter, &r->loop, &sink, &opts), 0);
     assert_null(sink.ops); /* taken over */
+}
+
+static void rig_open(struct rig *r, uint32_t concurrency, enum coding compression)
+{
+    rig_open_aged(r, concurrency, compression, 600000);
 }
 
 static void rig_close(struct rig *r)
@@ -454,7 +460,7 @@ static void everybody_waits_when_asked_to(void **state)
     elapse(&r, 59999);
     assert_int_equal(open_calls(&r), 0);
     elapse(&r, 1 + BACKOFF_BASE_MS);
-    assert_int_equal(open_calls(&r), 2);
+    assert_int_equal(open_calls(&r), 1); /* one tries, and what comes of it decides for all */
     answer(&r, 200);
     answer(&r, 200);
     rig_close(&r);
@@ -500,6 +506,174 @@ static void the_old_is_given_up(void **state)
         elapse(&r, BACKOFF_CAP_MS);
     }
     assert_int_equal(r.fates[FATE_LOST_EXPIRED], 14);
+    rig_close(&r);
+}
+
+/* ---- refused records --------------------------------------------------- */
+
+static void one_refused_record_is_found(void **state)
+{
+    (void)state;
+    for (uint8_t bad = 0; bad < 64; bad += 9) {
+        struct rig r;
+        rig_open(&r, 2, CODING_ZSTD);
+        add_batch(&r, 64);
+        while (open_calls(&r) > 0) {
+            struct call *c = any_call(&r);
+            answer_call(c, &(struct sink_answer){.status = holds(&r, c->parcel, bad) ? 400 : 200});
+        }
+        assert_int_equal(r.fates[FATE_DELIVERED], 63);
+        assert_int_equal(r.fates[FATE_LOST_REFUSED], 1);
+        assert_int_equal(r.sent, 13); /* 7 that hold it, 6 that do not */
+        rig_close(&r);
+    }
+}
+
+static void an_upstream_that_refuses_all_costs_little(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 1000);
+    while (open_calls(&r) > 0)
+        answer(&r, 400);
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 1000);
+    assert_in_range(r.sent, 64, 64 + 16);
+    unsigned before = r.sent;
+    for (int i = 0; i < 10; i++) { /* and from then on, a request a batch */
+        add_batch(&r, 100);
+        answer(&r, 422);
+        assert_int_equal(open_calls(&r), 0);
+    }
+    assert_int_equal(r.sent, before + 10);
+    add_batch(&r, 1);
+    for (int i = 0; i < 32; i++) {
+        answer(&r, 200);
+        add_batch(&r, 1);
+    }
+    answer(&r, 200);
+    add_batch(&r, 64); /* when others have been accepted it is looked for again */
+    while (open_calls(&r) > 0) {
+        struct call *c = any_call(&r);
+        answer_call(c, &(struct sink_answer){.status = holds(&r, c->parcel, 42) ? 422 : 200});
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 33 + 63);
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 2001);
+    rig_close(&r);
+}
+
+static void refused_without_memory_to_halve_is_kept(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_ZSTD);
+    add_batch(&r, 64);
+    uint64_t room = r.budget.limit - r.budget.used;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    answer(&r, 400);
+    assert_int_equal(r.fates[FATE_LOST_REFUSED], 0);
+    budget_give(&r.budget, room);
+    elapse(&r, BACKOFF_BASE_MS);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 64);
+    rig_close(&r);
+}
+
+static void some_rejected_of_an_accepted_batch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        unsigned rejected; /* of 10 */
+    } rows[] = {
+        {"{}", 0}, {"{\"partialSuccess\":{\"rejectedLogRecords\":\"3\"}}", 3},
+        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"7\"}}", 7},
+        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"700\"}}", 10},
+        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"-1\"}}", 0}, {"<html>", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        rig_open(&r, 1, CODING_GZIP);
+        add_batch(&r, 10); /* five of each of two services */
+        answer_call(any_call(&r), &(struct sink_answer){.status = 200,
+                                                        .content_type = SPAN("application/json"),
+                                                        .body = span_str(rows[i].body)});
+        assert_int_equal(r.fates[FATE_LOST_PARTIAL], rows[i].rejected);
+        assert_int_equal(r.fates[FATE_DELIVERED], 10 - rows[i].rejected);
+        assert_true(exporter_is_idle(r.exporter));
+        rig_close(&r);
+    }
+}
+
+/* ---- the circuit ------------------------------------------------------- */
+
+static void one_tries_for_all(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 4, CODING_GZIP);
+    for (int i = 0; i < 8; i++)
+        add_batch(&r, 10);
+    assert_int_equal(open_calls(&r), 4);
+    for (int i = 0; i < 4; i++)
+        answer(&r, 503);
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.circuit, CIRCUIT_OPEN);
+    assert_int_equal(stats.waiting_to_retry, 4);
+    assert_int_equal(stats.queued_parcels, 4);
+    const struct parcel *tried[4];
+    for (int i = 0; i < 4; i++) {
+        elapse(&r, BACKOFF_CAP_MS);
+        exporter_stats(r.exporter, &stats);
+        assert_int_equal(stats.circuit, CIRCUIT_HALF_OPEN);
+        assert_int_equal(open_calls(&r), 1);
+        tried[i] = any_call(&r)->parcel;
+        for (int k = 0; k < i; k++)
+            assert_ptr_not_equal(tried[k], tried[i]); /* each in its turn */
+        answer(&r, 503);
+        assert_int_equal(open_calls(&r), 0);
+    }
+    exporter_stats(r.exporter, &stats);
+    assert_in_range(stats.outage_ms, 4 * BACKOFF_CAP_MS - 4000, 5 * BACKOFF_CAP_MS);
+    assert_true(stats.retry_in_ms <= BACKOFF_CAP_MS);
+    elapse(&r, BACKOFF_CAP_MS);
+    answer(&r, 200);
+    assert_int_equal(open_calls(&r), 4); /* everybody at once, when one has passed */
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.circuit, CIRCUIT_CLOSED);
+    assert_int_equal(stats.outage_ms, 0);
+    while (open_calls(&r) > 0)
+        answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 80);
+    rig_close(&r);
+}
+
+/* For a hundred days: it is tried again, and kept. */
+static void retries_never_end_by_time(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open_aged(&r, 1, CODING_GZIP, 0);
+    add_batch(&r, 10);
+    unsigned tries = 0;
+    for (int day = 0; day < 100; day++) {
+        for (int i = 0; i < 10; i++) {
+            while (open_calls(&r) > 0) {
+                static const int ill[] = {503, 500, 429, 408, 502};
+                answer(&r, ill[tries++ % ARRAY_LEN(ill)]);
+            }
+            elapse(&r, BACKOFF_CAP_MS);
+        }
+        clock_fake_advance(&r.clock, 86400000);
+    }
+    assert_true(tries >= 500);
+    for (int i = 0; i < 20 && !exporter_is_idle(r.exporter); i++) {
+        while (open_calls(&r) > 0)
+            answer(&r, 200);
+        elapse(&r, BACKOFF_CAP_MS);
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 10);
     rig_close(&r);
 }
 
@@ -625,6 +799,12 @@ int main(void)
         cmocka_unit_test(everybody_waits_when_asked_to),
         cmocka_unit_test(no_answer_is_retried_and_drop_is_not),
         cmocka_unit_test(the_old_is_given_up),
+        cmocka_unit_test(one_refused_record_is_found),
+        cmocka_unit_test(an_upstream_that_refuses_all_costs_little),
+        cmocka_unit_test(refused_without_memory_to_halve_is_kept),
+        cmocka_unit_test(some_rejected_of_an_accepted_batch),
+        cmocka_unit_test(one_tries_for_all),
+        cmocka_unit_test(retries_never_end_by_time),
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(no_memory_to_seal_is_tried_again),
         cmocka_unit_test(a_close_without_memory_settles_all),

@@ -84,6 +84,7 @@ static inline void stub_open(struct stub *s, uv_loop_t *loop)
     assert_int_equal(listener_open(&s->listener, loop, &opts, &err), 0);
     snprintf(s->url, sizeof s->url, "http://%s", listener_address(&s->listener, address));
     unsetenv("http_proxy"); /* loopback is not for a proxy */
+    unsetenv("HTTP_PROXY");
     unsetenv("ALL_PROXY");
     unsetenv("all_proxy");
 }
