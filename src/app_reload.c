@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool same_route(const struct config_route *a, const struct config_route *b)
+{
+    return strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->cert_file, b->cert_file) == 0 &&
+           strcmp(a->key_file, b->key_file) == 0 && strcmp(a->proxy_url, b->proxy_url) == 0 &&
+           a->insecure_skip_verify == b->insecure_skip_verify;
+}
+
 static bool same_policy_server(const struct config *a, const struct config *b)
 {
     return strcmp(a->policy.server, b->policy.server) == 0 &&
@@ -16,7 +23,7 @@ static bool same_policy_server(const struct config *a, const struct config *b)
            a->policy.refresh_interval_ms == b->policy.refresh_interval_ms &&
            a->policy.report_interval_ms == b->policy.report_interval_ms &&
            a->policy.timeout_ms == b->policy.timeout_ms &&
-           memcmp(&a->policy.route, &b->policy.route, sizeof a->policy.route) == 0;
+           same_route(&a->policy.route, &b->policy.route);
 }
 
 /* Other policy files than before are sound before anything is changed. A file that is open

@@ -613,7 +613,8 @@ void config_adopt(struct config *next, const struct config *now, struct buf *sta
         const struct option *o = &options[i];
         char *to = (char *)next + o->offset;
         const char *from = (const char *)now + o->offset;
-        if (is_live(o->key) || memcmp(to, from, o->size) == 0)
+        bool is_text = o->kind == &value_text || o->kind == &value_secret; /* bytes behind the NUL do not count */
+        if (is_live(o->key) || (is_text ? strcmp(to, from) : memcmp(to, from, o->size)) == 0)
             continue;
         buf_printf(stale, "%s%s", stale->len > 0 ? ", " : "", o->key);
         memcpy(to, from, o->size);

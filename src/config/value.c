@@ -275,7 +275,7 @@ static const char *parse_flag(void *at, size_t size, const char *text)
     (void)size;
     bool is_true = strcmp(text, "true") == 0;
     if (!is_true && strcmp(text, "false") != 0)
-        return "true or false";
+        return "one of true, false";
     *(bool *)at = is_true;
     return NULL;
 }

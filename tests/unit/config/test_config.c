@@ -230,7 +230,7 @@ static void what_is_refused_and_where(void **state)
         {"sampling:\n  stamps: everything\n", ":2:11:", "'everything' is not"},
         {"sampling:\n  stamps: {pattern: true}\n", ":2:11:", "a single value"},
         {"sampling:\n  stamps: [\"${env:NOT_SET}\"]\n", ":2:12:", "NOT_SET is not set"},
-        {"exporters:\n  posthog:\n    tls:\n      insecure_skip_verify: yes\n", ":4:29:", "'yes' is not true or false"},
+        {"exporters:\n  posthog:\n    tls:\n      insecure_skip_verify: yes\n", ":4:29:", "'yes' is not one of true, false"},
         {"exporters:\n  refused_file_max_bytes: many\n", ":2:27:", "'many' is not"},
         {"policy:\n  tls: {ca: x}\n", ":2:9:", "ca"},
         {"exporters:\n  posthog:\n    api_key: [s3cret]\n", ":3:", "a list is not wanted"},
