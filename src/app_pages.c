@@ -25,7 +25,10 @@ static int write_ready(void *ctx, struct span query, struct buf *out)
     static const char *const phases[] = {"starting", "ready", "draining", "draining", "ended"};
     const struct app *app = ctx;
     (void)query;
-    buf_printf(out, "{\"status\":\"%s\"", phases[app->phase]);
+    const char *status = phases[app->phase];
+    if (app->phase == APP_RUNNING && !app_is_ready(app))
+        status = "spool_broken";
+    buf_printf(out, "{\"status\":\"%s\"", status);
     if (app->exporter != NULL) {
         struct exporter_stats s;
         exporter_stats(app->exporter, &s);
@@ -35,6 +38,7 @@ static int write_ready(void *ctx, struct span query, struct buf *out)
                    s.last_status, s.queued_parcels, s.queue_bytes, s.oldest_ms, s.waiting_to_retry,
                    s.holds_for_key ? "true" : "false");
     }
+    app_write_journal(out, app);
     buf_append_str(out, "}\n");
     return app_is_ready(app) ? 200 : 503;
 }

@@ -35,7 +35,10 @@ typedef bool mode_field;
 typedef double amount_field;
 typedef bool log_format_field;
 typedef unsigned stamps_field;
+typedef bool durability_field;
+typedef bool when_full_field;
+typedef enum journal_fsync fsync_field;
 
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
     value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode, value_amount, value_log_format,
-    value_stamps;
+    value_stamps, value_durability, value_when_full, value_fsync;

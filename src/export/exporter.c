@@ -6,6 +6,7 @@
 #include "export/sender.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
+#define READ_AHEAD 0.5  /* of the queue: more from the disk than that only takes memory */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -14,6 +15,9 @@ struct exporter {
     struct coder *coder;
     struct batch_builder *builder;
     uint64_t batch_began_ms;
+    struct batch_origin source;  /* of the records that come now */
+    struct batch_origin collected; /* of those in the builder */
+    uint64_t source_age_ms;
     uv_timer_t age_timer;
     struct senders *senders;
     struct exporter_stats stats; /* the counters of it */
@@ -39,6 +43,8 @@ void exporter_flush(struct exporter *x)
     if (rc < 0)
         return;
     batch->first_added_ms = x->batch_began_ms;
+    batch->origin = x->collected;
+    x->collected = (struct batch_origin){0};
     if (parcel_of_batch(&p, &batch, senders_packing(x->senders)) < 0) {
         struct fate_settlement lost = {&x->opts.fates, FATE_LOST_MEMORY};
         batch_each_service(batch, fate_settle_part, &lost);
@@ -70,6 +76,36 @@ double exporter_fullness(const struct exporter *x)
     return queue > memory ? queue : memory;
 }
 
+void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,
+                    size_t bytes)
+{
+    x->source = *origin;
+    x->source_age_ms = age_ms;
+    if (batch_builder_bytes(x->builder) + bytes > x->opts.batch_bytes)
+        exporter_flush(x);
+}
+
+bool exporter_is_hungry(const struct exporter *x)
+{
+    return exporter_is_idle(x) ||
+           (senders_queued(x->senders) < senders_sink(x->senders)->concurrency &&
+            exporter_fullness(x) < READ_AHEAD);
+}
+
+/* A record of x->source is in the builder now. */
+static void note_origin(struct exporter *x)
+{
+    const struct batch_origin *o = &x->source;
+    if (o->hold == NULL)
+        return;
+    if (x->collected.hold == NULL)
+        x->collected = *o;
+    else if (x->collected.last == o->first)
+        return;
+    x->collected.last = o->first;
+    o->hold(o->ctx, o->first, o->first);
+}
+
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
                  struct span stamp, uint32_t service)
 {
@@ -79,9 +115,11 @@ int exporter_add(struct exporter *x, const struct logs_group *g, struct span rec
         rc = batch_add(x->builder, g, record, stamp, service);
     }
     if (rc == 0 && batch_builder_records(x->builder) == 1) {
-        x->batch_began_ms = clock_now_ms(x->opts.clock);
+        x->batch_began_ms = clock_now_ms(x->opts.clock) - x->source_age_ms;
         uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
     }
+    if (rc == 0)
+        note_origin(x);
     return rc;
 }
 

@@ -296,6 +296,11 @@ bool senders_are_waiting(const struct senders *x)
     return false;
 }
 
+uint32_t senders_queued(const struct senders *x)
+{
+    return x->queue.count;
+}
+
 size_t senders_bytes(const struct senders *x)
 {
     size_t bytes = x->queue.bytes;
