@@ -141,7 +141,7 @@ test('a full spool rejects, and nothing of what it has is lost', { timeout: 1200
   assert.ok(metrics.lipservice_spool_size_bytes <= 4 << 20, `${metrics.lipservice_spool_size_bytes}`);
   await s.up();
   await until('delivery', () => s.rows.length >= done * 40);
-  assert.equal((await fill(sidecar, 1, 'after')).done, 1);
+  await until('room', async () => (await fill(sidecar, 1, 'after')).done === 1, { timeout: 5000 });
   await until('delivery', () => s.rows.length >= (done + 1) * 40);
   const ledger = await closeLedger(sidecar);
   assert.equal(ledger.delivered + (ledger.lost.not_stored ?? 0), (done + 1) * 40);
