@@ -79,7 +79,7 @@ static void write_records(struct buf *out, const struct app *app)
         expose_one(out, "lipservice_records_lost_total", "reason", fate_name((enum fate)f),
                    (double)t->fate[f]);
     expose_family(out, "lipservice_records_queued", EXPOSE_GAUGE,
-                  "Kept records that wait or are under way: what a crash now would lose.");
+                  "Kept records that wait, on disk too, or are under way.");
     expose_plain(out, "lipservice_records_queued", (double)t->queued);
     expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
                   "How far the record counts are from adding up; always 0.");
