@@ -1,6 +1,6 @@
 // durability: disk, with the real binary: what is answered with success arrives.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
@@ -9,6 +9,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { kills } from './lib/kills.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
+import { outage } from './lib/outage.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { Sidecar, KEEP_ALL, audit, closeLedger, run } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
@@ -242,4 +243,40 @@ test('every protocol waits for the disk, many requests at once', { timeout: 1200
   assert.ok(metrics.lipservice_spool_commits_total < 100, `${metrics.lipservice_spool_commits_total} commits: requests share them`);
   await audit(sidecar);
   await sidecar.stop();
+});
+
+// The campaign (tests/campaign/outage.mjs) has ten minutes of it.
+test('an outage of a minute at 5,000 records/s, as fast as it goes', { timeout: 300000 }, async (t) => {
+  const s = await stub(t);
+  const { result, sidecar } = await outage(t, s, directory(t), { records: 300_000, drain: 10_000, growth: Infinity }); // a sanitizer keeps what is freed
+  t.diagnostic(JSON.stringify(result));
+  await sidecar.stop();
+});
+
+// What strace saw, in order: the answer goes out behind the fdatasync, with each setting.
+test('the answer waits for fdatasync, or does not', { timeout: 60000 }, async (t) => {
+  if (spawnSync('strace', ['-V']).status !== 0) return t.skip('no strace here');
+  const s = await stub(t);
+  for (const [fsync, synced] of [['always', true], ['never', false]]) {
+    const sidecar = await Sidecar.start(t, { set: onDisk(directory(t), { 'spool.fsync': fsync }), stub: s });
+    const trace = path.join(directory(t), 'trace');
+    const strace = spawn('strace', ['-f', '-tt', '-e', 'trace=fdatasync,write,writev,sendto,sendmsg', '-e', 'signal=none', '-s', '40', '-o', trace, '-p', String(sidecar.pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let told = '';
+    strace.stderr.on('data', (text) => (told += text));
+    const ended = new Promise((resolve) => strace.on('close', resolve));
+    await until('strace', () => /attached/.test(told) || strace.exitCode !== null);
+    if (strace.exitCode !== null) {
+      await sidecar.stop();
+      return t.skip(`strace may not attach here: ${told.trim()}`);
+    }
+    assert.equal((await sidecar.post(encodeLogs(request(3)))).status, 200);
+    strace.kill('SIGINT');
+    await ended;
+    const lines = readFileSync(trace, 'utf8').split('\n');
+    const answer = lines.findIndex((line) => /HTTP\/1\.1 200/.test(line));
+    const sync = lines.findIndex((line) => /fdatasync.*= 0/.test(line));
+    assert.ok(answer >= 0, lines.join('\n'));
+    assert.equal(sync >= 0 && sync < answer, synced, `${fsync}: ${lines.join('\n')}`);
+    await sidecar.stop();
+  }
 });

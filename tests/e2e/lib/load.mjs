@@ -32,8 +32,9 @@ function encode(connection, first, n) {
 // tells another. A request that was not answered with success is never sent again: its
 // records get new numbers, so that a number which arrives twice is a duplicate of ours.
 export class Load {
-  constructor({ port, connections = 4, records = 20 }) {
-    Object.assign(this, { port, records, acknowledged: new Set(), refused: 0, broken: 0, sent: 0, slowest_ms: 0, times: [] });
+  // `rate`: records a second, of all together; 0: as fast as they are answered.
+  constructor({ port, connections = 4, records = 20, rate = 0 }) {
+    Object.assign(this, { port, records, interval_ms: rate === 0 ? 0 : (1000 * records * connections) / rate, acknowledged: new Set(), refused: 0, broken: 0, sent: 0, slowest_ms: 0, times: [] });
     this.running = true;
     this.clients = Array.from({ length: connections }, (_, i) => this.#client(i));
   }
@@ -41,7 +42,10 @@ export class Load {
   async #client(connection) {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     let next = 0;
+    let due = performance.now();
     while (this.running) {
+      due += this.interval_ms;
+      if (due - performance.now() > 1) await pause(due - performance.now());
       const first = next;
       next += this.records;
       const body = encode(connection, first, this.records);
