@@ -22,15 +22,19 @@
 static int on_admit(void *ctx, size_t bytes, size_t largest)
 {
     struct app *app = ctx;
-    int rc = exporter_admit(app->exporter, bytes, largest);
-    return rc < 0 || app->journal == NULL ? rc : journal_admit(app->journal, bytes);
+    if (app->journal == NULL)
+        return exporter_admit(app->exporter, bytes, largest);
+    int rc = exporter_admit_memory(app->exporter, bytes, largest);
+    return rc < 0 ? rc : journal_admit(app->journal, bytes);
 }
 
 static double on_fullness(void *ctx)
 {
     struct app *app = ctx;
-    double memory = exporter_fullness(app->exporter);
-    double disk = app->journal == NULL ? 0 : journal_fullness(app->journal);
+    if (app->journal == NULL)
+        return exporter_fullness(app->exporter);
+    double memory = exporter_memory_fullness(app->exporter);
+    double disk = journal_fullness(app->journal);
     return memory > disk ? memory : disk;
 }
 

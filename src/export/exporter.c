@@ -6,7 +6,7 @@
 #include "export/sender.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
-#define READ_AHEAD 0.5  /* of the queue: more from the disk than that only takes memory */
+#define READ_AHEAD 0.5  /* of the account's second half: what is on disk can wait there */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -54,25 +54,39 @@ void exporter_flush(struct exporter *x)
     senders_take(x->senders, &p);
 }
 
-int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
+static size_t held_bytes(const struct exporter *x)
+{
+    return senders_bytes(x->senders) + batch_builder_bytes(x->builder);
+}
+
+int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest)
 {
     const struct budget *b = x->opts.budget;
-    size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
     size_t batch = largest > x->opts.batch_bytes ? largest : x->opts.batch_bytes;
     size_t need = bytes + BATCH_COPIES * batch;
     /* `bytes` again, because the request itself takes as much while it is decided. */
     if (bytes > x->opts.queue_bytes || need > b->limit - (bytes < b->limit ? bytes : b->limit))
         return ERR_TOO_BIG;
-    return held + bytes > x->opts.queue_bytes || need > b->limit - b->used ? ERR_FULL : 0;
+    return need > b->limit - b->used ? ERR_FULL : 0;
+}
+
+int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
+{
+    int rc = exporter_admit_memory(x, bytes, largest);
+    return rc == 0 && held_bytes(x) + bytes > x->opts.queue_bytes ? ERR_FULL : rc;
+}
+
+double exporter_memory_fullness(const struct exporter *x)
+{
+    const struct budget *b = x->opts.budget;
+    /* Requests and tables use the account as well: its first half says nothing of the queue. */
+    return 2 * (double)b->used / (double)b->limit - 1;
 }
 
 double exporter_fullness(const struct exporter *x)
 {
-    const struct budget *b = x->opts.budget;
-    size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
-    double queue = (double)held / (double)x->opts.queue_bytes;
-    /* Requests and tables use the account as well: its first half says nothing of the queue. */
-    double memory = 2 * (double)b->used / (double)b->limit - 1;
+    double queue = (double)held_bytes(x) / (double)x->opts.queue_bytes;
+    double memory = exporter_memory_fullness(x);
     return queue > memory ? queue : memory;
 }
 
@@ -88,8 +102,8 @@ void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint6
 bool exporter_is_hungry(const struct exporter *x)
 {
     return exporter_is_idle(x) ||
-           (senders_queued(x->senders) < senders_sink(x->senders)->concurrency &&
-            exporter_fullness(x) < READ_AHEAD);
+           (senders_queued_logs(x->senders) < senders_sink(x->senders)->concurrency &&
+            exporter_memory_fullness(x) < READ_AHEAD);
 }
 
 /* A record of x->source is in the builder now. */

@@ -45,6 +45,11 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
  * holds until the loop turns. */
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
 
+/* The same where the records go to disk first: only the account of memory counts, not what
+ * waits here (traces, perhaps, in an outage). */
+int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest);
+double exporter_memory_fullness(const struct exporter *x);
+
 /* How near is exporter_admit() to saying no: 0 when nothing waits, 1 when full. */
 double exporter_fullness(const struct exporter *x);
 

@@ -37,6 +37,7 @@ struct journal {
     uint64_t checkpoint_ms, sync_ms;
     bool wants_checkpoint, wants_probe;
     bool is_dirty;         /* something was written or settled since the last checkpoint */
+    bool read_failed;      /* the disk did not give it: again with the next tick */
     bool read_waits;       /* reading makes no sense before something changes */
     uint64_t drained_id;   /* nothing was there to read below it */
     struct journal_stats stats;
@@ -264,7 +265,8 @@ static void take_events(struct journal *j)
         feeder_drained(j->feeder, job->stored_id);
         j->drained_id = job->stats.next_id;
     }
-    j->read_waits = job->read_rc == ERR_FULL || job->read_rc == ERR_IO;
+    j->read_failed = job->read_rc == ERR_IO;
+    j->read_waits = j->read_failed || job->read_rc == ERR_FULL;
     if (job->read_rc == ERR_FULL && j->exporter != NULL) /* the window is full of records that wait for company */
         exporter_flush(j->exporter);
 }
@@ -408,8 +410,8 @@ static void on_tick(uv_timer_t *timer)
         j->wants_checkpoint = j->is_dirty;
     if (!j->is_busy && list_is_empty(&j->closed))
         tell_waiters(j, j->open_number - 1); /* of a group that memory was too short for */
-    if (j->job.read_rc == ERR_IO)
-        j->read_waits = false;
+    if (j->read_failed)
+        j->read_failed = j->read_waits = false;
     if (j->feeder != NULL && !j->is_busy)
         feeder_run(j->feeder);
     kick(j);

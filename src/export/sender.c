@@ -296,9 +296,9 @@ bool senders_are_waiting(const struct senders *x)
     return false;
 }
 
-uint32_t senders_queued(const struct senders *x)
+uint32_t senders_queued_logs(const struct senders *x)
 {
-    return x->queue.count;
+    return x->queue.logs;
 }
 
 size_t senders_bytes(const struct senders *x)
