@@ -6,7 +6,7 @@
 #include "export/sender.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
-#define READ_AHEAD 0.5  /* of the account's second half: what is on disk can wait there */
+#define READ_AHEAD 0.5  /* of queue and account: what is on disk can wait there */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -101,9 +101,12 @@ void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint6
 
 bool exporter_is_hungry(const struct exporter *x)
 {
-    return exporter_is_idle(x) ||
-           (senders_queued_logs(x->senders) < senders_sink(x->senders)->concurrency &&
-            exporter_memory_fullness(x) < READ_AHEAD);
+    uint32_t queued = senders_queued_logs(x->senders);
+    if (exporter_is_idle(x))
+        return true;
+    /* One at least, or traces that fill the queue would keep the logs out of it. */
+    return queued < senders_sink(x->senders)->concurrency && exporter_memory_fullness(x) < READ_AHEAD &&
+           (queued == 0 || exporter_fullness(x) < READ_AHEAD);
 }
 
 /* A record of x->source is in the builder now. */

@@ -9,9 +9,10 @@
 #include "util/diag.h"
 
 #define TICK_MS 250          /* between probes of a disk that does not do, and other chores */
-#define CHECKPOINT_MS 1000
+#define CHECKPOINT_MS 2000   /* two syncs: seldom enough to miss the slowest hundredth of the answers */
 #define BACKLOG_DELAYS 4     /* with more frames waiting than may be in hand, commits wait longer */
-#define LOW_ROOM 8           /* an eighth of max_bytes: settled segments are wanted at once */
+#define LOW_ROOM 8           /* an eighth of max_bytes: settled segments are removed at once */
+#define FEW_SHARE 5          /* with less than a fifth in use they may stay for a while */
 
 struct journal {
     struct journal_opts opts;
@@ -66,6 +67,8 @@ void journal_begin(struct journal *j)
 
 int journal_wait(struct journal *j, struct journal_waiter *w)
 {
+    if (!list_is_empty(&j->closed))
+        kick(j);
     if (j->touched_rc < 0)
         return j->touched_rc;
     if (j->touched_first == 0)
@@ -164,8 +167,7 @@ int journal_add(struct journal *j, const struct logs_group *g, struct span recor
 {
     int rc = batch_add(j->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
-        close_group(j);
-        kick(j);
+        close_group(j); /* not written before the request is over: one sync for all of it */
         rc = batch_add(j->builder, g, record, stamp, service);
     }
     if (rc < 0) {
@@ -309,6 +311,7 @@ static void on_job_done(uv_work_t *work, int status)
         end_closing(j);
         return;
     }
+    kick(j); /* what came meanwhile is on its way to the disk while we encode what was read */
     if (j->feeder != NULL)
         feeder_run(j->feeder);
     kick(j);
@@ -362,6 +365,14 @@ static bool is_sync_due(const struct journal *j, bool writes)
     return (writes || j->lazy_records > 0) && now_ms(j) - j->sync_ms >= j->opts.fsync_interval_ms;
 }
 
+/* Settled segments stand in the way: of what comes, or of a true fullness. */
+static bool wants_room(const struct journal *j)
+{
+    uint64_t room = j->stats.spool.room_bytes, max = j->opts.max_bytes;
+    return max > 0 && (room < max / LOW_ROOM || (room < max - max / FEW_SHARE &&
+                                                 now_ms(j) - j->checkpoint_ms >= TICK_MS));
+}
+
 static void kick(struct journal *j)
 {
     struct journal_job *job = &j->job;
@@ -373,9 +384,7 @@ static void kick(struct journal *j)
     job->settled_count = j->feeder != NULL ? feeder_settled(j->feeder, job->settled) : 0;
     if (job->settled_count > 0)
         j->read_waits = false;
-    bool is_low = j->opts.max_bytes > 0 &&
-                  j->stats.spool.room_bytes < j->opts.max_bytes / LOW_ROOM;
-    job->checkpoints = j->wants_checkpoint || (is_low && job->settled_count > 0);
+    job->checkpoints = j->wants_checkpoint || (job->settled_count > 0 && wants_room(j));
     job->probes = j->wants_probe && !writes;
     job->syncs = is_sync_due(j, writes || job->probes);
     job->closes = j->is_closing;

@@ -151,14 +151,14 @@ test('a full spool rejects, and nothing of what it has is lost', { timeout: 1200
 test('a full spool drops its oldest, and says exactly what', { timeout: 120000 }, async (t) => {
   const s = await stub(t);
   await s.down();
-  const sidecar = await Sidecar.start(t, { set: onDisk(directory(t), { 'spool.max_bytes': '4MiB', 'queue.max_bytes': '1MiB', 'spool.when_full': 'drop_oldest' }), stub: s });
-  assert.equal((await fill(sidecar, 60, 'line')).done, 60); // about 10 MB
+  const sidecar = await Sidecar.start(t, { set: onDisk(directory(t), { 'spool.max_bytes': '4MiB', 'queue.max_bytes': '1MiB', 'spool.when_full': 'drop_oldest', 'exporters.posthog.concurrency': 1 }), stub: s });
+  assert.equal((await fill(sidecar, 100, 'line')).done, 100); // about 16 MB
   const before = await audit(sidecar);
   assert.ok(before.lost.spool_full > 0, JSON.stringify(before));
   await s.up();
-  const ledger = await closeLedger(sidecar, { received: 2400 });
-  assert.equal(s.rows.length + ledger.lost.spool_full, 2400);
-  assert.ok(s.rows.some((r) => r.body.startsWith('line 59 39 ')));
+  const ledger = await closeLedger(sidecar, { received: 4000 });
+  assert.equal(s.rows.length + ledger.lost.spool_full, 4000);
+  assert.ok(s.rows.some((r) => r.body.startsWith('line 99 39 ')));
 });
 
 test('what is left at the end is delivered by the next start', { timeout: 120000 }, async (t) => {
