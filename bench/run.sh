@@ -209,14 +209,14 @@ durable() { # as many as it takes, of 8 connections
     stop
 }
 
-durable_paced() { # 8 connections of 13 requests a second of 1000 records
+durable_paced() { # 16 connections of 63 requests a second of 100 records
     rm -rf "$spool"
     start_durable
     local r0 began rate p99 body jobs=() n=0
     r0=$(accepted) began=$EPOCHREALTIME
     rm -f "$build"/ack.*
-    for body in "$build"/bodies/1000/0[0-7].pb; do
-        nice taskset -c 1 h2load --h1 -c 1 -D "$seconds" --rps 13 -d "$body" --log-file="$build/ack.$((n++))" \
+    for body in "$build"/bodies/100/1[0-9].pb "$build"/bodies/100/2[0-5].pb; do
+        nice taskset -c 1 h2load --h1 -c 1 -D "$seconds" --rps 63 -d "$body" --log-file="$build/ack.$((n++))" \
             -H 'content-type: application/x-protobuf' "http://$otlp/v1/logs" >"$build/load.out" &
         jobs+=($!)
     done
