@@ -188,9 +188,67 @@ overload() { # upstream takes 4 requests of 1 MiB a second
     stop
 }
 
-ready() { # from exec to /readyz saying 200, the middle of 9
+# ---- durability: disk; all records are kept, the directory is beside the build -------
+
+spool=$build/spool
+start_durable() { # [ARGUMENT OF lipservice...]
+    start 0 --set exporters.otlphttp.compression=zstd --set durability=disk --set spool.directory="$spool" \
+        --set sampling.severity_rates.TRACE=1 --set sampling.severity_rates.DEBUG=1 \
+        --set sampling.severity_rates.INFO=1 --set sampling.severity_rates.WARN=1 "$@"
+}
+
+durable() { # as many as it takes, of 8 connections
+    rm -rf "$spool"
+    start_durable
+    local r0 began rate
+    r0=$(accepted) began=$EPOCHREALTIME
+    connections=8 http1 1000 pb application/x-protobuf
+    rate=$(awk -v n=$(($(accepted) - r0)) -v b="$began" -v e="$EPOCHREALTIME" 'BEGIN {printf "%.0f", n / (e - b) / 1e3}')
+    row "durable, as fast as it goes, k records/s" "$rate" "≥ 100" "$(at_most 100 "$rate")" \
+        "most resident $(mib "$(memory VmHWM)") MiB"
+    stop
+}
+
+durable_paced() { # 16 connections of 63 requests a second of 100 records
+    rm -rf "$spool"
+    start_durable
+    local r0 began rate p99 body jobs=() n=0
+    r0=$(accepted) began=$EPOCHREALTIME
+    rm -f "$build"/ack.*
+    for body in "$build"/bodies/100/1[0-9].pb "$build"/bodies/100/2[0-5].pb; do
+        nice taskset -c 1 h2load --h1 -c 1 -D "$seconds" --rps 63 -d "$body" --log-file="$build/ack.$((n++))" \
+            -H 'content-type: application/x-protobuf' "http://$otlp/v1/logs" >"$build/load.out" &
+        jobs+=($!)
+    done
+    wait "${jobs[@]}"
+    rate=$(awk -v n=$(($(accepted) - r0)) -v b="$began" -v e="$EPOCHREALTIME" 'BEGIN {printf "%.0f", n / (e - b) / 1e3}')
+    p99=$(cat "$build"/ack.* | awk '{print $3}' | sort -n | awk '{a[NR] = $1} END {printf "%.1f", a[int(NR * 0.99)] / 1e3}')
+    row "durable at 100k records/s, p99 of the answer, ms" "$p99" 20 "$(at_most "$p99" 20)" "$(
+        cat "$build"/ack.* | awk '{print $3}' | sort -n |
+            awk -v r="$rate" '{a[NR] = $1} END {printf "%s k/s, p50 %.1f ms, most %.1f ms", r, a[int(NR / 2)] / 1e3, a[NR] / 1e3}'
+    ), most resident $(mib "$(memory VmHWM)") MiB"
+    stop
+}
+
+durable_start() { # a backlog of 1 GiB, the upstream away
+    rm -rf "$spool"
+    start_durable --set spool.max_bytes=2GiB --set exporters.otlphttp.endpoint=http://127.0.0.1:9
+    while (($(du -s --block-size=1M "$spool" | cut -f 1) < 1024)); do
+        seconds=2 connections=8 http1 1000 pb application/x-protobuf
+    done
+    kill -9 "$pid" && wait "$pid" || true
     local ms
-    ms=$(taskset -c 1 python3 - "$build/lipservice" "$health" "${settings[@]}" <<'PYTHON'
+    ms=$(start_to_ready --set durability=disk --set spool.directory="$spool" --set spool.max_bytes=2GiB \
+        --set exporters.otlphttp.endpoint=http://127.0.0.1:9)
+    row "start to ready over 1 GiB of backlog, ms" "$ms" 1000 "$(at_most "$ms" 1000)" \
+        "the middle of 9, after kill -9, $(du -s --block-size=1M "$spool" | cut -f 1) MiB"
+    pid=''
+    stop
+    rm -rf "$spool"
+}
+
+start_to_ready() { # ARGUMENT OF lipservice...: from exec to /readyz saying 200, the middle of 9
+    taskset -c 1 python3 - "$build/lipservice" "$health" "${settings[@]}" "$@" <<'PYTHON'
 import http.client, subprocess, sys, time
 def once():
     began = time.monotonic()
@@ -210,7 +268,11 @@ def once():
         p.wait()
 print("%.1f" % sorted(once() for _ in range(9))[4])
 PYTHON
-    )
+}
+
+ready() {
+    local ms
+    ms=$(start_to_ready)
     row "start to ready, ms" "$ms" 50 "$(at_most "$ms" 49.9)" "the middle of 9, with exec and dynamic linking"
 }
 
@@ -232,9 +294,10 @@ declare -A cases=(
     [by100]="cpu 'batches of 100 records, zstd out' – zstd http1 100 pb $pb"
     [by10]="cpu 'batches of 10 records, zstd out' 4 zstd http1 10 pb $pb"
     [idle]=idle [paced]=paced [overload]=overload [ready]=ready [size]=size
+    [durable]=durable [durable-paced]=durable_paced [durable-start]=durable_start
 )
 ((${#chosen[@]})) ||
-    chosen=(drop zstd gzip grpc gzip-in json by100 by10 idle paced overload ready size)
+    chosen=(drop zstd gzip grpc gzip-in json by100 by10 idle paced overload ready size durable durable-paced durable-start)
 for name in "${chosen[@]}"; do
     eval "${cases[$name]:?no such case: $name}"
 done

@@ -23,25 +23,36 @@
 static int on_admit(void *ctx, size_t bytes, size_t largest)
 {
     struct app *app = ctx;
-    return exporter_admit(app->exporter, bytes, largest);
+    if (app->journal == NULL)
+        return exporter_admit(app->exporter, bytes, largest);
+    int rc = exporter_admit_memory(app->exporter, bytes, largest);
+    return rc < 0 ? rc : journal_admit(app->journal, bytes);
 }
 
 static double on_fullness(void *ctx)
 {
     struct app *app = ctx;
-    return exporter_fullness(app->exporter);
+    if (app->journal == NULL)
+        return exporter_fullness(app->exporter);
+    double memory = exporter_memory_fullness(app->exporter);
+    double disk = journal_fullness(app->journal);
+    return memory > disk ? memory : disk;
 }
 
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
     struct app *app = ctx;
+    if (app->journal != NULL)
+        return journal_add(app->journal, g, record, stamp, service);
     return exporter_add(app->exporter, g, record, stamp, service);
 }
 
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
 {
     struct app *app = ctx;
+    if (app->leaves_on_disk && (fate == FATE_LOST_SHUTDOWN || fate == FATE_LOST_AUTH))
+        return; /* queued still: in the spool */
     ledger_settle(pipeline_ledger(app->pipeline), service, fate, records);
 }
 
@@ -71,6 +82,13 @@ static void on_shadow_file(void *ctx, const struct rules *rules)
 }
 
 /* ---- exporter ---------------------------------------------------------- */
+
+/* Of what is in the exporter's hands; the spool sees to what is not. */
+static uint64_t max_age_ms(const struct config *cfg)
+{
+    uint64_t queue = cfg->queue.max_age_ms, spool = cfg->durable ? cfg->spool.max_age_ms : 0;
+    return queue == 0 || (spool > 0 && spool < queue) ? spool : queue;
+}
 
 static int exporter_start(struct app *app, struct error *err)
 {
@@ -104,7 +122,7 @@ static int exporter_start(struct app *app, struct error *err)
         .batch_records = cfg->batch.max_records,
         .batch_age_ms = cfg->batch.max_age_ms,
         .queue_bytes = cfg->queue.max_bytes,
-        .max_age_ms = cfg->queue.max_age_ms,
+        .max_age_ms = max_age_ms(cfg),
         .aside = app->aside,
     };
     rc = exporter_open(&app->exporter, &app->loop, &sink, &opts);
@@ -303,6 +321,7 @@ static int receiver_start(struct app *app, struct error *err)
         .budget = &app->budget,
         .pipeline = app->pipeline,
         .exporter = app->exporter,
+        .journal = app->journal,
     };
     int rc = receiver_new(&app->receiver, &opts);
     if (rc < 0)
@@ -383,18 +402,21 @@ static void pages_stop(struct app *app)
 static void log_ledger(struct app *app)
 {
     const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
-    uint64_t lost = 0;
+    uint64_t lost = 0, left = app_journal_left(app);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
         lost += t->fate[f];
     diag(lost > 0 ? DIAG_WARN : DIAG_INFO, "ledger",
-         lost > 0 ? "ended, and not everything could be delivered" : "ended",
+         lost > 0   ? "ended, and not everything could be delivered"
+         : left > 0 ? "ended; what is not delivered waits on disk"
+                    : "ended",
          "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
-         "rejected=%llu delivered=%llu lost=%llu",
+         "rejected=%llu delivered=%llu lost=%llu left_on_disk=%llu",
          (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
          (unsigned long long)t->released, (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
          (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
          (unsigned long long)t->verdict[VERDICT_REJECTED],
-         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost);
+         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost,
+         (unsigned long long)left);
 }
 
 static void end(struct app *app)
@@ -447,8 +469,11 @@ static void on_drain_tick(uv_timer_t *timer)
             uv_timer_stop(&app->tick_timer); /* nothing more is noticed */
             pipeline_finish(app->pipeline);
         }
+        if (app->journal != NULL)
+            journal_flush(app->journal);
         exporter_flush(app->exporter);
-        bool done = exporter_is_idle(app->exporter) && has_reported(app) && is_closed;
+        bool done = (app->journal == NULL || journal_is_idle(app->journal)) &&
+                    exporter_is_idle(app->exporter) && has_reported(app) && is_closed;
         if (done || spent >= app->cfg->shutdown_timeout_ms)
             end(app);
     }
@@ -508,8 +533,10 @@ static const struct part {
     void (*release)(struct app *app); /* free the rest, when the loop has run out */
 } parts[] = {
     {signals_start, signals_stop, NULL},
+    {app_journal_open, app_journal_close, app_journal_free},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
+    {app_journal_start, app_journal_leave, NULL},
     {policy_start, policy_stop, NULL},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
@@ -592,11 +619,13 @@ int app_run(struct app *app)
 
 bool app_is_ready(const struct app *app)
 {
-    return app->phase == APP_RUNNING;
+    return app->phase == APP_RUNNING &&
+           (app->journal == NULL || journal_broken(app->journal) == 0);
 }
 
 void app_stop(struct app *app)
 {
+    app_journal_end(app);
     /* What is undeliverable is settled before the ledger is told. */
     exporter_close(app->exporter);
     app->exporter = NULL;

@@ -18,6 +18,7 @@
 #include "app_live.h"
 #include "config/config.h"
 #include "export/exporter.h"
+#include "export/journal.h"
 #include "net/client.h"
 #include "net/http.h"
 #include "net/listener.h"
@@ -51,6 +52,8 @@ struct app {
     struct client *client;
     struct exporter *exporter;
     struct aside *aside; /* NULL without exporters.refused_file */
+    struct journal *journal; /* durability: disk; else NULL */
+    bool leaves_on_disk;     /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
@@ -75,7 +78,7 @@ int app_run(struct app *app);
 
 void app_stop(struct app *app);
 
-/* Ready means listening and not draining; not that the upstream is there, or an
+/* Ready means listening and not draining, and with durability: disk able to store; not that the upstream is there, or an
  * outage of it would take the application's pod down. */
 bool app_is_ready(const struct app *app);
 
@@ -86,6 +89,19 @@ extern const size_t app_health_page_count, app_metrics_page_count, app_admin_pag
 /* For pages: {"pattern":... up to its template, without the end of the object. */
 void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p);
 uint32_t app_read_limit(struct span query);
+
+/* From app_journal.c: the parts of durability: disk, which do nothing without it. */
+int app_journal_open(struct app *app, struct error *err);
+void app_journal_close(struct app *app);
+void app_journal_free(struct app *app);
+int app_journal_start(struct app *app, struct error *err); /* to deliver what is there */
+void app_journal_leave(struct app *app);
+/* Store what has been taken and let go of the directory: runs the loop until that is done. */
+void app_journal_end(struct app *app);
+/* Records that a next start will find. */
+uint64_t app_journal_left(const struct app *app);
+/* {"directory":...} for the health page. */
+void app_write_journal(struct buf *out, const struct app *app);
 
 /* From app_shadow.c: a page. */
 int app_write_shadow(void *ctx, struct span query, struct buf *out);

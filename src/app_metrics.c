@@ -79,7 +79,7 @@ static void write_records(struct buf *out, const struct app *app)
         expose_one(out, "lipservice_records_lost_total", "reason", fate_name((enum fate)f),
                    (double)t->fate[f]);
     expose_family(out, "lipservice_records_queued", EXPOSE_GAUGE,
-                  "Kept records that wait or are under way: what a crash now would lose.");
+                  "Kept records that wait, on disk too, or are under way.");
     expose_plain(out, "lipservice_records_queued", (double)t->queued);
     expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
                   "How far the record counts are from adding up; always 0.");
@@ -355,6 +355,79 @@ static void write_exporter(struct buf *out, const struct app *app)
     write_relays(out, &s);
 }
 
+/* What a crash, or with a journal a power loss, would take now. */
+static void write_unsynced(struct buf *out, const struct app *app)
+{
+    uint64_t records = ledger_total(pipeline_ledger(app->pipeline))->queued;
+    struct journal_stats s;
+    if (app->journal != NULL) {
+        journal_stats(app->journal, &s);
+        records = s.unsynced_records;
+    }
+    expose_family(out, "lipservice_records_unsynced", EXPOSE_GAUGE,
+                  "Kept records that a crash of the machine now would lose: in memory, all that wait; "
+                  "on disk, what is not synced.");
+    expose_plain(out, "lipservice_records_unsynced", (double)records);
+}
+
+static void write_one(struct buf *out, const char *name, enum expose_type type, double value,
+                      const char *help)
+{
+    expose_family(out, name, type, help);
+    expose_plain(out, name, value);
+}
+
+static void write_spool(struct buf *out, const struct app *app)
+{
+    struct journal_stats s;
+    write_unsynced(out, app);
+    if (app->journal == NULL)
+        return;
+    journal_stats(app->journal, &s);
+    const struct spool_stats *d = &s.spool;
+    uint64_t now = clock_unix_ns(app->clock);
+    double oldest = d->oldest_unix_ns == 0 || d->oldest_unix_ns > now
+                        ? 0
+                        : (double)(now - d->oldest_unix_ns) / 1e9;
+    /* clang-format off */
+    write_one(out, "lipservice_spool_size_bytes", EXPOSE_GAUGE, (double)d->bytes, "On disk, room reserved included.");
+    write_one(out, "lipservice_spool_capacity_bytes", EXPOSE_GAUGE, (double)app->cfg->spool.max_bytes, "spool.max_bytes.");
+    write_one(out, "lipservice_spool_segments", EXPOSE_GAUGE, (double)d->segments, "Segment files.");
+    write_one(out, "lipservice_spool_frames", EXPOSE_GAUGE, (double)d->frames, "Commits stored and not delivered.");
+    write_one(out, "lipservice_spool_records", EXPOSE_GAUGE, (double)d->records, "Records of them.");
+    write_one(out, "lipservice_spool_oldest_seconds", EXPOSE_GAUGE, oldest, "Age of the oldest of them.");
+    write_one(out, "lipservice_spool_held_bytes", EXPOSE_GAUGE, (double)s.held_bytes, "Memory of what waits to be stored.");
+    write_one(out, "lipservice_spool_broken", EXPOSE_GAUGE, d->broken != 0, "1 while nothing can be stored: the disk is full or fails.");
+    write_one(out, "lipservice_spool_full", EXPOSE_GAUGE, s.is_full, "1 while spool.max_bytes is reached and clients are refused.");
+    write_one(out, "lipservice_spool_commits_total", EXPOSE_COUNTER, (double)s.commits, "Commits stored.");
+    write_one(out, "lipservice_spool_commit_records_total", EXPOSE_COUNTER, (double)s.commit_records, "Records of them.");
+    write_one(out, "lipservice_spool_commit_bytes_total", EXPOSE_COUNTER, (double)s.commit_bytes, "Bytes of them.");
+    write_one(out, "lipservice_spool_failed_commits_total", EXPOSE_COUNTER, (double)s.failed_commits, "Commits that could not be stored; their clients were told to send again.");
+    write_one(out, "lipservice_spool_fsyncs_total", EXPOSE_COUNTER, (double)s.syncs, "Times the data was synced.");
+    write_one(out, "lipservice_spool_fsync_seconds_total", EXPOSE_COUNTER, (double)s.sync_ns / 1e9, "Time that it took.");
+    write_one(out, "lipservice_spool_fsync_max_seconds", EXPOSE_GAUGE, (double)s.sync_max_ns / 1e9, "The longest of them.");
+    write_one(out, "lipservice_spool_recovered_records_total", EXPOSE_COUNTER, (double)s.found_records, "Records of earlier processes that were read; they count as received and kept.");
+    write_one(out, "lipservice_spool_damaged_bytes_total", EXPOSE_COUNTER, (double)d->damaged_bytes, "Bytes that are not what was written.");
+    write_one(out, "lipservice_spool_torn_bytes_total", EXPOSE_COUNTER, (double)d->torn_bytes, "Bytes of unfinished frames, cut off at the start.");
+    write_one(out, "lipservice_spool_unsound_frames_total", EXPOSE_COUNTER, (double)s.unsound_frames, "Frames of earlier processes that held no logs.");
+    /* clang-format on */
+    expose_family(out, "lipservice_spool_errors_total", EXPOSE_COUNTER,
+                  "Calls to the disk that failed, by what they were for.");
+    expose_one(out, "lipservice_spool_errors_total", "operation", "write", (double)d->write_errors);
+    expose_one(out, "lipservice_spool_errors_total", "operation", "read", (double)d->read_errors);
+    expose_one(out, "lipservice_spool_errors_total", "operation", "position", (double)d->position_errors);
+    expose_family(out, "lipservice_spool_lost_records_total", EXPOSE_COUNTER,
+                  "Stored records that will not be delivered, by reason; of earlier processes, too.");
+    for (int w = 0; w < SPOOL_LOSS_COUNT; w++)
+        expose_one(out, "lipservice_spool_lost_records_total", "reason",
+                   spool_loss_name((enum spool_loss)w), (double)d->lost_records[w]);
+    expose_family(out, "lipservice_spool_lost_frames_total", EXPOSE_COUNTER,
+                  "Stored commits that will not be delivered, by reason.");
+    for (int w = 0; w < SPOOL_LOSS_COUNT; w++)
+        expose_one(out, "lipservice_spool_lost_frames_total", "reason",
+                   spool_loss_name((enum spool_loss)w), (double)d->lost_frames[w]);
+}
+
 static double age_seconds(const struct app *app, uint64_t since_ms)
 {
     return since_ms == 0 ? -1 : (double)(clock_now_ms(app->clock) - since_ms) / 1000;
@@ -462,6 +535,7 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     write_events(out, app);
     write_receiver(out, app);
     write_exporter(out, app);
+    write_spool(out, app);
     write_policy_file(out, app);
     write_policy(out, app);
     write_process(out, app);

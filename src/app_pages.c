@@ -26,7 +26,10 @@ static int write_status(void *ctx, struct span query, struct buf *out)
     static const char *const phases[] = {"starting", "ready", "draining", "draining", "ended"};
     const struct app *app = ctx;
     (void)query;
-    buf_printf(out, "{\"status\":\"%s\"", phases[app->phase]);
+    const char *status = phases[app->phase];
+    if (app->phase == APP_RUNNING && !app_is_ready(app))
+        status = "spool_broken";
+    buf_printf(out, "{\"status\":\"%s\"", status);
     if (app->exporter != NULL) {
         struct exporter_stats s;
         exporter_stats(app->exporter, &s);
@@ -38,6 +41,7 @@ static int write_status(void *ctx, struct span query, struct buf *out)
                    s.waiting_to_retry, s.holds_for_key ? "true" : "false",
                    circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
     }
+    app_write_journal(out, app);
     buf_append_str(out, "}\n");
     return 200;
 }

@@ -110,6 +110,15 @@ static const struct option options[] = {
     OPT("batch.max_age",                   millis, batch.max_age_ms,          "1s",     "how long a record waits for others"),
     OPT("queue.max_bytes",                 bytes,  queue.max_bytes,           "32MiB",  "memory for what waits to be sent, within memory.limit"),
     OPT("queue.max_age",                   millis, queue.max_age_ms,          "0",      "give up what waited longer; 0: never"),
+    OPT("durability",                      durability, durable,               "memory", "disk: answer when the kept records are stored in spool.directory"),
+    OPT("spool.directory",                 text,   spool.directory,           "",       "of this process alone; made where it is missing"),
+    OPT("spool.max_bytes",                 bytes,  spool.max_bytes,           "1GiB",   "on disk, room reserved included"),
+    OPT("spool.max_age",                   millis, spool.max_age_ms,          "23h",    "give up what waited longer; PostHog takes no times older than a day"),
+    OPT("spool.when_full",                 when_full, spool.drops_oldest,     "reject", "reject: clients send again later; drop_oldest: the oldest segment is lost"),
+    OPT("spool.fsync",                     fsync,  spool.fsync,               "always", "always: before each answer; interval, never: a power loss may take answered records"),
+    OPT("spool.fsync_interval",            millis, spool.fsync_interval_ms,   "1s",     "with fsync: interval"),
+    OPT("spool.commit_delay",              millis, spool.commit_delay_ms,     "2ms",    "how long the first record of a commit waits for others"),
+    OPT("spool.commit_bytes",              bytes,  spool.commit_bytes,        "256KiB", "a commit of that size waits no longer"),
     OPT("policy.server",                   text,   policy.server,             "",       "base URL of a policy server; empty: none"),
     OPT("policy.api_key",                  secret, policy.api_key,            "",       "bearer key for it"),
     OPT("policy.team_id",                  count,  policy.team_id,            "0",      "the PostHog team that its policies belong to"),
@@ -133,6 +142,7 @@ static const struct option options[] = {
 };
 /* clang-format on */
 
+#define DAY_MS 86400000u
 #define FAMILY_WEIGHTS "0, or from 2 to 32"
 
 /* Limits that make no sense beyond these bounds. */
@@ -164,6 +174,11 @@ static const struct {
     {"batch.max_bytes",                 offsetof(struct config, batch.max_bytes), true, 1024, 10u << 20, "from 1KiB to 10MiB, which is the most that PostHog takes"},
     {"batch.max_records",               offsetof(struct config, batch.max_records), false, 1, 1000000, "from 1 to 1000000"},
     {"queue.max_bytes",                 offsetof(struct config, queue.max_bytes), true, 65536, UINT64_MAX, "at least 64KiB"},
+    {"spool.max_bytes",                 offsetof(struct config, spool.max_bytes), true, 1u << 20, UINT64_MAX, "at least 1MiB"},
+    {"spool.max_age",                   offsetof(struct config, spool.max_age_ms), false, 1000, DAY_MS - 1, "from 1s to less than 24h: PostHog moves older records to the time of their arrival"},
+    {"spool.fsync_interval",            offsetof(struct config, spool.fsync_interval_ms), false, 10, 3600000, "from 10ms to 1h"},
+    {"spool.commit_delay",              offsetof(struct config, spool.commit_delay_ms), false, 0, 1000, "from 0 to 1s"},
+    {"spool.commit_bytes",              offsetof(struct config, spool.commit_bytes), true, 4096, 4u << 20, "from 4KiB to 4MiB"},
     {"memory.limit",                    offsetof(struct config, memory_limit_bytes), true, 8u << 20, UINT64_MAX, "at least 8MiB"},
     {"policy.refresh_interval",         offsetof(struct config, policy.refresh_interval_ms), false, 100, UINT32_MAX, "at least 100ms"},
     {"policy.report_interval",          offsetof(struct config, policy.report_interval_ms), false, 100, UINT32_MAX, "at least 100ms"},
@@ -503,6 +518,8 @@ static int check_ranges(const struct config *cfg, struct error *err)
     if (cfg->batch.max_bytes > cfg->memory_limit_bytes / BATCHES_IN_MEMORY)
         return err_set(err, ERR_CONFIG, "memory.limit: must be at least %d times batch.max_bytes",
                        BATCHES_IN_MEMORY);
+    if (cfg->durable && cfg->spool.directory[0] == '\0')
+        return err_set(err, ERR_CONFIG, "spool.directory: must be set with durability: disk");
     if (cfg->sampling.context_bytes > 0 && cfg->sampling.context_bytes < RECORDER_BYTES_MIN)
         return err_set(err, ERR_CONFIG, "sampling.error_context.bytes: must be 0, or at least 64KiB");
     if (cfg->sampling.family_weight > 0 && cfg->sampling.family_weight < FAMILY_WEIGHT_MIN)

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "export/journal.h"
 #include "net/coding.h"
 #include "otlp/json_object.h"
 #include "pipeline/governor.h"
@@ -109,6 +110,14 @@ struct config {
         uint64_t max_bytes;
         uint32_t max_age_ms;
     } queue;
+    bool durable; /* durability: disk */
+    struct {
+        config_text directory;
+        uint64_t max_bytes, commit_bytes;
+        uint32_t max_age_ms, fsync_interval_ms, commit_delay_ms;
+        bool drops_oldest;
+        enum journal_fsync fsync;
+    } spool;
     struct {
         config_text server, api_key;
         struct config_route route;

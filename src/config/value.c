@@ -255,14 +255,21 @@ static void print_severity(const void *at, struct buf *out)
     buf_append_str(out, level_name(*(const enum level *)at));
 }
 
+/* One of two words. */
+static const char *parse_either(bool *at, const char *text, const char *no, const char *yes,
+                                const char *wanted)
+{
+    bool is_yes = strcmp(text, yes) == 0;
+    if (!is_yes && strcmp(text, no) != 0)
+        return wanted;
+    *at = is_yes;
+    return NULL;
+}
+
 static const char *parse_mode(void *at, size_t size, const char *text)
 {
     (void)size;
-    bool is_observe = strcmp(text, "observe") == 0;
-    if (!is_observe && strcmp(text, "enforce") != 0)
-        return "one of enforce, observe";
-    *(bool *)at = is_observe;
-    return NULL;
+    return parse_either(at, text, "enforce", "observe", "one of enforce, observe");
 }
 
 static void print_mode(const void *at, struct buf *out)
@@ -270,14 +277,46 @@ static void print_mode(const void *at, struct buf *out)
     buf_append_str(out, *(const bool *)at ? "observe" : "enforce");
 }
 
+static const char *const fsync_words[] = {"always", "interval", "never"};
+
+static const char *parse_fsync(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, fsync_words, ARRAY_LEN(fsync_words), text,
+                      "one of always, interval, never");
+}
+
+static void print_fsync(const void *at, struct buf *out)
+{
+    buf_append_str(out, fsync_words[*(const enum journal_fsync *)at]);
+}
+
+static const char *parse_durability(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_either(at, text, "memory", "disk", "one of memory, disk");
+}
+
+static void print_durability(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "disk" : "memory");
+}
+
+static const char *parse_when_full(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_either(at, text, "reject", "drop_oldest", "one of reject, drop_oldest");
+}
+
+static void print_when_full(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "drop_oldest" : "reject");
+}
+
 static const char *parse_flag(void *at, size_t size, const char *text)
 {
     (void)size;
-    bool is_true = strcmp(text, "true") == 0;
-    if (!is_true && strcmp(text, "false") != 0)
-        return "one of true, false";
-    *(bool *)at = is_true;
-    return NULL;
+    return parse_either(at, text, "false", "true", "one of true, false");
 }
 
 static void print_flag(const void *at, struct buf *out)
@@ -394,3 +433,6 @@ const struct value_kind value_log_format = {parse_log_format, print_log_format};
 const struct value_kind value_stamps = {parse_stamps, print_stamps};
 const struct value_kind value_flag = {parse_flag, print_flag};
 const struct value_kind value_factor = {parse_factor, print_ratio};
+const struct value_kind value_durability = {parse_durability, print_durability};
+const struct value_kind value_when_full = {parse_when_full, print_when_full};
+const struct value_kind value_fsync = {parse_fsync, print_fsync};

@@ -37,7 +37,11 @@ typedef bool log_format_field;
 typedef unsigned stamps_field;
 typedef bool flag_field;
 typedef double factor_field;
+typedef bool durability_field;
+typedef bool when_full_field;
+typedef enum journal_fsync fsync_field;
 
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
-    value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode, value_amount, value_log_format,
-    value_stamps, value_flag, value_factor;
+    value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode,
+    value_amount, value_log_format, value_stamps, value_flag, value_factor, value_durability,
+    value_when_full, value_fsync;

@@ -38,6 +38,8 @@ void batch_free(struct batch *b)
     if (b == NULL)
         return;
     struct budget *budget = b->body.budget;
+    if (b->origin.drop != NULL)
+        b->origin.drop(b->origin.ctx, b->origin.first, b->origin.last);
     buf_done(&b->body);
     if (budget != NULL)
         budget_give(budget, head_bytes(b->part_count));
@@ -111,6 +113,16 @@ static int split_record(void *ctx, const struct logs_group *g, struct span recor
     return batch_add(half, g, record, (struct span){0}, s->whole->parts[g->resource_index].service);
 }
 
+/* What a half has from its whole. */
+static void inherit(struct batch *half, const struct batch *whole)
+{
+    half->attempts = whole->attempts;
+    half->first_added_ms = whole->first_added_ms;
+    half->origin = whole->origin;
+    if (half->origin.hold != NULL)
+        half->origin.hold(half->origin.ctx, half->origin.first, half->origin.last);
+}
+
 int batch_split(struct batch **whole, struct batch **a, struct batch **b)
 {
     const struct batch *w = *whole;
@@ -135,8 +147,8 @@ int batch_split(struct batch **whole, struct batch **a, struct batch **b)
     if (rc < 0)
         goto done;
 
-    first->attempts = second->attempts = w->attempts;
-    first->first_added_ms = second->first_added_ms = w->first_added_ms;
+    inherit(first, w);
+    inherit(second, w);
     batch_free(*whole);
     *whole = NULL;
     *a = first;

@@ -35,6 +35,15 @@ struct batch_part {
     uint32_t records;
 };
 
+/* Where the records of a batch came from, for whoever must know when the last batch with
+ * records of it is gone: a range of numbers, each held once by each batch. Zero: nobody. */
+struct batch_origin {
+    void *ctx;
+    void (*hold)(void *ctx, uint64_t first, uint64_t last);
+    void (*drop)(void *ctx, uint64_t first, uint64_t last);
+    uint64_t first, last;
+};
+
 struct batch {
     struct buf body; /* the encoded request; charged to the builder's budget */
     uint32_t records;
@@ -42,6 +51,7 @@ struct batch {
     /* For the holder; 0 in a new batch, inherited by the halves of a split. */
     uint32_t attempts;
     uint64_t first_added_ms; /* monotonic: when its oldest record came */
+    struct batch_origin origin; /* dropped by batch_free(), held once more by a half */
 
     uint32_t part_count;
     struct batch_part parts[]; /* charged to the budget with this struct */

@@ -6,6 +6,7 @@
 #include "export/sender.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
+#define READ_AHEAD 0.5  /* of queue and account: what is on disk can wait there */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -14,6 +15,9 @@ struct exporter {
     struct coder *coder;
     struct batch_builder *builder;
     uint64_t batch_began_ms;
+    struct batch_origin source;  /* of the records that come now */
+    struct batch_origin collected; /* of those in the builder */
+    uint64_t source_age_ms;
     uv_timer_t age_timer;
     struct senders *senders;
     struct exporter_stats stats; /* the counters of it */
@@ -39,6 +43,8 @@ void exporter_flush(struct exporter *x)
     if (rc < 0)
         return;
     batch->first_added_ms = x->batch_began_ms;
+    batch->origin = x->collected;
+    x->collected = (struct batch_origin){0};
     if (parcel_of_batch(&p, &batch, senders_packing(x->senders)) < 0) {
         struct fate_settlement lost = {&x->opts.fates, FATE_LOST_MEMORY};
         batch_each_service(batch, fate_settle_part, &lost);
@@ -48,26 +54,73 @@ void exporter_flush(struct exporter *x)
     senders_take(x->senders, &p);
 }
 
-int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
+static size_t held_bytes(const struct exporter *x)
+{
+    return senders_bytes(x->senders) + batch_builder_bytes(x->builder);
+}
+
+int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest)
 {
     const struct budget *b = x->opts.budget;
-    size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
     size_t batch = largest > x->opts.batch_bytes ? largest : x->opts.batch_bytes;
     size_t need = bytes + BATCH_COPIES * batch;
     /* `bytes` again, because the request itself takes as much while it is decided. */
     if (bytes > x->opts.queue_bytes || need > b->limit - (bytes < b->limit ? bytes : b->limit))
         return ERR_TOO_BIG;
-    return held + bytes > x->opts.queue_bytes || need > b->limit - b->used ? ERR_FULL : 0;
+    return need > b->limit - b->used ? ERR_FULL : 0;
+}
+
+int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
+{
+    int rc = exporter_admit_memory(x, bytes, largest);
+    return rc == 0 && held_bytes(x) + bytes > x->opts.queue_bytes ? ERR_FULL : rc;
+}
+
+double exporter_memory_fullness(const struct exporter *x)
+{
+    const struct budget *b = x->opts.budget;
+    /* Requests and tables use the account as well: its first half says nothing of the queue. */
+    return 2 * (double)b->used / (double)b->limit - 1;
 }
 
 double exporter_fullness(const struct exporter *x)
 {
-    const struct budget *b = x->opts.budget;
-    size_t held = senders_bytes(x->senders) + batch_builder_bytes(x->builder);
-    double queue = (double)held / (double)x->opts.queue_bytes;
-    /* Requests and tables use the account as well: its first half says nothing of the queue. */
-    double memory = 2 * (double)b->used / (double)b->limit - 1;
+    double queue = (double)held_bytes(x) / (double)x->opts.queue_bytes;
+    double memory = exporter_memory_fullness(x);
     return queue > memory ? queue : memory;
+}
+
+void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,
+                    size_t bytes)
+{
+    x->source = *origin;
+    x->source_age_ms = age_ms;
+    if (batch_builder_bytes(x->builder) + bytes > x->opts.batch_bytes)
+        exporter_flush(x);
+}
+
+bool exporter_is_hungry(const struct exporter *x)
+{
+    uint32_t queued = senders_queued_logs(x->senders);
+    if (exporter_is_idle(x))
+        return true;
+    /* One at least, or traces that fill the queue would keep the logs out of it. */
+    return queued < senders_sink(x->senders)->concurrency && exporter_memory_fullness(x) < READ_AHEAD &&
+           (queued == 0 || exporter_fullness(x) < READ_AHEAD);
+}
+
+/* A record of x->source is in the builder now. */
+static void note_origin(struct exporter *x)
+{
+    const struct batch_origin *o = &x->source;
+    if (o->hold == NULL)
+        return;
+    if (x->collected.hold == NULL)
+        x->collected = *o;
+    else if (x->collected.last == o->first)
+        return;
+    x->collected.last = o->first;
+    o->hold(o->ctx, o->first, o->first);
 }
 
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
@@ -79,9 +132,11 @@ int exporter_add(struct exporter *x, const struct logs_group *g, struct span rec
         rc = batch_add(x->builder, g, record, stamp, service);
     }
     if (rc == 0 && batch_builder_records(x->builder) == 1) {
-        x->batch_began_ms = clock_now_ms(x->opts.clock);
+        x->batch_began_ms = clock_now_ms(x->opts.clock) - x->source_age_ms;
         uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
     }
+    if (rc == 0)
+        note_origin(x);
     return rc;
 }
 

@@ -46,8 +46,22 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
  * holds until the loop turns. */
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
 
+/* The same where the records go to disk first: only the account of memory counts, not what
+ * waits here (traces, perhaps, in an outage). */
+int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest);
+double exporter_memory_fullness(const struct exporter *x);
+
 /* How near is exporter_admit() to saying no: 0 when nothing waits, 1 when full. */
 double exporter_fullness(const struct exporter *x);
+
+/* The records added from now on belong to number origin->first of whoever keeps them until
+ * they are settled; they wait for `age_ms` already. The number is held once for each batch
+ * with records of it. `bytes` is about what comes: a batch without room for it is sealed. */
+void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,
+                    size_t bytes);
+
+/* Is there something to do for idle senders, or room to read ahead for them? */
+bool exporter_is_hungry(const struct exporter *x);
 
 /* Take one survivor; record and stamp are copied. A failure means that the
  * allocator said no, and that the record was not taken. */

@@ -10,6 +10,7 @@ struct queue {
     struct list parcels;
     size_t bytes; /* of the parcels here, as parcel_bytes() said when they came */
     uint32_t count;
+    uint32_t logs; /* of them */
 };
 
 static inline void queue_init(struct queue *q)
@@ -23,6 +24,7 @@ static inline void queue_push(struct queue *q, struct parcel *p)
     list_append(&q->parcels, &p->link);
     q->bytes += parcel_bytes(p);
     q->count++;
+    q->logs += p->signal == SIGNAL_LOGS;
 }
 
 static inline void queue_push_front(struct queue *q, struct parcel *p)
@@ -30,6 +32,7 @@ static inline void queue_push_front(struct queue *q, struct parcel *p)
     list_prepend(&q->parcels, &p->link);
     q->bytes += parcel_bytes(p);
     q->count++;
+    q->logs += p->signal == SIGNAL_LOGS;
 }
 
 /* The oldest, or NULL. */
@@ -41,5 +44,6 @@ static inline struct parcel *queue_pop(struct queue *q)
     list_remove(&p->link);
     q->bytes -= parcel_bytes(p);
     q->count--;
+    q->logs -= p->signal == SIGNAL_LOGS;
     return p;
 }

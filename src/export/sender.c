@@ -500,6 +500,11 @@ bool senders_are_waiting(const struct senders *x)
     return x->circuit.state != CIRCUIT_CLOSED;
 }
 
+uint32_t senders_queued_logs(const struct senders *x)
+{
+    return x->queue.logs;
+}
+
 size_t senders_bytes(const struct senders *x)
 {
     size_t bytes = x->queue.bytes;

@@ -357,11 +357,22 @@ void spool_close(struct spool *s)
     free(s);
 }
 
+/* In the segment that is written to, and in those that may still be begun. */
+static uint64_t room(const struct spool *s)
+{
+    uint64_t max = s->opts.max_bytes, used = on_disk(s);
+    if (max == 0)
+        return UINT64_MAX;
+    uint64_t left = max > used ? (max - used) / s->opts.segment_bytes * s->opts.segment_bytes : 0;
+    return left + (s->file < 0 ? 0 : s->segments[s->count - 1].file_bytes - s->write_at);
+}
+
 void spool_stats(const struct spool *s, struct spool_stats *out)
 {
     *out = s->stats;
     out->bytes = on_disk(s);
     out->segments = s->count;
+    out->room_bytes = room(s);
     out->unsynced_frames = s->unsynced_frames;
     out->unsynced_bytes = s->file < 0 ? 0 : s->write_at - s->segments[s->count - 1].data_end;
     out->in_hand = s->held_count - s->held_settled;

@@ -84,6 +84,7 @@ struct spool_opts {
 
 struct spool_stats {
     uint64_t bytes, segments;                    /* on disk, room reserved included */
+    uint64_t room_bytes; /* that can be appended within max_bytes, about */
     uint64_t frames, records;                    /* stored and not settled */
     uint64_t unsynced_frames, unsynced_bytes;    /* appended and not stored */
     uint64_t in_hand;                            /* read and not settled */

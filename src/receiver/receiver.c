@@ -11,6 +11,7 @@
 #define ARENA_FACTOR 17               /* of the request's size: two bytes can be a ResourceLogs to pad */
 #define ARENA_EXTRA_BYTES 65536
 #define SCRATCH_KEEP_BYTES (1u << 20) /* of inflated or transcoded bytes kept for the next request */
+#define DISK_RETRY_S 1 /* a disk that does again is noticed within a second */
 #define ALLOWED "POST, OPTIONS"
 
 struct route {
@@ -49,6 +50,7 @@ static const struct {
     [REFUSED_FRAMING]   = {400, GRPC_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
     [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size, or than queue and memory could ever hold"},
     [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
+    [REFUSED_DISK]      = {503, GRPC_UNAVAILABLE,        "the request could not be stored on disk; try again later"},
     [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
 /* clang-format on */
@@ -70,6 +72,13 @@ struct call {
     const struct route *route;
     enum reply_form form;
     enum coding coding;
+
+    /* While its records are on their way to the disk. */
+    bool waits;
+    struct journal_waiter waiter;
+    struct receiver *receiver;
+    struct http_exchange *exchange;
+    size_t sent_bytes;
 };
 
 const char *refusal_name(enum refusal r)
@@ -100,6 +109,7 @@ static enum refusal refusal_of(int err)
         {ERR_UTF8, REFUSED_UTF8},           {ERR_TOO_DEEP, REFUSED_DEPTH},
         {ERR_TOO_BIG, REFUSED_TOO_BIG},     {ERR_FULL, REFUSED_FULL},
         {ERR_NOMEM, REFUSED_FULL},          {ERR_UNSUPPORTED, REFUSED_CODING},
+        {ERR_IO, REFUSED_DISK},             {ERR_DISK_FULL, REFUSED_DISK},
         {UV_ETIMEDOUT, REFUSED_TIMEOUT},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -122,8 +132,10 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     };
     if (why == REFUSED_FULL)
         f.retry_after_s = exporter_retry_after_s(r->opts.exporter);
+    if (why == REFUSED_DISK)
+        f.retry_after_s = DISK_RETRY_S;
     metric_inc(&r->stats.refused[why]);
-    diag(why == REFUSED_FULL ? DIAG_DEBUG : DIAG_WARN, "request_refused", f.message,
+    diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused", f.message,
          "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
          diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
 
@@ -204,7 +216,7 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
-    *call = (struct call){route, form, coding};
+    *call = (struct call){.route = route, .form = form, .coding = coding};
     x->user = call;
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
@@ -231,8 +243,10 @@ static void on_refuse(void *ctx, struct http_exchange *x, int err)
 
 static void on_gone(void *ctx, struct http_exchange *x)
 {
+    struct call *call = x->user;
     (void)ctx; /* nothing entered before the whole body was there */
-    (void)x;
+    if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
+        journal_forget(&call->waiter);
 }
 
 /* ---- request ----------------------------------------------------------- */
@@ -304,6 +318,46 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     return rc;
 }
 
+static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
+{
+    static const enum receiver_protocol protocol_of[] = {
+        [REPLY_GRPC] = RECEIVED_GRPC,
+        [REPLY_PROTOBUF] = RECEIVED_HTTP_PROTOBUF,
+        [REPLY_JSON] = RECEIVED_HTTP_JSON,
+    };
+    const struct call *call = x->user;
+    metric_inc(&r->stats.accepted[call->route->signal][protocol_of[call->form]]);
+    metric_add(&r->stats.received_bytes, sent_bytes);
+    reply_success(x, call->form);
+}
+
+static void on_stored(struct journal_waiter *w, int rc)
+{
+    struct call *call = container_of(w, struct call, waiter);
+    call->waits = false;
+    if (rc < 0)
+        refuse(call->receiver, call->exchange, refusal_of(rc), NULL);
+    else
+        answer_yes(call->receiver, call->exchange, call->sent_bytes);
+}
+
+/* Is the answer to wait for the disk? 1: on_stored() gives it; 0 and failures: now. */
+static int wait_for_disk(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
+{
+    struct call *call = x->user;
+    if (r->opts.journal == NULL || call->route->signal != SIGNAL_LOGS)
+        return 0;
+    call->receiver = r;
+    call->exchange = x;
+    call->sent_bytes = sent_bytes;
+    call->waiter.done = on_stored;
+    int rc = journal_wait(r->opts.journal, &call->waiter);
+    call->waits = rc > 0;
+    if (call->waits)
+        let_go(&x->body);
+    return rc;
+}
+
 /* Decode and hand on. 0, or the reason as an error code. */
 static int take(struct receiver *r, struct http_exchange *x, struct span payload,
                 enum coding coding, struct error *err)
@@ -335,13 +389,7 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
 
 static void on_request(void *ctx, struct http_exchange *x)
 {
-    static const enum receiver_protocol protocol_of[] = {
-        [REPLY_GRPC] = RECEIVED_GRPC,
-        [REPLY_PROTOBUF] = RECEIVED_HTTP_PROTOBUF,
-        [REPLY_JSON] = RECEIVED_HTTP_JSON,
-    };
     struct receiver *r = ctx;
-    const struct call *call = x->user;
     struct error err = {{0}};
     struct span payload;
     enum coding coding;
@@ -353,16 +401,19 @@ static void on_request(void *ctx, struct http_exchange *x)
         return;
     }
     size_t sent_bytes = x->body.len;
+    if (r->opts.journal != NULL)
+        journal_begin(r->opts.journal);
     int rc = take(r, x, payload, coding, &err);
     release(&r->inflated);
     release(&r->transcoded);
+    if (rc == 0)
+        rc = wait_for_disk(r, x, sent_bytes);
     if (rc < 0) {
         refuse(r, x, refusal_of(rc), rc != ERR_TOO_BIG && err.text[0] != '\0' ? err.text : NULL);
         return;
     }
-    metric_inc(&r->stats.accepted[call->route->signal][protocol_of[call->form]]);
-    metric_add(&r->stats.received_bytes, sent_bytes);
-    reply_success(x, call->form);
+    if (rc == 0)
+        answer_yes(r, x, sent_bytes);
 }
 
 /* ---- life -------------------------------------------------------------- */

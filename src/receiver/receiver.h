@@ -7,14 +7,15 @@
  *
  * Traces and metrics are relayed as they came, or discarded, or refused.
  *
- * Blocking: never. The answer is given before request() returns: in memory mode
- * a request is held when the pipeline has taken it.
+ * Blocking: never. In memory mode a request is held when the pipeline has taken it, and
+ * is answered before request() returns; with a journal, when its kept records are stored.
  */
 #pragma once
 
 #include <stdint.h>
 
 #include "export/exporter.h"
+#include "export/journal.h"
 #include "net/coding.h"
 #include "net/http.h"
 #include "pipeline/pipeline.h"
@@ -34,6 +35,7 @@
     X(FRAMING,     "grpc_framing") \
     X(TOO_BIG,     "too_large") \
     X(FULL,        "full") \
+    X(DISK,        "not_stored") \
     X(TIMEOUT,     "timeout")
 /* clang-format on */
 
@@ -55,6 +57,7 @@ struct receiver_opts {
     struct budget *budget;
     struct pipeline *pipeline;
     struct exporter *exporter;
+    struct journal *journal; /* durability: disk; else NULL */
 };
 
 struct receiver_stats {

@@ -234,6 +234,16 @@ static void what_is_refused_and_where(void **state)
         {"exporters:\n  refused_file_max_bytes: many\n", ":2:27:", "'many' is not"},
         {"policy:\n  tls: {ca: x}\n", ":2:9:", "ca"},
         {"exporters:\n  posthog:\n    api_key: [s3cret]\n", ":3:", "a list is not wanted"},
+        {"durability: tape\n", ":1:13:", "'tape' is not one of memory, disk"},
+        {"spool:\n  fsync: often\n", ":2:10:", "'often' is not one of always, interval, never"},
+        {"spool:\n  when_full: shout\n", ":2:14:", "'shout' is not one of reject, drop_oldest"},
+        {"spool:\n  max_bytes: lots\n", ":2:14:", "'lots' is not a size"},
+        {"spool:\n  max_age: 24h\n", "spool.max_age", "less than 24h"},
+        {"spool:\n  max_bytes: 1KiB\n", "spool.max_bytes", "at least 1MiB"},
+        {"spool:\n  commit_delay: 2s\n", "spool.commit_delay", "from 0 to 1s"},
+        {"spool:\n  commit_bytes: 1\n", "spool.commit_bytes", "from 4KiB"},
+        {"spool:\n  fsync_interval: 1ms\n", "spool.fsync_interval", "from 10ms"},
+        {"durability: disk\n", "spool.directory", "must be set with durability: disk"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct config cfg;

@@ -271,6 +271,46 @@ static void halves_add_up(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+/* Holders of the numbers 5 and 6. */
+static void hold(void *ctx, uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++)
+        ((int *)ctx)[n - 5]++;
+}
+
+static void drop(void *ctx, uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++)
+        ((int *)ctx)[n - 5]--;
+}
+
+static void each_half_holds_what_the_whole_held(void **state)
+{
+    struct batch_opts opts = {0};
+    struct batch_builder *b = batch_builder_new(&opts);
+    struct batch *whole, *first, *second, *quarter, *rest;
+    int holders[2] = {0};
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        add(b, "aa", i, 1);
+    assert_int_equal(batch_seal(b, &whole), 0);
+    assert_null(whole->origin.hold); /* nobody, unless the holder says so */
+    whole->origin = (struct batch_origin){holders, hold, drop, 5, 6};
+    hold(holders, 5, 6);
+    assert_int_equal(batch_split(&whole, &first, &second), 0);
+    assert_int_equal(holders[0], 2);
+    assert_int_equal(holders[1], 2);
+    assert_int_equal(batch_split(&first, &quarter, &rest), 0);
+    assert_int_equal(holders[1], 3);
+    batch_free(quarter);
+    batch_free(second);
+    assert_int_equal(holders[0], 1);
+    batch_free(rest);
+    assert_int_equal(holders[0], 0);
+    assert_int_equal(holders[1], 0);
+    batch_builder_free(b);
+}
+
 static void a_batch_comes_back_from_its_bytes(void **state)
 {
     struct batch_builder *builder = batch_builder_new(&(struct batch_opts){0});
@@ -315,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_refused_record_changes_nothing),
         cmocka_unit_test(many_contexts_make_the_index_grow),
         cmocka_unit_test(halves_add_up),
+        cmocka_unit_test(each_half_holds_what_the_whole_held),
         cmocka_unit_test(a_batch_comes_back_from_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,149 @@
+/* app_journal: durability: disk, as the app's other parts see it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "app.h"
+#include "otlp/json_write.h"
+#include "util/rng.h"
+
+#define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
+#define OWNERS_SHARE 8 /* of memory.limit: see export/owners.h */
+
+static uint32_t on_service(void *ctx, struct span name)
+{
+    struct app *app = ctx;
+    struct ledger *l = pipeline_ledger(app->pipeline);
+    uint32_t known = ledger_services(l), service = ledger_service(l, name);
+    if (service == known && app->remote != NULL)
+        remote_service_seen(app->remote, service);
+    return service;
+}
+
+static void on_found(void *ctx, uint32_t service, size_t bytes)
+{
+    struct app *app = ctx;
+    ledger_decide(pipeline_ledger(app->pipeline), service, VERDICT_KEPT, 1, bytes);
+}
+
+static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
+{
+    struct app *app = ctx;
+    ledger_settle(pipeline_ledger(app->pipeline), service, fate, records);
+}
+
+static int open_disk(struct disk *disk, const char *dir, struct error *err)
+{
+    int rc = disk_open(disk, dir, true);
+    return rc == 0 ? 0
+                   : err_set(err, ERR_UNAVAILABLE, "spool.directory %.300s: %s", dir, strerror(-rc));
+}
+
+int app_journal_open(struct app *app, struct error *err)
+{
+    const struct config *cfg = app->cfg;
+    struct error why = {{0}};
+    struct disk disk;
+    struct rng rng;
+    if (!cfg->durable)
+        return 0;
+    rng_init(&rng);
+    const struct journal_opts opts = {
+        .max_bytes = cfg->spool.max_bytes,
+        .max_age_ms = cfg->spool.max_age_ms,
+        .drops_oldest = cfg->spool.drops_oldest,
+        .fsync = cfg->spool.fsync,
+        .fsync_interval_ms = cfg->spool.fsync_interval_ms,
+        .commit_delay_ms = cfg->spool.commit_delay_ms,
+        .commit_bytes = cfg->spool.commit_bytes,
+        .max_held_bytes = cfg->queue.max_bytes / HELD_SHARE,
+        .owners_bytes = cfg->memory_limit_bytes / OWNERS_SHARE,
+        .budget = &app->budget,
+        .clock = app->clock,
+        .fates = {app, on_settle},
+        .seed = rng_next(&rng),
+        .ctx = app,
+        .service = on_service,
+        .found = on_found,
+    };
+    int rc = open_disk(&disk, cfg->spool.directory, err);
+    if (rc < 0)
+        return rc;
+    rc = journal_open(&app->journal, &app->loop, &disk, &opts, &why);
+    if (rc == 0)
+        return 0;
+    /* A newer version is for a person to decide on; the rest may pass by itself. */
+    return err_set(err, rc == ERR_UNSUPPORTED ? ERR_CONFIG : rc == ERR_IO ? ERR_UNAVAILABLE : rc,
+                   "spool.directory %.200s: %.200s", cfg->spool.directory,
+                   why.text[0] != '\0' ? why.text : err_text(rc));
+}
+
+int app_journal_start(struct app *app, struct error *err)
+{
+    (void)err;
+    return app->journal == NULL ? 0 : journal_start(app->journal, app->exporter);
+}
+
+void app_journal_leave(struct app *app)
+{
+    if (app->journal == NULL)
+        return;
+    app->leaves_on_disk = true;
+    journal_leave(app->journal);
+}
+
+void app_journal_close(struct app *app)
+{
+    journal_close(app->journal);
+}
+
+void app_journal_free(struct app *app)
+{
+    journal_free(app->journal);
+    app->journal = NULL;
+}
+
+static bool is_closed(const struct app *app)
+{
+    struct journal_stats s;
+    journal_stats(app->journal, &s);
+    return s.is_closed;
+}
+
+void app_journal_end(struct app *app)
+{
+    if (app->journal == NULL)
+        return;
+    journal_close(app->journal);
+    while (!is_closed(app))
+        uv_run(&app->loop, UV_RUN_ONCE);
+    app_journal_leave(app);
+}
+
+uint64_t app_journal_left(const struct app *app)
+{
+    struct journal_stats s = {0};
+    if (app->journal != NULL)
+        journal_stats(app->journal, &s);
+    return s.spool.records;
+}
+
+void app_write_journal(struct buf *out, const struct app *app)
+{
+    struct journal_stats s;
+    if (app->journal == NULL)
+        return;
+    journal_stats(app->journal, &s);
+    buf_append_str(out, ",\"spool\":{\"directory\":");
+    json_write_string(out, span_str(app->cfg->spool.directory));
+    buf_printf(out,
+               ",\"bytes\":%" PRIu64 ",\"max_bytes\":%" PRIu64 ",\"segments\":%" PRIu64
+               ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"records_unsynced\":%" PRIu64
+               ",\"full\":%s,\"broken\":",
+               s.spool.bytes, (uint64_t)app->cfg->spool.max_bytes, s.spool.segments, s.spool.frames,
+               s.spool.records, s.unsynced_records, s.is_full ? "true" : "false");
+    if (s.spool.broken != 0)
+        json_write_string(out, span_str(err_text(s.spool.broken)));
+    else
+        buf_append_str(out, "false");
+    buf_append_byte(out, '}');
+}
