@@ -419,8 +419,11 @@ static void log_ledger(struct app *app)
          (unsigned long long)left);
 }
 
+/* The loop turns to its end once more: what is read in that turn would be acknowledged
+ * and lost. */
 static void end(struct app *app)
 {
+    receiver_end(app->receiver);
     app->phase = APP_ENDED;
     uv_stop(&app->loop);
 }

@@ -51,6 +51,7 @@ static const struct {
     [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size, or than queue and memory could ever hold"},
     [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
     [REFUSED_DISK]      = {503, GRPC_UNAVAILABLE,        "the request could not be stored on disk; try again later"},
+    [REFUSED_ENDED]     = {503, GRPC_UNAVAILABLE,        "this process ends; try again later"},
     [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
 /* clang-format on */
@@ -65,6 +66,7 @@ struct receiver {
     struct buf transcoded; /* scratch */
     struct receiver_stats stats;
     uint64_t last_request_ms;
+    bool has_ended;
 };
 
 /* What head() found out, for request(); in the exchange's arena. */
@@ -132,7 +134,7 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     };
     if (why == REFUSED_FULL)
         f.retry_after_s = exporter_retry_after_s(r->opts.exporter);
-    if (why == REFUSED_DISK)
+    if (why == REFUSED_DISK || why == REFUSED_ENDED)
         f.retry_after_s = DISK_RETRY_S;
     metric_inc(&r->stats.refused[why]);
     diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused", f.message,
@@ -396,6 +398,10 @@ static void on_request(void *ctx, struct http_exchange *x)
     enum refusal why;
 
     r->last_request_ms = clock_now_ms(r->clock);
+    if (r->has_ended) {
+        refuse(r, x, REFUSED_ENDED, NULL);
+        return;
+    }
     if (unframe(r, x, &payload, &coding, &why) < 0) {
         refuse(r, x, why, NULL);
         return;
@@ -464,6 +470,11 @@ void receiver_serve(struct receiver *r, struct http_service *service)
 const struct receiver_stats *receiver_stats(const struct receiver *r)
 {
     return &r->stats;
+}
+
+void receiver_end(struct receiver *r)
+{
+    r->has_ended = true;
 }
 
 uint64_t receiver_last_request_ms(const struct receiver *r)

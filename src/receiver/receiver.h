@@ -36,6 +36,7 @@
     X(TOO_BIG,     "too_large") \
     X(FULL,        "full") \
     X(DISK,        "not_stored") \
+    X(ENDED,       "ended") \
     X(TIMEOUT,     "timeout")
 /* clang-format on */
 
@@ -76,6 +77,9 @@ void receiver_free(struct receiver *r);
 void receiver_serve(struct receiver *r, struct http_service *service);
 
 const struct receiver_stats *receiver_stats(const struct receiver *r);
+
+/* From now on nothing is taken: what is still read is told to come again. */
+void receiver_end(struct receiver *r);
 
 /* When logs last arrived, by the service's clock: for a drain that waits for the
  * application's last flush. 0: never. */

@@ -178,7 +178,7 @@ test('a hundred SIGTERMs under load: nothing acknowledged is lost', async (t) =>
     running = false;
     await Promise.all(clients);
     assert.equal(code, 0, `round ${number}: ${sidecar.stderr}`);
-    assert.ok(stub.rows.length >= acknowledged, `round ${number}: ${acknowledged} acknowledged, ${stub.rows.length} arrived`);
+    assert.ok(stub.rows.length >= acknowledged, `round ${number}: ${acknowledged} acknowledged, ${stub.rows.length} arrived: ${sidecar.stderr}`);
     const last = sidecar.log.find((line) => line.event === 'ledger');
     assert.equal(Number(last.delivered), stub.rows.length);
     assert.equal(Number(last.lost), 0);
