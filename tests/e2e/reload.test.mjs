@@ -186,3 +186,28 @@ test('a hundred SIGTERMs under load: nothing acknowledged is lost', async (t) =>
   };
   for (let i = 0; i < ROUNDS; i += AT_ONCE) await Promise.all(Array.from({ length: AT_ONCE }, (_, k) => round(i + k)));
 });
+
+test('a policy server that cannot be trusted changes nothing, and is not lost', async (t) => {
+  const stub = await PostHog.start();
+  t.after(() => stub.down());
+  let fetches = 0;
+  const server = http.createServer((req, res) => {
+    fetches += req.method === 'GET';
+    req.resume().on('end', () => res.writeHead(404).end());
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  const ca = path.join(folder(t), 'ca.pem');
+  const policy = (more = '') => yaml(stub, { more: `policy: {server: "http://127.0.0.1:${server.address().port}", refresh_interval: 100ms${more}}` });
+  const { sidecar, reload } = await configured(t, policy(), { stub });
+  await send(sidecar, 1);
+  await until('a fetch', () => fetches > 0);
+  await reload(policy(`, tls: {ca_file: "${ca}"}`) + '\nmode: observe\n', 'refused');
+  let before = fetches;
+  await until('fetches as before', () => fetches > before + 1);
+  assert.equal((await sidecar.metrics())['lipservice_config_last_reload_failed'], 1);
+  await reload(policy());
+  before = fetches;
+  await until('fetches again', () => fetches > before + 1);
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+});
