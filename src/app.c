@@ -273,7 +273,6 @@ int app_open_policy_server(struct app *app, struct error *err)
         .team_id = cfg->policy.team_id,
         .interval_ms = cfg->policy.report_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
-        .max_services = cfg->sampling.max_services,
         .clock = app->clock,
         .ledger = pipeline_ledger(app->pipeline),
         .patterns = pipeline_patterns(app->pipeline),

@@ -44,6 +44,15 @@ static int try_policy_files(const struct config *cfg, const struct config *old, 
     return rc;
 }
 
+/* Likewise the way to another policy server. */
+static int try_policy_server(const struct config *cfg, const struct config *old, struct error *err)
+{
+    struct route route;
+    if (cfg->policy.server[0] == '\0' || same_policy_server(cfg, old))
+        return 0;
+    return app_open_route(&route, &cfg->policy.route, "policy", err);
+}
+
 /* From here on nothing fails but for want of memory. */
 static int put_in_force(struct app *app, const struct config *old, struct error *err)
 {
@@ -59,7 +68,8 @@ static int put_in_force(struct app *app, const struct config *old, struct error 
         pipeline_set_shadow_rules(app->pipeline, NULL);
     if (rc == 0)
         rc = app_set_policy_files(app, old, err);
-    if (same_policy_server(cfg, old)) {
+    bool is_open = app->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
+    if (is_open && same_policy_server(cfg, old)) {
         if (app->remote != NULL)
             remote_set_base(app->remote, cfg->sampling.rules);
         return rc;
@@ -69,6 +79,8 @@ static int put_in_force(struct app *app, const struct config *old, struct error 
         pipeline_set_rules(app->pipeline, i, NULL); /* the new server's come with their fetches */
     if (rc == 0)
         rc = app_open_policy_server(app, err);
+    if (rc < 0)
+        app_close_policy_server(app); /* half open is not to be used */
     for (uint32_t i = 0; app->remote != NULL && i < ledger_services(pipeline_ledger(app->pipeline)); i++)
         remote_service_seen(app->remote, i);
     return rc;
@@ -88,6 +100,8 @@ static int reload(struct app *app, struct config *next, struct error *err)
     }
     buf_done(&stale);
     int rc = try_policy_files(next, old, err);
+    if (rc == 0)
+        rc = try_policy_server(next, old, err);
     if (rc < 0)
         return rc;
     app->cfg = next;

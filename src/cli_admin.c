@@ -19,6 +19,7 @@ void admin_reach(char out[CONFIG_TEXT_BYTES], const char *endpoint, const char *
     else
         snprintf(out, CONFIG_TEXT_BYTES, "http://%.800s%.100s", endpoint, path);
     unsetenv("http_proxy"); /* ourselves, not through anybody */
+    unsetenv("HTTP_PROXY"); /* libcurl does not know it, net/client.c does */
     unsetenv("all_proxy");
     unsetenv("ALL_PROXY");
 }

@@ -376,10 +376,10 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    if (c->forgotten_ms > 0) { /* in whole seconds: within the first there is none to be used */
+    if (c->forgotten_ms > 0) { /* libcurl cuts ages to whole seconds, so one less, of which 0 would be none */
         uint64_t age_s = (uv_now(c->loop) - c->forgotten_ms) / 1000;
-        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s == 0 ? 1L : 0L);
-        curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s > 0 ? age_s : 1));
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s < 2 ? 1L : 0L);
+        curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s < 2 ? 1 : age_s - 1));
     }
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);

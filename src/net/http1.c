@@ -576,7 +576,9 @@ static size_t http1_feed(void *session, struct span in)
         } while (s->state != HTTP1_OVER);
     }
     s->is_feeding = false;
-    return s->state == HTTP1_OVER ? in.len : used;
+    /* Behind an answer that ends the connection nothing is asked; and who did not read it
+     * would not see the peer go. */
+    return s->state == HTTP1_OVER || s->is_streaming ? in.len : used;
 }
 
 static uint8_t *http1_lend(void *session, size_t *len)

@@ -60,6 +60,7 @@ struct governor {
     bool no_memory;              /* until the next interval */
 
     bool is_on;
+    bool is_fresh;               /* nothing is smooth yet: no allocation since it is on */
     uint64_t now_ms, interval_ms; /* interval_ms: when this one began */
     struct pressure pressure;
     double pressure_then;        /* at the last allocation */
@@ -194,7 +195,7 @@ void governor_arrived(struct governor *g, size_t bytes)
         return;
     double cost = (double)bytes;
     g->arrived += cost;
-    if (g->allocations == 0) /* nothing is smooth yet */
+    if (g->is_fresh)
         set_rate(g, fmax(g->rate, g->opts.target.amount * g->arrived));
     allow(g, g->opts.target.amount * cost);
 }
@@ -236,7 +237,9 @@ bool governor_has_first(const struct governor *g)
 bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay)
 {
     double cost = cost_of(g, bytes, is_stamped);
-    if (has_budget(g) && g->bucket < cost && !must_stay)
+    /* A share of what arrives is no rate before some of it has: no reason to lose anything. */
+    bool is_unknown = g->is_fresh && g->opts.target.unit == GOVERNOR_REDUCTION;
+    if (has_budget(g) && g->bucket < cost && !must_stay && !is_unknown)
         return false;
     g->bucket = fmax(g->bucket - cost, 0);
     g->used += cost;
@@ -342,7 +345,7 @@ static void allocate(struct governor *g)
         g->strata[i] = (struct allocation){s->known ? s->smooth : 0, weight[s->level], 0};
         asked += g->strata[i].volume;
     }
-    g->certain_rate += (g->allocations == 0 ? 1 : SLOW_DOWN) * (g->certain / seconds - g->certain_rate);
+    g->certain_rate += (g->is_fresh ? 1 : SLOW_DOWN) * (g->certain / seconds - g->certain_rate);
     if (g->opts.target.unit == GOVERNOR_REDUCTION) {
         double now = g->arrived / seconds;
         g->arrivals += (now > g->arrivals ? 1 : SLOW_DOWN) * (now - g->arrivals);
@@ -359,7 +362,7 @@ static void allocate(struct governor *g)
     g->interval_ms = g->now_ms;
     g->pressure_then = g->pressure.level;
     g->certain = g->arrived = 0;
-    g->is_guarded = g->no_memory = false;
+    g->is_guarded = g->no_memory = g->is_fresh = false;
     g->allocations++;
 }
 
@@ -374,9 +377,10 @@ static bool is_due(const struct governor *g)
 /* From nothing: what was known is too old. */
 static void turn_on(struct governor *g)
 {
-    g->is_on = true;
+    g->is_on = g->is_fresh = true;
     g->interval_ms = g->now_ms;
     g->pressure_then = 0;
+    g->level = g->credit = g->arrived = g->arrivals = 0;
     if (!has_budget(g))
         return;
     set_rate(g, g->opts.target.unit == GOVERNOR_REDUCTION ? 0 : g->opts.target.amount);

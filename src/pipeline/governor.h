@@ -76,8 +76,8 @@ struct governor;
 int governor_new(struct governor **out, const struct governor_opts *opts);
 void governor_free(struct governor *g);
 
-/* Another budget from now on. What was used and allowed goes on being counted, unless it
- * was in another unit. */
+/* Another budget from now on, without the old one's debts. What was used and allowed goes
+ * on being counted, unless it was in another unit. */
 void governor_set_target(struct governor *g, const struct governor_target *target);
 
 /* A request begins, with the queue so full. Is there anything to govern? If not, nothing

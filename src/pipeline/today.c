@@ -34,7 +34,7 @@ static int make_room(struct today *t, uint32_t slots)
     size_t more = (slots - t->mark_count) * sizeof *t->marks; /* slots are never fewer */
     if (t->budget != NULL && budget_take(t->budget, more) < 0)
         return ERR_FULL;
-    struct pattern_counts *marks = realloc(t->marks, slots * sizeof *marks);
+    struct today_mark *marks = realloc(t->marks, slots * sizeof *marks);
     if (marks == NULL) {
         if (t->budget != NULL)
             budget_give(t->budget, more);
@@ -50,8 +50,10 @@ static void mark(struct today *t, uint64_t now)
     uint32_t slots = patterns_slots(t->patterns);
     if (slots > t->mark_count && make_room(t, slots) < 0)
         return;
-    for (uint32_t i = 0; i < slots; i++)
-        t->marks[i] = patterns_at(t->patterns, i)->counts;
+    for (uint32_t i = 0; i < slots; i++) {
+        const struct pattern *p = patterns_at(t->patterns, i);
+        t->marks[i] = (struct today_mark){p->counts, p->first_seen_ns};
+    }
     t->since_ns = now;
     t->day = now / DAY_NS;
 }
@@ -70,9 +72,9 @@ uint64_t today_counts(const struct today *t, uint32_t slot, struct pattern_count
     const struct pattern *p = patterns_at(t->patterns, slot);
     *out = p->counts;
     /* Another pattern may have stood in this slot when it was marked. */
-    if (slot >= t->mark_count || p->first_seen_ns >= t->since_ns)
+    if (slot >= t->mark_count || p->first_seen_ns != t->marks[slot].first_seen_ns)
         return t->since_ns;
-    const struct pattern_counts *m = &t->marks[slot];
+    const struct pattern_counts *m = &t->marks[slot].counts;
     out->received -= m->received;
     out->kept -= m->kept;
     out->sampled_out -= m->sampled_out;

@@ -3,7 +3,7 @@
  *
  * At midnight the counts of all patterns are marked, beside the table and not in
  * it, so that a record costs nothing for it. Today's counts are those since the mark;
- * a pattern that was first seen behind the mark has all its counts today. Before the
+ * a pattern that stands where another one was marked has all its counts today. Before the
  * first midnight of the process there is no mark.
  *
  * Units      Unix nanoseconds; milliseconds for the wait.
@@ -14,11 +14,16 @@
 #include "pipeline/patterns.h"
 #include "util/clock.h"
 
+struct today_mark {
+    struct pattern_counts counts;
+    uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this tells it from the next */
+};
+
 struct today {
     struct patterns *patterns;
     const struct clock *clock;
     struct budget *budget; /* may be NULL */
-    struct pattern_counts *marks; /* by slot */
+    struct today_mark *marks; /* by slot */
     uint32_t mark_count;
     uint64_t since_ns; /* when the marks were taken; at first when it began */
     uint64_t day;      /* since 1970, that `since_ns` is in */

@@ -16,14 +16,11 @@
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10
 
-struct mark {
-    uint64_t reported, pending; /* of the service's received records */
-};
-
 struct post {
     struct report *report;
     struct client_call *call; /* NULL: free */
     uint32_t service;
+    uint64_t received; /* of the service, when it was written */
     struct buf body;
 };
 
@@ -33,7 +30,6 @@ struct report {
     uv_timer_t timer;
     struct rng rng;
     char *url, *auth;
-    struct mark *marks; /* by service */
     bool in_round;
     uint32_t next_service; /* of the round */
     struct post posts[POSTS_AT_ONCE];
@@ -142,9 +138,10 @@ int report_write(struct buf *out, const struct report_opts *opts, uint32_t servi
 
 /* ---- a round ----------------------------------------------------------- */
 
-static void take_accepted(struct report *r, uint32_t service)
+static void take_accepted(struct report *r, const struct post *p)
 {
-    r->marks[service].reported = r->marks[service].pending;
+    uint32_t service = p->service;
+    ledger_set_reported(r->opts.ledger, service, p->received);
     for (uint32_t i = 0; i < patterns_slots(r->opts.patterns); i++) {
         struct pattern *e = patterns_at(r->opts.patterns, i);
         /* A slot that was given to another pattern meanwhile has a pending of zero. */
@@ -164,7 +161,7 @@ static void on_posted(void *ctx, const struct client_result *result)
     p->call = NULL;
     buf_done(&p->body);
     if (result->err == 0 && result->status >= 200 && result->status < 300) {
-        take_accepted(r, p->service);
+        take_accepted(r, p);
     } else {
         char why[DIAG_QUOTE_BYTES];
         metric_inc(&r->stats.failed);
@@ -178,13 +175,13 @@ static void on_posted(void *ctx, const struct client_result *result)
 static void send_one(struct report *r, struct post *p, uint32_t service)
 {
     const char *headers[] = {"Content-Type: application/json", r->auth, NULL};
-    uint64_t received = ledger_row(r->opts.ledger, service)->received;
+    const struct ledger_row *row = ledger_row(r->opts.ledger, service);
     p->service = service;
+    p->received = row->received;
     p->body.budget = r->opts.budget;
-    r->marks[service].pending = received;
-    int rc = report_write(&p->body, &r->opts, service, received - r->marks[service].reported);
+    int rc = report_write(&p->body, &r->opts, service, row->received - row->reported);
     if (rc == 0 && span_eq(ledger_service_name(r->opts.ledger, service), SPAN("lipservice"))) {
-        r->marks[service].reported = received; /* our own events: no pattern to learn from */
+        ledger_set_reported(r->opts.ledger, service, row->received); /* our own events: no pattern to learn from */
         buf_done(&p->body);
         return;
     }
@@ -216,8 +213,8 @@ static void pump(struct report *r)
         struct post *p = &r->posts[i];
         while (p->call == NULL && r->in_round && r->next_service < ledger_services(r->opts.ledger)) {
             uint32_t service = r->next_service++;
-            if (service != LEDGER_OTHER &&
-                ledger_row(r->opts.ledger, service)->received > r->marks[service].reported)
+            const struct ledger_row *row = ledger_row(r->opts.ledger, service);
+            if (service != LEDGER_OTHER && row->received > row->reported)
                 send_one(r, p, service);
         }
         busy += p->call != NULL;
@@ -277,10 +274,9 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
     size_t base = strlen(opts->server), n = base + strlen(opts->api_key) + 64;
     while (base > 0 && opts->server[base - 1] == '/')
         base--;
-    r->marks = calloc(opts->max_services, sizeof *r->marks);
     r->url = malloc(n);
     r->auth = opts->api_key[0] != '\0' ? malloc(n) : NULL;
-    if (route_copy(&r->opts.route, &opts->route) < 0 || r->marks == NULL || r->url == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+    if (route_copy(&r->opts.route, &opts->route) < 0 || r->url == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
     snprintf(r->url, n, "%.*s/api/v1/patterns/stats", (int)base, opts->server);
     if (r->auth != NULL)
@@ -294,7 +290,6 @@ static void on_closed(uv_handle_t *handle)
     struct report *r = container_of((uv_timer_t *)handle, struct report, timer);
     for (size_t i = 0; i < POSTS_AT_ONCE; i++)
         buf_done(&r->posts[i].body);
-    free(r->marks);
     free(r->url);
     free(r->auth);
     route_done(&r->opts.route);

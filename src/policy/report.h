@@ -35,9 +35,8 @@ struct report_opts {
     const char *server, *api_key; /* copied */
     struct route route;           /* copied */
     uint32_t team_id, interval_ms, timeout_ms;
-    uint32_t max_services; /* of the ledger */
     const struct clock *clock;
-    const struct ledger *ledger;
+    struct ledger *ledger;
     struct patterns *patterns;
     struct families *families; /* NULL: no merging */
     struct budget *budget;

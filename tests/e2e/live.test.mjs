@@ -309,3 +309,14 @@ test('top gives the screen back on a signal', async (t) => {
   await verb.ended;
   await closeLedger(sidecar, { received: 0 });
 });
+
+test('a tap whose peer has said more than it should is gone with it', async (t) => {
+  const { sidecar } = await pair(t, { set: DROPPING });
+  const [host, port] = sidecar.addresses.admin.split(':');
+  const peers = [1, 2, 3, 4].map(() => net.connect(port, host, function () {
+    this.write('GET /api/tap?grep=nothing HTTP/1.1\r\nHost: localhost\r\n\r\n\r\nGET / HTTP/1.1\r\n');
+  }).resume());
+  await until('four taps', async () => (await sidecar.metrics()).lipservice_taps === 4);
+  for (const peer of peers) peer.end();
+  await until('no tap', async () => (await sidecar.metrics()).lipservice_taps === 0);
+});

@@ -186,3 +186,53 @@ test('a hundred SIGTERMs under load: nothing acknowledged is lost', async (t) =>
   };
   for (let i = 0; i < ROUNDS; i += AT_ONCE) await Promise.all(Array.from({ length: AT_ONCE }, (_, k) => round(i + k)));
 });
+
+test('a policy server that cannot be trusted changes nothing, and is not lost', async (t) => {
+  const stub = await PostHog.start();
+  t.after(() => stub.down());
+  let fetches = 0;
+  const server = http.createServer((req, res) => {
+    fetches += req.method === 'GET';
+    req.resume().on('end', () => res.writeHead(404).end());
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  const ca = path.join(folder(t), 'ca.pem');
+  const policy = (more = '') => yaml(stub, { more: `policy: {server: "http://127.0.0.1:${server.address().port}", refresh_interval: 100ms${more}}` });
+  const { sidecar, reload } = await configured(t, policy(), { stub });
+  await send(sidecar, 1);
+  await until('a fetch', () => fetches > 0);
+  await reload(policy(`, tls: {ca_file: "${ca}"}`) + '\nmode: observe\n', 'refused');
+  let before = fetches;
+  await until('fetches as before', () => fetches > before + 1);
+  assert.equal((await sidecar.metrics())['lipservice_config_last_reload_failed'], 1);
+  await reload(policy());
+  before = fetches;
+  await until('fetches again', () => fetches > before + 1);
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+});
+
+test('what a reload replaces is not used again: files, keys and servers of every one before', async (t) => {
+  const stub = await PostHog.start();
+  t.after(() => stub.down());
+  let fetches = 0;
+  const server = http.createServer((req, res) => {
+    fetches += req.method === 'GET' && req.headers.authorization?.startsWith('Bearer key-');
+    req.resume().on('end', () => res.writeHead(404).end());
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  const dir = folder(t);
+  const files = [0, 1].map((i) => path.join(dir, `policy-${i}.json`));
+  for (const file of files) writeFileSync(file, '{"version": 1, "global_rate": 1}');
+  const text = (i) => yaml(stub, { more: `policy: {server: "http://127.0.0.1:${server.address().port}", api_key: "key-${i >> 1}", refresh_interval: 100ms, report_interval: 100ms}
+shadow: {policy_file: "${files[i >> 1 & 1]}"}` });
+  const { sidecar, reload } = await configured(t, text(0), { stub });
+  for (let i = 1; i < 9; i++) {
+    await send(sidecar, 1);
+    await reload(text(i));
+    const before = fetches;
+    await until('fetches', () => fetches > before + 1);
+  }
+  await closeLedger(sidecar, { received: 8, kept: 8 });
+});

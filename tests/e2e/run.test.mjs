@@ -165,7 +165,7 @@ test('the key appears nowhere', async (t) => {
 
 test('healthcheck: 69, 0 while it serves, 69 while it drains', async (t) => {
   const { stub, sidecar } = await pair(t);
-  const check = () => run(['healthcheck', '--config', '/dev/null', '--set', `telemetry.health.endpoint=127.0.0.1:${sidecar.healthPort}`], { env: { http_proxy: 'http://127.0.0.1:9' } });
+  const check = () => run(['healthcheck', '--config', '/dev/null', '--set', `telemetry.health.endpoint=127.0.0.1:${sidecar.healthPort}`], { env: { http_proxy: 'http://127.0.0.1:9', HTTP_PROXY: 'http://127.0.0.1:9' } });
   assert.deepEqual([(await check()).code, (await check()).stderr], [CODE.OK, '']);
   stub.answer = () => ({ status: 503 }); // an outage upstream is no reason to be restarted
   await sidecar.post(encodeLogs(request(1)));

@@ -21,6 +21,7 @@ struct stub {
     bool hangs; /* takes requests and never answers */
 
     unsigned requests;
+    const struct http_exchange *last; /* of HTTP/1.1: one for each connection; only to be compared */
     enum http_method method;
     char path[1024], query[256], authorization[256], content_type[128], content_encoding[64];
     char got[STUB_BODY_BYTES + 1];
@@ -39,6 +40,7 @@ static inline void stub_request(void *ctx, struct http_exchange *x)
 {
     struct stub *s = ctx;
     s->requests++;
+    s->last = x;
     s->method = x->head.method;
     stub_copy(s->path, sizeof s->path, x->head.path);
     stub_copy(s->query, sizeof s->query, x->head.query);

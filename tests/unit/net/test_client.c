@@ -193,6 +193,30 @@ static void cancelled_and_closed(void **state)
     client_close(NULL);
 }
 
+/* The library counts ages in whole seconds, so the youngest connections are the hard ones. */
+static void what_was_forgotten_is_not_used_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    const struct http_exchange *first = NULL;
+    for (unsigned i = 0; i < 5; i++) {
+        (void)send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
+        stub_spin(&r.loop, &r.done, i + 1, 5000);
+        assert_int_equal(r.done, i + 1);
+        if (i == 0) {
+            first = r.stub.last;
+            stub_spin(&r.loop, NULL, 0, 400);
+            client_forget_connections(r.client);
+            stub_spin(&r.loop, NULL, 0, 1050);
+        } else {
+            assert_ptr_not_equal(r.stub.last, first);
+            stub_spin(&r.loop, NULL, 0, 300);
+        }
+    }
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_long_answer_in_pieces),
         cmocka_unit_test(no_answer),
         cmocka_unit_test(cancelled_and_closed),
+        cmocka_unit_test(what_was_forgotten_is_not_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

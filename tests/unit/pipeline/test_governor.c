@@ -276,6 +276,51 @@ static void leaps_of_the_clock(void **state)
     governor_free(g);
 }
 
+/* A reload: the budget is another one, and nothing of the old one's is held against it. */
+static void another_target_holds_at_once(void **state)
+{
+    (void)state;
+    static const struct governor_target rows[][3] = { /* before, after, and records of 10,000 */
+        {{GOVERNOR_BYTES, 1e6, 0.3}, {GOVERNOR_REDUCTION, 0.5, 0.3}, {.amount = 5000}},
+        {{GOVERNOR_REDUCTION, 0.1, 0.3}, {GOVERNOR_REDUCTION, 0.5, 0.3}, {.amount = 5000}},
+        {{GOVERNOR_BYTES, 1e5, 0.3}, {GOVERNOR_RECORDS, 1000, 0.3}, {.amount = 10000}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct governor *g = governor(rows[i][0].unit, rows[i][0].amount, NULL);
+        unsigned paid = 0;
+        double kept = 0;
+        for (unsigned ms = 0; ms < 60000; ms++) { /* more than there is: a debt */
+            assert_true(governor_begin(g, 1000 + ms, 0));
+            governor_certain(g, BYTES, false);
+            draw(g, 1, LEVEL_INFO, NULL);
+        }
+        governor_set_target(g, &rows[i][1]);
+        for (unsigned ms = 60000; ms < 70000; ms++) {
+            assert_true(governor_begin(g, 1000 + ms, 0));
+            kept += draw(g, 1, LEVEL_INFO, NULL);
+            paid += governor_pay(g, BYTES, true, false);
+        }
+        assert_row(paid == 10000, "%zu: %u of 10000 were paid", i, paid);
+        assert_row(kept > 0.8 * rows[i][2].amount, "%zu: %g of 10000", i, kept);
+        governor_free(g);
+    }
+}
+
+/* Of a share the rate is known when something has come, and the first records are no loss. */
+static void a_reduction_begins(void **state)
+{
+    (void)state;
+    struct governor *g = governor(GOVERNOR_REDUCTION, 0.1, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_true(governor_begin(g, 1000, 0));
+        governor_arrived(g, BYTES);
+        assert_int_equal(governor_has_first(g), i == 0);
+        governor_certain(g, BYTES, true);
+        assert_true(governor_pay(g, BYTES, false, false));
+    }
+    governor_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +335,8 @@ int main(void)
         cmocka_unit_test(factors_do_not_look_at_the_dice),
         cmocka_unit_test(pressure_takes_the_loud_and_the_unimportant),
         cmocka_unit_test(leaps_of_the_clock),
+        cmocka_unit_test(another_target_holds_at_once),
+        cmocka_unit_test(a_reduction_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

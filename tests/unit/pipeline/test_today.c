@@ -92,6 +92,22 @@ static void a_slot_that_changed_hands(void **state)
     rig_close(&r);
 }
 
+/* The same, and the wall clock was set back in between. */
+static void a_slot_that_changed_hands_before_it_was_marked(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1 << 20);
+    uint32_t a = record(&r, 1, 10), b = record(&r, 2, 20);
+    clock_fake_advance(&r.clock, 13 * HOUR_MS);
+    today_tick(&r.today);
+    r.clock.unix_ns -= UINT64_C(60000000000);
+    uint32_t slot = record(&r, 3, 8);
+    assert_true(slot == a || slot == b);
+    assert_int_equal(today(&r, slot), 8);
+    rig_close(&r);
+}
+
 static void without_memory_the_old_mark_stays(void **state)
 {
     (void)state;
@@ -110,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(midnight_is_where_it_begins_anew),
         cmocka_unit_test(a_slot_that_changed_hands),
+        cmocka_unit_test(a_slot_that_changed_hands_before_it_was_marked),
         cmocka_unit_test(without_memory_the_old_mark_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static void rig_open(struct rig *r)
     assert_int_equal(patterns_new(&r->patterns, &(struct patterns_opts){.max_entries = 256}), 0);
     r->opts = (struct report_opts){
         .server = r->stub.url, .api_key = "key", .team_id = 7, .interval_ms = 3600000, .timeout_ms = 300,
-        .max_services = 8, .clock = &r->clock.clock, .ledger = r->ledger, .patterns = r->patterns,
+        .clock = &r->clock.clock, .ledger = r->ledger, .patterns = r->patterns,
         .budget = &r->budget,
     };
     assert_int_equal(report_open(&r->report, &r->loop, r->client, &r->opts), 0);
@@ -129,6 +129,15 @@ static void only_differences_and_nothing_twice(void **state)
     assert_true(says(&r, "\"total_logs\":7,\"unique_patterns\":1}"));
     assert_int_equal(report_stats(r.report)->accepted.value, 2);
     assert_int_equal(report_stats(r.report)->last_success_ms, 1000);
+
+    /* A reload of its settings opens another one, which goes on where this one was. */
+    report_close(r.report);
+    assert_int_equal(report_open(&r.report, &r.loop, r.client, &r.opts), 0);
+    tell(&r);
+    assert_int_equal(r.stub.requests, 2);
+    count(&r, cart, 1, LEVEL_INFO, 4, 3);
+    tell(&r);
+    assert_true(says(&r, "\"total_logs\":4,\"unique_patterns\":1}"));
     rig_close(&r);
 }
 
