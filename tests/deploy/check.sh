@@ -62,7 +62,7 @@ if has dpkg-query "the libraries of the image" && has objdump "the libraries of 
         esac
     done < <(objdump -p "$lipservice" | awk '$1 == "NEEDED" {print $2}')
 fi
-"$lipservice" --help | cut -d' ' -f1 | tr '[:lower:].' '[:upper:]_' >"$work/settings"
+"$lipservice" settings | cut -d' ' -f1 | tr '[:lower:].' '[:upper:]_' >"$work/settings"
 while IFS= read -r name; do # a misspelt variable would be ignored in silence
     key=${name#LIPSERVICE_}
     grep -qx "$key" "$work/settings" ||

@@ -37,7 +37,14 @@ const freePort = async () => {
 test('--help and --version', async () => {
   const help = await run(['--help']);
   assert.equal(help.code, CODE.OK);
-  for (const word of ['run', 'validate', 'print-config', 'healthcheck', 'signature', 'batch.max_age', 'exporters.posthog.api_key']) assert.ok(help.stdout.includes(word), word);
+  for (const word of ['run', 'validate', 'print-config', 'healthcheck', 'signature', 'Exit codes']) assert.ok(help.stdout.includes(word), word);
+  const settings = await run(['settings']);
+  for (const word of ['batch.max_age', 'exporters.posthog.api_key', 'sampling.keep']) assert.ok(settings.stdout.includes(word), word);
+  for (const [, command] of help.stdout.matchAll(/^ {2}([a-z-]+) +\S/gm)) {
+    const { code, stdout, stderr } = await run([command, '--help']);
+    assert.deepEqual([code, stderr], [CODE.OK, ''], command);
+    assert.match(stdout, new RegExp(`usage: lipservice ${command}`), command);
+  }
   const version = await run(['--version']);
   assert.equal(version.code, CODE.OK);
   assert.match(version.stdout, /^lipservice \d+\.\d+\.\d+/);
@@ -115,7 +122,26 @@ test('69 when a port is taken, and it says which', async (t) => {
     const { code, stderr } = await run(['run', '--config', '/dev/null', ...sets]);
     assert.equal(code, CODE.UNAVAILABLE, key);
     assert.ok(stderr.includes(String(taken.port)), key);
+    assert.ok(stderr.includes(key), stderr);
   }
+});
+
+test('validate refuses what the start would: addresses, certificates, policy files', async () => {
+  for (const set of ['telemetry.admin.endpoint=foo', 'receivers.otlp.protocols.grpc.endpoint=host.example:4317',
+    'exporters.posthog.tls.ca_file=/nonexistent.pem', 'shadow.policy_file=/nonexistent.yaml']) {
+    for (const verb of ['validate', 'run']) {
+      const { code, stdout, stderr } = await run([verb, '--set', 'exporters.posthog.api_key=phc_x', '--set', set]);
+      assert.deepEqual([code, stdout], [CODE.CONFIG, ''], `${verb} ${set}`);
+      assert.match(stderr, /foo|host\.example|nonexistent/);
+    }
+  }
+});
+
+test('a variable that no setting has the name of is told, but for what Kubernetes sets', async () => {
+  const env = { LIPSERVICE_MEMORY_LIMT: '8MiB', LIPSERVICE_SERVICE_HOST: '10.0.0.1', LIPSERVICE_PORT_4317_TCP: 'tcp://10.0.0.1:4317', LIPSERVICE_BATCH_MAX_AGE: '2s' };
+  const { code, stdout } = await run(['validate'], { env });
+  assert.equal(code, CODE.OK);
+  assert.deepEqual(stdout.match(/LIPSERVICE_\w+/g), ['LIPSERVICE_MEMORY_LIMT']);
 });
 
 test('print-config: what is in force, from file, environment and --set, in this order', async (t) => {
