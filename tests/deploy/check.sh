@@ -40,7 +40,7 @@ switched_on() { # NAME: the example with the commented block "  # NAME:" and wha
         on { sub(/^  # /, "  ") }
         { print }' deploy/config.example.yaml
 }
-for name in pattern_rates otlphttp file; do
+for name in budget pattern_rates otlphttp file; do
     switched_on "$name" >"$work/$name.yaml"
     cmp -s "$work/$name.yaml" deploy/config.example.yaml && fail "the example does not show $name"
     validates "$work/$name.yaml" "the example with $name"
