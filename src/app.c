@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/diag.h"
@@ -557,6 +558,21 @@ static void keep_heap(void)
 #endif
 }
 
+/* A proxy that is away is easily taken for the upstream: say where one comes from. */
+static const char *proxy_text(const struct config *cfg)
+{
+    static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "http_proxy",
+                                        "HTTP_PROXY",  "all_proxy",   "ALL_PROXY"};
+    if (cfg->posthog.route.proxy_url[0] != '\0' || cfg->otlphttp.route.proxy_url[0] != '\0')
+        return "configured";
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0')
+            return names[i];
+    }
+    return "none";
+}
+
 static void log_start(struct app *app)
 {
     const struct config *cfg = app->cfg;
@@ -568,13 +584,13 @@ static void log_start(struct app *app)
     diag(DIAG_INFO, "started",
          to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
          "version=%s grpc=%s http=%s health=%s metrics=%s admin=%s exporter=%s key=%s%s "
-         "memory_limit=%llu mode=%s config=%s",
+         "proxy=%s memory_limit=%llu mode=%s config=%s",
          LIPSERVICE_VERSION, listener_address(&app->grpc, grpc), listener_address(&app->http, http),
          listener_address(&app->health.listener, health),
          listener_address(&app->metrics.listener, metrics),
          listener_address(&app->admin.listener, admin),
          diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : n > 0 ? "set" : "none",
-         n > 8 ? key + n - 4 : "", (unsigned long long)cfg->memory_limit_bytes,
+         n > 8 ? key + n - 4 : "", proxy_text(cfg), (unsigned long long)cfg->memory_limit_bytes,
          cfg->observe ? "observe" : "enforce", cfg->source[0] != '\0' ? cfg->source : "none");
 }
 

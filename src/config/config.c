@@ -541,10 +541,23 @@ static int check_ranges(const struct config *cfg, struct error *err)
     return 0;
 }
 
+static int check_url(const char *key, const char *url, struct error *err)
+{
+    size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
+    if (url[0] != '\0' && (scheme == 0 || strchr("/?#", url[scheme]) != NULL || strchr(url, ' ') != NULL))
+        return err_set(err, ERR_CONFIG, "%s: '%.200s' is not a URL such as https://collector.example.com:4318",
+                       key, url);
+    return 0;
+}
+
 /* Sending to ourselves would multiply every record until memory is full. */
-static int check_loop(const struct config *cfg, const char *key, const char *url, struct error *err)
+static int check_way(const struct config *cfg, const char *key, const char *url, struct error *err)
 {
     const char *listeners[] = {cfg->receiver.grpc_endpoint, cfg->receiver.http_endpoint};
+    char whole[KEY_BYTES];
+    snprintf(whole, sizeof whole, "exporters.%s", key);
+    if (check_url(whole, url, err) < 0)
+        return ERR_CONFIG;
     if (*url != '\0' && loop_is_ours(url, listeners, ARRAY_LEN(listeners)))
         return err_set(err, ERR_CONFIG,
                        "exporters.%s: '%.200s' is where this program listens: a loop", key, url);
@@ -578,8 +591,8 @@ static int check_exporters(const struct config *cfg, struct error *err)
     };
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(ways) && rc == 0; i++)
-        rc = check_loop(cfg, ways[i].key, ways[i].url, err);
-    return rc;
+        rc = check_way(cfg, ways[i].key, ways[i].url, err);
+    return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
 }
 
 static int build_rules(struct config *cfg, struct error *err)

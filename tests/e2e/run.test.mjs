@@ -88,6 +88,8 @@ const wrong = [
   ['too small', 'memory:\n  limit: 1KiB\n', /memory\.limit: must be/],
   ['a personal key', 'exporters:\n  posthog:\n    api_key: phx_secretsecret\n', /personal/],
   ['two exporters', 'exporters:\n  posthog:\n    api_key: phc_x\n  file:\n    path: /tmp/x\n', /exporters/],
+  ['an endpoint that is no URL', 'exporters:\n  otlphttp:\n    endpoint: collector:4318\n', /exporters\.otlphttp\.endpoint: 'collector:4318' is not a URL/],
+  ['a policy server without a host', 'policy:\n  server: http:///x\n', /policy\.server: .* is not a URL/],
   ['a host with a path', 'exporters:\n  posthog:\n    api_key: phc_x\n    host: https://us.i.posthog.com/i/v1\n', /host/],
 ];
 
@@ -312,7 +314,7 @@ test('a dead upstream: the deadline ends it, and the loss is told', async (t) =>
   const took = Date.now() - began;
   assert.ok(took >= 1900 && took < 8000, `${took} ms`);
   const last = sidecar.log.find((line) => line.event === 'ledger');
-  assert.deepEqual([last.kept, last.delivered, last.lost], [5, 0, 5]);
+  assert.deepEqual([last.kept, last.delivered, last.lost, last.lost_shutdown], [5, 0, 5, 5]);
 });
 
 test('a second SIGTERM ends it at once', async (t) => {
