@@ -236,7 +236,7 @@ durable_start() { # a backlog of 1 GiB, the upstream away
     while (($(du -s --block-size=1M "$spool" | cut -f 1) < 1024)); do
         seconds=2 connections=8 http1 1000 pb application/x-protobuf
     done
-    kill -9 "$pid" && wait "$pid" || true
+    if kill -9 "$pid"; then wait "$pid" || true; fi
     local ms
     ms=$(start_to_ready --set durability=disk --set spool.directory="$spool" --set spool.max_bytes=2GiB \
         --set exporters.otlphttp.endpoint=http://127.0.0.1:9)

@@ -4,14 +4,17 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/diag.h"
+#include "util/fate.h"
 #include "util/rng.h"
 
 #define DRAIN_TICK_MS 50
 #define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
+#define REASONS_BYTES 512        /* of all losses, with 20 digits each */
 #define QUIET_MS 1000            /* no request for so long: the application has flushed */
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
@@ -305,6 +308,13 @@ static void policy_stop(struct app *app)
     app_close_policy_server(app);
 }
 
+/* A port that is taken, or an address that is none: of which setting? */
+static int name_setting(int rc, const char *key, struct error *err)
+{
+    struct error inner = *err;
+    return rc == 0 ? 0 : err_set(err, rc, "%s: %.400s", key, inner.text[0] != '\0' ? inner.text : err_text(rc));
+}
+
 static int receiver_start(struct app *app, struct error *err)
 {
     const struct config *cfg = app->cfg;
@@ -332,12 +342,13 @@ static int receiver_start(struct app *app, struct error *err)
 
     struct {
         struct listener *listener;
-        const char *addr;
-    } ports[] = {{&app->grpc, cfg->receiver.grpc_endpoint}, {&app->http, cfg->receiver.http_endpoint}};
+        const char *addr, *key;
+    } ports[] = {{&app->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
+                 {&app->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
         struct listener_opts l = {&app->service, ports[i].addr, cfg->receiver.max_connections};
         if (ports[i].addr[0] != '\0')
-            rc = listener_open(ports[i].listener, &app->loop, &l, err);
+            rc = name_setting(listener_open(ports[i].listener, &app->loop, &l, err), ports[i].key, err);
     }
     return rc;
 }
@@ -362,13 +373,14 @@ static int pages_start(struct app *app, struct error *err)
     const struct config *cfg = app->cfg;
     const struct {
         struct page_server *server;
-        const char *addr;
+        const char *addr, *key;
         const struct page *pages;
         size_t count;
     } servers[] = {
-        {&app->health, cfg->telemetry.health_endpoint, app_health_pages, app_health_page_count},
-        {&app->metrics, cfg->telemetry.metrics_endpoint, app_metrics_pages, app_metrics_page_count},
-        {&app->admin, cfg->telemetry.admin_endpoint, app_admin_pages, app_admin_page_count},
+        {&app->health, cfg->telemetry.health_endpoint, "telemetry.health.endpoint", app_health_pages, app_health_page_count},
+        {&app->metrics, cfg->telemetry.metrics_endpoint, "telemetry.metrics.endpoint", app_metrics_pages,
+         app_metrics_page_count},
+        {&app->admin, cfg->telemetry.admin_endpoint, "telemetry.admin.endpoint", app_admin_pages, app_admin_page_count},
     };
     int rc = live_open(app);
     for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
@@ -381,7 +393,7 @@ static int pages_start(struct app *app, struct error *err)
             .clock = app->clock,
         };
         if (opts.addr[0] != '\0')
-            rc = page_server_open(servers[i].server, &app->loop, &opts, err);
+            rc = name_setting(page_server_open(servers[i].server, &app->loop, &opts, err), servers[i].key, err);
     }
     return rc;
 }
@@ -402,19 +414,25 @@ static void log_ledger(struct app *app)
 {
     const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
     uint64_t lost = 0, left = app_journal_left(app);
-    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+    char reasons[REASONS_BYTES] = "";
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
+        size_t n = strlen(reasons);
         lost += t->fate[f];
+        if (t->fate[f] > 0)
+            snprintf(reasons + n, sizeof reasons - n, " lost_%s=%llu", fate_name((enum fate)f),
+                     (unsigned long long)t->fate[f]);
+    }
     diag(lost > 0 ? DIAG_WARN : DIAG_INFO, "ledger",
          lost > 0   ? "ended, and not everything could be delivered"
          : left > 0 ? "ended; what is not delivered waits on disk"
                     : "ended",
          "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
-         "rejected=%llu delivered=%llu lost=%llu left_on_disk=%llu",
+         "rejected=%llu delivered=%llu lost=%llu%s left_on_disk=%llu",
          (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
          (unsigned long long)t->released, (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
          (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
          (unsigned long long)t->verdict[VERDICT_REJECTED],
-         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost,
+         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost, reasons,
          (unsigned long long)left);
 }
 
@@ -569,6 +587,21 @@ static void keep_heap(void)
 #endif
 }
 
+/* A proxy that is away is easily taken for the upstream: say where one comes from. */
+static const char *proxy_text(const struct config *cfg)
+{
+    static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "http_proxy",
+                                        "HTTP_PROXY",  "all_proxy",   "ALL_PROXY"};
+    if (cfg->posthog.route.proxy_url[0] != '\0' || cfg->otlphttp.route.proxy_url[0] != '\0')
+        return "configured";
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0')
+            return names[i];
+    }
+    return "none";
+}
+
 static void log_start(struct app *app)
 {
     const struct config *cfg = app->cfg;
@@ -580,13 +613,13 @@ static void log_start(struct app *app)
     diag(DIAG_INFO, "started",
          to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
          "version=%s grpc=%s http=%s health=%s metrics=%s admin=%s exporter=%s key=%s%s "
-         "memory_limit=%llu mode=%s config=%s",
+         "proxy=%s memory_limit=%llu mode=%s config=%s",
          LIPSERVICE_VERSION, listener_address(&app->grpc, grpc), listener_address(&app->http, http),
          listener_address(&app->health.listener, health),
          listener_address(&app->metrics.listener, metrics),
          listener_address(&app->admin.listener, admin),
-         diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : "none",
-         n > 8 ? key + n - 4 : "", (unsigned long long)cfg->memory_limit_bytes,
+         diag_quote(to, span_str(exporter_sink_name(app->exporter))), n > 8 ? "..." : n > 0 ? "set" : "none",
+         n > 8 ? key + n - 4 : "", proxy_text(cfg), (unsigned long long)cfg->memory_limit_bytes,
          cfg->observe ? "observe" : "enforce", cfg->source[0] != '\0' ? cfg->source : "none");
 }
 

@@ -53,6 +53,9 @@ static int open_posthog(struct app *app, struct sink *sink, struct error *err)
     if (rc < 0)
         return rc;
     warn_timeout(cfg);
+    if (!span_starts(span_str(cfg->posthog.api_key), SPAN("phc_")))
+        diag(DIAG_WARN, "unusual_key", "project API keys of PostHog begin with phc_; of a wrong one it takes "
+             "the records, says 200 and throws them away", "setting=exporters.posthog.api_key");
     snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
     snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
     const char *const headers[] = {auth, NULL};

@@ -10,14 +10,17 @@
 #include "app.h"
 #include "cli_admin.h"
 #include "cli_explain.h"
+#include "cli_help.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
 #include "cli_shadow.h"
 #include "cli_spool.h"
 #include "cli_tap.h"
 #include "cli_top.h"
+#include "cli_validate.h"
 #include "config/config.h"
 #include "net/client.h"
+#include "util/diag.h"
 
 #define SETS_MAX 128
 #define HEALTHCHECK_TIMEOUT_MS 3000
@@ -27,22 +30,10 @@ struct options {
     const char *sets[SETS_MAX];
 };
 
-static const char usage[] =
-    "usage: lipservice [run] [--config FILE] [--set KEY.PATH=VALUE]...\n"
-    "       lipservice validate|print-config|healthcheck [--config FILE] [--set ...]\n"
-    "       lipservice explain [--live] [--json] [--service NAME] [--severity LEVEL] [TEXT]\n"
-    "       lipservice tap [--dropped|--kept] [--service GLOB] [--severity LEVEL[+]]\n"
-    "                      [--pattern ID] [--grep TEXT] [--rate N] [--limit N] [--json]\n"
-    "       lipservice top [--once] [--sort volume|now|kept|saved|severity] [--interval T]\n"
-    "       lipservice replay [--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...\n"
-    "       lipservice signature [--explain] [--mode lps1|py-sdk|backend] < lines\n"
-    "       lipservice shadow [--limit N] [--json]\n"
-    "       lipservice spool inspect|verify|export [--json] DIR\n"
-    "       lipservice --help | --version\n";
-
 int cli_usage_error(const char *text, const char *what)
 {
-    fprintf(stderr, "lipservice: %s%s\n%s", text, what, usage);
+    fprintf(stderr, "lipservice: %s%s\n`lipservice --help` tells the commands, `lipservice settings` the settings\n",
+            text, what);
     return EXIT_USAGE;
 }
 
@@ -140,6 +131,8 @@ static int run(int argc, char **argv)
     static struct config cfg;
     static struct app app;
     struct error err = {{0}};
+    char quoted[DIAG_QUOTE_BYTES];
+    const char *variable;
     int code = parse_options(argc, argv, NULL, 0, &o, NULL);
     if (code == 0)
         code = load_options(&o, &cfg);
@@ -147,6 +140,9 @@ static int run(int argc, char **argv)
         return code;
     struct diag_opts log = {cfg.telemetry.log_level, cfg.telemetry.log_json};
     diag_setup(&log);
+    for (size_t at = 0; (variable = config_unknown_variable(environ, &at)) != NULL;)
+        diag(DIAG_WARN, "unknown_variable", "no setting has this name; it is not read", "variable=%s",
+             diag_quote(quoted, span_of(variable, strcspn(variable, "="))));
     int rc = app_start(&app, &cfg, &o.input, &err);
     if (rc == 0) {
         rc = app_run(&app);
@@ -156,27 +152,6 @@ static int run(int argc, char **argv)
     }
     config_done(&cfg);
     return code;
-}
-
-static int validate(int argc, char **argv)
-{
-    static struct config cfg;
-    struct rules *rules;
-    int code = load(argc, argv, &cfg);
-    if (code == 0) {
-        code = cli_rules(&rules, &cfg, cfg.sampling.policy_file);
-        if (code != 0)
-            config_done(&cfg);
-    }
-    if (code != 0)
-        return code;
-    rules_unref(rules);
-    printf("the configuration is sound\n");
-    if (cfg.posthog.api_key[0] != '\0')
-        printf("note: the form of the PostHog key is right; whether it belongs to a project cannot "
-               "be known, because PostHog answers 200 either way\n");
-    config_done(&cfg);
-    return EXIT_OK;
 }
 
 static int print_config(int argc, char **argv)
@@ -237,7 +212,9 @@ static int healthcheck(int argc, char **argv)
     if (check.status == 200)
         return EXIT_OK;
     fprintf(stderr, "lipservice: not ready: %s: %s\n", url,
-            check.status > 0 ? "it is starting or stopping" : err_text(check.status));
+            check.status > 0                  ? "it is starting or stopping"
+            : check.status == ERR_UNAVAILABLE ? "nobody answers there"
+                                              : err_text(check.status));
     return EXIT_UNAVAILABLE;
 }
 
@@ -254,36 +231,18 @@ static int version(int argc, char **argv)
 
 static int help(int argc, char **argv)
 {
-    struct buf out = {0};
-    (void)argc;
-    (void)argv;
-    buf_append_str(&out, usage);
-    buf_append_str(
-        &out,
-        "\n"
-        "An OTLP log proxy: point an application's OTLP exporter at localhost:4317 (gRPC) or\n"
-        "localhost:4318 (HTTP); noisy patterns are sampled, the rest goes to PostHog.\n"
-        "\n"
-        "  run           receive and forward, until SIGTERM (the default)\n"
-        "  validate      check the configuration and say what is wrong with it\n"
-        "  print-config  the configuration in force, secrets redacted\n"
-        "  healthcheck   ask a running lipservice whether it is ready: exit code 0 or 69\n"
-        "  explain       why a record would be kept or dropped, rule by rule; OTLP JSON or lines\n"
-        "                on standard input, or one line as argument; --live asks the running one\n"
-        "  replay        what captured OTLP would cost under this configuration\n"
-        "  tap           a sample of what the running one decides, with reasons\n"
-        "  top           its patterns by volume, kept share and saved bytes\n"
-        "  signature     pattern ids of the lines on standard input\n"
-        "  shadow        what observing or a second policy would do, beside what is done\n"
-        "  spool         what waits in a durable queue's directory: look, verify, take out as OTLP JSON\n"
-        "\n"
-        "Settings (file " CONFIG_DEFAULT_FILE " or --config, environment LIPSERVICE_<KEY> with\n"
-        "dots as underscores, --set), defaults and meaning:\n"
-        "\n");
-    config_reference(&out);
-    if (out.err == 0)
-        fwrite(out.base, 1, out.len, stdout);
-    buf_done(&out);
+    if (argc < 2)
+        help_overview();
+    else if (!help_command(argv[1]))
+        return cli_usage_error("unknown command ", argv[1]);
+    return EXIT_OK;
+}
+
+static int settings(int argc, char **argv)
+{
+    if (argc > 1)
+        return cli_usage_error("unexpected argument ", argv[1]);
+    help_settings();
     return EXIT_OK;
 }
 
@@ -293,8 +252,9 @@ static const struct {
 } verbs[] = {
     /* clang-format off */
     {"run",          run},
-    {"validate",     validate},
+    {"validate",     cli_validate},
     {"print-config", print_config},
+    {"settings",     settings},
     {"healthcheck",  healthcheck},
     {"explain",      cli_explain},
     {"replay",       cli_replay},
@@ -311,11 +271,17 @@ static const struct {
     /* clang-format on */
 };
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int cli_main(int argc, char **argv)
 {
-    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--version") != 0 &&
-                     strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0))
+    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--version") != 0 && !is_help(argv[1])))
         return run(argc, argv); /* options only: run */
+    if (argc == 3 && is_help(argv[2]) && strcmp(argv[1], "signature") != 0 && help_command(argv[1]))
+        return EXIT_OK; /* signature has more to say */
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
             return verbs[i].run(argc - 1, argv + 1);

@@ -7,6 +7,7 @@
 #include "cli.h"
 
 #define ANSWER_BYTES ((size_t)4 << 20)
+#define ERROR_BEGIN "{\"error\":\"" /* how the admin page says no */
 
 void admin_reach(char out[CONFIG_TEXT_BYTES], const char *endpoint, const char *path)
 {
@@ -80,9 +81,14 @@ int admin_explain_failure(const struct admin *a, const struct client_result *r)
         fprintf(stderr, "lipservice: no sidecar answers at %s: %s\n", a->base, r->text);
         return EXIT_UNAVAILABLE;
     }
-    fprintf(stderr, "lipservice: %s answers %d: %.*s%s", a->base, r->status, (int)r->body.len,
-            (const char *)r->body.base,
-            r->body.len > 0 && r->body.base[r->body.len - 1] == '\n' ? "" : "\n");
+    struct span said = r->body;
+    if (said.len > 0 && said.base[said.len - 1] == '\n')
+        said.len--;
+    if (span_starts(said, SPAN(ERROR_BEGIN)) && said.len >= sizeof ERROR_BEGIN + 1 &&
+        memcmp(said.base + said.len - 2, "\"}", 2) == 0)
+        said = span_of(said.base + sizeof ERROR_BEGIN - 1, said.len - sizeof ERROR_BEGIN - 1);
+    fprintf(stderr, "lipservice: %s answers %d: %.*s\n", a->base, r->status, (int)said.len,
+            (const char *)said.base);
     return r->status < 500 && r->status != 404 ? EXIT_USAGE : EXIT_UNAVAILABLE;
 }
 

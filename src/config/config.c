@@ -1,7 +1,7 @@
 /*
- * config: every scalar setting is one row. The row is the parser, the default,
- * the --help text, print-config and the environment variable; nothing else
- * lists settings.
+ * config: every scalar setting is one row. The row is the parser, the default, the line
+ * of `lipservice settings`, print-config and the environment variable; nothing else lists
+ * settings.
  */
 #include "config/config.h"
 
@@ -22,6 +22,7 @@
 #include "pipeline/signature.h"
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
+#define VARIABLE_PREFIX "LIPSERVICE_"
 #define KEY_BYTES 256              /* a dotted key, longer than any setting */
 #define BATCHES_IN_MEMORY 4        /* the one that fills, and three while it is sealed and packed */
 #define ARENA_BYTES (4u << 20)     /* notes and headers: a few times the largest file */
@@ -55,7 +56,7 @@ static const struct option options[] = {
     OPT("sampling.severity_rates.WARN",    ratio,  sampling.severity_rate[LEVEL_WARN],  "0.5",  "of WARN"),
     OPT("sampling.severity_rates.ERROR",   ratio,  sampling.severity_rate[LEVEL_ERROR], "1",    "of ERROR: always 1"),
     OPT("sampling.severity_rates.FATAL",   ratio,  sampling.severity_rate[LEVEL_FATAL], "1",    "of FATAL: always 1"),
-    OPT("sampling.global_rate",            ratio,  sampling.global_rate,      "1",      "of levels that a fetched policy does not name"),
+    OPT("sampling.global_rate",            ratio,  sampling.global_rate,      "1",      "of levels that a policy does not name, if it has no global_rate of its own"),
     OPT("sampling.first.count",            count,  sampling.first_count,      "5",      "records of a pattern that are kept in each window, whatever its rate"),
     OPT("sampling.first.window",           millis, sampling.first_window_ms,  "1m",     "the length of that window"),
     OPT("sampling.floor.max_per_second",   count,  sampling.floor_per_second,  "0",      "of errors, all together; what is beyond is dropped and counted; 0: every error is kept"),
@@ -133,9 +134,9 @@ static const struct option options[] = {
     OPT("passthrough.traces",              passthrough, passthrough.traces,   "relay",  "relay, discard or refuse what arrives on /v1/traces"),
     OPT("passthrough.metrics",             passthrough, passthrough.metrics,  "relay",  "the same for /v1/metrics"),
     OPT("memory.limit",                    bytes,  memory_limit_bytes,        "64MiB",  "one account for bodies, inflation, queue and tables"),
-    OPT("telemetry.health.endpoint",       text,   telemetry.health_endpoint,  "localhost:13133", "/livez and /readyz; empty: not at all"),
+    OPT("telemetry.health.endpoint",       text,   telemetry.health_endpoint,  "localhost:13133", "/livez, /readyz, /status; empty: not at all"),
     OPT("telemetry.metrics.endpoint",      text,   telemetry.metrics_endpoint, "localhost:8888",  "Prometheus /metrics; empty: not at all"),
-    OPT("telemetry.admin.endpoint",        text,   telemetry.admin_endpoint,   "localhost:55679", "/api/ledger, /api/patterns; empty: not at all"),
+    OPT("telemetry.admin.endpoint",        text,   telemetry.admin_endpoint,   "localhost:55679", "/api/..., which top, tap, shadow and explain --live ask; empty: not at all"),
     OPT("telemetry.log.level",             level,  telemetry.log_level,       "info",   "error, warn, info or debug"),
     OPT("telemetry.log.format",            log_format, telemetry.log_json,    "text",   "text (key=value) or json, on standard error"),
     OPT("shutdown.timeout",                millis, shutdown_timeout_ms,       "10s",    "how long SIGTERM may take to deliver what is held"),
@@ -452,6 +453,40 @@ static const char *env_get(char **env, const char *name)
     return NULL;
 }
 
+/* batch.max_age: LIPSERVICE_BATCH_MAX_AGE. Returns out. */
+static const char *variable_of(char out[KEY_BYTES], const char *key)
+{
+    size_t at = sizeof VARIABLE_PREFIX - 1;
+    memcpy(out, VARIABLE_PREFIX, at);
+    for (; *key != '\0'; key++)
+        out[at++] = *key == '.' ? '_' : (char)toupper((unsigned char)*key);
+    out[at] = '\0';
+    return out;
+}
+
+/* What Kubernetes tells every pod of a service that is called lipservice. */
+static bool is_service_link(const char *variable)
+{
+    return strncmp(variable, "LIPSERVICE_SERVICE_", 19) == 0 || strncmp(variable, "LIPSERVICE_PORT", 15) == 0;
+}
+
+const char *config_unknown_variable(char **env, size_t *at)
+{
+    while (env != NULL && env[*at] != NULL) {
+        const char *variable = env[(*at)++];
+        char name[KEY_BYTES];
+        size_t i = 0, n = strcspn(variable, "=");
+        if (strncmp(variable, VARIABLE_PREFIX, sizeof VARIABLE_PREFIX - 1) != 0 || is_service_link(variable))
+            continue;
+        while (i < ARRAY_LEN(options) && (strlen(variable_of(name, options[i].key)) != n ||
+                                          memcmp(variable, name, n) != 0))
+            i++;
+        if (i == ARRAY_LEN(options))
+            return variable;
+    }
+    return NULL;
+}
+
 static int load_environment(struct config *cfg, char **env, struct error *err)
 {
     static const struct {
@@ -468,12 +503,8 @@ static int load_environment(struct config *cfg, char **env, struct error *err)
             return err_set(err, ERR_CONFIG, "environment: %s: %.400s", known[i].name, inner.text);
     }
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        char name[KEY_BYTES] = "LIPSERVICE_";
-        size_t at = strlen(name);
-        for (const char *k = options[i].key; *k != '\0'; k++)
-            name[at++] = *k == '.' ? '_' : (char)toupper((unsigned char)*k);
-        name[at] = '\0';
-        const char *value = env_get(env, name);
+        char name[KEY_BYTES];
+        const char *value = env_get(env, variable_of(name, options[i].key));
         if (value != NULL && config_set(cfg, options[i].key, value, &inner) < 0)
             return err_set(err, ERR_CONFIG, "environment: %s: %.400s", name, inner.text);
     }
@@ -527,10 +558,23 @@ static int check_ranges(const struct config *cfg, struct error *err)
     return 0;
 }
 
+static int check_url(const char *key, const char *url, struct error *err)
+{
+    size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
+    if (url[0] != '\0' && (scheme == 0 || strchr("/?#", url[scheme]) != NULL || strchr(url, ' ') != NULL))
+        return err_set(err, ERR_CONFIG, "%s: '%.200s' is not a URL such as https://collector.example.com:4318",
+                       key, url);
+    return 0;
+}
+
 /* Sending to ourselves would multiply every record until memory is full. */
-static int check_loop(const struct config *cfg, const char *key, const char *url, struct error *err)
+static int check_way(const struct config *cfg, const char *key, const char *url, struct error *err)
 {
     const char *listeners[] = {cfg->receiver.grpc_endpoint, cfg->receiver.http_endpoint};
+    char whole[KEY_BYTES];
+    snprintf(whole, sizeof whole, "exporters.%s", key);
+    if (check_url(whole, url, err) < 0)
+        return ERR_CONFIG;
     if (*url != '\0' && loop_is_ours(url, listeners, ARRAY_LEN(listeners)))
         return err_set(err, ERR_CONFIG,
                        "exporters.%s: '%.200s' is where this program listens: a loop", key, url);
@@ -564,16 +608,20 @@ static int check_exporters(const struct config *cfg, struct error *err)
     };
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(ways) && rc == 0; i++)
-        rc = check_loop(cfg, ways[i].key, ways[i].url, err);
-    return rc;
+        rc = check_way(cfg, ways[i].key, ways[i].url, err);
+    return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
 }
 
 static int build_rules(struct config *cfg, struct error *err)
 {
     struct rules *r = cfg->sampling.rules;
+    struct error inner = {{0}};
     int rc = rules_set_global(r, cfg->sampling.global_rate, err);
-    for (int l = 0; l < LEVEL_COUNT && rc == 0; l++)
-        rc = rules_set_level(r, (enum level)l, cfg->sampling.severity_rate[l], err);
+    for (int l = 0; l < LEVEL_COUNT && rc == 0; l++) {
+        rc = rules_set_level(r, (enum level)l, cfg->sampling.severity_rate[l], &inner);
+        if (rc < 0)
+            err_set(err, rc, "sampling.severity_rates.%.400s", inner.text);
+    }
     if (rc == 0)
         rc = rules_set_first(r, cfg->sampling.first_count, cfg->sampling.first_window_ms, err);
     if (rc == 0)
@@ -705,7 +753,17 @@ int config_print(const struct config *cfg, struct buf *out)
 
 void config_reference(struct buf *out)
 {
+    static const struct {
+        const char *key, *fallback, *help;
+    } others[] = {
+        {"sampling.pattern_rates", "{}", "map of id, of a pattern or a family, to rate (file and --set only)"},
+        {"sampling.keep", "[]", "list of rules: what is kept (file and --set only)"},
+        {"sampling.drop", "[]", "list of rules: what is dropped, unless it is kept (file and --set only)"},
+        {"exporters.otlphttp.headers", "{}", "map of header to value; never printed (file and --set only)"},
+    };
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         buf_printf(out, "%-42s %-26s %s\n", options[i].key,
                    options[i].fallback[0] == '\0' ? "\"\"" : options[i].fallback, options[i].help);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        buf_printf(out, "%-42s %-26s %s\n", others[i].key, others[i].fallback, others[i].help);
 }

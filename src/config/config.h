@@ -150,6 +150,10 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, struct error *err);
 void config_done(struct config *cfg);
 
+/* The next variable "LIPSERVICE_...=..." from env[*at] that no setting has the name of, and
+ * that is read by nobody; NULL: no more. *at goes on. */
+const char *config_unknown_variable(char **env, size_t *at);
+
 /* sampling.budget, as the pipeline takes it. */
 struct governor_target config_target(const struct config *cfg);
 
@@ -177,8 +181,8 @@ bool config_is_section(const char *key);
 /* The effective configuration as YAML, secrets as [redacted]. */
 int config_print(const struct config *cfg, struct buf *out);
 
-/* The settings with their defaults and meaning, a line each, for --help and the
- * README's reference. */
+/* The settings with their defaults and meaning, a line each, for
+ * `lipservice settings` and the README's reference. */
 void config_reference(struct buf *out);
 
 /* From yaml.c: read a document and set what it holds; `name` is for messages.

@@ -160,13 +160,16 @@ static void tell_down(struct senders *x, const struct sink_answer *a, bool opene
     x->cause.status = status;
     memcpy(x->cause.text, text, sizeof text);
     uint64_t now = now_ms(x), at = x->circuit.retry_at_ms;
+    uint32_t waiting = x->queue.count;
+    for (uint32_t i = 0; i < x->count; i++)
+        waiting += x->list[i].parcel != NULL;
     diag(x->holds_for_key ? DIAG_ERROR : DIAG_WARN, "upstream_down",
          x->holds_for_key ? "the upstream refuses the key; records wait until it is right"
          : a->err == ERR_UNTRUSTED ? "the upstream cannot be trusted; nothing is sent, records wait"
                                    : "the upstream does not take records; they wait",
-         "status=%d error=%s retry_in_ms=%llu queued=%u", status,
+         "status=%d error=%s retry_in_ms=%llu waiting_requests=%u", status,
          diag_quote(quoted, a->err != 0 ? span_str(said) : a->body),
-         (unsigned long long)(at > now ? at - now : 0), x->queue.count);
+         (unsigned long long)(at > now ? at - now : 0), waiting);
 }
 
 static bool is_failure(const struct sink_answer *a, enum answer answer)

@@ -214,6 +214,21 @@ static int listen_all(struct listener *l, const char *addr, struct error *err)
     return listen_on(l, host, port, false, err);
 }
 
+int listener_check(const char *addr, struct error *err)
+{
+    char host[64];
+    int port;
+    union address a;
+    if (split(addr, host, &port) < 0)
+        return err_set(err, ERR_CONFIG, "'%s' is not host:port", addr);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(host, names[i].host) == 0)
+            return 0;
+    if (parse_host(host, port, &a) < 0)
+        return err_set(err, ERR_CONFIG, "'%s' is not an IP address, and not localhost", host);
+    return 0;
+}
+
 int listener_open(struct listener *l, uv_loop_t *loop, const struct listener_opts *opts,
                   struct error *err)
 {

@@ -48,6 +48,9 @@ struct listener {
 int listener_open(struct listener *l, uv_loop_t *loop, const struct listener_opts *opts,
                   struct error *err);
 
+/* Is it an address? ERR_CONFIG: it is not. Nothing is opened. */
+int listener_check(const char *addr, struct error *err);
+
 /* Tell the sessions at once that service->draining was set. */
 void listener_drain_sessions(struct listener *l);
 

@@ -22,6 +22,7 @@ struct rules {
     uint64_t level[LEVEL_COUNT];
     bool has_level[LEVEL_COUNT];
     uint64_t global;
+    bool has_global;
     uint32_t first;
     uint64_t window_ms;
     double boost;
@@ -161,6 +162,7 @@ int rules_set_global(struct rules *r, double rate, struct error *err)
     if (check_rate(rate, "global_rate", err) < 0)
         return ERR_CONFIG;
     r->global = rules_threshold_of(rate);
+    r->has_global = true;
     return 0;
 }
 
@@ -271,6 +273,8 @@ int rules_inherit(struct rules *r, const struct rules *from)
 {
     r->first = from->first;
     r->window_ms = from->window_ms;
+    if (!r->has_global)
+        r->global = from->global;
     if (!r->has_boost)
         r->boost = from->boost;
     for (unsigned i = 0; i < from->keep.count; i++)

@@ -87,8 +87,8 @@ int rules_set_pattern(struct rules *r, uint64_t signature, double rate, struct e
 int rules_set_first(struct rules *r, uint32_t count, uint64_t window_ms, struct error *err);
 int rules_set_boost(struct rules *r, double boost, struct error *err);
 int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m, struct error *err);
-/* keep, drop and first as in `from`: what a fetched policy does not speak of; and the boost,
- * unless one was set. */
+/* keep, drop and first as in `from`: what a policy does not speak of; and the global rate
+ * and the boost, unless they were set. */
 int rules_inherit(struct rules *r, const struct rules *from);
 void rules_set_origin(struct rules *r, const char *origin, int64_t version);
 

@@ -40,7 +40,7 @@ switched_on() { # NAME: the example with the commented block "  # NAME:" and wha
         on { sub(/^  # /, "  ") }
         { print }' deploy/config.example.yaml
 }
-for name in pattern_rates otlphttp file; do
+for name in budget pattern_rates otlphttp file; do
     switched_on "$name" >"$work/$name.yaml"
     cmp -s "$work/$name.yaml" deploy/config.example.yaml && fail "the example does not show $name"
     validates "$work/$name.yaml" "the example with $name"
@@ -62,7 +62,7 @@ if has dpkg-query "the libraries of the image" && has objdump "the libraries of 
         esac
     done < <(objdump -p "$lipservice" | awk '$1 == "NEEDED" {print $2}')
 fi
-"$lipservice" --help | cut -d' ' -f1 | tr '[:lower:].' '[:upper:]_' >"$work/settings"
+"$lipservice" settings | cut -d' ' -f1 | tr '[:lower:].' '[:upper:]_' >"$work/settings"
 while IFS= read -r name; do # a misspelt variable would be ignored in silence
     key=${name#LIPSERVICE_}
     grep -qx "$key" "$work/settings" ||

@@ -294,7 +294,7 @@ test('bombs and oversize leave memory flat', async (t) => {
 });
 
 test('no room: 503 with Retry-After, UNAVAILABLE with RetryInfo, and all that was taken arrives', async (t) => {
-  const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'queue.max_bytes': '128KiB', 'batch.max_bytes': '16KiB' } });
+  const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'queue.max_bytes': '128KiB', 'batch.max_bytes': '16KiB', 'exporters.posthog.compression': 'none' } });
   stub.answer = () => ({ status: 503 });
   const body = encodeLogs(request(20, { base: { severityNumber: 17 }, body: (i) => `${i} ${'y'.repeat(400)}` }));
   const json = Buffer.from(JSON.stringify(request(20, { base: { severityNumber: 17 }, body: (i) => `${i} ${'y'.repeat(400)}` })));

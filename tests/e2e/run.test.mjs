@@ -37,7 +37,14 @@ const freePort = async () => {
 test('--help and --version', async () => {
   const help = await run(['--help']);
   assert.equal(help.code, CODE.OK);
-  for (const word of ['run', 'validate', 'print-config', 'healthcheck', 'signature', 'batch.max_age', 'exporters.posthog.api_key']) assert.ok(help.stdout.includes(word), word);
+  for (const word of ['run', 'validate', 'print-config', 'healthcheck', 'signature', 'Exit codes']) assert.ok(help.stdout.includes(word), word);
+  const settings = await run(['settings']);
+  for (const word of ['batch.max_age', 'exporters.posthog.api_key', 'sampling.keep']) assert.ok(settings.stdout.includes(word), word);
+  for (const [, command] of help.stdout.matchAll(/^ {2}([a-z-]+) +\S/gm)) {
+    const { code, stdout, stderr } = await run([command, '--help']);
+    assert.deepEqual([code, stderr], [CODE.OK, ''], command);
+    assert.match(stdout, new RegExp(`usage: lipservice ${command}`), command);
+  }
   const version = await run(['--version']);
   assert.equal(version.code, CODE.OK);
   assert.match(version.stdout, /^lipservice \d+\.\d+\.\d+/);
@@ -81,6 +88,8 @@ const wrong = [
   ['too small', 'memory:\n  limit: 1KiB\n', /memory\.limit: must be/],
   ['a personal key', 'exporters:\n  posthog:\n    api_key: phx_secretsecret\n', /personal/],
   ['two exporters', 'exporters:\n  posthog:\n    api_key: phc_x\n  file:\n    path: /tmp/x\n', /exporters/],
+  ['an endpoint that is no URL', 'exporters:\n  otlphttp:\n    endpoint: collector:4318\n', /exporters\.otlphttp\.endpoint: 'collector:4318' is not a URL/],
+  ['a policy server without a host', 'policy:\n  server: http:///x\n', /policy\.server: .* is not a URL/],
   ['a host with a path', 'exporters:\n  posthog:\n    api_key: phc_x\n    host: https://us.i.posthog.com/i/v1\n', /host/],
 ];
 
@@ -115,7 +124,26 @@ test('69 when a port is taken, and it says which', async (t) => {
     const { code, stderr } = await run(['run', '--config', '/dev/null', ...sets]);
     assert.equal(code, CODE.UNAVAILABLE, key);
     assert.ok(stderr.includes(String(taken.port)), key);
+    assert.ok(stderr.includes(key), stderr);
   }
+});
+
+test('validate refuses what the start would: addresses, certificates, policy files', async () => {
+  for (const set of ['telemetry.admin.endpoint=foo', 'receivers.otlp.protocols.grpc.endpoint=host.example:4317',
+    'exporters.posthog.tls.ca_file=/nonexistent.pem', 'shadow.policy_file=/nonexistent.yaml']) {
+    for (const verb of ['validate', 'run']) {
+      const { code, stdout, stderr } = await run([verb, '--set', 'exporters.posthog.api_key=phc_x', '--set', set]);
+      assert.deepEqual([code, stdout], [CODE.CONFIG, ''], `${verb} ${set}`);
+      assert.match(stderr, /foo|host\.example|nonexistent/);
+    }
+  }
+});
+
+test('a variable that no setting has the name of is told, but for what Kubernetes sets', async () => {
+  const env = { LIPSERVICE_MEMORY_LIMT: '8MiB', LIPSERVICE_SERVICE_HOST: '10.0.0.1', LIPSERVICE_PORT_4317_TCP: 'tcp://10.0.0.1:4317', LIPSERVICE_BATCH_MAX_AGE: '2s' };
+  const { code, stdout } = await run(['validate'], { env });
+  assert.equal(code, CODE.OK);
+  assert.deepEqual(stdout.match(/LIPSERVICE_\w+/g), ['LIPSERVICE_MEMORY_LIMT']);
 });
 
 test('print-config: what is in force, from file, environment and --set, in this order', async (t) => {
@@ -286,7 +314,7 @@ test('a dead upstream: the deadline ends it, and the loss is told', async (t) =>
   const took = Date.now() - began;
   assert.ok(took >= 1900 && took < 8000, `${took} ms`);
   const last = sidecar.log.find((line) => line.event === 'ledger');
-  assert.deepEqual([last.kept, last.delivered, last.lost], [5, 0, 5]);
+  assert.deepEqual([last.kept, last.delivered, last.lost, last.lost_shutdown], [5, 0, 5, 5]);
 });
 
 test('a second SIGTERM ends it at once', async (t) => {

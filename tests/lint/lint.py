@@ -124,14 +124,14 @@ def lint_npm(package, lock):
     return problems
 
 
-def settings_of(help_text):
-    """{key: default} of the lines of --help's reference."""
-    return dict(re.findall(r"^([a-z]\w*(?:\.\w+)+)\s+(\S+)\s", help_text, re.M))
+def settings_of(reference):
+    """{key: default} of the lines of `lipservice settings`."""
+    return dict(re.findall(r"^([a-z]\w*(?:\.\w+)+)\s+(\S+)\s", reference, re.M))
 
 
-def lint_readme(readme, help_text, metrics_source, maps):
+def lint_readme(readme, reference, metrics_source, maps):
     problems = []
-    settings = settings_of(help_text)
+    settings = settings_of(reference)
     metrics = sorted(set(re.findall(r'"(lipservice_[a-z0-9_]+)"', metrics_source)))
     if len(settings) < 40 or len(metrics) < 30:
         problems.append(f"found {len(settings)} settings and {len(metrics)} metrics: is the program read rightly?")
@@ -227,13 +227,13 @@ def run_readme(args):
     readme = ROOT / "README.md"
     if not readme.exists():
         return ["there is no README.md"]
-    help_text = subprocess.run([args[0], "--help"], capture_output=True, text=True, check=True).stdout
+    reference = subprocess.run([args[0], "settings"], capture_output=True, text=True, check=True).stdout
     config = (ROOT / "src" / "config" / "config.c").read_text()
     maps = re.findall(r'\{"([\w.]+)", CONFIG_\w+\}', config) + ["sampling.keep", "sampling.drop"]
     maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
     if len(maps) < 4:
         return ["the maps of config.c were not found"]
-    return lint_readme(readme.read_text(), help_text, (ROOT / "src" / "app_metrics.c").read_text(), maps)
+    return lint_readme(readme.read_text(), reference, (ROOT / "src" / "app_metrics.c").read_text(), maps)
 
 
 def main():

@@ -106,6 +106,14 @@ static void what_it_does_not_speak_of_stays(void **state)
     assert_int_equal(rules_threshold(rules, 0xab, 0xab, LEVEL_INFO, &source), RULES_REJECT_ALL / 4);
     assert_int_equal(source, RULES_PATTERN);
     rules_unref(rules);
+
+    rules_set_global(base, 0.25, NULL);
+    assert_int_equal(policy_document_read(&rules, json, SPAN("{\"severity_rates\": {\"WARN\": 1}}"), base,
+                                          &notes, &err), 0);
+    assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_WARN, &source), 0);
+    assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_INFO, &source), RULES_REJECT_ALL / 4 * 3);
+    assert_int_equal(source, RULES_GLOBAL);
+    rules_unref(rules);
     rules_unref(base);
     json_object_free(json);
 }
