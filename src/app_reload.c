@@ -86,6 +86,12 @@ static int put_in_force(struct app *app, const struct config *old, struct error 
     return rc;
 }
 
+static bool same_kind_of_exporter(const struct config *a, const struct config *b)
+{
+    return (a->posthog.api_key[0] == '\0') == (b->posthog.api_key[0] == '\0') &&
+           (a->file.path[0] == '\0') == (b->file.path[0] == '\0');
+}
+
 static int reload(struct app *app, struct config *next, struct error *err)
 {
     struct buf stale = {0};
@@ -99,6 +105,8 @@ static int reload(struct app *app, struct config *next, struct error *err)
              stale.err == 0 ? (const char *)stale.base : "");
     }
     buf_done(&stale);
+    if (!same_kind_of_exporter(next, old))
+        return err_set(err, ERR_CONFIG, "another kind of exporter needs a restart");
     int rc = try_policy_files(next, old, err);
     if (rc == 0)
         rc = try_policy_server(next, old, err);
@@ -134,13 +142,17 @@ void app_reload(struct app *app)
     if (next != NULL && app->cfg != next) { /* refused after it was read */
         config_done(next);
         free(next);
+        next = NULL;
     } else if (next != NULL) {
         app_free_reloaded(app);
         app->reloaded = next;
     }
     if (rc < 0) {
         metric_inc(&app->reloads.refused);
-        diag(DIAG_ERROR, "reload_refused", "the configuration in force stays", "reason=%s",
+        diag(DIAG_ERROR, "reload_refused",
+             next != NULL && next == app->cfg ? "in force in part only: reload it again"
+                                              : "the configuration in force stays",
+             "reason=%s",
              diag_quote(quoted, span_str(err.text[0] != '\0' ? err.text : err_text(rc))));
         return;
     }

@@ -6,7 +6,7 @@
 #include "export/sender.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
-#define READ_AHEAD 0.5  /* of queue and account: what is on disk can wait there */
+#define READ_AHEAD 0.375 /* of queue and account: what is on disk can wait there, and must not press */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 
@@ -79,8 +79,10 @@ int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
 double exporter_memory_fullness(const struct exporter *x)
 {
     const struct budget *b = x->opts.budget;
-    /* Requests and tables use the account as well: its first half says nothing of the queue. */
-    return 2 * (double)b->used / (double)b->limit - 1;
+    /* Of what is the queue's: tables that fill a small account must not look like a queue
+     * that never drains. */
+    double held = (double)held_bytes(x), left = (double)b->limit - (double)b->used;
+    return held > 0 ? held / (held + (left > 0 ? left : 0)) : 0;
 }
 
 double exporter_fullness(const struct exporter *x)
