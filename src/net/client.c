@@ -325,7 +325,9 @@ static void set_route(const struct client *c, CURL *e, const struct client_reque
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, route->insecure_skip_verify ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, route->insecure_skip_verify ? 0L : 2L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
+    /* What was read before the reload must not outlive it: until that is too old anyway, none is used. */
+    bool is_stale = c->forgotten_ms > 0 && uv_now(c->loop) - c->forgotten_ms < CA_CACHE_S * 1000u;
+    curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, is_stale ? 0L : (long)CA_CACHE_S);
 #endif
     if (is_set(route->ca_file)) {
         curl_easy_setopt(e, CURLOPT_CAINFO, route->ca_file);

@@ -1,6 +1,8 @@
 // TLS and proxies, against real servers: nothing goes to whom cannot be trusted.
 import assert from 'node:assert/strict';
-import { chmodSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { before, test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
@@ -64,6 +66,21 @@ for (const [name, said] of [
     await closeLedger(sidecar, { delivered: 5, lost: {} });
   });
 }
+
+test('SIGHUP reads a CA file that was replaced, at once', async (t) => {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const ca = path.join(dir, 'ca.crt');
+  copyFileSync(certificates.file('self-signed.crt'), ca);
+  const { sidecar, stub } = await secure(t, certificates.pair('good'), { [`${P}.tls.ca_file`]: ca });
+  await send(sidecar, 5);
+  await until('a refusal', () => lines(sidecar, 'upstream_down').length === 1);
+  assert.equal(stub.requests.length, 0);
+  copyFileSync(certificates.file('ca.crt'), ca);
+  sidecar.signal('SIGHUP');
+  await delivered(sidecar, 5); // the deadline is half of what libcurl would remember the old one for
+  await closeLedger(sidecar, { delivered: 5, lost: {} });
+});
 
 test('another reason is told as well: expired, then the wrong host', async (t) => {
   const { sidecar, front } = await secure(t, certificates.pair('expired'));
