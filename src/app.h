@@ -90,6 +90,11 @@ extern const size_t app_health_page_count, app_metrics_page_count, app_admin_pag
 void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p);
 uint32_t app_read_limit(struct span query);
 
+/* All *n patterns, sorted, in the memory of *room, which is the caller's to free. NULL: there
+ * is none, and *out says so; the status is 503. */
+struct pattern **app_list_patterns(const struct app *app, int (*compare)(const void *, const void *),
+                                   struct buf *room, struct buf *out, uint32_t *n);
+
 /* From app_journal.c: the parts of durability: disk, which do nothing without it. */
 int app_journal_open(struct app *app, struct error *err);
 void app_journal_close(struct app *app);

@@ -317,7 +317,7 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
         return refuse(out, 501, "a tap needs HTTP/1.1");
     }
     *t = (struct listener_tap){.x = x};
-    tap_init(&t->tap, &filter, rate, clock_now_ms(app->clock));
+    tap_init(&t->tap, &filter, rate);
     count_open(live, live->open + 1);
     tell_sums(live, t); /* so that the listener knows that it listens */
     return 0;

@@ -200,27 +200,35 @@ uint32_t app_read_limit(struct span query)
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
-/* The patterns in the order that the query wants ("sort=saved&reverse=1"), *n of them, in the
- * memory of *room. False when there is none; else buf_done(room) when they are used. */
-static bool list_patterns(const struct app *app, struct span query, struct buf *room, uint32_t *n)
+struct pattern **app_list_patterns(const struct app *app, int (*compare)(const void *, const void *),
+                                   struct buf *room, struct buf *out, uint32_t *n)
 {
     struct patterns *table = pipeline_patterns(app->pipeline);
-    struct span sort = page_query(query, "sort");
-    bool reverse = span_eq(page_query(query, "reverse"), SPAN("1"));
     uint32_t slots = patterns_slots(table);
-    size_t order = 0;
-    if (buf_reserve_exact(room, (slots + 1) * sizeof(struct pattern *)) < 0)
-        return false;
+    if (buf_reserve_exact(room, (slots + 1) * sizeof(struct pattern *)) < 0) {
+        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+        return NULL;
+    }
     struct pattern **list = (struct pattern **)(void *)room->base;
     *n = 0;
     for (uint32_t i = 0; i < slots; i++)
         if (patterns_at(table, i)->in_use)
             list[(*n)++] = patterns_at(table, i);
+    qsort(list, *n, sizeof *list, compare);
+    return list;
+}
+
+/* In the order that the query wants: "sort=saved&reverse=1". */
+static struct pattern **list_patterns(const struct app *app, struct span query, struct buf *room,
+                                      struct buf *out, uint32_t *n)
+{
+    struct span sort = page_query(query, "sort");
+    bool reverse = span_eq(page_query(query, "reverse"), SPAN("1"));
+    size_t order = 0;
     for (size_t i = 0; i < ARRAY_LEN(orders); i++)
         if (span_eq(sort, span_str(orders[i].name)))
             order = i;
-    qsort(list, *n, sizeof *list, reverse ? orders[order].reversed : orders[order].compare);
-    return true;
+    return app_list_patterns(app, reverse ? orders[order].reversed : orders[order].compare, room, out, n);
 }
 
 static int write_patterns(void *ctx, struct span query, struct buf *out)
@@ -229,11 +237,9 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
     struct patterns *table = pipeline_patterns(app->pipeline);
     uint32_t n, limit = app_read_limit(query);
     struct buf room = {.budget = out->budget};
-    if (!list_patterns(app, query, &room, &n)) {
-        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+    struct pattern **list = list_patterns(app, query, &room, out, &n);
+    if (list == NULL)
         return 503;
-    }
-    struct pattern **list = (struct pattern **)(void *)room.base;
     const struct pattern_counts *other = patterns_other(table);
     buf_printf(out,
                "{\"patterns_held\":%u,\"evicted\":%" PRIu64
@@ -260,11 +266,9 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     uint64_t lost = 0;
     struct buf room = {.budget = out->budget};
     struct exporter_stats s;
-    if (!list_patterns(app, query, &room, &n)) {
-        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+    struct pattern **list = list_patterns(app, query, &room, out, &n);
+    if (list == NULL)
         return 503;
-    }
-    struct pattern **list = (struct pattern **)(void *)room.base;
     exporter_stats(app->exporter, &s);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
         lost += t->fate[f];

@@ -160,23 +160,16 @@ static int by_bytes(const void *a, const void *b)
 int app_write_shadow(void *ctx, struct span query, struct buf *out)
 {
     const struct app *app = ctx;
-    struct patterns *table = pipeline_patterns(app->pipeline);
-    uint32_t slots = patterns_slots(table), n = 0, limit = app_read_limit(query);
+    uint32_t n, limit = app_read_limit(query);
     bool words = span_eq(page_query(query, "as"), SPAN("words"));
     if (pipeline_shadow(app->pipeline) == NULL) {
         buf_append_str(out, "{\"error\":\"neither mode: observe nor shadow.policy_file is set\"}\n");
         return 404;
     }
     struct buf room = {.budget = out->budget};
-    if (buf_reserve_exact(&room, (slots + 1) * sizeof(struct pattern *)) < 0) {
-        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
+    struct pattern **list = app_list_patterns(app, by_bytes, &room, out, &n);
+    if (list == NULL)
         return 503;
-    }
-    struct pattern **list = (struct pattern **)(void *)room.base;
-    for (uint32_t i = 0; i < slots; i++)
-        if (patterns_at(table, i)->in_use)
-            list[n++] = patterns_at(table, i);
-    qsort(list, n, sizeof *list, by_bytes);
 
     struct lane lanes[LANES_MAX];
     size_t lane_count = list_lanes(app, lanes);

@@ -3,7 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,17 +92,24 @@ static void print_count(const void *at, struct buf *out)
     buf_printf(out, "%u", *(const uint32_t *)at);
 }
 
-static const char *parse_ratio(void *at, size_t size, const char *text)
+static const char *parse_number(double *at, const char *text, double least, double most,
+                                const char *wanted)
 {
-    (void)size;
     /* Decimals only: strtod() takes blanks, signs, hex, nan and infinity as well. */
     bool is_decimal = isdigit((unsigned char)text[0]) || text[0] == '.';
     char *end;
-    double ratio = strtod(text, &end);
-    if (!is_decimal || text[strspn(text, "0123456789.eE+-")] != '\0' || *end != '\0' || ratio > 1.0)
-        return "a rate from 0 to 1";
-    *(double *)at = ratio;
+    double number = strtod(text, &end);
+    if (!is_decimal || text[strspn(text, "0123456789.eE+-")] != '\0' || *end != '\0' ||
+        !(number >= least && number <= most))
+        return wanted;
+    *at = number;
     return NULL;
+}
+
+static const char *parse_ratio(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_number(at, text, 0, 1, "a rate from 0 to 1");
 }
 
 static void print_ratio(const void *at, struct buf *out)
@@ -327,13 +334,8 @@ static void print_flag(const void *at, struct buf *out)
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
-    char *end;
-    double amount = strtod(text, &end);
     (void)size;
-    if (end == text || *end != '\0' || !isfinite(amount) || amount < 0)
-        return "a number, 0 or more";
-    *(double *)at = amount;
-    return NULL;
+    return parse_number(at, text, 0, DBL_MAX, "a number, 0 or more");
 }
 
 static const char *parse_log_format(void *at, size_t size, const char *text)
@@ -408,13 +410,8 @@ static void print_stamps(const void *at, struct buf *out)
 /* On rates; rules_set_boost() has the same bounds. */
 static const char *parse_factor(void *at, size_t size, const char *text)
 {
-    char *end;
-    double factor = strtod(text, &end);
     (void)size;
-    if (end == text || *end != '\0' || !(factor >= 1 && factor <= 1000))
-        return "a factor from 1 to 1000";
-    *(double *)at = factor;
-    return NULL;
+    return parse_number(at, text, 1, 1000, "a factor from 1 to 1000");
 }
 
 const struct value_kind value_bytes = {parse_bytes, print_bytes};

@@ -23,17 +23,14 @@ int tap_parse_severity(const char *text, unsigned *levels)
     return 0;
 }
 
-void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s, uint64_t now_ms)
+void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s)
 {
     if (lines_per_s == 0)
         lines_per_s = TAP_LINES_PER_S;
     uint32_t times = lines_per_s > TAP_LINES_PER_S ? lines_per_s / TAP_LINES_PER_S : 1;
-    *t = (struct tap){.filter = *filter,
-                      .lines_per_s = lines_per_s,
-                      .bytes_per_s = TAP_BYTES_PER_S * times,
-                      .filled_ms = now_ms};
-    t->lines = t->lines_per_s;
-    t->bytes = t->bytes_per_s;
+    *t = (struct tap){.filter = *filter};
+    token_bucket_init(&t->lines, lines_per_s);
+    token_bucket_init(&t->bytes, (double)TAP_BYTES_PER_S * times);
 }
 
 /* The strings in a list or a map are in its encoded form as they are. */
@@ -53,27 +50,16 @@ bool tap_wants(const struct tap_filter *f, const struct subject *s, const struct
            (f->grep[0] == '\0' || holds(&s->record->body, f->grep));
 }
 
-static double refill(double have, uint32_t per_s, uint64_t ms)
-{
-    have += (double)per_s * (double)ms / 1000;
-    return have > per_s ? per_s : have;
-}
-
 bool tap_admit(struct tap *t, uint64_t now_ms)
 {
-    uint64_t ms = now_ms - t->filled_ms;
-    if (ms > 0) {
-        t->lines = refill(t->lines, t->lines_per_s, ms);
-        t->bytes = refill(t->bytes, t->bytes_per_s, ms);
-        t->filled_ms = now_ms;
-    }
-    return t->lines >= 1 && t->bytes > 0;
+    uint64_t bytes = token_bucket_level(&t->bytes, now_ms);
+    return token_bucket_level(&t->lines, now_ms) > 0 && bytes > 0;
 }
 
 void tap_shown(struct tap *t, size_t bytes)
 {
-    t->lines -= 1;
-    t->bytes -= (double)bytes;
+    t->lines.tokens -= 1;
+    t->bytes.tokens -= (double)bytes; /* below 0: the last line was longer than what was left */
     t->shown++;
 }
 

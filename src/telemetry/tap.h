@@ -20,6 +20,7 @@
 #include "pipeline/sampler.h"
 #include "util/buf.h"
 #include "util/err.h"
+#include "util/token_bucket.h"
 
 #define TAP_TEXT_BYTES 256          /* of a filter's text */
 #define TAP_BODY_BYTES 1024         /* of a body in a line */
@@ -38,9 +39,7 @@ struct tap_filter {
 
 struct tap {
     struct tap_filter filter;
-    uint32_t lines_per_s, bytes_per_s;
-    double lines, bytes; /* what may be shown now */
-    uint64_t filled_ms;
+    struct token_bucket lines, bytes; /* what may be shown now */
     uint64_t matched, shown, over_rate, slow;
 };
 
@@ -48,7 +47,7 @@ struct tap {
 int tap_parse_severity(const char *text, unsigned *levels);
 
 /* lines_per_s 0: TAP_LINES_PER_S. */
-void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s, uint64_t now_ms);
+void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s);
 
 bool tap_wants(const struct tap_filter *f, const struct subject *s, const struct decision *d);
 

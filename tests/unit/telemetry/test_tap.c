@@ -95,26 +95,26 @@ static void lines_and_bytes_are_bounded(void **state)
     (void)state;
     const struct tap_filter all = {0};
     struct tap t;
-    tap_init(&t, &all, 0, 1000);
+    tap_init(&t, &all, 0);
     assert_int_equal(admitted(&t, 500, 1000, 10), TAP_LINES_PER_S);
     assert_int_equal(admitted(&t, 500, 1000, 10), 0);
     assert_int_equal(admitted(&t, 500, 1100, 10), TAP_LINES_PER_S / 10);
     assert_int_equal(admitted(&t, 500, 99000, 10), TAP_LINES_PER_S); /* never more than a second's */
     assert_int_equal(t.shown, 2 * TAP_LINES_PER_S + TAP_LINES_PER_S / 10);
 
-    tap_init(&t, &all, 5, 0);
+    tap_init(&t, &all, 5);
     assert_int_equal(admitted(&t, 50, 0, 10), 5);
     assert_int_equal(admitted(&t, 50, 199, 10), 0);
     assert_int_equal(admitted(&t, 50, 200, 10), 1);
 
     /* Long lines: the bytes end first, and what was too much is owed. */
-    tap_init(&t, &all, 0, 0);
+    tap_init(&t, &all, 0);
     assert_int_equal(admitted(&t, 100, 0, TAP_BYTES_PER_S / 4), 4);
     tap_shown(&t, TAP_BYTES_PER_S);
     assert_int_equal(admitted(&t, 100, 900, 1), 0);
     assert_int_equal(admitted(&t, 1, 1500, 1), 1);
-    tap_init(&t, &all, 10 * TAP_LINES_PER_S, 0);
-    assert_int_equal(t.bytes_per_s, 10 * TAP_BYTES_PER_S);
+    tap_init(&t, &all, 10 * TAP_LINES_PER_S);
+    assert_int_equal(t.bytes.per_second, 10 * TAP_BYTES_PER_S);
 }
 
 static void a_line_says_what_and_why(void **state)
