@@ -114,6 +114,8 @@ static int reload(struct app *app, struct config *next, struct error *err)
         return rc;
     app->cfg = next;
     rc = app_open_sink(app, &sink, &compression, err);
+    if (rc == 0 && app->aside != NULL)
+        rc = aside_reopen(app->aside, next->refused_file.path, err);
     if (rc == 0 && (rc = exporter_renew(app->exporter, &sink)) < 0)
         err_set(err, rc, "another kind of exporter needs a restart");
     if (sink.ops != NULL)
