@@ -346,7 +346,7 @@ static int receiver_start(struct app *app, struct error *err)
     } ports[] = {{&app->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
                  {&app->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
-        struct listener_opts l = {&app->service, ports[i].addr, cfg->receiver.max_connections};
+        struct listener_opts l = {&app->service, ports[i].addr, app->connections};
         if (ports[i].addr[0] != '\0')
             rc = name_setting(listener_open(ports[i].listener, &app->loop, &l, err), ports[i].key, err);
     }
@@ -391,6 +391,7 @@ static int pages_start(struct app *app, struct error *err)
             .ctx = app,
             .budget = &app->budget,
             .clock = app->clock,
+            .max_connections = app->page_connections,
         };
         if (opts.addr[0] != '\0')
             rc = name_setting(page_server_open(servers[i].server, &app->loop, &opts, err), servers[i].key, err);
@@ -628,6 +629,7 @@ int app_start(struct app *app, const struct config *cfg, const struct config_inp
 {
     *app = (struct app){.cfg = cfg, .input = input, .clock = clock_real()};
     keep_heap();
+    app_limits_set(app);
     budget_init(&app->budget, cfg->memory_limit_bytes);
     int rc = uv_loop_init(&app->loop);
     if (rc < 0)

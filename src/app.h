@@ -61,6 +61,7 @@ struct app {
     struct report *report;
     struct receiver *receiver;
     struct http_service service; /* of both OTLP ports */
+    uint32_t connections, page_connections; /* at most, of one port */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct live *live; /* what the admin pages answer from the running pipeline */
@@ -110,6 +111,9 @@ void app_write_journal(struct buf *out, const struct app *app);
 
 /* From app_shadow.c: a page. */
 int app_write_shadow(void *ctx, struct span query, struct buf *out);
+
+/* From app_limits.c: how many connections the limit on open files allows. */
+void app_limits_set(struct app *app);
 
 /* From app_reload.c: read the configuration again; what is wrong with it is told, and changes
  * nothing. */
