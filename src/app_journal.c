@@ -127,6 +127,14 @@ uint64_t app_journal_left(const struct app *app)
     return s.spool.records;
 }
 
+uint64_t app_journal_unstored(const struct app *app)
+{
+    struct journal_stats s = {0};
+    if (app->journal != NULL)
+        journal_stats(app->journal, &s);
+    return s.unstored_records;
+}
+
 void app_write_journal(struct buf *out, const struct app *app)
 {
     struct journal_stats s;

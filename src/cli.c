@@ -133,6 +133,7 @@ static int run(int argc, char **argv)
     struct error err = {{0}};
     char quoted[DIAG_QUOTE_BYTES];
     const char *variable;
+    app_signals_early();
     int code = parse_options(argc, argv, NULL, 0, &o, NULL);
     if (code == 0)
         code = load_options(&o, &cfg);
