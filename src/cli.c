@@ -11,6 +11,7 @@
 #include "cli_admin.h"
 #include "cli_explain.h"
 #include "cli_help.h"
+#include "cli_reload.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
 #include "cli_shadow.h"
@@ -257,6 +258,7 @@ static const struct {
     {"print-config", print_config},
     {"settings",     settings},
     {"healthcheck",  healthcheck},
+    {"reload",       cli_reload},
     {"explain",      cli_explain},
     {"replay",       cli_replay},
     {"tap",          cli_tap},
