@@ -110,6 +110,7 @@ test('a name server that does not answer does not hold up the end', async (t) =>
   await hang.seen();
   sidecar.signal('SIGTERM');
   await endedWhole(sidecar, { received: 7, delivered: 0, lost_shutdown: 7 });
+  assert.ok(!sidecar.stderr.includes('does not return'), 'the loop was not held by it');
 });
 
 test('nor does a disk that does not answer: of the spool', async (t) => {

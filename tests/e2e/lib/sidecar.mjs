@@ -123,7 +123,7 @@ export class Sidecar {
   async #ready() {
     const line = await until('the start', async () => {
       if (this.child.exitCode !== null) return { ended: this.child.exitCode };
-      if (this.addresses) return (await fetch(`http://${this.addresses.health}/readyz`)).ok && this.addresses;
+      if (this.addresses) return (await fetch(`http://${this.addresses.health}/readyz`, { signal: AbortSignal.timeout(2000) })).ok && this.addresses;
       return this.log.find((entry) => entry.event === 'started');
     });
     if (line.ended !== undefined) {
