@@ -15,7 +15,8 @@
 #include "app.h"
 #include "util/diag.h"
 
-#define END_GRACE_MS 1000        /* with shutdown.timeout less than the 10 s of container engines */
+#define END_GRACE_MS 1000 /* with shutdown.timeout less than the 10 s of container engines */
+#define LAST_LINE_S 1
 #define STACK_BYTES (256u << 10) /* diag() alone takes 20 KiB; more under a sanitizer */
 
 /* Whoever sends these does not mean that what is acknowledged should be lost: a full disk quota
@@ -51,9 +52,12 @@ static int await(uint64_t end_ns)
     return number < 0 && errno == EAGAIN ? 0 : number;
 }
 
-/* The loop stands still, so its counts do, too. */
+/* The loop stands still, so its counts do, too. The log may be on the disk that hangs: then the
+ * end is SIGALRM's. */
 static void end_now(struct app *app)
 {
+    signal(SIGALRM, SIG_DFL);
+    alarm(LAST_LINE_S);
     if (app->phase != APP_STARTING && !app->is_ledger_told)
         diag(DIAG_WARN, "stopping", "a system call does not return: ended without it",
              "grace_ms=%d", END_GRACE_MS);

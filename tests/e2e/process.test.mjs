@@ -181,6 +181,17 @@ test('standard error whose reader has left', async (t) => {
   await closeLedger(sidecar, { received: 5, delivered: 5, lost: {} });
 });
 
+test('a log on a disk that does not answer: it ends all the same', async (t) => {
+  const file = path.join(folder(t), 'log');
+  const hang = hanging(t, 'write', file);
+  hang.release();
+  const sidecar = await Sidecar.start(t, { set: { ...FAST_END, 'exporters.file.path': '/dev/null' }, env: hang.env, wrap: shell(`2>${file}`), blind: true });
+  hang.hold();
+  sidecar.signal('SIGTERM');
+  await hang.seen();
+  assert.deepEqual(await sidecar.end(), { code: null, signal: 'SIGALRM' });
+});
+
 // ---- closed descriptors
 
 for (const closed of [[0], [1], [2], [0, 1, 2]]) {
@@ -427,10 +438,10 @@ test('a configuration from a pipe cannot be read again, and says so', async (t) 
 
 // ---- descriptors
 
-test('ulimit -n 64: fewer connections, said so, and the pages answer beside idle clients', async (t) => {
+for (const mode of ['memory', 'disk']) test(`ulimit -n 64, ${mode}: fewer connections, said so, and the pages answer beside idle clients`, async (t) => {
   const stub = await PostHog.start();
   t.after(() => stub.down());
-  const sidecar = await Sidecar.start(t, { set: KEEP_ALL, stub, wrap: ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'] });
+  const sidecar = await Sidecar.start(t, { set: mode === 'disk' ? onDisk(t) : KEEP_ALL, stub, wrap: ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'] });
   const line = sidecar.log.find((entry) => entry.event === 'max_connections');
   assert.deepEqual([line.setting, line.configured, line.open_files], ['receivers.otlp.max_connections', 1024, 64]);
   assert.ok(line.connections >= 1 && line.connections < 32);
