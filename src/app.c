@@ -2,7 +2,6 @@
 #include "app.h"
 
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,7 +346,7 @@ static int receiver_start(struct app *app, struct error *err)
     } ports[] = {{&app->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
                  {&app->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
-        struct listener_opts l = {&app->service, ports[i].addr, cfg->receiver.max_connections};
+        struct listener_opts l = {&app->service, ports[i].addr, app->connections};
         if (ports[i].addr[0] != '\0')
             rc = name_setting(listener_open(ports[i].listener, &app->loop, &l, err), ports[i].key, err);
     }
@@ -392,6 +391,7 @@ static int pages_start(struct app *app, struct error *err)
             .ctx = app,
             .budget = &app->budget,
             .clock = app->clock,
+            .max_connections = app->page_connections,
         };
         if (opts.addr[0] != '\0')
             rc = name_setting(page_server_open(servers[i].server, &app->loop, &opts, err), servers[i].key, err);
@@ -411,20 +411,32 @@ static void pages_stop(struct app *app)
 
 /* ---- the end ----------------------------------------------------------- */
 
-static void log_ledger(struct app *app)
+/* What is settled, and what will not be any more: when a system call does not return, records
+ * are queued to the end. */
+static void end_fates(struct app *app, struct ledger_row *t, const struct app_journal_end_counts *spool)
 {
-    const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
+    if (app->journal == NULL)
+        t->fate[FATE_LOST_SHUTDOWN] += t->queued;
+    t->fate[FATE_LOST_DISK] += spool->unstored;
+    t->fate[FATE_LOST_DAMAGED] += spool->removed;
+}
+
+void app_log_ledger(struct app *app)
+{
+    if (app->phase == APP_STARTING || atomic_exchange(&app->is_ledger_told, true))
+        return;
+    struct ledger_row t = *ledger_total(pipeline_ledger(app->pipeline));
     struct app_journal_end_counts spool;
     uint64_t lost = 0;
     char reasons[REASONS_BYTES] = "", on_disk[ON_DISK_BYTES] = "";
     app_journal_end_counts(app, &spool);
+    end_fates(app, &t, &spool);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
         size_t n = strlen(reasons);
-        uint64_t records = t->fate[f] + (f == FATE_LOST_DAMAGED ? spool.removed : 0);
-        lost += records;
-        if (records > 0)
+        lost += t.fate[f];
+        if (t.fate[f] > 0)
             snprintf(reasons + n, sizeof reasons - n, " lost_%s=%llu", fate_name((enum fate)f),
-                     (unsigned long long)records);
+                     (unsigned long long)t.fate[f]);
     }
     if (app->journal != NULL)
         snprintf(on_disk, sizeof on_disk, " earlier_unread=%llu spool_lost=%llu spool_lost_frames=%llu",
@@ -437,11 +449,11 @@ static void log_ledger(struct app *app)
                           : "ended",
          "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
          "rejected=%llu delivered=%llu lost=%llu%s left_on_disk=%llu%s",
-         (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
-         (unsigned long long)t->released, (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
-         (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
-         (unsigned long long)t->verdict[VERDICT_REJECTED],
-         (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost, reasons,
+         (unsigned long long)t.received, (unsigned long long)t.verdict[VERDICT_KEPT],
+         (unsigned long long)t.released, (unsigned long long)t.verdict[VERDICT_SAMPLED_OUT],
+         (unsigned long long)t.verdict[VERDICT_DROPPED_BY_RULE],
+         (unsigned long long)t.verdict[VERDICT_REJECTED],
+         (unsigned long long)t.fate[FATE_DELIVERED], (unsigned long long)lost, reasons,
          (unsigned long long)spool.left, on_disk);
 }
 
@@ -488,8 +500,7 @@ static void on_drain_tick(uv_timer_t *timer)
 {
     struct app *app = container_of(timer, struct app, drain_timer);
     uint64_t now = clock_now_ms(app->clock), spent = now - app->drain_began_ms;
-    if (app->phase == APP_QUIETING &&
-        (is_quiet(app, now) || spent >= app->cfg->shutdown_timeout_ms / 2))
+    if (app->phase == APP_QUIETING && (is_quiet(app, now) || spent >= app->signals.drain_ms / 2))
         stop_taking(app);
     if (app->phase == APP_FLUSHING) {
         bool is_closed = listener_is_quiet(&app->grpc) && listener_is_quiet(&app->http);
@@ -503,18 +514,13 @@ static void on_drain_tick(uv_timer_t *timer)
         exporter_flush(app->exporter);
         bool done = (app->journal == NULL || journal_is_idle(app->journal)) &&
                     exporter_is_idle(app->exporter) && has_reported(app) && is_closed;
-        if (done || spent >= app->cfg->shutdown_timeout_ms)
+        if (done || spent >= app->signals.drain_ms)
             end(app);
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+void app_stop_asked(struct app *app, int number)
 {
-    struct app *app = handle->data;
-    if (number == SIGHUP) { /* reload; never the end, as it is by default */
-        app_reload(app);
-        return;
-    }
     if (app->phase >= APP_QUIETING) {
         diag(DIAG_WARN, "stopping", "second signal: ending at once", "signal=%d", number);
         end(app);
@@ -523,30 +529,20 @@ static void on_signal(uv_signal_t *handle, int number)
     app->phase = APP_QUIETING;
     live_stop_taps(app->live);
     app->drain_began_ms = clock_now_ms(app->clock);
-    diag(DIAG_INFO, "stopping", "draining; once more ends at once", "signal=%d timeout_ms=%u", number,
-         app->cfg->shutdown_timeout_ms);
+    diag(DIAG_INFO, "stopping", "draining; once more ends at once", "signal=%d timeout_ms=%u",
+         number, app->signals.drain_ms);
     uv_timer_start(&app->drain_timer, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
-static int signals_start(struct app *app, struct error *err)
+static int drain_start(struct app *app, struct error *err)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     (void)err;
-    signal(SIGPIPE, SIG_IGN);
-    uv_timer_init(&app->loop, &app->drain_timer);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        uv_signal_init(&app->loop, &app->signals[i]);
-        app->signals[i].data = app;
-        uv_signal_start(&app->signals[i], on_signal, numbers[i]);
-    }
-    return 0;
+    return uv_timer_init(&app->loop, &app->drain_timer);
 }
 
-static void signals_stop(struct app *app)
+static void drain_stop(struct app *app)
 {
     uv_close((uv_handle_t *)&app->drain_timer, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(app->signals); i++)
-        uv_close((uv_handle_t *)&app->signals[i], NULL);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -561,7 +557,8 @@ static const struct part {
     void (*stop)(struct app *app);    /* close what the loop knows of */
     void (*release)(struct app *app); /* free the rest, when the loop has run out */
 } parts[] = {
-    {signals_start, signals_stop, NULL},
+    {app_signals_start, app_signals_stop, app_signals_release},
+    {drain_start, drain_stop, NULL},
     {app_journal_open, app_journal_close, app_journal_free},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
@@ -637,6 +634,7 @@ int app_start(struct app *app, const struct config *cfg, const struct config_inp
 {
     *app = (struct app){.cfg = cfg, .input = input, .clock = clock_real()};
     keep_heap();
+    app_limits_set(app);
     budget_init(&app->budget, cfg->memory_limit_bytes);
     int rc = uv_loop_init(&app->loop);
     if (rc < 0)
@@ -672,7 +670,7 @@ void app_stop(struct app *app)
     /* What is undeliverable is settled before the ledger is told. */
     exporter_close(app->exporter);
     app->exporter = NULL;
-    log_ledger(app);
+    app_log_ledger(app);
     stop_parts(app);
     app_free_reloaded(app);
 }

@@ -7,10 +7,12 @@
  * moment or half of shutdown.timeout is over, because a sidecar must outlive its
  * application's last flush; then connections are told to close, what is held is
  * delivered, and what is not delivered in time is counted as lost. A second
- * signal ends at once.
+ * signal ends at once. Whatever the loop or the pool waits for, the process ends a
+ * second after shutdown.timeout at the latest (app_signals.c).
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -32,6 +34,19 @@
 #include "util/clock.h"
 
 enum app_phase { APP_STARTING, APP_RUNNING, APP_QUIETING, APP_FLUSHING, APP_ENDED };
+
+/* What the thread that waits for signals has heard, and what of it the loop has done. */
+struct app_signals {
+    uv_async_t async;
+    uv_thread_t thread;
+    bool is_waiting; /* the thread */
+    atomic_bool is_over;
+    atomic_uint stops, reloads;
+    atomic_int number;      /* of the last stop */
+    atomic_uint timeout_ms; /* shutdown.timeout that is in force */
+    atomic_uint drain_ms;   /* and was when the first stop came */
+    uint32_t stops_done, reloads_done;
+};
 
 struct app {
     const struct config *cfg;         /* in force */
@@ -61,10 +76,12 @@ struct app {
     struct report *report;
     struct receiver *receiver;
     struct http_service service; /* of both OTLP ports */
+    uint32_t connections, page_connections; /* at most, of one port */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct live *live; /* what the admin pages answer from the running pipeline */
-    uv_signal_t signals[3];
+    struct app_signals signals;
+    atomic_bool is_ledger_told; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
     size_t parts_started;
 };
@@ -108,6 +125,7 @@ struct app_journal_end_counts {
     uint64_t left;           /* the next start will find them */
     uint64_t earlier_unread; /* of those: stored by an earlier process and not read by this one */
     uint64_t removed;        /* stored, and their files were removed under us: lost */
+    uint64_t unstored;       /* kept, and not stored: their clients were not answered with success */
     uint64_t lost, lost_frames; /* by the spool, those of earlier processes included */
 };
 void app_journal_end_counts(const struct app *app, struct app_journal_end_counts *out);
@@ -122,9 +140,24 @@ void app_write_journal(struct buf *out, const struct app *app);
 /* From app_shadow.c: a page. */
 int app_write_shadow(void *ctx, struct span query, struct buf *out);
 
+/* From app_limits.c: how many connections the limit on open files allows. */
+void app_limits_set(struct app *app);
+
+/* From app_signals.c. The first thing of a run: from here on no stray signal ends it. */
+void app_signals_early(void);
+int app_signals_start(struct app *app, struct error *err);
+void app_signals_stop(struct app *app);
+void app_signals_release(struct app *app);
+
+/* For it: a signal asks for the end. */
+void app_stop_asked(struct app *app, int number);
+/* The last line of the log, once: what became of every record. */
+void app_log_ledger(struct app *app);
+
 /* From app_reload.c: read the configuration again; what is wrong with it is told, and changes
  * nothing. */
-void app_reload(struct app *app);
+int app_reload(struct app *app, struct error *err);
+int app_reload_page(void *ctx, struct span query, struct span body, struct buf *out); /* POST */
 void app_free_reloaded(struct app *app);
 
 /* For a reload: parts of the policy. */

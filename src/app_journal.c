@@ -128,6 +128,7 @@ void app_journal_end_counts(const struct app *app, struct app_journal_end_counts
         .left = s.spool.records - s.spool.nameless_records,
         .earlier_unread = s.unfound_records,
         .removed = s.spool.nameless_records,
+        .unstored = s.unstored_records,
         .lost = s.spool.nameless_records,
     };
     for (int why = 0; why < SPOOL_LOSS_COUNT; why++) {

@@ -349,7 +349,7 @@ static void write_exporter(struct buf *out, const struct app *app)
                   "Age of the oldest record that is not delivered yet.");
     expose_plain(out, "lipservice_exporter_oldest_seconds", (double)s.oldest_ms / 1000);
     expose_family(out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
-                  "1 while the upstream refuses the key (401, 403).");
+                  "1 while the upstream refuses the key (401, 403), or a proxy its credentials (407).");
     expose_plain(out, "lipservice_exporter_key_refused", s.holds_for_key);
     write_circuit(out, &s);
     write_relays(out, &s);

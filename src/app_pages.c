@@ -349,6 +349,7 @@ static int write_index(void *ctx, struct span query, struct buf *out)
                         "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
                         "/api/families          the patterns that became one with others\n"
                         "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
+                        "/api/reload            POST: read the configuration again, for lipservice reload\n"
                         "/api/config            the configuration in force, secrets redacted\n");
     return 200;
 }
@@ -362,6 +363,7 @@ const struct page app_admin_pages[] = {
     {"/api/shadow", "application/json", app_write_shadow},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
+    {"/api/reload", "application/json", .ask = app_reload_page},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);

@@ -1,12 +1,14 @@
 /*
- * app_reload: SIGHUP. The configuration is read again, as it was read at the start, and
- * put in force whole or not at all; listeners, connections and what is queued stay.
+ * app_reload: SIGHUP, or `lipservice reload`. The configuration is read again, as it was read at
+ * the start, and put in force whole or not at all; listeners, connections and what is queued stay.
  */
 #include "app.h"
+#include "otlp/json_write.h"
 #include "util/diag.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool same_route(const struct config_route *a, const struct config_route *b)
 {
@@ -114,6 +116,8 @@ static int reload(struct app *app, struct config *next, struct error *err)
         return rc;
     app->cfg = next;
     rc = app_open_sink(app, &sink, &compression, err);
+    if (rc == 0 && app->aside != NULL)
+        rc = aside_reopen(app->aside, next->refused_file.path, err);
     if (rc == 0 && (rc = exporter_renew(app->exporter, &sink)) < 0)
         err_set(err, rc, "another kind of exporter needs a restart");
     if (sink.ops != NULL)
@@ -126,17 +130,27 @@ static int reload(struct app *app, struct config *next, struct error *err)
     return put_in_force(app, old, err);
 }
 
-void app_reload(struct app *app)
+/* A pipe (`--config <(...)`) has been read: the loop would wait for somebody to write into it. */
+static int check_source(const struct config_input *input, struct error *err)
 {
-    struct error err = {{0}};
+    struct stat st;
+    if (input->file != NULL && stat(input->file, &st) == 0 && S_ISFIFO(st.st_mode))
+        return err_set(err, ERR_CONFIG, "%.200s is a pipe, and cannot be read again", input->file);
+    return 0;
+}
+
+int app_reload(struct app *app, struct error *err)
+{
     struct config *next = malloc(sizeof *next);
     char quoted[DIAG_QUOTE_BYTES];
-    int rc = next == NULL ? ERR_NOMEM : config_load(next, app->input, &err);
+    int rc = next == NULL ? ERR_NOMEM : check_source(app->input, err);
+    if (rc == 0)
+        rc = config_load(next, app->input, err);
     if (rc < 0) {
         free(next);
         next = NULL;
     } else {
-        rc = reload(app, next, &err);
+        rc = reload(app, next, err);
     }
     app->reloads.failed_last = rc < 0;
     if (next != NULL && app->cfg != next) { /* refused after it was read */
@@ -147,20 +161,39 @@ void app_reload(struct app *app)
         app_free_reloaded(app);
         app->reloaded = next;
     }
+    app->signals.timeout_ms = app->cfg->shutdown_timeout_ms;
     if (rc < 0) {
+        if (err->text[0] == '\0')
+            err_set(err, rc, "%s", err_text(rc));
         metric_inc(&app->reloads.refused);
         diag(DIAG_ERROR, "reload_refused",
              next != NULL && next == app->cfg ? "in force in part only: reload it again"
                                               : "the configuration in force stays",
-             "reason=%s",
-             diag_quote(quoted, span_str(err.text[0] != '\0' ? err.text : err_text(rc))));
-        return;
+             "reason=%s", diag_quote(quoted, span_str(err->text)));
+        return rc;
     }
     metric_inc(&app->reloads.accepted);
     app->reloads.last_ms = clock_now_ms(app->clock);
     diag(DIAG_INFO, "reloaded", "the configuration is in force", "mode=%s exporter=%s",
          app->cfg->observe ? "observe" : "enforce",
          diag_quote(quoted, span_str(exporter_sink_name(app->exporter))));
+    return 0;
+}
+
+int app_reload_page(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    struct error err = {{0}};
+    (void)query;
+    (void)body;
+    int rc = app_reload(ctx, &err);
+    if (rc == 0) {
+        buf_append_str(out, "{\"status\":\"reloaded\"}\n");
+        return 200;
+    }
+    buf_append_str(out, "{\"error\":");
+    json_write_string(out, span_str(err.text));
+    buf_append_str(out, "}\n");
+    return rc == ERR_NOMEM ? 503 : 422;
 }
 
 void app_free_reloaded(struct app *app)

@@ -11,6 +11,7 @@
 #include "cli_admin.h"
 #include "cli_explain.h"
 #include "cli_help.h"
+#include "cli_reload.h"
 #include "cli_replay.h"
 #include "cli_signature.h"
 #include "cli_shadow.h"
@@ -133,6 +134,7 @@ static int run(int argc, char **argv)
     struct error err = {{0}};
     char quoted[DIAG_QUOTE_BYTES];
     const char *variable;
+    app_signals_early();
     int code = parse_options(argc, argv, NULL, 0, &o, NULL);
     if (code == 0)
         code = load_options(&o, &cfg);
@@ -256,6 +258,7 @@ static const struct {
     {"print-config", print_config},
     {"settings",     settings},
     {"healthcheck",  healthcheck},
+    {"reload",       cli_reload},
     {"explain",      cli_explain},
     {"replay",       cli_replay},
     {"tap",          cli_tap},

@@ -89,6 +89,8 @@ int admin_explain_failure(const struct admin *a, const struct client_result *r)
         said = span_of(said.base + sizeof ERROR_BEGIN - 1, said.len - sizeof ERROR_BEGIN - 1);
     fprintf(stderr, "lipservice: %s answers %d: %.*s\n", a->base, r->status, (int)said.len,
             (const char *)said.base);
+    if (r->status == 422) /* what was asked is right, and the configuration is not */
+        return EXIT_CONFIG;
     return r->status < 500 && r->status != 404 ? EXIT_USAGE : EXIT_UNAVAILABLE;
 }
 

@@ -5,7 +5,8 @@
  * the verb sees. No proxy is used.
  *
  * Errors     exit codes, the cause told on standard error: EXIT_UNAVAILABLE when
- *            nobody answers, EXIT_USAGE when what was asked is refused.
+ *            nobody answers, EXIT_USAGE when what was asked is refused, EXIT_CONFIG when
+ *            the configuration is.
  * Blocking   admin_ask() until the answer is there; the others never.
  */
 #pragma once

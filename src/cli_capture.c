@@ -69,6 +69,19 @@ static struct span line_at(struct span rest)
     return end == NULL ? rest : span_of(rest.base, (size_t)(end - rest.base));
 }
 
+/* Some line is a request from its beginning to its end, so the others were meant to be: the first
+ * may be torn, where a file was cut or a write broke off. */
+static bool has_lines(struct span text)
+{
+    while (text.len > 0) {
+        struct span raw = line_at(text), line = trim(raw);
+        if (capture_is_json(line) && line.base[line.len - 1] == '}')
+            return true;
+        text = span_skip(text, raw.len < text.len ? raw.len + 1 : raw.len);
+    }
+    return false;
+}
+
 static int read_lines(struct capture *c, struct span text, const struct capture_sink *sink)
 {
     size_t number = 0, at = 0;
@@ -103,17 +116,17 @@ int capture_read(struct capture *c, struct span text, const struct capture_sink 
         return sink->request(sink->ctx, text, &count, text.len);
 
     struct span body = trim(text);
-    if (body.len == 0 || body.base[0] != '{') {
+    if (body.len == 0 || (body.base[0] != '{' && !has_lines(body))) {
         sink->refused(sink->ctx, 0, "neither an OTLP request in protobuf nor OTLP JSON");
         return 0;
     }
     struct span line = trim(line_at(body));
-    if (line.len == body.len || decode(c, line, &count, &unused) == 0)
+    if (line.len == body.len || has_lines(body) || decode(c, line, &count, &unused) == 0)
         return read_lines(c, text, sink);
     int rc = decode(c, body, &count, &err);
     if (rc == 0)
         return sink->request(sink->ctx, buf_span(&c->request), &count, text.len);
-    if (line.base[line.len - 1] == '}') /* it looks like lines, the first of them bad */
+    if (line.base[line.len - 1] == '}') /* it looks like lines, each of them bad */
         return read_lines(c, text, sink);
     sink->refused(sink->ctx, 0, why_of(&err, rc));
     return 0;

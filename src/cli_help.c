@@ -18,8 +18,11 @@ static const struct {
     bool reads_no_configuration;
 } commands[] = {
     {"run", "", "receive and forward until SIGTERM or Ctrl-C (the default)",
-     "SIGHUP reads the configuration again. A second Ctrl-C ends at once.\n\n"},
+     "SIGHUP reads the configuration again and opens log files anew. A second Ctrl-C ends at once.\n\n"},
     {"healthcheck", "", "is the running one ready? exit code 0, or 69", NULL},
+    {"reload", "", "the running one reads its configuration again: exit code 0, or 78 and why not",
+     "The same as SIGHUP, for containers without a shell. It reads the files and the environment that\n"
+     "it was started with; those given here only say where its admin page is.\n\n" ADMIN_TEXT},
     {"validate", "", "say what is wrong with the configuration, or that nothing is", NULL},
     {"print-config", "", "the configuration in force, secrets redacted", NULL},
     {"settings", "", "every setting with its default and meaning", "", true},
@@ -80,7 +83,7 @@ void help_overview(void)
     printf("\n"
            "A setting comes from " CONFIG_DEFAULT_FILE " or --config, from LIPSERVICE_ and its key\n"
            "in capitals with dots as underscores, and from --set; the later wins. Files are read again\n"
-           "on SIGHUP.\n"
+           "on SIGHUP or `lipservice reload`.\n"
            "\n"
            "Exit codes: 0, 64 usage, 65 a damaged spool, 69 a port, a directory or the other side is\n"
            "not available, 70 a bug, 78 configuration.\n");

@@ -1,7 +1,23 @@
-/* main: see cli.c for the verbs and app.c for the sidecar. */
+/* main: three open descriptors, then cli. */
 #include "cli.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+/* A descriptor that was closed by whoever started us would be given to the next socket or file,
+ * which would then be read as standard input or be written our log. Standard output cannot be
+ * written then, so that nothing which was lost there counts as delivered. */
+static int open_standard(void)
+{
+    static const int flags[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", flags[fd]) != fd) /* the lowest that is free */
+            return -1;
+    return 0;
+}
 
 int main(int argc, char **argv)
 {
-    return cli_main(argc, argv);
+    return open_standard() < 0 ? EXIT_UNAVAILABLE : cli_main(argc, argv);
 }

@@ -139,7 +139,7 @@ static const struct option options[] = {
     OPT("telemetry.admin.endpoint",        text,   telemetry.admin_endpoint,   "localhost:55679", "/api/..., which top, tap, shadow and explain --live ask; empty: not at all"),
     OPT("telemetry.log.level",             level,  telemetry.log_level,       "info",   "error, warn, info or debug"),
     OPT("telemetry.log.format",            log_format, telemetry.log_json,    "text",   "text (key=value) or json, on standard error"),
-    OPT("shutdown.timeout",                millis, shutdown_timeout_ms,       "10s",    "how long SIGTERM may take to deliver what is held"),
+    OPT("shutdown.timeout",                millis, shutdown_timeout_ms,       "8s",     "how long SIGTERM may take to deliver what is held"),
 };
 /* clang-format on */
 

@@ -21,24 +21,46 @@ struct aside {
     bool told_full, told_error;
 };
 
+/* Records may hold secrets: for the owner's eyes. No waiting for a FIFO's reader. */
+static int open_file(const char *path, struct stat *st, struct error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+        return fd;
+    int rc = err_set(err, ERR_CONFIG, "exporters.refused_file: cannot write to '%.200s': %s", path,
+                     fd < 0 ? strerror(errno) : "not a regular file");
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 int aside_open(struct aside **out, const struct aside_opts *opts, struct error *err)
 {
-    struct stat st;
     struct aside *a = calloc(1, sizeof *a);
     if (a == NULL)
         return ERR_NOMEM;
+    a->fd = -1;
     a->max_bytes = opts->max_bytes;
     a->budget = opts->budget;
-    /* Records may hold secrets: for the owner's eyes. No waiting for a FIFO's reader. */
-    a->fd = open(opts->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (a->fd < 0 || fstat(a->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        int rc = err_set(err, ERR_CONFIG, "exporters.refused_file: cannot write to '%.200s': %s",
-                         opts->path, a->fd < 0 ? strerror(errno) : "not a regular file");
+    int rc = aside_reopen(a, opts->path, err);
+    if (rc < 0)
         aside_close(a);
-        return rc;
-    }
+    else
+        *out = a;
+    return rc;
+}
+
+int aside_reopen(struct aside *a, const char *path, struct error *err)
+{
+    struct stat st;
+    int fd = open_file(path, &st, err);
+    if (fd < 0)
+        return fd;
+    if (a->fd >= 0)
+        close(a->fd);
+    a->fd = fd;
     a->stats.bytes = (uint64_t)st.st_size;
-    *out = a;
+    a->told_full = a->told_error = false;
     return 0;
 }
 
@@ -71,6 +93,7 @@ static int append(struct aside *a, struct span line)
         done += (size_t)n;
     }
     a->stats.bytes += line.len;
+    a->told_error = false; /* the next failure is another one */
     return 0;
 }
 

@@ -33,6 +33,9 @@ struct aside_stats {
 
 /* ERR_CONFIG with the reason. */
 int aside_open(struct aside **out, const struct aside_opts *opts, struct error *err);
+/* The path may name another file by now (log rotation): go on there. ERR_CONFIG with the reason:
+ * the old one stays. */
+int aside_reopen(struct aside *a, const char *path, struct error *err);
 /* Accepts NULL. */
 void aside_close(struct aside *a);
 

@@ -1,10 +1,16 @@
-/* file: one write in flight. */
+/*
+ * file: one write in flight.
+ *
+ * A file that was opened anew (log rotation) takes over when the line in hand is whole or given up,
+ * so no line is in two files.
+ */
 #include "export/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "otlp/json_write.h"
@@ -18,17 +24,45 @@ struct file {
     uv_fs_t write;
     bool busy, cancelled, closing;
     bool torn; /* the last write broke off inside a line */
+    struct file *next; /* owned: takes over when the write is done; NULL: none */
     sink_done_fn *done;
     void *ctx;
 };
 
 static void file_free(struct file *f)
 {
+    if (f->next != NULL)
+        file_free(f->next);
     if (f->fd > STDERR_FILENO)
         close(f->fd);
     buf_done(&f->text);
     free(f->name);
     free(f);
+}
+
+static bool is_same_file(int a, int b)
+{
+    struct stat x, y;
+    return a == b ||
+           (fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+/* Become the file that waits; a torn line stays behind with the old one. */
+static void take_over(struct file *f)
+{
+    struct file *next = f->next;
+    f->next = NULL;
+    if (next == NULL)
+        return;
+    if (!is_same_file(f->fd, next->fd))
+        f->torn = next->torn;
+    int fd = f->fd;
+    f->fd = next->fd;
+    next->fd = fd;
+    char *name = f->name;
+    f->name = next->name;
+    next->name = name;
+    file_free(next);
 }
 
 static void on_written(uv_fs_t *req);
@@ -60,6 +94,7 @@ static void on_written(uv_fs_t *req)
         file_free(f);
         return;
     }
+    take_over(f);
     if (f->cancelled)
         return;
     struct sink_answer a = {.status = 200};
@@ -112,9 +147,51 @@ static void file_close(void *self)
         file_free(f);
 }
 
+/* Of two that wait the later one counts. */
+static void file_renew(void *self, void *with)
+{
+    struct file *f = self;
+    if (f->next != NULL)
+        file_free(f->next);
+    f->next = with;
+    if (!f->busy)
+        take_over(f);
+}
+
+/* A process that was killed may have left half a line, which the next must not be glued to. */
+static bool is_torn(const char *path)
+{
+    char last = '\n';
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false; /* not ours to read */
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+        pread(fd, &last, 1, st.st_size - 1) != 1)
+        last = '\n';
+    close(fd);
+    return last != '\n';
+}
+
+/* 0, or what is wrong with it. */
+static int open_path(struct file *f, const char *path)
+{
+    if (strcmp(path, "-") == 0) { /* it may be closed: /dev/null stands there then, to be read */
+        int flags = fcntl(STDOUT_FILENO, F_GETFL);
+        f->fd = flags >= 0 && (flags & O_ACCMODE) != O_RDONLY ? STDOUT_FILENO : -1;
+        return f->fd < 0 ? EBADF : 0;
+    }
+    /* Opening a FIFO must not wait for its reader, on the loop; writing may, on the pool. */
+    f->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (f->fd < 0 || fcntl(f->fd, F_SETFL, O_APPEND) < 0)
+        return errno;
+    f->torn = is_torn(path);
+    return 0;
+}
+
 int file_open(struct sink *out, uv_loop_t *loop, const struct file_opts *opts, struct error *err)
 {
-    static const struct sink_ops ops = {file_send, file_cancel, file_close};
+    static const struct sink_ops ops = {file_send, file_cancel, file_close, file_renew};
     struct file *f = calloc(1, sizeof *f);
     if (f == NULL)
         return ERR_NOMEM;
@@ -127,11 +204,10 @@ int file_open(struct sink *out, uv_loop_t *loop, const struct file_opts *opts, s
         file_free(f);
         return ERR_NOMEM;
     }
-    f->fd = is_stdout ? STDOUT_FILENO
-                      : open(opts->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (f->fd < 0) {
-        int rc = err_set(err, ERR_CONFIG, "exporters.file.path: cannot open '%s': %s", opts->path,
-                         strerror(errno));
+    int why = open_path(f, opts->path);
+    if (why != 0) {
+        int rc = err_set(err, ERR_CONFIG, "exporters.file.path: cannot write to '%s': %s", f->name,
+                         strerror(why));
         file_free(f);
         return rc;
     }

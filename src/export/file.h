@@ -4,7 +4,7 @@
  *
  * Blocking: writes go through libuv's thread pool, one parcel at a time, so a
  * slow pipe holds the queue and not the loop. Relayed traces and metrics have
- * no place in it.
+ * no place in it. Renewed with one of the same path it goes on there: the log was rotated.
  */
 #pragma once
 

@@ -164,12 +164,23 @@ static void tell_down(struct senders *x, const struct sink_answer *a, bool opene
     for (uint32_t i = 0; i < x->count; i++)
         waiting += x->list[i].parcel != NULL;
     diag(x->holds_for_key ? DIAG_ERROR : DIAG_WARN, "upstream_down",
-         x->holds_for_key ? "the upstream refuses the key; records wait until it is right"
+         x->holds_for_key && a->status == 407
+             ? "the proxy refuses its credentials; records wait until they are right"
+         : x->holds_for_key ? "the upstream refuses the key; records wait until it is right"
          : a->err == ERR_UNTRUSTED ? "the upstream cannot be trusted; nothing is sent, records wait"
                                    : "the upstream does not take records; they wait",
          "status=%d error=%s retry_in_ms=%llu waiting_requests=%u", status,
          diag_quote(quoted, a->err != 0 ? span_str(said) : a->body),
          (unsigned long long)(at > now ? at - now : 0), waiting);
+}
+
+/* What is asked for, as it came; how long that is held is capped. */
+static void tell_long_wait(const struct sink_answer *a)
+{
+    char quoted[DIAG_QUOTE_BYTES];
+    diag(DIAG_WARN, "retry_after_long", "the upstream asks for a long wait; it is tried again when the longest is over",
+         "status=%d retry_after=%s longest_ms=%d",
+         a->status, diag_quote(quoted, a->retry_after), RETRY_AFTER_CAP_MS);
 }
 
 static bool is_failure(const struct sink_answer *a, enum answer answer)
@@ -200,6 +211,8 @@ static void note_health(struct senders *x, const struct sink_answer *a, enum ans
             /* Nobody before the time asked for, and not every client in the same instant. */
             f.wait_ms = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);
             f.for_all = f.is_asked = true;
+            if (asked == RETRY_AFTER_CAP_MS)
+                tell_long_wait(a);
         }
         bool opened = circuit_fail(&x->circuit, &f, now, &x->rng);
         if (x->circuit.state != CIRCUIT_CLOSED)

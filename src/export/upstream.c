@@ -17,7 +17,10 @@ struct upstream {
     char *name;
 };
 
+#define STATUS_MISDIRECTED 421
+
 struct delivery {
+    struct client *client;
     struct client_call *call;
     sink_done_fn *done;
     void *ctx;
@@ -34,6 +37,9 @@ static void on_done(void *ctx, const struct client_result *r)
         .body = r->body,
         .text = r->text,
     };
+    if (a.err == 0 && a.status == STATUS_MISDIRECTED)
+        client_forget_connections(
+            d->client); /* this server is not that one: ask on a new connection */
     sink_done_fn *done = d->done;
     void *whom = d->ctx;
     free(d);
@@ -47,7 +53,7 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
     struct delivery *d = calloc(1, sizeof *d);
     if (d == NULL)
         return ERR_NOMEM;
-    *d = (struct delivery){.done = done, .ctx = ctx};
+    *d = (struct delivery){.client = u->client, .done = done, .ctx = ctx};
 
     char type[HEADER_BYTES], coding[HEADER_BYTES];
     const char *headers[UPSTREAM_HEADERS_MAX + 3];

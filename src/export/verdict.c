@@ -13,10 +13,13 @@ static const struct {
     {400, 400, ANSWER_ISOLATE},     /* PostHog: one record that it cannot read costs the request */
     {401, 401, ANSWER_HOLD},        /* the key: a matter of configuration, not of these records */
     {403, 403, ANSWER_HOLD},
+    {407, 407, ANSWER_HOLD},        /* the proxy's: likewise a matter of proxy_url */
     {408, 408, ANSWER_RETRY},
     {413, 413, ANSWER_SPLIT},
     {415, 415, ANSWER_RECODE},
+    {421, 421, ANSWER_RETRY},       /* RFC 9110 15.5.20: over another connection */
     {422, 422, ANSWER_ISOLATE},
+    {425, 425, ANSWER_RETRY},       /* RFC 8470 5.2: it may be a replay of early data now; not later */
     {429, 429, ANSWER_RETRY},
     {400, 499, ANSWER_DROP},
     {500, 500, ANSWER_SPLIT_LATER}, /* PostHog: Kafka is away, or the batch is too large for it */

@@ -104,6 +104,7 @@ int head_finish(const struct head *h, struct http_head *out)
         .content_type = head_get(h, HEAD_CONTENT_TYPE),
         .content_encoding = head_get(h, HEAD_CONTENT_ENCODING),
         .authorization = head_get(h, HEAD_AUTHORIZATION),
+        .origin = head_get(h, HEAD_ORIGIN),
         .user_agent = head_get(h, HEAD_USER_AGENT),
         .te = head_get(h, HEAD_TE),
         .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),

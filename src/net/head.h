@@ -25,6 +25,7 @@
     X(TRANSFER_ENCODING, "transfer-encoding", true) \
     X(EXPECT,            "expect",            false) \
     X(USER_AGENT,        "user-agent",        false) \
+    X(ORIGIN,            "origin",            false) \
     X(TE,                "te",                false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \
     X(GRPC_TIMEOUT,      "grpc-timeout",      false) \

@@ -6,7 +6,7 @@
 #include "util/err.h"
 
 #define DAY_NS UINT64_C(86400000000000)
-#define LONGEST_WAIT_MS 600000 /* the wall clock may be set: look again */
+#define LONGEST_WAIT_MS 1000 /* the wall clock may be set, to another day as well: look again */
 
 void today_init(struct today *t, struct patterns *patterns, const struct clock *clock,
                 struct budget *budget)

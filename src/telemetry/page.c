@@ -7,8 +7,6 @@
 
 #include "otlp/utf8.h"
 
-#define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few people */
-
 struct span page_query(struct span query, const char *name)
 {
     size_t n = strlen(name);
@@ -73,6 +71,13 @@ static bool host_is_ours(struct span host)
     return true;
 }
 
+/* A browser names the page whose script asks; others than ours may not make it do anything. */
+static bool origin_is_ours(struct span origin, struct span host)
+{
+    return origin.len == 0 ||
+           (span_starts(origin, SPAN("http://")) && span_ieq(span_skip(origin, 7), host));
+}
+
 static bool is_loopback(const char *addr)
 {
     return strncasecmp(addr, "localhost:", 10) == 0 || strncmp(addr, "127.", 4) == 0 ||
@@ -117,7 +122,8 @@ static void answer_page(struct http_exchange *x, const struct page *p, int statu
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
-    if (s->is_local && !host_is_ours(x->head.host)) {
+    bool is_foreign = x->head.method == HTTP_POST && !origin_is_ours(x->head.origin, x->head.host);
+    if (is_foreign || (s->is_local && !host_is_ours(x->head.host))) {
         answer(x, 403, "text/plain", SPAN("this page is for local use\n"));
         return;
     }
@@ -192,7 +198,8 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
     for (size_t i = 0; i < opts->page_count; i++)
         if (opts->pages[i].ask != NULL)
             s->service.max_body_bytes = PAGE_BODY_BYTES;
-    struct listener_opts l = {&s->service, opts->addr, PAGE_CONNECTIONS};
+    struct listener_opts l = {&s->service, opts->addr,
+                              opts->max_connections > 0 ? opts->max_connections : PAGE_CONNECTIONS};
     return listener_open(&s->listener, loop, &l, err);
 }
 

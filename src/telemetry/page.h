@@ -4,7 +4,7 @@
  * GET and HEAD; a page may also take a question as the body of a POST, or stay open
  * and grow. A page is written into a buffer when it is asked for. Against DNS
  * rebinding a page server on loopback answers only to hosts that are an address or
- * "localhost" (403 otherwise).
+ * "localhost" (403 otherwise); a POST by the script of another site's page gets 403 anywhere.
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.
@@ -41,7 +41,10 @@ struct page_opts {
     void *ctx; /* for write() */
     struct budget *budget;
     const struct clock *clock;
+    uint32_t max_connections; /* 0: PAGE_CONNECTIONS */
 };
+
+#define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few people */
 
 struct page_server {
     struct http_service service;

@@ -2,6 +2,8 @@
 #include "util/diag.h"
 
 #include <ctype.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +22,8 @@ static struct {
         time_t second;
         unsigned lines, suppressed;
     } kind[KINDS];
+    unsigned unread; /* lines for which standard error had no room */
+    bool is_torn;    /* the last of them was begun */
 } state = {.opts = {.level = DIAG_INFO}};
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
@@ -70,6 +74,27 @@ const char *diag_quote(char out[DIAG_QUOTE_BYTES], struct span s)
     out[at++] = '"';
     out[at] = '\0';
     return out;
+}
+
+/*
+ * Never waits: of a pipe that nobody reads the lines are lost, and told of by the next that is
+ * written; records go on. A pipe is ready when PIPE_BUF bytes fit, so more goes in pieces. Flags
+ * are not touched: O_NONBLOCK would hold for every process that shares the descriptor.
+ */
+static bool write_ready(const char *text, size_t n)
+{
+    while (n > 0) {
+        struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+        if (poll(&fd, 1, 0) != 1 || (fd.revents & POLLOUT) == 0)
+            return false;
+        ssize_t put = write(STDERR_FILENO, text, n < PIPE_BUF ? n : PIPE_BUF);
+        if (put <= 0)
+            return false;
+        text += put;
+        n -= (size_t)put;
+        state.is_torn = n > 0;
+    }
+    return true;
 }
 
 struct line {
@@ -149,6 +174,7 @@ void diag(enum diag_level level, const char *event, const char *msg, const char 
     int held = admit(event, now.tv_sec);
     if (held < 0)
         return;
+    held += (int)state.unread;
 
     char text[LINE_BYTES / 2], stamp[40], quoted[DIAG_QUOTE_BYTES];
     va_list ap;
@@ -182,6 +208,8 @@ void diag(enum diag_level level, const char *event, const char *msg, const char 
     if (l.len > sizeof l.text - 3)
         l.len = sizeof l.text - 3;
     put_str(&l, state.opts.json ? "}\n" : "\n");
-    if (write(STDERR_FILENO, l.text, l.len) < 0)
-        return; /* nowhere left to complain */
+    if ((state.is_torn && !write_ready("\n", 1)) || !write_ready(l.text, l.len))
+        state.unread++;
+    else
+        state.unread = 0;
 }

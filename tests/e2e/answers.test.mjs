@@ -27,7 +27,7 @@ const TABLE = [
   [300, 'refused', LOST], [301, 'refused', LOST], [302, 'refused', LOST], [303, 'refused', LOST], [304, 'refused', LOST], [307, 'refused', LOST], [308, 'refused', LOST], [399, 'refused', LOST],
   [400, 'isolate', AGAIN], [402, 'refused', LOST], [404, 'refused', LOST], [405, 'refused', LOST], [406, 'refused', LOST],
   [408, 'retry', AGAIN], [409, 'refused', LOST], [410, 'refused', LOST], [411, 'refused', LOST], [413, 'split', AGAIN], [414, 'refused', LOST],
-  [415, 'recode', AGAIN], [418, 'refused', LOST], [421, 'refused', LOST], [422, 'isolate', AGAIN], [426, 'refused', LOST], [429, 'retry', AGAIN], [431, 'refused', LOST], [451, 'refused', LOST], [499, 'refused', LOST],
+  [415, 'recode', AGAIN], [418, 'refused', LOST], [421, 'retry', AGAIN], [422, 'isolate', AGAIN], [425, 'retry', AGAIN], [426, 'refused', LOST], [429, 'retry', AGAIN], [431, 'refused', LOST], [451, 'refused', LOST], [499, 'refused', LOST],
   [500, 'server_error', AGAIN], [501, 'refused', LOST], [502, 'retry', AGAIN], [503, 'retry', AGAIN], [504, 'retry', AGAIN], [505, 'refused', LOST], [507, 'retry', AGAIN], [520, 'retry', AGAIN], [599, 'retry', AGAIN],
 ];
 test('every row of the status table', async (t) => {
@@ -52,6 +52,26 @@ test('every row of the status table', async (t) => {
   }
   assert.equal(stub.stray.length, 0, 'no redirect was followed');
   await closeLedger(sidecar, { received, delivered }, { stored: stub.rows.length + silent });
+});
+
+test('421: on another connection', async (t) => {
+  const { stub, sidecar } = await pair(t);
+  let connections = 0;
+  stub.server.on('connection', () => connections++);
+  for (let i = 0; i < 3; i++) {
+    await send(sidecar, 5);
+    await drained(sidecar);
+  }
+  const before = connections;
+  stub.faults.push({ status: 425 });
+  await send(sidecar, 5);
+  await drained(sidecar);
+  assert.equal(connections, before, 'others are kept alive');
+  stub.faults.push({ status: 421 });
+  await send(sidecar, 5);
+  await drained(sidecar);
+  assert.equal(connections, before + 1);
+  await closeLedger(sidecar, { received: 25, delivered: 25, lost: {} });
 });
 
 test('a redirect elsewhere: the key does not go there', async (t) => {
@@ -199,6 +219,7 @@ test('Retry-After of a hundred years: a quarter of an hour at most', async (t) =
     await send(sidecar, 1);
     const seconds = await until('the wait', async () => (await sidecar.metrics()).lipservice_exporter_next_retry_seconds);
     assert.ok(seconds > 890 && seconds <= 901.1, `${value}: ${seconds}`);
+    assert.deepEqual(lines(sidecar, 'retry_after_long').map((l) => [l.retry_after, l.longest_ms]), [[value, 900000]]);
     await sidecar.stop();
     assert.equal(stub.logs.length, 1);
     assert.deepEqual(lines(sidecar, 'ledger').map((l) => [l.delivered, l.lost]), [[0, 1]]);

@@ -161,7 +161,7 @@ test('500 because the batch is too large for Kafka: halved until it passes', asy
   await closeLedger(sidecar, { delivered: 100, lost: {} });
 });
 
-for (const status of [401, 403]) {
+for (const status of [401, 403, 407]) {
   test(`${status}: held, told, and counted as unauthorized when there is no more time`, async (t) => {
     const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'shutdown.timeout': '1s' } });
     stub.answer = () => ({ status });
@@ -173,7 +173,7 @@ for (const status of [401, 403]) {
     await audit(sidecar, { received: 5, kept: 5, queued: 5, delivered: 0, lost: {} });
     await sidecar.stop();
     const last = sidecar.log.find((line) => line.event === 'ledger');
-    assert.deepEqual([last.level, last.kept, last.delivered, last.lost], ['warn', 5, 0, 5]);
+    assert.deepEqual([last.level, last.kept, last.delivered, last.lost, last.lost_unauthorized], ['warn', 5, 0, 5, 5]);
     assert.equal(stub.rows.length, 0);
   });
 }

@@ -144,6 +144,29 @@ test('replay compares a policy with the configuration, and prices both', async (
   for (const said of ['records 500', '[1] configuration', `[2] ${policy} (file, version 12)`, 'metered bytes', 'cost at 1000', '"user <*> logged in"', '2023-11-14T22:13:20Z']) assert.ok(words.stdout.includes(said), said);
 });
 
+test('replay passes over a torn line, wherever it is, and reports it', async (t) => {
+  const dir = scratch(t);
+  const file = path.join(dir, 'torn.jsonl');
+  const line = (n) => JSON.stringify(document(many(n)));
+  const tail = (text) => text.slice(text.length / 2);
+  const head = (text) => text.slice(0, text.length / 2);
+  const files = [
+    // [lines, which of them are torn]
+    [[head(line(4)), line(3), line(2)], [1]],
+    [[tail(line(4)), line(3), line(2)], [1]],
+    [[line(3), head(line(4)), line(2)], [2]],
+    [[line(3), line(2), head(line(4))], [3]],
+    [[tail(line(4)), '', head(line(4)), line(5), head(line(1))], [1, 3, 5]],
+  ];
+  for (const [lines, torn] of files) {
+    writeFileSync(file, lines.join('\n'));
+    const out = await run(['replay', ...bare, '--json', file]);
+    assert.equal(out.code, 0, out.stderr);
+    assert.deepEqual([objects(out)[0].records, objects(out)[0].refused], [5, torn.length]);
+    for (const n of torn) assert.match(out.stderr, new RegExp(`torn\\.jsonl:${n}: `));
+  }
+});
+
 test('replay tells what it cannot read, and goes on', async (t) => {
   const dir = scratch(t);
   const [good, bad] = [path.join(dir, 'good.jsonl'), path.join(dir, 'bad')];

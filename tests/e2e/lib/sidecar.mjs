@@ -1,6 +1,7 @@
 // The program under test: started on ports of its own, watched, stopped, audited.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 import { PostHog } from './posthog.mjs';
@@ -43,6 +44,19 @@ const freePorts = [
   'telemetry.admin.endpoint',
 ];
 
+const shortName = (key) => key.split('.').at(-2); // "grpc", "health"
+
+// Ports that nobody has now.
+async function chooseAddresses() {
+  const servers = await Promise.all(freePorts.map(() => new Promise((resolve, reject) => {
+    const server = net.createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server));
+  })));
+  const chosen = Object.fromEntries(freePorts.map((key, i) => [key, `127.0.0.1:${servers[i].address().port}`]));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return chosen;
+}
+
 // Everything is kept, and sent soon: for tests of something else than sampling.
 export const KEEP_ALL = {
   'sampling.severity_rates.TRACE': 1,
@@ -61,8 +75,10 @@ function parseLine(line) {
 }
 
 export class Sidecar {
-  // `set`: settings by key; `stub`: send to it. Killed at the end of test `t` if it still runs.
-  static async start(t, { set = {}, stub, env, args = [], log = 'json' } = {}) {
+  // `set`: settings by key; `stub`: send to it; `wrap`: a command that becomes the program
+  // (prlimit, sh -c 'exec "$@" <&-' sh); `blind`: its log cannot be read, so its ports are chosen
+  // here. Killed at the end of test `t` if it still runs.
+  static async start(t, { set = {}, stub, env, args = [], log = 'json', wrap = [], blind = false } = {}) {
     const settings = Object.fromEntries(freePorts.map((key) => [key, 'localhost:0']));
     settings['telemetry.log.format'] = log;
     if (stub) Object.assign(settings, { 'exporters.posthog.host': stub.url, 'exporters.posthog.api_key': KEY });
@@ -70,7 +86,10 @@ export class Sidecar {
     const argv = ['run', '--config', '/dev/null', ...args];
     for (const [key, value] of Object.entries(settings)) argv.push('--set', `${key}=${value}`);
     for (let i = 0; ; i++) {
-      const sidecar = new Sidecar(argv, env, stub);
+      const chosen = blind ? await chooseAddresses() : {};
+      const ports = Object.entries(chosen).flatMap(([key, address]) => ['--set', `${key}=${address}`]);
+      const sidecar = new Sidecar([...argv, ...ports], env, stub, wrap);
+      if (blind) sidecar.addresses = Object.fromEntries(freePorts.map((key) => [shortName(key), chosen[key]]));
       t.after(() => sidecar.child.kill('SIGKILL'));
       try {
         await sidecar.#ready();
@@ -81,11 +100,12 @@ export class Sidecar {
     }
   }
 
-  constructor(argv, env, stub) {
+  constructor(argv, env, stub, wrap = []) {
     this.stub = stub;
     this.stdout = '';
     this.stderr = '';
-    this.child = spawn(BINARY, argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
+    const [command, ...rest] = [...wrap, BINARY, ...argv];
+    this.child = spawn(command, rest, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text));
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
@@ -101,8 +121,9 @@ export class Sidecar {
   }
 
   async #ready() {
-    const line = await until('the start line', () => {
+    const line = await until('the start', async () => {
       if (this.child.exitCode !== null) return { ended: this.child.exitCode };
+      if (this.addresses) return (await fetch(`http://${this.addresses.health}/readyz`, { signal: AbortSignal.timeout(2000) })).ok && this.addresses;
       return this.log.find((entry) => entry.event === 'started');
     });
     if (line.ended !== undefined) {

@@ -104,11 +104,37 @@ static void what_cannot_be_opened(void **state)
     aside_close(NULL);
 }
 
+static void rotation(void **state)
+{
+    (void)state;
+    struct error err = {{0}};
+    struct aside *a;
+    char old[128], text[4096];
+    unlink(path);
+    struct aside_opts opts = {path, strlen(LINE), NULL};
+    assert_int_equal(aside_open(&a, &opts, &err), 0);
+    assert_int_equal(aside_put(a, REQUEST, 1), 0);
+    assert_int_equal(aside_put(a, REQUEST, 1), ERR_FULL);
+    snprintf(old, sizeof old, "%s.old", path);
+    assert_int_equal(rename(path, old), 0);
+    assert_int_equal(aside_reopen(a, "/nonexistent/file", &err),
+                     ERR_CONFIG); /* the old one stays */
+    assert_int_equal(aside_stats(a).bytes, strlen(LINE));
+    assert_int_equal(aside_reopen(a, path, &err), 0);
+    assert_int_equal(aside_stats(a).bytes, 0);
+    assert_int_equal(aside_put(a, REQUEST, 1), 0);
+    read_all(text, sizeof text);
+    assert_string_equal(text, LINE);
+    aside_close(a);
+    unlink(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_up_to_the_bound),
         cmocka_unit_test(no_memory_and_no_request),
+        cmocka_unit_test(rotation),
         cmocka_unit_test(what_cannot_be_opened),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});

@@ -190,6 +190,84 @@ static void a_torn_line_is_ended(void **state)
     close(ends[1]);
 }
 
+static size_t read_file(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t n = read(fd, text, size - 1);
+    assert_true(fd >= 0 && n >= 0);
+    text[n] = '\0';
+    close(fd);
+    return (size_t)n;
+}
+
+static void renew(struct rig *r)
+{
+    struct sink next = {0};
+    struct error err = {{0}};
+    const struct file_opts opts = {r->path, &r->budget};
+    assert_int_equal(file_open(&next, &r->loop, &opts, &err), 0);
+    r->sink.ops->renew(r->sink.self, next.self);
+}
+
+/* rename, then renew: at rest, and twice while a line is being written. */
+static void rotation(void **state)
+{
+    (void)state;
+    struct rig r;
+    void *call;
+    static char text[1 << 20];
+    char old[80];
+    rig_open(&r, "");
+    struct parcel *one = parcel(1), *big = parcel(1000);
+    for (unsigned busy = 0; busy <= 1; busy++) {
+        snprintf(old, sizeof old, "%s.%u", r.path, busy);
+        assert_int_equal(r.sink.ops->send(r.sink.self, big, on_done, &r, &call), 0);
+        if (!busy)
+            uv_run(&r.loop, UV_RUN_DEFAULT);
+        assert_int_equal(rename(r.path, old), 0);
+        renew(&r);
+        if (busy)
+            renew(&r);
+        uv_run(&r.loop, UV_RUN_DEFAULT);
+        assert_int_equal(r.err, 0);
+        size_t n = read_file(old, text, sizeof text);
+        assert_true(n > 10000 && strchr(text, '\n') == text + n - 1); /* one line, whole */
+        assert_int_equal(read_file(r.path, text, sizeof text), 0);
+        assert_int_equal(unlink(old), 0);
+    }
+    assert_int_equal(r.sink.ops->send(r.sink.self, one, on_done, &r, &call), 0);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_true(read_file(r.path, text, sizeof text) > 10);
+    assert_int_equal(r.sink.ops->send(r.sink.self, one, on_done, &r, &call), 0);
+    renew(&r); /* and closed before it could take over */
+    parcel_free(one);
+    parcel_free(big);
+    rig_close(&r);
+}
+
+static void half_a_line_from_before_is_ended(void **state)
+{
+    (void)state;
+    struct rig r;
+    void *call;
+    char text[512];
+    rig_open(&r, "");
+    struct parcel *one = parcel(1);
+    int fd = open(r.path, O_WRONLY);
+    assert_int_equal(write(fd, "{\"half", 6), 6);
+    close(fd);
+    renew(&r); /* the same file: a start and a reload read its end alike */
+    r.sink.ops->close(r.sink.self);
+    const struct file_opts opts = {r.path, &r.budget};
+    assert_int_equal(file_open(&r.sink, &r.loop, &opts, NULL), 0);
+    assert_int_equal(r.sink.ops->send(r.sink.self, one, on_done, &r, &call), 0);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    read_file(r.path, text, sizeof text);
+    assert_memory_equal(text, "{\"half\n{\"resourceLogs\"", 20);
+    parcel_free(one);
+    rig_close(&r);
+}
+
 static void what_cannot_be_opened(void **state)
 {
     (void)state;
@@ -211,6 +289,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_an_error),
         cmocka_unit_test(cancelled_in_the_middle),
         cmocka_unit_test(a_torn_line_is_ended),
+        cmocka_unit_test(rotation),
+        cmocka_unit_test(half_a_line_from_before_is_ended),
         cmocka_unit_test(what_cannot_be_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

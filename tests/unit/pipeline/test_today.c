@@ -56,7 +56,7 @@ static void midnight_is_where_it_begins_anew(void **state)
     struct rig r;
     rig_open(&r, 1 << 20);
     uint32_t a = record(&r, 1, 10);
-    assert_int_equal(today_tick(&r.today), 600000);
+    assert_int_equal(today_tick(&r.today), 1000);
     assert_int_equal(today(&r, a), 10);
     assert_int_equal(r.today.since_ns, NOON_NS); /* since the start */
     clock_fake_advance(&r.clock, 12 * HOUR_MS - 5);
@@ -74,6 +74,26 @@ static void midnight_is_where_it_begins_anew(void **state)
     today_tick(&r.today);
     assert_int_equal(today(&r, a) + today(&r, b), 0);
     rig_close(&r);
+}
+
+/* The wall clock is set; the timer goes by another. */
+static void a_jump_of_days(void **state)
+{
+    (void)state;
+    static const int64_t days[] = {3, -3, 400};
+    for (size_t i = 0; i < ARRAY_LEN(days); i++) {
+        struct rig r;
+        rig_open(&r, 1 << 20);
+        uint32_t a = record(&r, 1, 10);
+        uint64_t wait_ms = today_tick(&r.today);
+        assert_in_range(wait_ms, 1, 1000);
+        r.clock.unix_ns += (uint64_t)(days[i] * INT64_C(86400000000000));
+        clock_fake_advance(&r.clock, wait_ms);
+        today_tick(&r.today);
+        assert_int_equal(today(&r, a), 0);
+        assert_int_equal(r.today.since_ns, r.clock.unix_ns);
+        rig_close(&r);
+    }
 }
 
 static void a_slot_that_changed_hands(void **state)
@@ -125,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(midnight_is_where_it_begins_anew),
+        cmocka_unit_test(a_jump_of_days),
         cmocka_unit_test(a_slot_that_changed_hands),
         cmocka_unit_test(a_slot_that_changed_hands_before_it_was_marked),
         cmocka_unit_test(without_memory_the_old_mark_stays),

@@ -176,6 +176,32 @@ static void on_loopback_only_our_names(void **state)
     rig_close(&r);
 }
 
+static void foreign_scripts_may_not_post(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head; /* the host, and what comes behind it */
+        int status;
+    } rows[] = {
+        {"localhost:8888\r\nOrigin: http://localhost:8888", 200},
+        {"localhost\r\nOrigin: http://LOCALHOST", 200},
+        {"localhost:8888\r\nOrigin: http://localhost:3000", 403},
+        {"localhost\r\nOrigin: https://evil.com", 403},
+        {"localhost\r\nOrigin: null", 403},
+        {"localhost", 200},
+    };
+    struct rig r;
+    const char *const addrs[] = {"127.0.0.1:0", "0.0.0.0:0"};
+    for (size_t a = 0; a < ARRAY_LEN(addrs); a++) {
+        rig_open(&r, addrs[a]);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+            assert_row(ask(&r, "POST", "/ask", rows[i].head) == rows[i].status, "%s", rows[i].head);
+        assert_int_equal(ask(&r, "GET", "/hello", "localhost\r\nOrigin: https://evil.com"),
+                         200); /* unread by it */
+        rig_close(&r);
+    }
+}
+
 static void queries(void **state)
 {
     (void)state;
@@ -214,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_paths_and_statuses),
         cmocka_unit_test(on_loopback_only_our_names),
+        cmocka_unit_test(foreign_scripts_may_not_post),
         cmocka_unit_test(queries),
         cmocka_unit_test(query_texts),
     };

@@ -157,6 +157,38 @@ static void a_flood_is_cut_and_told(void **state)
     assert_non_null(strstr(got, "i=after\n"));
 }
 
+/* Nobody reads: diag() comes back, whether the pipe is full to the last byte or a piece of a line
+ * fits. */
+static void a_full_pipe_is_not_waited_for(void **state)
+{
+    (void)state;
+    static char fill[4096];
+    for (size_t spare = 0; spare <= sizeof fill; spare += sizeof fill) {
+        char a[DIAG_QUOTE_BYTES];
+        uint8_t worst[300];
+        memset(worst, 1, sizeof worst);
+        memset(fill, '.', sizeof fill);
+        capture(true);
+        assert_true(fcntl(ends[1], F_SETPIPE_SZ, 65536) == 65536);
+        for (size_t n = 0; n < 65536 - spare; n += sizeof fill)
+            assert_int_equal(write(ends[1], fill, sizeof fill), sizeof fill);
+        alarm(20); /* the test fails by a signal */
+        diag_quote(a, span_of(worst, sizeof worst));
+        diag(DIAG_INFO, "full1", "m", "a=%s b=%s", a, a); /* 3 KiB and more */
+        diag(DIAG_INFO, "full2", "m", "a=%s b=%s", a, a);
+        diag(DIAG_INFO, "full3", "m", "a=%s b=%s", a, a);
+        alarm(0);
+        size_t got = 0;
+        while (got < 65536 - spare)
+            got += (size_t)read(ends[0], text + got, sizeof text - got);
+        diag(DIAG_INFO, "full4", "m", "n=1");
+        const char *rest = captured();
+        assert_non_null(strstr(rest, "\"event\":\"full4\""));
+        assert_non_null(strstr(rest, spare == 0 ? "\"suppressed\":3}\n" : "\"suppressed\":2}\n"));
+        assert_json(rest, 6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +197,7 @@ int main(void)
         cmocka_unit_test(as_json),
         cmocka_unit_test(the_longest_line_is_whole),
         cmocka_unit_test(a_flood_is_cut_and_told),
+        cmocka_unit_test(a_full_pipe_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

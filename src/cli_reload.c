@@ -1,0 +1,27 @@
+/* cli_reload: a POST to the admin page. */
+#include "cli_reload.h"
+
+#include <stdio.h>
+
+#include "cli.h"
+#include "cli_admin.h"
+
+int cli_reload(int argc, char **argv)
+{
+    static struct config cfg;
+    const char *admin = NULL;
+    struct buf target = {0};
+    const struct cli_flag flags[] = {{.name = "admin", .value = &admin}};
+    int first, code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &cfg, &first);
+    if (code != 0)
+        return code;
+    if (first < argc) {
+        code = cli_usage_error("unexpected argument ", argv[first]);
+    } else {
+        buf_append_str(&target, "/api/reload");
+        code = admin_ask(&cfg, admin, &target, SPAN(""), stdout);
+    }
+    buf_done(&target);
+    config_done(&cfg);
+    return code;
+}
