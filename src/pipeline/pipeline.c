@@ -139,7 +139,9 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
         pass.governor = p->governor;
     int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
-    return rc < 0 ? rc : full;
+    if (rc == 0)
+        rc = full < 0 ? full : pass.failed;
+    return rc;
 }
 
 int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records)

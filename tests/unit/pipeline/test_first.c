@@ -19,9 +19,7 @@ static int admit(void *ctx, size_t bytes, size_t largest)
 static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service)
 {
-    (void)g, (void)record, (void)stamp;
-    struct pipeline *const *p = ctx;
-    ledger_settle(pipeline_ledger(*p), service, FATE_DELIVERED, 1);
+    (void)ctx, (void)g, (void)record, (void)stamp, (void)service;
     return 0;
 }
 
@@ -89,7 +87,7 @@ static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_
         .family_weight = FAMILY_WEIGHT,
         .seed = 3,
         .clock = &clock.clock,
-        .sink = {&p, admit, emit},
+        .sink = {NULL, admit, emit},
     };
     assert_int_equal(pipeline_new(&p, &opts, rules), 0);
     assert_int_equal(pipeline_set_shadow_rules(p, second), 0);
