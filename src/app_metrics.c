@@ -102,6 +102,9 @@ static void write_records(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_pattern_aliases", EXPOSE_GAUGE,
                   "Patterns that are known to belong to a family.");
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
+    expose_family(out, "lipservice_pattern_learning_put_off_total", EXPOSE_COUNTER,
+                  "How often a pattern was not learned, because too many were new in that second.");
+    expose_plain(out, "lipservice_pattern_learning_put_off_total", (double)families.put_off);
 }
 
 static void write_shadow(struct buf *out, const struct app *app)

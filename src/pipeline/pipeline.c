@@ -47,7 +47,11 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     struct patterns_opts patterns = {opts->max_patterns, opts->max_services,
                                      opts->max_patterns_per_service, opts->seed, opts->budget};
     struct families_opts families = {
-        .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
+        .weight = opts->family_weight,
+        .seed = opts->seed,
+        .budget = opts->budget,
+        .learn_per_second = FAMILY_LEARN_PER_SECOND,
+    };
     struct governor_opts governor = {
         .target = opts->target,
         .max_patterns = opts->max_patterns,
