@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS] [calm].
+"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS] [calm|rotating N].
 
 Writes DIR/NN.pb, NN.pb.gz, NN.json and NN.grpc (with its 5-byte prefix):
 BODIES different bodies (default 24: one body repeated would flatter every
 compressor) of RECORDS records (default 1000) of about 480 bytes. The severities
 are mixed so that the default rates keep 22.5 %: DEBUG 40, INFO 40, WARN 15,
-ERROR 5 of a hundred; with "calm" WARN instead of ERROR, which no rule can drop.
+ERROR 5 of a hundred; with "calm" WARN instead of ERROR, which no rule can drop;
+with "rotating" the lines are of N patterns in turn, seven random words each.
 Deterministic. Standard library only.
 """
 import gzip
@@ -65,14 +66,20 @@ def templates(rng):
     return out
 
 
-def record(rng, texts, at, levels):
+def rotating(rng, patterns):
+    syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
+    return [" ".join("".join(rng.choices(syllables, k=3)) for _ in range(7)) + " %d %d %d"
+            for _ in range(patterns)]
+
+
+def record(rng, texts, at, levels, turn=None):
     pick = rng.randrange(100)
     for share, number, level in levels:
         if pick < share:
             break
         pick -= share
     # Zipf-like: a few templates make most of the lines.
-    text = texts[min(int(rng.paretovariate(0.8)) - 1, len(texts) - 1)]
+    text = texts[min(int(rng.paretovariate(0.8)) - 1, len(texts) - 1) if turn is None else turn % len(texts)]
     body = text % (rng.randrange(10**6), rng.randrange(2000), rng.randrange(10**4))
     attributes = {
         "http.request.method": rng.choice(["GET", "POST", "PUT"]),
@@ -125,10 +132,12 @@ def main():
     size = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
     levels = LEVELS[:-1] + [(5, 13, "WARN")] if sys.argv[4:] == ["calm"] else LEVELS
     rng = random.Random(42)
-    texts = templates(rng)
+    in_turn = sys.argv[4:5] == ["rotating"]
+    texts = rotating(rng, int(sys.argv[5])) if in_turn else templates(rng)
     total = 0
     for i in range(bodies):
-        records = [record(rng, texts, 1_700_000_000_000_000_000 + k * 1000, levels)
+        records = [record(rng, texts, 1_700_000_000_000_000_000 + k * 1000, levels,
+                          i * size + k if in_turn else None)
                    for k in range(size)]
         pb = protobuf(records)
         total += len(pb)

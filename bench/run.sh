@@ -31,7 +31,7 @@ install_packages "${build_packages[@]}" python3 wrk nghttp2-client curl >&2
     meson setup --buildtype=release -Dwerror=false -Db_lto=$lto "$build" >/dev/null
 ninja -C "$build" lipservice bench/bench_sink >/dev/null
 
-bodies() { # FOLDER BODIES RECORDS [calm]
+bodies() { # FOLDER BODIES RECORDS [calm|rotating N]
     local folder=$build/bodies/$1
     [[ -f $folder/done && $folder/done -nt bench/bodies.py ]] && return
     mkdir -p "$folder"
@@ -42,16 +42,18 @@ bodies calm 24 1000 calm
 bodies 1000 24 1000
 bodies 100 240 100
 bodies 10 2400 10
+bodies rotating-100 100 1000 rotating 100
+bodies rotating-100000 100 1000 rotating 100000
 
 # ---- the programs -----------------------------------------------------------
 
 # Ports of its own, so that a lipservice at work is left alone.
-otlp=127.0.0.1:45318 health=127.0.0.1:45133 admin=127.0.0.1:45679 sink=127.0.0.1:45999
+otlp=127.0.0.1:45318 health=127.0.0.1:45133 admin=127.0.0.1:45679 metrics=127.0.0.1:45464 sink=127.0.0.1:45999
 settings=(
     --set receivers.otlp.protocols.grpc.endpoint=
     --set receivers.otlp.protocols.http.endpoint="$otlp"
     --set telemetry.health.endpoint="$health"
-    --set telemetry.metrics.endpoint=
+    --set telemetry.metrics.endpoint="$metrics"
     --set telemetry.admin.endpoint="$admin"
     --set telemetry.log.level=error
     --set exporters.otlphttp.endpoint="http://$sink"
@@ -84,6 +86,9 @@ count() { # of the ledger: NAME
 }
 accepted() { # what was put off with "try again" is no work done
     echo $(($(count received) - $(count rejected)))
+}
+dropped() { # REASON
+    curl -fsS "http://$metrics/metrics" | awk -v m="lipservice_records_dropped_total{reason=\"$1\"}" '$1 == m {print $2}'
 }
 ticks() { # utime + stime of all threads, in 1/100 s (the name holds no blank)
     awk '{print $14 + $15}' "/proc/$pid/stat"
@@ -185,6 +190,19 @@ overload() { # upstream takes 4 requests of 1 MiB a second
     row "resident at overload, MiB" "$most" 80 "$(at_most "$most" 80)" \
         "$(awk -v n="$(accepted)" -v x="$(count rejected)" -v s="$seconds" \
             'BEGIN {printf "%.0f k/s offered, %.0f k/s taken, ", (n + x) / s / 1e3, n / s / 1e3}')memory.limit 64 MiB"
+    stop
+}
+
+# Nothing may be shed while the upstream takes what it is given.
+closed() { # CONNECTIONS, each of which sends again as soon as it is answered
+    start 0 --set exporters.otlphttp.compression=zstd
+    connections=$1 http1 1000 pb application/x-protobuf
+    local shed
+    shed=$(dropped pressure)
+    row "$1 connections in a closed loop, records shed" "$shed" 0 "$(at_most "$shed" 0)" "$(
+        awk -v k="$(count kept)" -v n="$(accepted)" -v x="$(count rejected)" -v s="$seconds" -v m="$(memory VmHWM)" \
+            'BEGIN {printf "%.0f k/s, %.1f %% kept, %.1f %% put off, most resident %.1f MiB", n / s / 1e3, k / n * 100, x / (x + n) * 100, m / 1024}'
+    )"
     stop
 }
 
@@ -293,11 +311,14 @@ declare -A cases=(
     [json]="cpu 'JSON in, zstd out' 1.5 zstd http1 1000 json application/json"
     [by100]="cpu 'batches of 100 records, zstd out' – zstd http1 100 pb $pb"
     [by10]="cpu 'batches of 10 records, zstd out' 4 zstd http1 10 pb $pb"
+    [rotating-100]="cpu '100 patterns in turn, zstd out' – zstd http1 rotating-100 pb $pb"
+    [rotating-100000]="cpu '100,000 patterns in turn, zstd out' – zstd http1 rotating-100000 pb $pb"
+    [closed-8]="closed 8" [closed-24]="closed 24" [closed-100]="closed 100" [closed-1000]="closed 1000"
     [idle]=idle [paced]=paced [overload]=overload [ready]=ready [size]=size
     [durable]=durable [durable-paced]=durable_paced [durable-start]=durable_start
 )
 ((${#chosen[@]})) ||
-    chosen=(drop zstd gzip grpc gzip-in json by100 by10 idle paced overload ready size durable durable-paced durable-start)
+    chosen=(drop zstd gzip grpc gzip-in json by100 by10 rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
 for name in "${chosen[@]}"; do
     eval "${cases[$name]:?no such case: $name}"
 done

@@ -102,6 +102,9 @@ static void write_records(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_pattern_aliases", EXPOSE_GAUGE,
                   "Patterns that are known to belong to a family.");
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
+    expose_family(out, "lipservice_pattern_learning_put_off_total", EXPOSE_COUNTER,
+                  "How often a pattern was not learned, because too many were new in that second.");
+    expose_plain(out, "lipservice_pattern_learning_put_off_total", (double)families.put_off);
 }
 
 static void write_shadow(struct buf *out, const struct app *app)
@@ -326,6 +329,9 @@ static void write_exporter(struct buf *out, const struct app *app)
     expose_family(out, "lipservice_exporter_failures_total", EXPOSE_COUNTER,
                   "Requests that got no answer: connection, TLS, timeout.");
     expose_plain(out, "lipservice_exporter_failures_total", (double)s.failures.value);
+    expose_family(out, "lipservice_exporter_memory_failures_total", EXPOSE_COUNTER,
+                  "How often there was no memory to take a record or to seal a batch: requests are refused until there is.");
+    expose_plain(out, "lipservice_exporter_memory_failures_total", (double)s.memory_failures.value);
     expose_family(out, "lipservice_exporter_sent_bytes_total", EXPOSE_COUNTER,
                   "Bodies of accepted requests: on the wire, and decoded as PostHog meters them.");
     expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "wire", (double)s.sent_wire_bytes.value);

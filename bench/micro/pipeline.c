@@ -7,6 +7,15 @@
  * kept goes nowhere), the same under a budget, with a queue that presses and with events, the
  * sampler's decision alone, the stamp alone. The bodies
  * are taken in turn; the best round counts, because machines are shared.
+ *
+ *   build/bench/micro_pipeline --rotating N [RECORDS]
+ *
+ * pipeline_push() of lines of N patterns in turn, RECORDS of them (100000), after one round of
+ * all to learn from. Twice under callgrind, with RECORDS and with 0, the difference of the
+ * instructions is theirs alone:
+ *
+ *   for r in 0 100000; do valgrind --tool=callgrind --toggle-collect=pipeline_push \
+ *       --callgrind-out-file=/dev/null build/bench/micro_pipeline --rotating 100000 $r; done
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +23,12 @@
 
 #include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
+#include "util/rng.h"
 
 #define BODIES_MAX 64
 #define ROUNDS 60
 #define REPEATS 1000
+#define BODY_RECORDS 100 /* of a request of rotating patterns */
 #define PIPELINES 4 /* free, with a budget, under pressure, with events */
 
 static int admit(void *ctx, size_t bytes, size_t largest)
@@ -115,30 +126,105 @@ static double time_stamp(void)
     return (now_ns() - start) / REPEATS;
 }
 
+static struct pipeline_opts pipeline_opts(uint64_t *out)
+{
+    return (struct pipeline_opts){
+        .max_patterns = 16384,
+        .max_services = 64,
+        .max_patterns_per_service = 2048,
+        .family_weight = 8,
+        .seed = 1,
+        .stamps = STAMPS_DEFAULT,
+        .context = {4 << 20, LEVEL_ERROR, 5000, 50, 100},
+        .clock = clock_real(),
+        .sink = {out, admit, emit, NULL},
+    };
+}
+
+/* ---- rotating patterns -------------------------------------------------- */
+
+/* A line of the n-th pattern: seven words that depend on n alone, and a number that does not. */
+static void put_line(struct buf *scope, uint64_t n, uint64_t record)
+{
+    struct rng rng = {n * UINT64_C(0x9e3779b97f4a7c15) + 1};
+    struct buf line = {0}, value = {0}, framed = {0};
+    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, 9};
+    for (int word = 0; word < 7; word++) {
+        for (int k = 0; k < 3; k++) {
+            buf_append_byte(&line, (uint8_t) "bdfgklmnprstvz"[rng_upto(&rng, 13)]);
+            buf_append_byte(&line, (uint8_t) "aeiou"[rng_upto(&rng, 4)]);
+        }
+        buf_append_byte(&line, ' ');
+    }
+    buf_printf(&line, "%llu", (unsigned long long)record);
+    wire_append_len(&value, 1, buf_span(&line));
+    buf_append(&framed, span_of(head, sizeof head));
+    wire_append_len(&framed, 5, buf_span(&value));
+    wire_append_len(scope, 2, buf_span(&framed));
+    buf_done(&line);
+    buf_done(&value);
+    buf_done(&framed);
+}
+
+static void put_request(struct buf *out, uint64_t first, uint64_t patterns)
+{
+    struct buf scope = {0}, resource = {0};
+    for (uint64_t i = first; i < first + BODY_RECORDS; i++)
+        put_line(&scope, i % patterns, i);
+    wire_append_len(&resource, 2, buf_span(&scope));
+    wire_append_len(out, 1, buf_span(&resource));
+    buf_done(&scope);
+    buf_done(&resource);
+}
+
+static int rotate(uint64_t patterns, uint64_t records)
+{
+    uint64_t out = 0, learn = patterns < BODY_RECORDS ? BODY_RECORDS : patterns;
+    struct arena arena;
+    struct pipeline *p;
+    struct rules *rules = default_rules();
+    struct pipeline_opts opts = pipeline_opts(&out);
+    double took = 0;
+    arena_init(&arena, 1 << 20, NULL);
+    if (pipeline_new(&p, &opts, rules) < 0)
+        abort();
+    for (uint64_t i = 0; i < learn + records; i += BODY_RECORDS) {
+        struct buf request = {0};
+        uint32_t n;
+        put_request(&request, i, patterns);
+        double start = now_ns();
+        if (pipeline_push(p, buf_span(&request), &arena, &n) < 0)
+            abort();
+        took += i >= learn ? now_ns() - start : 0;
+        arena_reset(&arena);
+        buf_done(&request);
+    }
+    if (records > 0)
+        printf("pipeline_push of %llu patterns in turn %7.1f ns a record\n", (unsigned long long)patterns,
+               took / (double)records);
+    pipeline_free(p);
+    rules_unref(rules);
+    arena_done(&arena);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[1], "--rotating") == 0)
+        return rotate(strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 100000);
     struct buf bodies[BODIES_MAX] = {0};
     struct arena arena;
     uint64_t out = 0;
     int count = argc - 1 < BODIES_MAX ? argc - 1 : BODIES_MAX;
     if (count == 0) {
-        fprintf(stderr, "usage: micro_pipeline BODY.pb...\n");
+        fprintf(stderr, "usage: micro_pipeline BODY.pb... | --rotating PATTERNS [RECORDS]\n");
         return 64;
     }
     for (int i = 0; i < count; i++)
         read_file(&bodies[i], argv[i + 1]);
     arena_init(&arena, 1 << 20, NULL);
     struct rules *rules = default_rules();
-    struct pipeline_opts opts = {
-        .max_patterns = 16384,
-        .max_services = 64,
-        .family_weight = 8,
-        .seed = 1,
-        .stamps = STAMPS_DEFAULT,
-        .context = {4 << 20, LEVEL_ERROR, 5000, 50, 100},
-        .clock = clock_real(),
-        .sink = {&out, admit, emit, NULL},
-    };
+    struct pipeline_opts opts = pipeline_opts(&out);
     struct pipeline *p[PIPELINES];
     for (int k = 0; k < PIPELINES; k++) {
         opts.target = (struct governor_target){k == 1 ? GOVERNOR_RECORDS : GOVERNOR_NONE, 100000, 0.3};

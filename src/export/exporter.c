@@ -4,11 +4,14 @@
 #include <stdlib.h>
 
 #include "export/sender.h"
+#include "util/diag.h"
 
 #define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
 #define READ_AHEAD 0.375 /* of queue and account: what is on disk can wait there, and must not press */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
+#define MEMORY_RETRY_MS 100 /* between two looks whether the allocator says yes again */
+#define SAY_MS 10000        /* between two lines of the log about that */
 
 struct exporter {
     struct exporter_opts opts;
@@ -20,6 +23,8 @@ struct exporter {
     uint64_t source_age_ms;
     uv_timer_t age_timer;
     struct senders *senders;
+    bool lacks_memory; /* for a record or a batch: what is collected stays, nothing more enters */
+    uint64_t said_ms;  /* when that was logged last; 0: never */
     struct exporter_stats stats; /* the counters of it */
 };
 
@@ -30,28 +35,51 @@ static void on_batch_age(uv_timer_t *timer)
     exporter_flush(container_of(timer, struct exporter, age_timer));
 }
 
-void exporter_flush(struct exporter *x)
+/* The allocator said no. Nothing is lost by it: what is collected waits for the next try. */
+static void note_no_memory(struct exporter *x)
+{
+    uint64_t now_ms = clock_now_ms(x->opts.clock);
+    metric_inc(&x->stats.memory_failures);
+    if (!x->lacks_memory && (x->said_ms == 0 || now_ms - x->said_ms >= SAY_MS)) {
+        x->said_ms = now_ms;
+        diag(DIAG_WARN, "out_of_memory",
+             "no memory for records: requests are refused until there is some",
+             "collected_records=%u failures=%llu", batch_builder_records(x->builder),
+             (unsigned long long)x->stats.memory_failures.value);
+    }
+    x->lacks_memory = true;
+    uv_timer_start(&x->age_timer, on_batch_age, MEMORY_RETRY_MS, 0);
+}
+
+/* 0: nothing is collected any more. */
+static int flush(struct exporter *x)
 {
     struct batch *batch;
-    struct parcel *p;
-    int rc = batch_seal(x->builder, &batch);
-    if (rc < 0 && rc != ERR_EMPTY) { /* no memory now */
-        uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
-        return;
-    }
-    uv_timer_stop(&x->age_timer);
+    int rc = ERR_NOMEM;
+    struct parcel *p = parcel_of_logs(); /* first: what was sealed without one could only be lost */
+    if (p != NULL)
+        rc = batch_seal(x->builder, &batch);
     if (rc < 0)
-        return;
+        parcel_free(p);
+    if (rc < 0 && rc != ERR_EMPTY) {
+        note_no_memory(x);
+        return ERR_NOMEM;
+    }
+    x->lacks_memory = false;
+    uv_timer_stop(&x->age_timer);
+    if (rc == ERR_EMPTY)
+        return 0;
     batch->first_added_ms = x->batch_began_ms;
     batch->origin = x->collected;
     x->collected = (struct batch_origin){0};
-    if (parcel_of_batch(&p, &batch, senders_packing(x->senders)) < 0) {
-        struct fate_settlement lost = {&x->opts.fates, FATE_LOST_MEMORY};
-        batch_each_service(batch, fate_settle_part, &lost);
-        batch_free(batch);
-        return;
-    }
+    parcel_fill(p, &batch, senders_packing(x->senders));
     senders_take(x->senders, &p);
+    return 0;
+}
+
+void exporter_flush(struct exporter *x)
+{
+    (void)flush(x);
 }
 
 static size_t held_bytes(const struct exporter *x)
@@ -73,6 +101,8 @@ int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
 {
     int rc = exporter_admit_memory(x, bytes, largest);
+    if (rc == 0 && x->lacks_memory)
+        return ERR_FULL;
     return rc == 0 && held_bytes(x) + bytes > x->opts.queue_bytes ? ERR_FULL : rc;
 }
 
@@ -130,16 +160,20 @@ int exporter_add(struct exporter *x, const struct logs_group *g, struct span rec
 {
     int rc = batch_add(x->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
-        exporter_flush(x);
+        if (flush(x) < 0)
+            return ERR_NOMEM;
         rc = batch_add(x->builder, g, record, stamp, service);
     }
-    if (rc == 0 && batch_builder_records(x->builder) == 1) {
+    if (rc < 0) {
+        note_no_memory(x);
+        return ERR_NOMEM;
+    }
+    if (batch_builder_records(x->builder) == 1) {
         x->batch_began_ms = clock_now_ms(x->opts.clock) - x->source_age_ms;
         uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
     }
-    if (rc == 0)
-        note_origin(x);
-    return rc;
+    note_origin(x);
+    return 0;
 }
 
 int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,

@@ -55,9 +55,10 @@ static void pack(struct parcel *p, struct buf *in, const struct parcel_packing *
     buf_move(&p->body, in);
 }
 
-/* Take a sealed batch. Cannot fail. */
-static void fill(struct parcel *p, struct batch *b, const struct parcel_packing *packing)
+void parcel_fill(struct parcel *p, struct batch **batch, const struct parcel_packing *packing)
 {
+    struct batch *b = *batch;
+    *batch = NULL;
     p->batch = b;
     p->records = b->records;
     p->born_ms = b->first_added_ms;
@@ -65,15 +66,9 @@ static void fill(struct parcel *p, struct batch *b, const struct parcel_packing 
     pack(p, &b->body, packing);
 }
 
-int parcel_of_batch(struct parcel **out, struct batch **batch, const struct parcel_packing *packing)
+struct parcel *parcel_of_logs(void)
 {
-    struct parcel *p = parcel_new(SIGNAL_LOGS, SPAN("application/x-protobuf"));
-    if (p == NULL)
-        return ERR_NOMEM;
-    fill(p, *batch, packing);
-    *batch = NULL;
-    *out = p;
-    return 0;
+    return parcel_new(SIGNAL_LOGS, SPAN("application/x-protobuf"));
 }
 
 int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, enum coding coding,
@@ -141,8 +136,8 @@ int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
         buf_move(&w->body, &w->batch->body); /* whole still, if not packed any more */
         goto fail;
     }
-    fill(first, halves[0], packing);
-    fill(second, halves[1], packing);
+    parcel_fill(first, &halves[0], packing);
+    parcel_fill(second, &halves[1], packing);
     first->failed_ms = second->failed_ms = w->failed_ms;
     parcel_free(w);
     *whole = NULL;

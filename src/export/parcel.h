@@ -54,9 +54,12 @@ struct parcel_packing {
     size_t max_bytes; /* decoded size of any parcel, for unpacking */
 };
 
-/* Make a parcel of a sealed batch, which is taken (NULL afterwards, on success).
- * Where there is no memory to compress into, it is left as it is. */
-int parcel_of_batch(struct parcel **out, struct batch **batch, const struct parcel_packing *p);
+/* An empty parcel of logs, for parcel_fill(). NULL: no memory. */
+struct parcel *parcel_of_logs(void);
+
+/* Put a sealed batch into it, which is taken (NULL afterwards). Cannot fail: where there is
+ * no memory to compress into, the batch is left as it is. */
+void parcel_fill(struct parcel *p, struct batch **batch, const struct parcel_packing *packing);
 
 /* Make a parcel of a client's bytes, which are copied. */
 int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, enum coding coding,

@@ -17,6 +17,7 @@
 struct exporter_stats {
     struct metric answers[ANSWER_COUNT]; /* requests by what their answer asked for */
     struct metric failures;              /* requests without an HTTP answer */
+    struct metric memory_failures;       /* tries to take a record or seal a batch without memory */
     struct metric sent_wire_bytes;       /* bodies of accepted requests, as sent */
     struct metric sent_decoded_bytes;    /* the same, as PostHog meters them */
     struct {

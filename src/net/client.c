@@ -9,6 +9,11 @@
 #include "util/list.h"
 
 #define KEEPALIVE_IDLE_S 60 /* below what load balancers allow a silent connection */
+/* libcurl hands one buffer of this size to the socket in a turn of the loop, and its usual
+ * 64 KiB are less than a busy turn takes in. As large as the body and no larger: the memory
+ * is libcurl's, in no account, and as much as all calls together at most send. */
+#define UPLOAD_BYTES_MIN (64L << 10)
+#define UPLOAD_BYTES_MAX (1L << 20)
 #define CA_CACHE_S 60       /* a CA file that was mended counts after so long, not after libcurl's day */
 
 struct client {
@@ -312,6 +317,15 @@ static struct curl_slist *copy_headers(const char *const *headers)
     return longer;
 }
 
+static void set_body(CURL *e, struct span body)
+{
+    long upload = body.len < (size_t)UPLOAD_BYTES_MAX ? (long)body.len : UPLOAD_BYTES_MAX;
+    curl_easy_setopt(e, CURLOPT_POST, 1L);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, body.len > 0 ? (const char *)body.base : "");
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, upload > UPLOAD_BYTES_MIN ? upload : UPLOAD_BYTES_MIN);
+}
+
 static bool is_set(const char *text)
 {
     return text != NULL && text[0] != '\0';
@@ -394,9 +408,7 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(e, CURLOPT_PRIVATE, call);
     if (strcmp(r->method, "POST") == 0) {
-        curl_easy_setopt(e, CURLOPT_POST, 1L);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.len > 0 ? (const char *)r->body.base : "");
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+        set_body(e, r->body);
     } else {
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
     }

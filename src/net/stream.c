@@ -24,7 +24,7 @@ enum stream_state { STREAM_SNIFF, STREAM_OPEN, STREAM_LINGER, STREAM_CLOSING };
 
 struct stream {
     uv_tcp_t tcp; /* first: the handle's memory is the stream's */
-    struct list node, awake;
+    struct list node, awake, line;
     struct stream_set *set;
     enum stream_state state;
     const struct http_session_ops *ops;
@@ -35,6 +35,7 @@ struct stream {
     uv_write_t write;
     uv_shutdown_t shutdown;
     bool is_reading, is_eof;
+    bool has_turn;   /* it has stood in line, and may begin a request */
     bool in_session; /* a session call is on the stack: wake() has nothing to do */
     uint8_t sniff_len;
     uint8_t sniff[PREFACE_BYTES];
@@ -72,6 +73,7 @@ static void stream_close(struct stream *s)
         return;
     s->state = STREAM_CLOSING;
     list_remove(&s->awake);
+    list_remove(&s->line);
     if (s->session != NULL) {
         void *session = s->session;
         s->session = NULL;
@@ -142,7 +144,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent);
 
 static void stream_read(struct stream *s, bool want)
 {
-    if (want == s->is_reading)
+    if (want == s->is_reading || (want && !list_is_empty(&s->line)))
         return;
     s->is_reading = want;
     if (!want)
@@ -157,6 +159,7 @@ static void stream_linger(struct stream *s)
     s->state = STREAM_LINGER;
     s->since_ms = now_ms(s);
     list_remove(&s->awake);
+    list_remove(&s->line);
     void *session = s->session;
     s->session = NULL;
     s->ops->free(session);
@@ -169,17 +172,55 @@ static void stream_linger(struct stream *s)
 
 /* ---- between socket and session ---- */
 
+static void want_turn(struct stream_set *set)
+{
+    if (set->is_turning)
+        return;
+    set->is_turning = true;
+    uv_idle_start(&set->turn, on_turn);
+}
+
 static void on_wake(void *ctx)
 {
     struct stream *s = ctx;
-    struct stream_set *set = s->set;
     if (s->in_session || s->state != STREAM_OPEN || !list_is_empty(&s->awake))
         return;
-    list_append(&set->awake, &s->awake);
-    if (!set->is_turning) {
-        set->is_turning = true;
-        uv_idle_start(&set->turn, on_turn);
-    }
+    list_append(&s->set->awake, &s->awake);
+    want_turn(s->set);
+}
+
+static bool is_under_way(const struct stream *s)
+{
+    return s->state == STREAM_OPEN && !s->ops->is_idle(s->session);
+}
+
+static bool has_line(const struct stream_set *set)
+{
+    return !list_is_empty(&set->begun) || !list_is_empty(&set->line);
+}
+
+/* Enough was read in this turn, or others wait to begin. */
+static bool must_wait(const struct stream *s)
+{
+    if (s->state == STREAM_LINGER)
+        return false;
+    return s->set->taken >= STREAM_TURN_BYTES ||
+           (has_line(s->set) && !s->has_turn && !is_under_way(s));
+}
+
+static void stand_in_line(struct stream *s)
+{
+    struct stream_set *set = s->set;
+    if (!s->is_reading)
+        return;
+    stream_read(s, false);
+    struct list *line = is_under_way(s) ? &set->begun : &set->line;
+    if (s->has_turn) /* and others took all of it: it keeps its place */
+        list_prepend(line, &s->line);
+    else
+        list_append(line, &s->line);
+    s->has_turn = false;
+    want_turn(set);
 }
 
 static size_t feed(struct stream *s, struct span in)
@@ -289,6 +330,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent)
     struct stream *s = container_of((uv_tcp_t *)handle, struct stream, tcp);
     size_t len = 0;
     uint8_t *at = NULL;
+    if (must_wait(s)) {
+        *lent = uv_buf_init(NULL, 0); /* on_read() hears of it */
+        return;
+    }
     if (s->state == STREAM_OPEN && s->ops->lend != NULL)
         at = s->ops->lend(s->session, &len);
     if (at == NULL) {
@@ -318,10 +363,15 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
     struct stream *s = container_of((uv_tcp_t *)handle, struct stream, tcp);
     if (n == 0)
         return;
+    if (n == UV_ENOBUFS) {
+        stand_in_line(s);
+        return;
+    }
     if (n < 0) {
         on_end(s, (int)n);
         return;
     }
+    s->set->taken += (size_t)n;
     struct span in = span_of(lent->base, (size_t)n);
     switch (s->state) {
     case STREAM_SNIFF:
@@ -338,9 +388,25 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
     case STREAM_CLOSING:
         break;
     }
+    s->has_turn = false;
 }
 
 /* ---- the set ---- */
+
+static void move_line(struct stream_set *set)
+{
+    set->taken = 0;
+    for (int n = 0; n < STREAM_TURN_RESUMED && has_line(set); n++) {
+        struct list *next = list_is_empty(&set->begun) ? set->line.next : set->begun.next;
+        struct stream *s = container_of(next, struct stream, line);
+        list_remove(&s->line);
+        s->has_turn = true;
+        if (s->state == STREAM_SNIFF)
+            stream_read(s, true);
+        else
+            stream_settle(s);
+    }
+}
 
 /* The sessions that wake() named: their answers were made outside of a read. */
 static void on_turn(uv_idle_t *idle)
@@ -359,7 +425,8 @@ static void on_turn(uv_idle_t *idle)
         list_remove(&s->awake);
         stream_turn(s);
     }
-    if (list_is_empty(&set->awake)) {
+    move_line(set);
+    if (list_is_empty(&set->awake) && !has_line(set)) {
         set->is_turning = false;
         uv_idle_stop(&set->turn);
     }
@@ -371,6 +438,8 @@ int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service
     set->service = service;
     list_init(&set->all);
     list_init(&set->awake);
+    list_init(&set->begun);
+    list_init(&set->line);
     return uv_idle_init(loop, &set->turn);
 }
 
@@ -408,6 +477,7 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
     s->since_ms = now_ms(s);
     s->stash.budget = set->service->budget;
     list_init(&s->awake);
+    list_init(&s->line);
     list_append(&set->all, &s->node);
     set->count++;
     uv_tcp_init(set->loop, &s->tcp);
@@ -468,6 +538,8 @@ void stream_set_close(struct stream_set *set)
 
 bool stream_set_is_quiet(const struct stream_set *set)
 {
+    if (has_line(set))
+        return false;
     LIST_EACH(node, &set->all)
     {
         const struct stream *s = container_of(node, struct stream, node);

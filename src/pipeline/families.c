@@ -7,10 +7,12 @@
 
 #include "pipeline/family_template.h"
 #include "pipeline/signature.h"
+#include "pipeline/signature_identity.h"
 #include "pipeline/slots.h"
 #include "util/buf.h"
 #include "util/err.h"
 #include "util/hash.h"
+#include "util/token_bucket.h"
 #include "util/unicode.h"
 
 /* How often the hand passes: losing a pattern costs relearning it, losing a fired
@@ -18,6 +20,7 @@
 enum { CHANCES_SEEN_AGAIN = 1, CHANCES_OF_FAMILY = 3 };
 
 #define NO_ALIAS UINT16_MAX
+#define FRAME_BITS 65536       /* 8 KiB stay in a core's own cache; see struct frame */
 #define LINKS_MAX TEMPLATE_MAX_WORDS /* each loses a word; only forged hashes could make a ring */
 
 struct known {
@@ -42,11 +45,21 @@ struct hole {
     uint64_t *others;
 };
 
+/* Hashes of an identity's first and last part, 0 for the one with the hole. A line that has
+ * no frame in common with any fired key matches none, and need not be taken apart. */
+struct frame {
+    uint64_t first, last;
+};
+
 struct families {
     struct families_opts opts;
     struct slots known, holes;
     uint32_t generation, aliases;
     uint64_t now_ns;
+    struct token_bucket learning; /* where that is limited */
+    uint64_t put_off;
+    bool is_put_off; /* the last one */
+    uint64_t frames[FRAME_BITS / 64]; /* a bit for each that a key fired with; none is taken back */
     struct buf queue; /* of identities, each behind its length; [read, len) is to be done */
     size_t read;
     struct buf shown;
@@ -95,6 +108,7 @@ int families_new(struct families **out, const struct families_opts *opts)
         return ERR_NOMEM;
     f->opts = *opts;
     f->generation = 1;
+    token_bucket_init(&f->learning, opts->learn_per_second);
     f->queue.budget = f->shown.budget = opts->budget;
     struct slots_opts known = {
         .entry_bytes = sizeof(struct known),
@@ -209,6 +223,47 @@ static uint32_t weight_needed(const struct families *f, uint32_t word)
     return first ? FAMILY_FIRST_WEIGHT : f->opts.weight;
 }
 
+static struct frame frame_of(const struct families *f, struct span identity)
+{
+    if (identity.len == 0)
+        return (struct frame){0};
+    const uint8_t *first = memchr(identity.base, PART_SEPARATOR, identity.len);
+    const uint8_t *last = memrchr(identity.base, PART_SEPARATOR, identity.len);
+    const uint8_t *end = identity.base + identity.len;
+    if (first == NULL)
+        return (struct frame){0}; /* one part alone merges with nothing */
+    return (struct frame){
+        hash64_seeded(span_of(identity.base, (size_t)(first - identity.base)), f->opts.seed),
+        hash64_seeded(span_of(last + 1, (size_t)(end - last - 1)), f->opts.seed),
+    };
+}
+
+static uint32_t frame_bit(uint64_t first, uint64_t last)
+{
+    return (uint32_t)hash_mix(first, last) % FRAME_BITS;
+}
+
+static bool has_frame(const struct families *f, struct frame at)
+{
+    const uint32_t bits[] = {frame_bit(at.first, at.last), frame_bit(0, at.last), frame_bit(at.first, 0)};
+    uint64_t any = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+        any |= f->frames[bits[i] / 64] >> bits[i] % 64 & 1;
+    return any != 0;
+}
+
+/* A word of f->template is a variable from now on. */
+static void note_frame(struct families *f, uint16_t word)
+{
+    const struct template *t = &f->template;
+    const uint8_t *end = t->tail.base + t->tail.len;
+    struct frame at = frame_of(f, span_of(t->head.base, (size_t)(end - t->head.base)));
+    bool is_first = t->head.len == 0 && t->words[word] == 0;
+    bool is_last = t->tail.len == 0 && t->words[word] == t->part_count - 1;
+    uint32_t bit = frame_bit(is_first ? 0 : at.first, is_last ? 0 : at.last);
+    f->frames[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
 static void fire(struct families *f, struct hole *h, uint16_t word)
 {
     uint64_t family;
@@ -222,6 +277,7 @@ static void fire(struct families *f, struct hole *h, uint16_t word)
     drop_members(f, h);
     h->fired = true;
     h->family = family;
+    note_frame(f, word);
 }
 
 static void enter_hole(struct families *f, struct known *k, uint16_t word)
@@ -261,6 +317,24 @@ static void keep_template(struct families *f, struct known *k, struct span ident
     }
     memcpy(k->template_text, text.base, text.len);
     k->template_len = (uint8_t)text.len;
+}
+
+/* There is no time to learn it now: has one of its words become a variable already? The
+ * leftmost such counts, as it does for what is learned. */
+static uint64_t match(struct families *f, uint64_t signature, struct span identity)
+{
+    if (!has_frame(f, frame_of(f, identity)) ||
+        !template_read(&f->template, identity, f->opts.seed))
+        return signature;
+    for (uint32_t w = 0; w < f->template.word_count; w++) {
+        struct slot *slot = slots_find(&f->holes, template_hole(&f->template, w));
+        struct hole *h = slot != NULL ? container_of(slot, struct hole, slot) : NULL;
+        if (h == NULL || !h->fired)
+            continue;
+        spare(slot, CHANCES_OF_FAMILY);
+        return families_resolve(f, h->family);
+    }
+    return signature;
 }
 
 /* A pattern that is not known, be it seen or made. NULL: no memory for it. */
@@ -347,6 +421,7 @@ uint64_t families_add(struct families *f, uint64_t signature, struct span identi
                       uint64_t unix_ns)
 {
     struct known *k = find_known(f, signature);
+    f->is_put_off = false;
     struct known *to = k != NULL && k->word != NO_ALIAS ? find_known(f, k->to) : NULL;
     bool broken = k != NULL && k->word != NO_ALIAS && to == NULL;
     if (k != NULL)
@@ -357,19 +432,31 @@ uint64_t families_add(struct families *f, uint64_t signature, struct span identi
         return end_of(f, k);
     if (identity.len > FAMILY_IDENTITY_BYTES)
         return signature;
+    if (f->opts.learn_per_second > 0 && !token_bucket_take(&f->learning, unix_ns / 1000000)) {
+        f->is_put_off = true;
+        f->put_off++;
+        return match(f, signature, identity);
+    }
     f->now_ns = unix_ns;
     if (!broken)
         k = learn(f, signature, identity, false);
     else if (template_read(&f->template, identity, f->opts.seed) &&
              k->word < f->template.word_count)
         (void)enqueue(f, k->word, &k->to); /* what it became was forgotten */
-    if (k == NULL)
+    if (k == NULL) {
+        f->learning.tokens += 1; /* it is none that could merge: no work was done */
         return signature;
+    }
     serve_queue(f);
     /* Not spared: only a second use spares it, or a flood of patterns that are seen once
      * would make the hand go full circle and evict what is used all the time. */
     k = find_known(f, signature);
     return k == NULL ? signature : end_of(f, k);
+}
+
+bool families_put_off(const struct families *f)
+{
+    return f->is_put_off;
 }
 
 struct span families_template(const struct families *f, uint64_t family)
@@ -404,5 +491,6 @@ struct families_stats families_stats(const struct families *f)
         .aliases = f->aliases,
         .holes = f->holes.made,
         .evicted = f->known.evicted + f->holes.evicted,
+        .put_off = f->put_off,
     };
 }

@@ -18,10 +18,14 @@
  * All is bounded; what was not used for long is forgotten first (CLOCK), which
  * costs no more than learning it again, and then the order does count.
  *
+ * So is the work: at most learn_per_second patterns are learned in a second, or whoever
+ * logs random words would make each record cost three times as much. What comes beyond is
+ * looked for in the families that are known, and learned when it is seen again.
+ *
  * Units      Unix nanoseconds.
  * Ownership  identity bytes are read during the call; templates are copied.
  * Blocking   never. A known pattern costs a probe; a new one a few hundred
- *            nanoseconds a word.
+ *            nanoseconds a word, one that is not learned a few dozen.
  */
 #pragma once
 
@@ -36,6 +40,7 @@
 #define FAMILY_WEIGHT_MIN 2     /* at 1 every word would be a variable at once */
 #define FAMILY_WEIGHT_MAX 32    /* each key remembers this many patterns until then */
 #define FAMILY_FIRST_WEIGHT 12
+#define FAMILY_LEARN_PER_SECOND 2000 /* takes 6 ms; a start with 16384 patterns is over in 8 s */
 #define FAMILY_IDENTITY_BYTES 16384 /* a line is never longer; with its trace it may be */
 #define FAMILY_TEMPLATE_BYTES 240   /* of a template, for people */
 
@@ -46,6 +51,7 @@ struct families_opts {
     uint32_t max_signatures, max_holes; /* 0: as above */
     uint64_t seed; /* a log writer may choose what is hashed */
     struct budget *budget; /* may be NULL */
+    uint32_t learn_per_second; /* 0: no limit */
 };
 
 int families_new(struct families **out, const struct families_opts *opts);
@@ -55,6 +61,10 @@ void families_free(struct families *f);
  * when it has none. `identity` is signer_identity(). */
 uint64_t families_add(struct families *f, uint64_t signature, struct span identity,
                       uint64_t unix_ns);
+
+/* The last families_add() has not learned its pattern, because too many were new: it is to
+ * be added again when it is seen again. */
+bool families_put_off(const struct families *f);
 
 /* The same for a pattern whose identity is not at hand: one probe, no learning. */
 uint64_t families_resolve(struct families *f, uint64_t signature);
@@ -78,5 +88,6 @@ void families_each_alias(struct families *f, void (*each)(void *ctx, const struc
 struct families_stats {
     uint32_t signatures, aliases, holes;
     uint64_t evicted; /* of signatures and holes */
+    uint64_t put_off; /* how often learning waited, because too much was new */
 };
 struct families_stats families_stats(const struct families *f);

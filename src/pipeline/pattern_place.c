@@ -75,12 +75,15 @@ struct pattern *pattern_place(struct pattern_place *place, const struct pattern_
 {
     struct families *families = place->families;
     struct pattern *e = patterns_find(place->patterns, key);
+    uint32_t generation = e != NULL ? e->family_generation : 0;
     *family = e != NULL ? e->family : key->signature;
     if (families != NULL && (e == NULL || e->family_generation != families_generation(families))) {
         /* Never less than is known of it: to be forgotten does not undo an alias. */
         uint64_t now = families_add(families, key->signature, signer_identity(place->signer), unix_ns);
         if (now != key->signature)
             *family = now;
+        /* 0: to be asked again with the next record */
+        generation = families_put_off(families) ? 0 : families_generation(families);
     }
     if (e == NULL) {
         e = place_anew(place, *key, unix_ns, family);
@@ -88,6 +91,6 @@ struct pattern *pattern_place(struct pattern_place *place, const struct pattern_
             return e;
     }
     e->family = *family;
-    e->family_generation = families != NULL ? families_generation(families) : 0;
+    e->family_generation = generation;
     return *family == key->signature ? e : place_anew(place, *key, unix_ns, family);
 }

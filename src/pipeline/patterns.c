@@ -17,6 +17,7 @@
 
 #define BLOCK_ENTRIES 256
 #define STALE_STEPS 8 /* entries looked at for each new pattern of a service at its cap */
+#define STALE_ROUND_NS UINT64_C(1000000000) /* no more than a round of all in so long */
 
 static_assert(sizeof(struct pattern) == 160, "see patterns.h");
 
@@ -26,6 +27,8 @@ struct patterns {
     uint32_t made;  /* entries that exist */
     uint32_t hand;  /* of the CLOCK */
     uint32_t stale_hand;
+    uint32_t stale_steps;    /* of the round under way */
+    uint64_t stale_began_ns; /* when that began */
     uint32_t unused, unused_count; /* list of entries that were evicted for nobody; + 1 */
     uint32_t *of_service;          /* entries of each; NULL without a cap */
     uint32_t *index;
@@ -118,7 +121,13 @@ bool patterns_has_room(struct patterns *p, uint32_t service, uint32_t reserve, u
     uint32_t cap = p->opts.max_per_service;
     if (cap == 0 || p->of_service[service] + reserve < cap)
         return true;
-    for (int step = 0; step < STALE_STEPS && p->of_service[service] + reserve >= cap; step++) {
+    if (unix_ns - p->stale_began_ns >= STALE_ROUND_NS) { /* also when the clock was set back */
+        p->stale_began_ns = unix_ns;
+        p->stale_steps = 0;
+    }
+    for (int step = 0; step < STALE_STEPS && p->stale_steps < p->made &&
+                       p->of_service[service] + reserve >= cap; step++) {
+        p->stale_steps++;
         uint32_t i = p->stale_hand;
         struct pattern *e = entry(p, i);
         p->stale_hand = (p->stale_hand + 1) % p->made;

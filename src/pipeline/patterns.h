@@ -47,7 +47,7 @@ struct pattern {
     uint32_t number : 22; /* its place, as patterns_at() counts: for tables beside this one */
     uint32_t template_len : 8;
     bool in_use : 1, referenced : 1;
-    uint32_t family_generation; /* families_generation() that `family` is of; 0: never asked */
+    uint32_t family_generation; /* families_generation() that `family` is of; 0: to be asked */
     char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
     uint32_t window;     /* number of the window that `in_window` belongs to; may wrap.
                           * Of an entry not in use: the next such, + 1 */

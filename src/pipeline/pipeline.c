@@ -47,7 +47,11 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     struct patterns_opts patterns = {opts->max_patterns, opts->max_services,
                                      opts->max_patterns_per_service, opts->seed, opts->budget};
     struct families_opts families = {
-        .weight = opts->family_weight, .seed = opts->seed, .budget = opts->budget};
+        .weight = opts->family_weight,
+        .seed = opts->seed,
+        .budget = opts->budget,
+        .learn_per_second = FAMILY_LEARN_PER_SECOND,
+    };
     struct governor_opts governor = {
         .target = opts->target,
         .max_patterns = opts->max_patterns,
@@ -139,7 +143,9 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
         pass.governor = p->governor;
     int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
-    return rc < 0 ? rc : full;
+    if (rc == 0)
+        rc = full < 0 ? full : pass.failed;
+    return rc;
 }
 
 int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records)

@@ -34,7 +34,8 @@ struct pipeline_sink {
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
      * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or ERR_* when memory failed. */
+    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or
+     * ERR_* when memory failed. Settles nothing of it from inside. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
     /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
@@ -79,6 +80,7 @@ void pipeline_free(struct pipeline *p);
 /* Take an ExportLogsServiceRequest. On success *records is how many it held.
  *   ERR_MORE, ERR_MALFORMED, ERR_TOO_DEEP, ERR_UTF8   damage: nothing entered
  *   ERR_FULL       no room now: its records are counted as rejected
+ *   ERR_NOMEM      memory failed on the way: those not yet decided are counted as rejected
  *   ERR_TOO_BIG    no room ever, likewise; or the arena is too small for it */
 int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records);
 
@@ -111,7 +113,7 @@ struct pipeline_explainer {
 int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
                      const struct pipeline_explainer *explainer);
 
-/* Told of every decision from now on, behind its count and before its record goes on;
+/* Told of every decision from now on, behind its count, and not of what is rejected;
  * decided NULL: nobody is. It may change nothing of the pipeline. */
 struct pipeline_watcher {
     void *ctx;

@@ -16,12 +16,12 @@ static int send_event(void *ctx, const struct logs_group *g, struct span record)
     if (rc < 0)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
-    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
-    p->reasons.kept[REASON_EVENT]++;
     rc = sink->emit(sink->ctx, g, record, (struct span){0}, service);
     if (rc < 0)
-        ledger_settle(p->ledger, service, FATE_LOST_MEMORY, 1);
-    return rc;
+        return rc; /* told later, or never: in no book yet */
+    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
+    p->reasons.kept[REASON_EVENT]++;
+    return 0;
 }
 
 int pipeline_start_events(struct pipeline *p)

@@ -105,8 +105,9 @@ static struct span stamp(const struct pipeline *p, const struct subject *s, cons
 #define CONTEXT_STAMPS (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON)
 #define CONTEXT_STAMPS_CHOSEN (1u << STAMP_PATTERN | 1u << STAMP_FAMILY)
 
-/* Before a trigger is emitted: what led to it, in order. */
-static void release_context(const struct pass *pass, const struct subject *s)
+/* Before a trigger is emitted: what led to it, in order. Fails where emit() does; what was
+ * not given out then is there for the next try. */
+static int release_context(const struct pass *pass, const struct subject *s)
 {
     struct pipeline *p = pass->p;
     const struct pipeline_sink *sink = &p->opts.sink;
@@ -119,7 +120,7 @@ static void release_context(const struct pass *pass, const struct subject *s)
         largest = one > largest ? one : largest;
     }
     if (n == 0 || sink->admit(sink->ctx, pass->request_bytes + bytes, largest) < 0)
-        return; /* the next trigger may have better luck */
+        return 0; /* the next trigger may have better luck */
     for (uint32_t i = 0; i < n; i++) {
         const struct recording *c = &found[i];
         struct stamp_values v = {
@@ -131,16 +132,47 @@ static void release_context(const struct pass *pass, const struct subject *s)
         uint8_t room[STAMP_BYTES];
         struct span stamps =
             stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
-        struct logs_group g;
-        recorder_release(p->recorder, c, &g);
+        struct logs_group g = recorder_group(p->recorder, c);
+        int rc = sink->emit(sink->ctx, &g, c->bytes, stamps, c->service);
+        if (rc < 0)
+            return rc;
+        recorder_release(p->recorder, c);
         ledger_release(p->ledger, c->service, 1, c->bytes.len);
         if (pass->governor != NULL) { /* paid like the error that it belongs to */
             governor_certain(pass->governor, c->bytes.len, false);
             governor_pay(pass->governor, c->bytes.len, true, true);
         }
-        if (sink->emit(sink->ctx, &g, c->bytes, stamps, c->service) < 0)
-            ledger_settle(p->ledger, c->service, FATE_LOST_MEMORY, 1);
     }
+    return 0;
+}
+
+/* The allocator said no in the middle of a request. It is refused as a whole, so that its
+ * client sends it again: what has gone on may arrive twice, but nothing is lost. */
+static void reject_rest(struct pass *pass, const struct subject *s, const struct decision *d, int rc)
+{
+    pass->all = VERDICT_REJECTED;
+    pass->failed = rc;
+    if (d->reason == REASON_FIRST)
+        s->pattern->in_window--; /* it will be the first once more */
+    ledger_decide(pass->p->ledger, pass->service, VERDICT_REJECTED, 1, s->bytes.len);
+}
+
+/* A survivor, behind its context. `room` begins with `added` bytes for behind the record.
+ * False: there was no memory, and the rest of the request is rejected. */
+static bool emit(struct pass *pass, const struct subject *s, const struct decision *d, size_t added,
+                 uint8_t *room)
+{
+    struct pipeline *p = pass->p;
+    int rc = 0;
+    if (p->recorder != NULL && s->level >= p->opts.context.trigger)
+        rc = release_context(pass, s);
+    if (d->threshold > 0 && p->opts.stamps != 0)
+        added += stamp(p, s, d, room + added).len;
+    if (rc == 0)
+        rc = p->opts.sink.emit(p->opts.sink.ctx, s->group, s->bytes, span_of(room, added), pass->service);
+    if (rc < 0)
+        reject_rest(pass, s, d, rc);
+    return rc == 0;
 }
 
 /* By explicit setting only: a storm of errors must not be the outage itself. */
@@ -196,6 +228,18 @@ __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *
     p->watcher.decided(p->watcher.ctx, s, &d);
 }
 
+/* Sampled out: what an error may want back, and what an event may show of it. */
+static void remember(const struct pass *pass, const struct subject *s, struct span mended)
+{
+    struct pipeline *p = pass->p;
+    if (p->recorder != NULL) {
+        const struct recording it = {s->bytes, mended, s->signature, s->family, pass->service, 0};
+        recorder_put(p->recorder, s->group, s->record->trace_id, &it, pass->now_ms);
+    }
+    if (p->events != NULL)
+        events_sample(p->events, s->pattern->number, &s->record->body);
+}
+
 int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -239,28 +283,16 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     limit_floor(pass, &d);
     if (p->shadow != NULL)
         d = look_on(pass, &s, d);
+    bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
+                  !is_paid(pass, &d, bytes.len);
+    if (d.verdict == VERDICT_KEPT && !unpaid && !emit(pass, &s, &d, mended.len, room))
+        return 0;
     count(pass, s.pattern, &d, bytes.len);
+    if (unpaid)
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
         tell_watcher(p, &s, d);
-    if (p->recorder != NULL && d.verdict == VERDICT_SAMPLED_OUT) {
-        const struct recording it = {bytes, mended, s.signature, s.family, pass->service, 0};
-        recorder_put(p->recorder, g, record.trace_id, &it, pass->now_ms);
-    }
-    if (p->events != NULL && d.verdict == VERDICT_SAMPLED_OUT)
-        events_sample(p->events, s.pattern->number, &record.body);
-    if (d.verdict != VERDICT_KEPT)
-        return 0;
-    if (pass->governor != NULL && !p->opts.observe && !is_paid(pass, &d, bytes.len)) {
-        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
-        return 0;
-    }
-    if (p->recorder != NULL && s.level >= p->opts.context.trigger)
-        release_context(pass, &s);
-
-    size_t added = mended.len;
-    if (d.threshold > 0 && p->opts.stamps != 0)
-        added += stamp(p, &s, &d, room + added).len;
-    if (p->opts.sink.emit(p->opts.sink.ctx, g, bytes, span_of(room, added), pass->service) < 0)
-        ledger_settle(p->ledger, pass->service, FATE_LOST_MEMORY, 1);
+    if (d.verdict == VERDICT_SAMPLED_OUT)
+        remember(pass, &s, mended);
     return 0;
 }

@@ -44,6 +44,7 @@ struct pass {
     size_t request_bytes; /* and all stamps that its records may get */
     struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all; /* REJECTED: count only */
+    int failed;       /* why, when that began in the middle; else 0 */
 };
 
 /* ---- pipeline_record.c ------------------------------------------------- */

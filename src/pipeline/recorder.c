@@ -232,21 +232,27 @@ uint32_t recorder_find(struct recorder *r, const struct logs_group *g, struct sp
     return n;
 }
 
-void recorder_release(struct recorder *r, const struct recording *what, struct logs_group *g)
+struct logs_group recorder_group(const struct recorder *r, const struct recording *what)
 {
-    struct record_entry *e = entry_at(r, what->at);
+    const struct record_entry *e = entry_at(r, what->at);
+    assert(is_there(r, what->at) && is_there(r, e->group_at));
     const struct group_entry *place = entry_at(r, e->group_at);
     const uint8_t *bytes = (const uint8_t *)(place + 1);
-    assert(is_there(r, what->at) && is_there(r, e->group_at) && !e->entry.is_released);
-    e->entry.is_released = true;
-    r->bucket.tokens -= 1;
-    r->released++;
-    *g = (struct logs_group){
+    return (struct logs_group){
         .resource = span_of(bytes, place->resource_len),
         .scope = span_of(bytes + place->resource_len, place->scope_len),
         .resource_hash = place->resource_hash,
         .scope_hash = place->scope_hash,
     };
+}
+
+void recorder_release(struct recorder *r, const struct recording *what)
+{
+    struct record_entry *e = entry_at(r, what->at);
+    assert(is_there(r, what->at) && !e->entry.is_released);
+    e->entry.is_released = true;
+    r->bucket.tokens -= 1;
+    r->released++;
 }
 
 struct recorder_stats recorder_stats(const struct recorder *r, uint64_t now_ms)

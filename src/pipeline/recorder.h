@@ -58,8 +58,11 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
 uint32_t recorder_find(struct recorder *r, const struct logs_group *g, struct span trace_id,
                        uint64_t now_ms, struct recording found[RECORDER_RECORDS_MAX]);
 
-/* It is given out: where it stood; its spans are the recorder's. */
-void recorder_release(struct recorder *r, const struct recording *what, struct logs_group *g);
+/* Where it stood; the spans are the recorder's. */
+struct logs_group recorder_group(const struct recorder *r, const struct recording *what);
+
+/* It is given out now, and never again. */
+void recorder_release(struct recorder *r, const struct recording *what);
 
 struct recorder_stats {
     uint64_t released, limited; /* limited: found, and beyond the rate */

@@ -132,13 +132,14 @@ FOR_BOTH bool any_matches(const struct rules *rules, bool keep, const struct sub
     return false;
 }
 
-/* Windows of one pattern start at a phase of its own, or the heads of all
- * patterns would fall on the same second. */
+/* Windows of one entry start at a phase of its own, or the heads of all patterns would
+ * fall on the same second. The entry's and not the record's: a family's entry and an
+ * overflow's count for many signatures, and each would begin a window that is not theirs. */
 static bool is_among_first(const struct rules *rules, const struct subject *s)
 {
-    uint64_t length = rules_window_ms(rules);
-    uint32_t window = (uint32_t)((s->now_ms + s->signature % length) / length + 1);
     struct pattern *p = s->pattern;
+    uint64_t length = rules_window_ms(rules);
+    uint32_t window = (uint32_t)((s->now_ms + p->key.signature % length) / length + 1);
     if (p->window != window) {
         p->window = window;
         p->in_window = 0;

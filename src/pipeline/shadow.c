@@ -19,7 +19,7 @@ struct row {
 struct shadow {
     struct shadow_opts opts;
     struct shadow_counts total[SHADOW_LANE_COUNT];
-    struct row elsewhere; /* of patterns that there was no room for: totals only */
+    struct row elsewhere; /* of all patterns that there was no room for, as if they were one */
     uint32_t block_count;
     struct row **blocks; /* NULL until a pattern of it comes */
 };
@@ -82,10 +82,7 @@ static struct row *find_or_make(struct shadow *s, uint32_t number)
         if (*block == NULL && s->opts.budget != NULL)
             budget_give(s->opts.budget, block_bytes());
     }
-    if (*block != NULL)
-        return find(s, number);
-    s->elsewhere = (struct row){0};
-    return &s->elsewhere;
+    return *block != NULL ? find(s, number) : &s->elsewhere;
 }
 
 void shadow_forget(struct shadow *s, uint32_t number)
@@ -120,9 +117,12 @@ void shadow_note(struct shadow *s, enum shadow_lane lane, const struct subject *
 
 void shadow_decide(struct shadow *s, const struct rules *rules, const struct subject *subject)
 {
-    struct cell *cell = &find_or_make(s, subject->pattern->number)->lane[SHADOW_POLICY];
+    struct row *row = find_or_make(s, subject->pattern->number);
+    struct cell *cell = &row->lane[SHADOW_POLICY];
     /* The sampler counts windows in the pattern's entry: it gets one with ours. */
     struct pattern pattern = *subject->pattern;
+    if (row == &s->elsewhere)
+        pattern.key.signature = 0; /* one window for all of them, so it has one phase */
     struct subject other = *subject;
     pattern.window = cell->window;
     pattern.in_window = cell->in_window;

@@ -17,7 +17,6 @@
     X(LOST_EXPIRED,  "expired")             /* older than queue.max_age */ \
     X(LOST_SHUTDOWN, "shutdown")            /* still queued when the time to stop was over */ \
     X(LOST_BUDGET,   "budget")              /* sampling.budget could not be held otherwise */ \
-    X(LOST_MEMORY,   "memory")              /* the allocator said no between decision and queue */ \
     X(LOST_IO,       "write_error")         /* the file exporter could not write */ \
     X(LOST_DISK,     "not_stored")          /* the spool could not store it; its client was told to send it again */ \
     X(LOST_DROPPED,  "spool_full")          /* the oldest in a full spool, with spool.when_full: drop_oldest */ \

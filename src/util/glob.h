@@ -13,6 +13,8 @@ static inline bool glob_matches(struct span pattern, struct span text)
         if (p < pattern.len && pattern.base[p] == '*') {
             star = p++;
             resume = t;
+            if (p == pattern.len)
+                return true; /* whatever is left */
         } else if (p < pattern.len && pattern.base[p] == text.base[t]) {
             p++;
             t++;

@@ -719,13 +719,36 @@ static void no_memory_to_seal_is_tried_again(void **state)
         assert_int_equal(add(&r, 1, 0), 0);
     uint64_t room = r.budget.limit - r.budget.used;
     assert_int_equal(budget_take(&r.budget, room), 0);
-    assert_true(add(&r, 1, 0) < 0); /* full, and cannot be sealed */
+    assert_int_equal(add(&r, 1, 0), ERR_NOMEM); /* full, and cannot be sealed: not ERR_TOO_BIG, which is for ever */
     assert_int_equal(open_calls(&r), 0);
     budget_give(&r.budget, room);
-    elapse(&r, 1000); /* nobody comes any more; the age alone must do it */
+    assert_int_equal(exporter_admit(r.exporter, 100, 100), ERR_FULL); /* until it was tried again */
+    struct exporter_stats stats;
+    exporter_stats(r.exporter, &stats);
+    assert_int_equal(stats.memory_failures.value, 1);
+    elapse(&r, 100); /* nobody comes any more: time alone must do it */
     assert_int_equal(open_calls(&r), 1);
+    assert_int_equal(exporter_admit(r.exporter, 100, 100), 0);
     answer(&r, 200);
     assert_int_equal(r.fates[FATE_DELIVERED], 1000);
+    rig_close(&r);
+}
+
+/* Nothing is collected: the next try finds nothing to do, and requests enter again. */
+static void no_memory_for_the_first_record(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1, CODING_GZIP);
+    uint64_t room = r.budget.limit - r.budget.used;
+    assert_int_equal(budget_take(&r.budget, room), 0);
+    assert_int_equal(add(&r, 1, 0), ERR_NOMEM);
+    elapse(&r, 1000);
+    budget_give(&r.budget, room);
+    assert_int_equal(exporter_admit(r.exporter, 100, 100), 0);
+    add_batch(&r, 3);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 3);
     rig_close(&r);
 }
 
@@ -812,6 +835,7 @@ int main(void)
         cmocka_unit_test(retries_never_end_by_time),
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(no_memory_to_seal_is_tried_again),
+        cmocka_unit_test(no_memory_for_the_first_record),
         cmocka_unit_test(a_close_without_memory_settles_all),
         cmocka_unit_test(a_close_cancels_what_is_in_flight),
         cmocka_unit_test(relays_are_counted_and_not_touched),

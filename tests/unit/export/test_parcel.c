@@ -44,7 +44,9 @@ static struct parcel *parcel(struct rig *r, unsigned n)
     }
     assert_int_equal(batch_seal(b, &batch), 0);
     batch->first_added_ms = 77;
-    assert_int_equal(parcel_of_batch(&p, &batch, &r->packing), 0);
+    p = parcel_of_logs();
+    assert_non_null(p);
+    parcel_fill(p, &batch, &r->packing);
     assert_null(batch);
     batch_builder_free(b);
     return p;

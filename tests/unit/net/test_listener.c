@@ -251,6 +251,98 @@ static void a_large_echo(void **state)
     rig_close(&r);
 }
 
+#define CROWD 200
+
+/* A request of `body` bytes; as much of it as the kernel takes now. Returns what is left. */
+static size_t say_post(int fd, size_t *said, size_t body)
+{
+    static uint8_t zeros[1 << 20];
+    char head[128];
+    size_t n = (size_t)snprintf(head, sizeof head, "POST /discard HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", body);
+    while (*said < n + body) {
+        bool in_head = *said < n;
+        const uint8_t *from = in_head ? (const uint8_t *)head + *said : zeros;
+        ssize_t k = send(fd, from, in_head ? n - *said : n + body - *said, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (k <= 0)
+            break;
+        *said += (size_t)k;
+    }
+    return n + body - *said;
+}
+
+/* All that a crowd has sent is there at once; a turn of the loop takes no more than its part, so
+ * that whoever sends has one as well. */
+static void a_crowd_is_served_in_turns(void **state)
+{
+    (void)state;
+    enum { BODY = 40000 };
+    struct rig r;
+    int fds[CROWD];
+    rig_open(&r, 0);
+    for (int i = 0; i < CROWD; i++) {
+        size_t said = 0;
+        fds[i] = dial(&r);
+        assert_int_equal(say_post(fds[i], &said, BODY), 0);
+    }
+    uint64_t deadline = uv_hrtime() + DEADLINE_NS;
+    int turns = 0, most = 0;
+    while (r.probe.requests < CROWD && uv_hrtime() < deadline) {
+        int before = r.probe.requests;
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+        int now = r.probe.requests - before;
+        most = now > most ? now : most;
+        turns += now > 0;
+    }
+    assert_int_equal(r.probe.requests, CROWD);
+    assert_row((unsigned)(most - 1) * BODY <= 4u << 20, "%d requests in a turn", most);
+    assert_true(turns >= 2);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    rig_close(&r);
+}
+
+/* Again and again, larger than a socket holds: everyone is served as often as the others, and
+ * few bodies are in memory at once. */
+static void a_crowd_that_goes_on_shares_the_turns(void **state)
+{
+    (void)state;
+    enum { BODY = 300000, ROUNDS = 4 };
+    struct rig r;
+    int fds[CROWD], answered[CROWD] = {0}, done = 0;
+    size_t said[CROWD] = {0};
+    char text[4096];
+    rig_open(&r, 0);
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = dial(&r);
+    uint64_t deadline = uv_hrtime() + 3 * DEADLINE_NS;
+    int least = 0, ahead = 0;
+    while (done < CROWD * ROUNDS && uv_hrtime() < deadline) {
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+        least = ROUNDS;
+        for (int i = 0; i < CROWD; i++) {
+            if (said[i] > 0 && hear(fds[i], text) > 0) {
+                assert_non_null(strstr(text, "200 OK"));
+                answered[i]++;
+                done++;
+                said[i] = 0;
+            }
+            if (answered[i] < ROUNDS)
+                say_post(fds[i], &said[i], BODY);
+            least = answered[i] < least ? answered[i] : least;
+        }
+        for (int i = 0; i < CROWD; i++)
+            ahead = answered[i] - least > ahead ? answered[i] - least : ahead;
+    }
+    assert_int_equal(done, CROWD * ROUNDS);
+    assert_int_equal(r.probe.requests, CROWD * ROUNDS);
+    assert_int_equal(r.probe.refusals, 0);
+    assert_row(ahead <= 2, "%d rounds ahead of the last", ahead);
+    assert_row(r.probe.budget.peak < CROWD / 2 * BODY, "%llu bytes at once", (unsigned long long)r.probe.budget.peak);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    rig_close(&r);
+}
+
 /* More output than the session makes at once must not wait for the next tick. */
 static void a_large_echo_by_http2(void **state)
 {
@@ -469,6 +561,8 @@ int main(void)
         cmocka_unit_test(pipelined_and_late),
         cmocka_unit_test(a_large_echo),
         cmocka_unit_test(a_large_echo_by_http2),
+        cmocka_unit_test(a_crowd_is_served_in_turns),
+        cmocka_unit_test(a_crowd_that_goes_on_shares_the_turns),
         cmocka_unit_test(a_peer_that_does_not_read_is_cut),
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(silence_is_ended),

@@ -434,6 +434,132 @@ static void hostile_identities(void **state)
     rig_close(&r);
 }
 
+/* ---- learning in bounds ------------------------------------------------- */
+
+enum { LEARN = 40 };
+#define SECOND_NS UINT64_C(1000000000)
+
+static void rig_open_limited(struct rig *r, uint32_t per_second)
+{
+    *r = (struct rig){0};
+    budget_init(&r->budget, 16 << 20);
+    const struct families_opts opts = {
+        .weight = 6, .seed = 5, .budget = &r->budget, .learn_per_second = per_second};
+    assert_int_equal(families_new(&r->families, &opts), 0);
+    assert_int_equal(signer_new(&r->signer), 0);
+}
+
+static uint64_t add_at(struct rig *r, const char *line, uint64_t unix_ns)
+{
+    uint64_t id = id_of(r, line);
+    return families_add(r->families, id, signer_identity(r->signer), unix_ns);
+}
+
+static void so_many_are_learned_in_a_second(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rng rng;
+    char line[128];
+    rng.state = 11;
+    rig_open_limited(&r, LEARN);
+    for (unsigned second = 1; second <= 5; second++)
+        for (int i = 0; i < 1000; i++) {
+            random_line(&rng, line);
+            add_at(&r, line, second * SECOND_NS);
+            assert_int_equal(families_put_off(r.families), i >= LEARN);
+            assert_int_equal(families_stats(r.families).signatures, LEARN * (second - 1) + (i < LEARN ? (unsigned)i + 1 : LEARN));
+        }
+    assert_int_equal(families_stats(r.families).put_off, 5 * (1000 - LEARN));
+    rig_close(&r);
+}
+
+/* Patterns that could never merge cost nothing of it. */
+static void what_merges_with_nothing_is_not_put_off(void **state)
+{
+    (void)state;
+    struct rig r;
+    char line[64];
+    rig_open_limited(&r, LEARN);
+    for (int i = 0; i < 10 * LEARN; i++) {
+        snprintf(line, sizeof line, "hello %c%c", 'a' + i % 20, 'b' + i / 20);
+        add_at(&r, line, SECOND_NS);
+        assert_false(families_put_off(r.families));
+    }
+    rig_close(&r);
+}
+
+/* The rest of a family is known by it, learned or not; in the first place, the last and
+ * between them, behind a message's context and before a trace. */
+static void a_family_is_found_without_learning(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format, *general;
+    } rows[] = {
+        {"user %s logged in", "user 17 logged in"},
+        {"%s has left the room", "17 has left the room"},
+        {"the last word is %s", "the last word is 17"},
+        {"{\"level\":\"info\",\"msg\":\"user %s is back\"}", "{\"level\":\"info\",\"msg\":\"user 17 is back\"}"},
+        {"{\"level\":\"info\",\"msg\":\"%s is back again\"}", "{\"level\":\"info\",\"msg\":\"17 is back again\"}"},
+        {"user %s logged in\nE: x\n\tat a.b.C(D:1)", "user 17 logged in\nE: x\n\tat a.b.C(D:2)"},
+        {"it was all for %s\nE: x\n\tat a.b.C(D:1)", "it was all for 17\nE: x\n\tat a.b.C(D:2)"},
+    };
+    static const char *const others[] = {"mallory", "nina", "oscar", "peggy"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct rng rng;
+        char line[256];
+        rng.state = 12 + i;
+        rig_open_limited(&r, LEARN);
+        add_names(&r, rows[i].format, ARRAY_LEN(names)); /* at 1.7e18 ns */
+        for (int k = 0; k < 2 * LEARN; k++) {
+            random_line(&rng, line);
+            add(&r, line);
+        }
+        assert_true(families_put_off(r.families));
+        struct families_stats before = families_stats(r.families);
+        for (size_t k = 0; k < ARRAY_LEN(others); k++) {
+            const char *hole = strstr(rows[i].format, "%s");
+            snprintf(line, sizeof line, "%.*s%s%s", (int)(hole - rows[i].format), rows[i].format, others[k], hole + 2);
+            assert_row(add(&r, line) == id_of(&r, rows[i].general), "'%s'", line);
+            assert_true(families_put_off(r.families));
+        }
+        assert_int_equal(families_stats(r.families).signatures, before.signatures);
+        rig_close(&r);
+    }
+}
+
+/* Whatever is put off is learned in the end, if it is seen again, and to the same families. */
+static void in_the_end_all_is_learned(void **state)
+{
+    (void)state;
+    struct rig all, some;
+    struct rng rng;
+    static char lines[400][128];
+    rng.state = 13;
+    rig_open(&all);
+    rig_open_limited(&some, LEARN);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        make_line(&rng, lines[i]);
+        add(&all, lines[i]);
+    }
+    bool put_off = true;
+    for (unsigned second = 1; put_off; second++) {
+        assert_true(second < 100);
+        put_off = false;
+        for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+            add_at(&some, lines[i], second * SECOND_NS);
+            put_off |= families_put_off(some.families);
+        }
+    }
+    assert_true(families_stats(all.families).aliases > 50);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        assert_row(resolve(&some, lines[i]) == resolve(&all, lines[i]), "'%s'", lines[i]);
+    rig_close(&all);
+    rig_close(&some);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +576,10 @@ int main(void)
         cmocka_unit_test(tiny_tables),
         cmocka_unit_test(memory_that_is_refused),
         cmocka_unit_test(hostile_identities),
+        cmocka_unit_test(so_many_are_learned_in_a_second),
+        cmocka_unit_test(what_merges_with_nothing_is_not_put_off),
+        cmocka_unit_test(a_family_is_found_without_learning),
+        cmocka_unit_test(in_the_end_all_is_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

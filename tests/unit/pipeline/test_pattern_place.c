@@ -184,6 +184,37 @@ static void members_are_counted_with_their_family(void **state)
     rig_close(&r);
 }
 
+/* With more new patterns than may be learned at once: those are learned when they come again. */
+static void what_was_put_off_is_asked_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    char line[64], room[16];
+    uint64_t family;
+    rig_open(&r);
+    families_free(r.families);
+    const struct families_opts families = {
+        .weight = 8, .seed = 3, .budget = &r.budget, .learn_per_second = 5};
+    assert_int_equal(families_new(&r.families, &families), 0);
+    r.place.families = r.families;
+    for (unsigned second = 0; second < 4; second++) {
+        for (uint64_t i = 0; i < 16; i++) { /* twice in each second */
+            snprintf(line, sizeof line, "user %s logged in", word(room, i % 8 + 1000));
+            place(&r, QUIET, line, &family);
+        }
+        assert_int_equal(families_stats(r.families).signatures, second == 0 ? 5 : 8 + 1);
+        r.now_ns += 1000000000;
+    }
+    place(&r, QUIET, "user 17 logged in", &family);
+    uint64_t general = family;
+    for (uint64_t i = 0; i < 8; i++) {
+        snprintf(line, sizeof line, "user %s logged in", word(room, i + 1000));
+        place(&r, QUIET, line, &family);
+        assert_int_equal(family, general);
+    }
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +222,7 @@ int main(void)
         cmocka_unit_test(overflow_says_how_its_lines_begin),
         cmocka_unit_test(what_is_stale_makes_room),
         cmocka_unit_test(members_are_counted_with_their_family),
+        cmocka_unit_test(what_was_put_off_is_asked_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

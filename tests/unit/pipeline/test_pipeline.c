@@ -1,5 +1,7 @@
 #include "unit/test.h"
 
+#include <limits.h>
+
 #include "pipeline/pipeline.h"
 #include "pipeline/signature.h"
 #include "pipeline/stamp.h"
@@ -15,6 +17,7 @@ struct rig {
     struct budget budget;
     struct arena arena;
     int admit_rc, emit_rc;
+    unsigned emit_before_failure; /* then emit_rc */
     size_t admitted, last_stamp_len;
     uint8_t last_stamp[STAMP_BYTES];
     unsigned stamps;
@@ -36,13 +39,17 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     (void)g;
     assert_true(record.len > 0);
     assert_true(stamp.len <= stamp_bytes(r->stamps));
+    if (r->emit_rc < 0 && r->emit_before_failure-- == 0) {
+        r->emit_before_failure = 0;
+        return r->emit_rc;
+    }
     if (stamp.len > 0)
         memcpy(r->last_stamp, stamp.base, stamp.len);
     r->last_stamp_len = stamp.len;
     r->emitted[service]++;
     r->stamped += stamp.len > 0;
     r->families += stamp.len > 0 && memmem(stamp.base, stamp.len, "pattern.family", 14) != NULL;
-    return r->emit_rc;
+    return 0;
 }
 
 static void on_seen(void *ctx, uint32_t service)
@@ -242,20 +249,56 @@ static void without_room_to_gather_nothing_enters(void **state)
     rig_close(&r);
 }
 
-static void a_failed_emit_is_a_loss(void **state)
+/* The whole request is refused: what went on before may come twice, the rest is in no loss. */
+static void a_failed_emit_refuses_the_request(void **state)
 {
     (void)state;
     struct rig r;
     struct buf request = {0};
     uint32_t records = 0;
     rig_open(&r);
+    r.emit_before_failure = 3;
     r.emit_rc = ERR_NOMEM;
     add(&request, "cart", 5, 9, "a");
-    assert_int_equal(push(&r, &request, &records), 0);
+    add(&request, "pay", 4, 17, "b");
+    assert_int_equal(push(&r, &request, &records), ERR_NOMEM);
     const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
-    assert_int_equal(total->verdict[VERDICT_KEPT], 5);
-    assert_int_equal(total->fate[FATE_LOST_MEMORY], 5);
-    assert_int_equal(total->queued, 0);
+    assert_int_equal(total->verdict[VERDICT_KEPT], 3);
+    assert_int_equal(total->verdict[VERDICT_REJECTED], 6);
+    assert_int_equal(total->queued, 3);
+    for (int fate = 0; fate < FATE_COUNT; fate++)
+        assert_int_equal(total->fate[fate], 0);
+
+    r.emit_before_failure = UINT_MAX;
+    assert_int_equal(push(&r, &request, &records), 0);
+    assert_int_equal(total->verdict[VERDICT_KEPT], 12);
+    assert_int_equal(total->verdict[VERDICT_REJECTED], 6);
+    buf_done(&request);
+    rig_close(&r);
+}
+
+/* What was among the first of its window, and was refused, is so again. */
+static void a_refused_first_is_first_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf request = {0};
+    uint32_t records = 0;
+    rig_open(&r);
+    rules_set_first(r.rules, 2, 60000, NULL);
+    rules_set_global(r.rules, 0, NULL);
+    r.emit_before_failure = 0;
+    r.emit_rc = ERR_NOMEM;
+    add(&request, "cart", 1, 9, "a");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(push(&r, &request, &records), ERR_NOMEM);
+    r.emit_before_failure = UINT_MAX;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(push(&r, &request, &records), 0);
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    assert_int_equal(total->verdict[VERDICT_KEPT], 2);
+    assert_int_equal(total->verdict[VERDICT_SAMPLED_OUT], 3);
+    assert_int_equal(pipeline_reasons(r.pipeline)->kept[REASON_FIRST], 2);
     buf_done(&request);
     rig_close(&r);
 }
@@ -777,7 +820,8 @@ int main(void)
         cmocka_unit_test(nothing_of_damage_enters),
         cmocka_unit_test(no_room_is_counted_per_service),
         cmocka_unit_test(without_room_to_gather_nothing_enters),
-        cmocka_unit_test(a_failed_emit_is_a_loss),
+        cmocka_unit_test(a_failed_emit_refuses_the_request),
+        cmocka_unit_test(a_refused_first_is_first_again),
         cmocka_unit_test(each_service_has_its_rules),
         cmocka_unit_test(counts_and_weights),
         cmocka_unit_test(stamps_of_a_survivor),

@@ -45,8 +45,8 @@ static const char *released(struct recorder *r, const char *resource, const char
     size_t len = 0;
     text[0] = '\0';
     for (uint32_t i = 0; i < n; i++) {
-        struct logs_group stood;
-        recorder_release(r, &found[i], &stood);
+        struct logs_group stood = recorder_group(r, &found[i]);
+        recorder_release(r, &found[i]);
         assert_true(stood.resource.len > 0 && span_eq(stood.scope, SPAN("scope")));
         assert_int_equal(stood.resource_hash, stood.resource.base[0]);
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", i == 0 ? "" : " ",
@@ -138,7 +138,7 @@ static void the_ring_gives_what_was_put_or_nothing(void **state)
             assert_true(k == 0 || number > last);
             last = number;
             out[number] = true;
-            recorder_release(r, &found[k], &g);
+            recorder_release(r, &found[k]);
         }
         assert_true(n > 0 && last == i); /* itself at least */
         found_all += n;

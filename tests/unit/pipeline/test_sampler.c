@@ -6,6 +6,7 @@
 #include "pipeline/consistent.h"
 #include "pipeline/sampler.h"
 #include "unit/otlp/pb.h"
+#include "util/hash.h"
 #include "util/rng.h"
 
 /* A record with the ends that a row asks for, and what the sampler needs around it. */
@@ -168,6 +169,32 @@ static void the_first_reason_that_applies(void **state)
     }
 }
 
+/* A family's or an overflow's entry: its window is nobody's of those that it counts for. */
+static void one_window_for_all_that_share_an_entry(void **state)
+{
+    (void)state;
+    struct rules *rules;
+    struct rig r;
+    assert_int_equal(rules_new(&rules), 0);
+    rules_set_first(rules, 5, 60000, NULL);
+    rules_set_global(rules, 0, NULL);
+    rig_init(&r, 9, NULL, "x");
+    for (uint64_t now_ms = 1; now_ms < 200000; now_ms += 7919) {
+        r.pattern = (struct pattern){.key.signature = 12345};
+        unsigned kept = 0;
+        for (uint64_t i = 0; i < 100; i++) {
+            struct subject s = *rig_subject(&r);
+            s.signature = hash_mix(i % 20, 7);
+            s.family = r.pattern.key.signature;
+            s.now_ms = now_ms + i; /* at most one window ends meanwhile */
+            kept += sampler_decide(rules, &s).verdict == VERDICT_KEPT;
+        }
+        assert_row(kept == 5 || kept == 10, "at %llu: %u", (unsigned long long)now_ms, kept);
+    }
+    rig_done(&r);
+    rules_unref(rules);
+}
+
 struct seen {
     struct sampler_step steps[16];
     unsigned count;
@@ -214,7 +241,7 @@ static void an_explanation_is_the_decision(void **state)
             stages[k] = (seen.steps[k].applies ? "FPKDC1R" : "fpkdc1r")[seen.steps[k].stage];
         assert_row(strcmp(stages, rows[i].stages) == 0, "%s: %s", rows[i].name, stages);
         r.pattern.in_window = 3; /* this record is no longer among the first */
-        r.pattern.window = s->signature % 1000 / 1000 + 1;
+        r.pattern.window = 1;
         struct decision same = sampler_decide(rules, s);
         assert_row(d.verdict == same.verdict && d.reason == same.reason && d.threshold == same.threshold,
                    "%s: %s, not %s", rows[i].name, reason_name(d.reason), reason_name(same.reason));
@@ -340,6 +367,7 @@ static void the_first_of_each_window(void **state)
     rules_set_first(rules, N, WINDOW, NULL);
     rules_set_level(rules, LEVEL_INFO, 0, NULL);
     rig_init(&r, 9, NULL, "x");
+    r.pattern.key.signature = 5077;
     uint64_t firsts = 0;
     for (uint64_t now = 50000; now < 60000; now += 10) {
         r.subject.now_ms = now;
@@ -348,7 +376,7 @@ static void the_first_of_each_window(void **state)
     assert_in_range(firsts, 10 * N, 11 * N); /* ten windows, or eleven cut ones */
 
     /* Just after a window began: N, and no more until the next one. */
-    uint64_t begin = 70000 + WINDOW - (70000 + 77) % WINDOW;
+    uint64_t begin = 70000 + WINDOW - (70000 + r.pattern.key.signature) % WINDOW;
     for (int i = 0; i < 2 * N; i++) {
         r.subject.now_ms = begin + (uint64_t)i;
         assert_row((sampler_decide(rules, rig_subject(&r)).reason == REASON_FIRST) == (i < N), "%d", i);
@@ -670,6 +698,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reason_that_applies),
+        cmocka_unit_test(one_window_for_all_that_share_an_entry),
         cmocka_unit_test(an_explanation_is_the_decision),
         cmocka_unit_test(a_boost_on_the_rate),
         cmocka_unit_test(matchers),

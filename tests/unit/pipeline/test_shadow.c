@@ -76,6 +76,33 @@ static void a_second_policy_has_windows_of_its_own(void **state)
     rules_unref(other);
 }
 
+/* Of whatever signature the records of an entry are, and also of entries that there is no room for. */
+static void windows_of_shared_entries_close(void **state)
+{
+    (void)state;
+    struct budget none;
+    budget_init(&none, 100);
+    for (int has_room = 0; has_room < 2; has_room++) {
+        struct shadow *s = shadow(has_room ? NULL : &none);
+        struct rules *rules;
+        assert_int_equal(rules_new(&rules), 0);
+        rules_set_global(rules, 0, NULL);
+        rules_set_first(rules, 5, 60000, NULL);
+        struct log_record record = {0};
+        for (uint64_t i = 0; i < 1000; i++) {
+            /* A family's entry; and many entries where they share what is left. */
+            struct pattern pattern = {.number = has_room ? 7 : i % 50, .key.signature = has_room ? 7 : i % 50};
+            const struct subject subject = {.bytes = SPAN("x"), .record = &record, .level = LEVEL_INFO,
+                                            .signature = i % 20 * 7919, .pattern = &pattern, .now_ms = 1000 + i};
+            shadow_decide(s, rules, &subject);
+        }
+        assert_row(shadow_total(s, SHADOW_POLICY)->kept == 5, "%d: %llu kept", has_room,
+                   (unsigned long long)shadow_total(s, SHADOW_POLICY)->kept);
+        shadow_free(s);
+        rules_unref(rules);
+    }
+}
+
 static void without_memory_the_totals_hold(void **state)
 {
     (void)state;
@@ -97,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_not_carried_out_is_counted),
         cmocka_unit_test(a_second_policy_has_windows_of_its_own),
+        cmocka_unit_test(windows_of_shared_entries_close),
         cmocka_unit_test(without_memory_the_totals_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,7 +180,7 @@ static void decide(struct bare *b, unsigned pattern, uint32_t at_ms)
         .bytes = span_of(bytes, sizeof bytes),
         .record = &record,
         .level = LEVEL_INFO,
-        .signature = pattern * UINT64_C(0x9e3779b97f4a7c15),
+        .signature = b->entry[pattern].key.signature,
         .family = pattern,
         .pattern = &b->entry[pattern],
         .now_ms = at_ms,
@@ -229,7 +229,7 @@ static void half_an_hour(void **state)
         assert_int_equal(rules_new(&b->rules), 0);
         assert_int_equal(rules_set_first(b->rules, FIRST, 60000, NULL), 0);
         for (unsigned k = 0; k < PATTERNS; k++)
-            b->entry[k].number = k;
+            b->entry[k] = (struct pattern){.number = k, .key.signature = k * UINT64_C(0x9e3779b97f4a7c15)};
         run(b, 0, SECONDS * 1000, decide);
         check(&b->s, "sampler", seeds[i]);
         rules_unref(b->rules);

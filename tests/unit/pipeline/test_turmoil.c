@@ -41,7 +41,8 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     assert_int_equal(log_record_read(&read, record), 0);
     if (dice(r, 30) == 0)
         return ERR_NOMEM;
-    if (dice(r, 2) == 0)
+    /* An earlier one: a sink settles nothing from inside of what it is given. */
+    if (dice(r, 2) == 0 && ledger_row(pipeline_ledger(r->pipeline), service)->queued > 0)
         ledger_settle(pipeline_ledger(r->pipeline), service, FATE_DELIVERED, 1);
     return 0;
 }
@@ -112,7 +113,7 @@ static void push(struct rig *r)
         wire_append_len(&request, 1, buf_span(&resource));
     }
     int rc = pipeline_push(r->pipeline, buf_span(&request), &r->arena, &records);
-    assert_true(rc == 0 || rc == ERR_FULL);
+    assert_true(rc == 0 || rc == ERR_FULL || rc == ERR_NOMEM);
     arena_reset(&r->arena);
     struct buf *bufs[] = {&value, &pair, &attr, &resource, &scope, &request};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)

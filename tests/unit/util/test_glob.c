@@ -1,5 +1,7 @@
 #include "unit/test.h"
 
+#include <stdlib.h>
+
 #include "util/glob.h"
 
 static void whole_texts(void **state)
@@ -33,11 +35,25 @@ static void many_stars(void **state)
     assert_true(glob_matches(span_str(pattern), span_of(text, sizeof text)));
 }
 
+/* What a final star stands for is not looked at: there is nothing behind these bytes. */
+static void a_final_star_matches_at_once(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"*", "**", "ab*", "a*b*", "*b*"};
+    char *text = malloc(2);
+    assert_non_null(text);
+    memcpy(text, "ab", 2);
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
+        assert_row(glob_matches(span_str(patterns[i]), span_of(text, SIZE_MAX / 2)), "'%s'", patterns[i]);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_texts),
         cmocka_unit_test(many_stars),
+        cmocka_unit_test(a_final_star_matches_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

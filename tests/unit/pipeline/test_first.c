@@ -1,0 +1,160 @@
+/* The first of a window, where many signatures share one entry. */
+#include "unit/test.h"
+
+#include "pipeline/pipeline.h"
+#include "unit/otlp/pb.h"
+
+#define RECORDS 1000
+#define FIRST 5
+#define WINDOW_MS 60000
+#define FAMILY_WEIGHT 8
+#define PATTERNS_PER_SERVICE 16
+
+static int admit(void *ctx, size_t bytes, size_t largest)
+{
+    (void)ctx, (void)bytes, (void)largest;
+    return 0;
+}
+
+static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                uint32_t service)
+{
+    (void)ctx, (void)g, (void)record, (void)stamp, (void)service;
+    return 0;
+}
+
+static void add_record(struct buf *request, const char *body)
+{
+    struct buf value = {0}, record = {0}, scope = {0}, resource = {0};
+    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, 9};
+    wire_append_len(&value, 1, span_str(body));
+    buf_append(&record, span_of(head, sizeof head));
+    wire_append_len(&record, 5, buf_span(&value));
+    wire_append_len(&scope, 2, buf_span(&record));
+    wire_append_len(&resource, 2, buf_span(&scope));
+    wire_append_len(request, 1, buf_span(&resource));
+    struct buf *bufs[] = {&value, &record, &scope, &resource};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_done(bufs[i]);
+}
+
+/* Twenty names, in a line with numbers around them. */
+static void a_name(char line[128], unsigned i)
+{
+    snprintf(line, 128,
+             "connection %u: user '%cliff%c' authenticated and granted access to vhost '/'",
+             30000 + i * 7919 % 40000, 'a' + (char)(i % 20), 'a' + (char)(i / 20 % 3));
+}
+
+/* One word a line that was never there before: a pattern each. */
+static void a_word(char line[128], unsigned i)
+{
+    snprintf(line, 128, "cache miss %c%c%cing", "bcdfghjklm"[i / 100 % 10],
+             "aeiouyaeio"[i / 10 % 10], "nprstvwxzq"[i % 10]);
+}
+
+static void one_signature(char line[128], unsigned i)
+{
+    snprintf(line, 128, "request %u served", i);
+}
+
+struct kept {
+    uint64_t enforced, shadow;
+    unsigned most; /* of one entry */
+};
+
+/* RECORDS of them at this time and pace; nothing is kept but what is first. */
+static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_t start_ms,
+                            uint64_t pace_ms)
+{
+    struct pipeline *p = NULL;
+    struct rules *rules, *second;
+    struct clock_fake clock;
+    struct arena arena;
+    assert_int_equal(rules_new(&rules), 0);
+    assert_int_equal(rules_new(&second), 0);
+    struct rules *both[] = {rules, second};
+    for (int i = 0; i < 2; i++) {
+        rules_set_first(both[i], FIRST, WINDOW_MS, NULL);
+        rules_set_global(both[i], 0, NULL);
+    }
+    clock_fake_init(&clock, start_ms, 1700000000000000000u);
+    arena_init(&arena, 1 << 20, NULL);
+    const struct pipeline_opts opts = {
+        .max_patterns = 4096,
+        .max_services = 4,
+        .max_patterns_per_service = PATTERNS_PER_SERVICE,
+        .family_weight = FAMILY_WEIGHT,
+        .seed = 3,
+        .clock = &clock.clock,
+        .sink = {NULL, admit, emit},
+    };
+    assert_int_equal(pipeline_new(&p, &opts, rules), 0);
+    assert_int_equal(pipeline_set_shadow_rules(p, second), 0);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        char line[128];
+        struct buf request = {0};
+        uint32_t records;
+        line_of(line, i);
+        add_record(&request, line);
+        assert_int_equal(pipeline_push(p, buf_span(&request), &arena, &records), 0);
+        arena_reset(&arena);
+        buf_done(&request);
+        clock_fake_advance(&clock, pace_ms);
+    }
+    struct kept kept = {ledger_total(pipeline_ledger(p))->verdict[VERDICT_KEPT],
+                        shadow_total(pipeline_shadow(p), SHADOW_POLICY)->kept, 0};
+    assert_int_equal(pipeline_reasons(p)->kept[REASON_FIRST], kept.enforced);
+    for (uint32_t i = 0; i < patterns_slots(pipeline_patterns(p)); i++) {
+        const struct pattern *e = patterns_at(pipeline_patterns(p), i);
+        kept.most = e->in_use && e->counts.kept > kept.most ? (unsigned)e->counts.kept : kept.most;
+    }
+    pipeline_free(p);
+    rules_unref(rules);
+    rules_unref(second);
+    arena_done(&arena);
+    return kept;
+}
+
+static void windows_close_whoever_shares_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        void (*line_of)(char line[128], unsigned i);
+        unsigned before; /* kept of entries of their own, before they share one */
+    } rows[] = {
+        {"one signature", one_signature, 0},
+        {"family", a_name, FAMILY_WEIGHT},
+        {"overflow", a_word, PATTERNS_PER_SERVICE},
+    };
+    static const uint64_t start_ms[] = {1,       7777,     30000,    59999,
+                                        3600000, 12345678, 86399999, UINT64_C(1) << 41};
+    static const uint64_t pace_ms[] = {0, 1, 10, 60, 333, 2000};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t k = 0; k < ARRAY_LEN(start_ms) * ARRAY_LEN(pace_ms); k++) {
+            uint64_t start = start_ms[k / ARRAY_LEN(pace_ms)],
+                     pace = pace_ms[k % ARRAY_LEN(pace_ms)];
+            struct kept kept = push_all(rows[i].line_of, start, pace);
+            /* As many windows as the time touches. */
+            uint64_t windows = pace * (RECORDS - 1) / WINDOW_MS + 2;
+            assert_row(kept.most <= FIRST * windows, "%s at %llu, every %llu ms: %u of one entry",
+                       rows[i].name, (unsigned long long)start, (unsigned long long)pace,
+                       kept.most);
+            assert_row(kept.enforced >= FIRST && kept.enforced <= rows[i].before + FIRST * windows,
+                       "%s at %llu, every %llu ms: %llu", rows[i].name, (unsigned long long)start,
+                       (unsigned long long)pace, (unsigned long long)kept.enforced);
+            assert_row(kept.shadow == kept.enforced,
+                       "%s at %llu, every %llu ms: %llu and shadow %llu", rows[i].name,
+                       (unsigned long long)start, (unsigned long long)pace,
+                       (unsigned long long)kept.enforced, (unsigned long long)kept.shadow);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(windows_close_whoever_shares_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
