@@ -159,6 +159,18 @@ export class Sidecar {
     this.child.kill(name);
   }
 
+  get hasEnded() {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
+  // until(), but an end of the program is reported at once, with its log.
+  async until(what, condition, options) {
+    const outcome = await until(what, async () => (this.hasEnded ? 'ended' : (await condition()) && 'holds'), options);
+    if (outcome === 'holds') return;
+    const { code, signal } = await this.ended;
+    throw new Error(`${what}: the program ended with ${code ?? signal}: ${this.stderr.slice(-3000)}`);
+  }
+
   // {code, signal} once it has ended by itself.
   async end({ timeout = 30000 } = {}) {
     let timer;
@@ -188,11 +200,8 @@ function checkRow(row, where) {
   assert.equal(row.kept + row.released, row.delivered + row.queued + total(row.lost), `${where}: kept`);
 }
 
-// The books: whole in total and per service, and equal to what the page of metrics
-// says. `want` names counts that must be exactly so ({received: 5, lost: {…}}).
-export async function audit(sidecar, want = {}) {
-  const ledger = await sidecar.ledger();
-  const metrics = await sidecar.metrics();
+// One look at /api/ledger: whole in total and per service.
+export function balance(ledger) {
   const { services, ...sums } = ledger;
   checkRow(sums, 'total');
   const added = { received: 0, kept: 0, released: 0, delivered: 0, queued: 0, lost: 0 };
@@ -203,6 +212,15 @@ export async function audit(sidecar, want = {}) {
   }
   for (const key of ['received', 'kept', 'released', 'delivered', 'queued']) assert.equal(added[key], sums[key], `services: ${key}`);
   assert.equal(added.lost, total(sums.lost), 'services: lost');
+}
+
+// The books: in balance, and equal to what the page of metrics says. `want` names counts
+// that must be exactly so ({received: 5, lost: {…}}).
+export async function audit(sidecar, want = {}) {
+  const ledger = await sidecar.ledger();
+  const metrics = await sidecar.metrics();
+  balance(ledger);
+  const { services, ...sums } = ledger;
   assert.equal(metrics.lipservice_ledger_imbalance, 0);
   if (sums.queued === 0) {
     assert.equal(metrics.lipservice_receiver_accepted_log_records_total, sums.received - sums.rejected);
@@ -211,6 +229,18 @@ export async function audit(sidecar, want = {}) {
   }
   for (const [key, value] of Object.entries(want)) assert.deepEqual(sums[key], value, `ledger: ${key}`);
   return ledger;
+}
+
+// The counts of the last line of its log, in balance: {received, …, lost, lost_<reason>, left_on_disk}.
+export function lastLine(sidecar) {
+  const line = sidecar.log.findLast((entry) => entry.event === 'ledger');
+  assert.ok(line, `no last line: ${sidecar.stderr}`);
+  const last = Object.fromEntries(Object.entries(line).filter(([, value]) => /^\d+$/.test(value)).map(([key, value]) => [key, Number(value)]));
+  assert.equal(last.received, last.kept + last.sampled_out + last.dropped_by_rule + last.rejected, `last line: received: ${JSON.stringify(last)}`);
+  assert.equal(last.kept + last.released, last.delivered + last.left_on_disk + last.lost, `last line: kept: ${JSON.stringify(last)}`);
+  const reasons = Object.entries(last).filter(([key]) => key.startsWith('lost_'));
+  assert.equal(last.lost, reasons.reduce((sum, [, n]) => sum + n, 0), `last line: lost: ${JSON.stringify(last)}`);
+  return last;
 }
 
 // How every test ends: wait until nothing is queued, audit, compare with what the
