@@ -13,6 +13,7 @@ struct hand {
     struct spool_frame frame;
     struct buf payload; /* until it is walked */
     uint32_t holders;
+    bool has_records; /* else no batch holds it, though it may lie between two that are held */
 };
 
 struct feeder {
@@ -43,23 +44,34 @@ static void hold(void *ctx, uint64_t first, uint64_t last)
 {
     struct feeder *f = ctx;
     for (uint64_t n = first; n <= last; n++)
-        at(f, n)->holders++;
+        if (at(f, n)->has_records)
+            at(f, n)->holders++;
+}
+
+static void release(struct feeder *f, struct hand *h)
+{
+    assert(h->holders > 0);
+    if (--h->holders == 0 && !f->leaving)
+        f->settled[f->settled_count++] = h->frame.id;
+}
+
+/* Hands that nobody holds are free, and their frames are settled. */
+static void advance(struct feeder *f, bool had_settled)
+{
+    while (f->first < f->walked && at(f, f->first)->holders == 0)
+        f->first++;
+    if (!had_settled && f->settled_count > 0)
+        f->opts.settled(f->opts.ctx);
 }
 
 static void drop(void *ctx, uint64_t first, uint64_t last)
 {
     struct feeder *f = ctx;
-    bool told = f->settled_count > 0;
-    for (uint64_t n = first; n <= last; n++) {
-        struct hand *h = at(f, n);
-        assert(h->holders > 0);
-        if (--h->holders == 0 && !f->leaving)
-            f->settled[f->settled_count++] = h->frame.id;
-    }
-    while (f->first < f->walked && at(f, f->first)->holders == 0)
-        f->first++;
-    if (!told && f->settled_count > 0)
-        f->opts.settled(f->opts.ctx);
+    bool had_settled = f->settled_count > 0;
+    for (uint64_t n = first; n <= last; n++)
+        if (at(f, n)->has_records)
+            release(f, at(f, n));
+    advance(f, had_settled);
 }
 
 size_t feeder_settled(struct feeder *f, uint64_t *ids)
@@ -87,6 +99,8 @@ static void settle_lost(struct feeder *f, uint64_t until_id, enum spool_loss why
     };
     struct fate_settlement lost = {&f->opts.fates, fates[why]};
     owners_until(&f->owners, until_id, fate_settle_part, &lost);
+    if (feeder_is_idle(f))
+        owners_forget(&f->owners, until_id);
 }
 
 void feeder_lost(struct feeder *f, uint64_t until_id, enum spool_loss why)
@@ -116,10 +130,25 @@ void feeder_take(struct feeder *f, const struct spool_frame *frame, struct buf *
 
 struct walk {
     struct feeder *f;
-    const struct hand *hand;
+    struct hand *hand;
     uint32_t seen, resource_index, service;
     bool is_found, exporter_is_full;
+    struct owners_part part; /* of the ResourceLogs `part_index`, unless is_found */
+    uint32_t part_index;
 };
+
+/* The service under which the records of that ResourceLogs were counted. */
+static uint32_t service_of(struct walk *w, const struct logs_group *g)
+{
+    struct feeder *f = w->f;
+    if (w->is_found)
+        return f->opts.service(f->opts.ctx, g->service_name);
+    do {
+        bool is_known = owners_next(&f->owners, &w->part);
+        assert(is_known); /* a part was added for each ResourceLogs */
+    } while (w->part_index++ < g->resource_index);
+    return w->part.service;
+}
 
 static int on_record(void *ctx, const struct logs_group *g, struct span record)
 {
@@ -129,8 +158,9 @@ static int on_record(void *ctx, const struct logs_group *g, struct span record)
         return 0;
     if (g->resource_index != w->resource_index) {
         w->resource_index = g->resource_index;
-        w->service = f->opts.service(f->opts.ctx, g->service_name);
+        w->service = service_of(w, g);
     }
+    w->hand->has_records = true;
     int rc = exporter_add(f->opts.exporter, g, record, (struct span){0}, w->service);
     if (rc < 0) {
         w->exporter_is_full = true;
@@ -162,6 +192,8 @@ static int walk(struct feeder *f)
     int rc = 0;
     if (w.is_found && f->done_records == 0) /* ours were checked when they came */
         rc = logs_check(buf_span(&h->payload), &count);
+    if (rc == 0 && !w.is_found)
+        owners_find(&f->owners, h->frame.id, &w.part);
     if (rc == 0) {
         struct batch_origin origin = {f, hold, drop, f->walked, f->walked};
         exporter_begin(f->opts.exporter, &origin, age_ms(f, &h->frame), h->payload.len);
@@ -183,10 +215,13 @@ static int walk(struct feeder *f)
 void feeder_run(struct feeder *f)
 {
     while (f->walked < f->end && !f->leaving && walk(f) == 0) {
-        uint64_t number = f->walked++;
+        struct hand *h = at(f, f->walked++);
+        bool had_settled = f->settled_count > 0;
         f->done_records = 0;
-        buf_done(&at(f, number)->payload);
-        drop(f, number, number);
+        buf_done(&h->payload);
+        owners_forget(&f->owners, h->frame.id + 1);
+        release(f, h);
+        advance(f, had_settled);
     }
 }
 

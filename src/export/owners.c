@@ -17,16 +17,18 @@ void owners_done(struct owners *o)
     buf_done(&o->log);
 }
 
-/* What was read is in the way of what comes. */
+/* Entries that were handed on are in the way of new ones. */
 static void compact(struct owners *o)
 {
-    if (o->at == o->log.len && o->log.cap > KEEP_BYTES) {
+    size_t gone = o->kept.at;
+    if (gone == o->log.len && o->log.cap > KEEP_BYTES)
         buf_done(&o->log);
-        o->at = 0;
-    } else if (o->at > o->log.len / 2) {
-        buf_consume(&o->log, o->at);
-        o->at = 0;
-    }
+    else if (gone > o->log.len / 2)
+        buf_consume(&o->log, gone);
+    else
+        return;
+    o->kept.at = 0;
+    o->read.at -= gone;
 }
 
 int owners_reserve(struct owners *o, size_t parts)
@@ -68,26 +70,63 @@ void owners_add(struct owners *o, uint64_t id, const struct batch_part *parts, s
     assert(o->log.err == 0);
 }
 
+/* Pass the entry at *p if its frame is below `id`; fn may be NULL. */
+static bool pass(const struct owners *o, struct owners_place *p, uint64_t id,
+                 void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
+{
+    if (p->at == o->log.len)
+        return false;
+    size_t at = p->at;
+    uint64_t here = p->id + get(o, &at);
+    if (here >= id)
+        return false;
+    for (uint64_t left = get(o, &at); left > 0; left--) {
+        uint32_t service = (uint32_t)get(o, &at);
+        uint32_t records = (uint32_t)get(o, &at);
+        if (fn != NULL)
+            fn(ctx, service, records);
+    }
+    *p = (struct owners_place){at, here};
+    return true;
+}
+
 void owners_until(struct owners *o, uint64_t id,
                   void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
 {
-    while (o->at < o->log.len) {
-        size_t at = o->at;
-        uint64_t here = o->read_id + get(o, &at);
-        if (here >= id)
-            break;
-        for (uint64_t left = get(o, &at); left > 0; left--) {
-            uint32_t service = (uint32_t)get(o, &at);
-            uint32_t records = (uint32_t)get(o, &at);
-            if (fn != NULL)
-                fn(ctx, service, records);
-        }
-        o->at = at;
-        o->read_id = here;
-    }
+    while (pass(o, &o->read, id, fn, ctx))
+        continue;
+}
+
+void owners_forget(struct owners *o, uint64_t id)
+{
+    while (o->kept.at < o->read.at && pass(o, &o->kept, id, NULL, NULL))
+        continue;
+}
+
+bool owners_find(struct owners *o, uint64_t id, struct owners_part *part)
+{
+    owners_forget(o, id);
+    if (o->kept.at == o->read.at)
+        return false;
+    size_t at = o->kept.at;
+    if (o->kept.id + get(o, &at) != id)
+        return false;
+    uint64_t count = get(o, &at);
+    *part = (struct owners_part){.at = at, .left = count};
+    return true;
+}
+
+bool owners_next(const struct owners *o, struct owners_part *part)
+{
+    if (part->left == 0)
+        return false;
+    part->left--;
+    part->service = (uint32_t)get(o, &part->at);
+    part->records = (uint32_t)get(o, &part->at);
+    return true;
 }
 
 bool owners_is_full(const struct owners *o)
 {
-    return o->log.len - o->at + SPARE_BYTES >= o->log.max_bytes;
+    return o->log.len - o->kept.at + SPARE_BYTES >= o->log.max_bytes;
 }

@@ -1,13 +1,19 @@
 /*
- * owners: whose records lie in the spool, for the ledger's sake.
+ * owners: under which service the records of each stored frame were counted, for the
+ * ledger's sake.
  *
- *     owners_add(id, parts) ... owners_until(id, fn) in the same order
+ *     owners_add(id, parts) ... owners_until(id, fn)      a frame was read, or is lost
+ *                               owners_find(id), owners_at(part)   of a frame that was read
  *
- * When frames are lost unread (dropped, expired, damaged) nobody can ask them any more
- * whose records they held. So this remembers it of every frame that this process has
- * stored and not read yet, in about five bytes for a frame of one service (numbers of
- * seven bits each, as differences). Bounded: a frame that cannot be remembered must not
- * be stored (owners_reserve() says so before).
+ * The stored bytes do not say it: an event of ours is counted under "lipservice" and names
+ * the service that it is about, and a service beyond the ledger's room is counted under
+ * "other". So this remembers the parts of every frame that this process has stored and not
+ * yet handed on, in about five bytes for a frame of one service (numbers of seven bits each,
+ * as differences). Bounded: a frame that cannot be remembered must not be stored
+ * (owners_reserve() says so before).
+ *
+ * Two places move through it, in the order of ids: what was read or lost (owners_until), and
+ * behind it what was handed on (owners_find), because frames wait between the two.
  *
  * Units: records. Blocking: never. Memory: one buf, charged to the budget.
  */
@@ -15,11 +21,17 @@
 
 #include "export/batch.h"
 
+/* A place in the log: the entry there is of the frame `id` + the difference it holds. */
+struct owners_place {
+    size_t at;
+    uint64_t id;
+};
+
 struct owners {
     struct buf log;
-    size_t at;        /* of the oldest entry */
-    uint64_t read_id; /* of the entry before it */
-    uint64_t last_id; /* of the newest */
+    struct owners_place read; /* the oldest entry that was neither read nor lost */
+    struct owners_place kept; /* the oldest entry that is kept; never behind `read` */
+    uint64_t last_id;         /* of the newest */
 };
 
 void owners_init(struct owners *o, size_t max_bytes, struct budget *budget);
@@ -32,9 +44,26 @@ int owners_reserve(struct owners *o, size_t parts);
 /* ids rise. Room was reserved. */
 void owners_add(struct owners *o, uint64_t id, const struct batch_part *parts, size_t count);
 
-/* Forget all frames below `id`, telling fn (may be NULL) of their records. */
+/* Everything below `id` was read or is lost. fn (may be NULL) is called for each part of those
+ * frames that no earlier call has passed. They stay to be found. */
 void owners_until(struct owners *o, uint64_t id,
                   void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
+
+/* Frames below `id` that were passed by owners_until() need not be found any more. */
+void owners_forget(struct owners *o, uint64_t id);
+
+struct owners_part {
+    size_t at;
+    uint64_t left; /* parts of the frame behind this one */
+    uint32_t service, records;
+};
+
+/* Put *part before the first part of frame `id`, which was passed, and forget the frames below
+ * it. False: no parts of it were added. Valid until the next owners_reserve(). */
+bool owners_find(struct owners *o, uint64_t id, struct owners_part *part);
+
+/* Move to the next part of that frame; false behind the last. */
+bool owners_next(const struct owners *o, struct owners_part *part);
 
 /* No more frames should be stored. */
 bool owners_is_full(const struct owners *o);

@@ -180,13 +180,15 @@ static void on_done(struct journal_waiter *w, int rc)
     c->rc = rc;
 }
 
-/* A request of n records of one service. What journal_wait() says. */
-static int request(struct rig *r, struct client *c, uint32_t service, unsigned n, size_t bytes)
+/* A request of n records that are counted under `service`, with a Resource that names
+ * service `named`. What journal_wait() says. */
+static int request_as(struct rig *r, struct client *c, uint32_t service, uint32_t named, unsigned n,
+                      size_t bytes)
 {
     static const uint8_t names[SERVICES] = {'0', '1', '2'};
     /* Field 1 of a ResourceLogs: a Resource with service.name. */
     uint8_t resource[] = {10, 21, 10, 19, 10, 12, 's', 'e', 'r', 'v', 'i', 'c',
-                          'e', '.', 'n', 'a', 'm', 'e', 18, 3, 10, 1, names[service]};
+                          'e', '.', 'n', 'a', 'm', 'e', 18, 3, 10, 1, names[named]};
     static uint8_t record[8192];
     assert_true(bytes <= 8000);
     record[0] = 0x2a; /* a body: AnyValue with a string */
@@ -198,8 +200,8 @@ static int request(struct rig *r, struct client *c, uint32_t service, unsigned n
     memset(record + 6, 'x', bytes);
     struct logs_group g = {
         .resource = span_of(resource, sizeof resource),
-        .resource_hash = service,
-        .scope_hash = service,
+        .resource_hash = named,
+        .scope_hash = named,
     };
     *c = (struct client){.waiter.done = on_done};
     journal_begin(r->journal);
@@ -209,6 +211,11 @@ static int request(struct rig *r, struct client *c, uint32_t service, unsigned n
         r->added[service]++;
     }
     return journal_wait(r->journal, &c->waiter);
+}
+
+static int request(struct rig *r, struct client *c, uint32_t service, unsigned n, size_t bytes)
+{
+    return request_as(r, c, service, service, n, bytes);
 }
 
 static uint64_t sum(const uint64_t *counts)
@@ -298,6 +305,60 @@ static void several_groups(void **state)
     r.is_up = true;
     RUN_UNTIL(&r, journal_is_idle(r.journal));
     assert_int_equal(r.fates[FATE_DELIVERED], 100);
+    rig_close(&r);
+    sim_done(&r.sim);
+}
+
+/* Events name the service that they are about, and are counted under another. Several counts
+ * share a Resource, and each is settled where it was counted; also what is left at the end. */
+static void settled_where_it_was_counted(void **state)
+{
+    struct rig r = {0};
+    struct client c;
+    (void)state;
+    sim_init(&r.sim, 4);
+    rig_open(&r, &(struct journal_opts){.commit_delay_ms = 0});
+    for (uint32_t i = 0; i < 200; i++) {
+        assert_int_equal(request_as(&r, &c, i % SERVICES, i % 7 == 0, 1 + i % 4, 300), 1);
+        RUN_UNTIL(&r, c.told > 0);
+        r.is_up = i % 16 < 4;
+    }
+    r.is_up = true;
+    RUN_UNTIL(&r, journal_is_idle(r.journal) && exporter_is_idle(r.exporter));
+    for (int s = 0; s < SERVICES; s++)
+        assert_int_equal(r.settled[s], r.added[s]);
+    assert_int_equal(r.fates[FATE_DELIVERED], sum(r.added));
+    rig_close(&r);
+    sim_done(&r.sim);
+}
+
+/* The probes of a disk that failed lie between frames that one batch holds. */
+static void a_batch_spans_probes(void **state)
+{
+    struct rig r = {0};
+    struct client c;
+    (void)state;
+    sim_init(&r.sim, 10);
+    rig_open(&r, &(struct journal_opts){.commit_delay_ms = 0, .max_bytes = 1 << 20});
+    for (uint32_t i = 0; i < 120; i++) {
+        assert_int_equal(request(&r, &c, i % SERVICES, 1, 100), 1);
+        if (i % 40 == 20) {
+            r.sim.fail_at = r.sim.calls + 1;
+            r.sim.fail_for_ever = true;
+            r.sim.fail_code = -ENOSPC;
+        }
+        RUN_UNTIL(&r, c.told > 0);
+        if (i % 40 == 20) {
+            r.sim.fail_at = 0;
+            RUN_UNTIL(&r, journal_broken(r.journal) == 0);
+        }
+    }
+    r.is_up = true;
+    RUN_UNTIL(&r, journal_is_idle(r.journal) && exporter_is_idle(r.exporter));
+    assert_int_equal(r.fates[FATE_DELIVERED] + r.fates[FATE_LOST_DISK], 120);
+    assert_int_equal(stats(&r).spool.in_hand, 0);
+    for (int s = 0; s < SERVICES; s++)
+        assert_int_equal(r.settled[s], r.added[s]);
     rig_close(&r);
     sim_done(&r.sim);
 }
@@ -473,6 +534,8 @@ int main(void)
         cmocka_unit_test(told_when_durable_and_delivered),
         cmocka_unit_test(a_client_that_goes_is_forgotten),
         cmocka_unit_test(several_groups),
+        cmocka_unit_test(settled_where_it_was_counted),
+        cmocka_unit_test(a_batch_spans_probes),
         cmocka_unit_test(every_call_may_fail_once),
         cmocka_unit_test(a_disk_that_fails_is_found_out_and_back),
         cmocka_unit_test(the_oldest_goes),

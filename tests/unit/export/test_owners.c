@@ -26,12 +26,12 @@ static void what_is_told_is_what_was_added(void **state)
     struct budget budget;
     struct owners o;
     struct rng rng;
-    size_t added = 0, passed = 0;
+    size_t added = 0, passed = 0, found = 0;
     uint64_t id = UINT64_C(1) << 40;
     (void)state;
     rng_init(&rng);
     budget_init(&budget, 1 << 20);
-    owners_init(&o, 1 << 18, &budget);
+    owners_init(&o, 1 << 19, &budget);
     while (passed < FRAMES) {
         if (added < FRAMES && rng_upto(&rng, 3) > 0) {
             id += 1 + rng_upto(&rng, 300);
@@ -52,6 +52,20 @@ static void what_is_told_is_what_was_added(void **state)
                 on_part(&want, frames[passed].parts[i].service, frames[passed].parts[i].records);
         owners_until(&o, until, on_part, &got);
         assert_memory_equal(&want, &got, sizeof want);
+        for (; found < passed && rng_upto(&rng, 40) > 0; found++) { /* of some it is asked */
+            struct owners_part part;
+            if (rng_upto(&rng, 3) == 0)
+                continue;
+            assert_true(owners_find(&o, frames[found].id, &part));
+            for (size_t i = 0; i < frames[found].count; i++) {
+                assert_true(owners_next(&o, &part));
+                assert_int_equal(part.service, frames[found].parts[i].service);
+                assert_int_equal(part.records, frames[found].parts[i].records);
+            }
+            assert_false(owners_next(&o, &part));
+            if (rng_upto(&rng, 1) == 0)
+                owners_forget(&o, frames[found].id + 1);
+        }
     }
     owners_done(&o);
     assert_int_equal(budget.used, 0);
@@ -73,6 +87,8 @@ static void it_is_full_before_it_fails(void **state)
     assert_int_equal(id, 5000); /* four bytes each */
     assert_int_equal(owners_reserve(&o, 1), 0); /* for those that are on their way */
     owners_until(&o, 100, NULL, NULL);
+    assert_true(owners_is_full(&o)); /* they may be asked for */
+    owners_forget(&o, 100);
     assert_false(owners_is_full(&o));
     budget.limit = budget.used;
     while (owners_reserve(&o, 1) == 0)
