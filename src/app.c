@@ -15,6 +15,7 @@
 #define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
 #define REASONS_BYTES 512        /* of all losses, with 20 digits each */
+#define ON_DISK_BYTES 128        /* of the spool's part of the last line */
 #define QUIET_MS 1000            /* no request for so long: the application has flushed */
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
@@ -413,27 +414,35 @@ static void pages_stop(struct app *app)
 static void log_ledger(struct app *app)
 {
     const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
-    uint64_t lost = 0, left = app_journal_left(app);
-    char reasons[REASONS_BYTES] = "";
+    struct app_journal_end_counts spool;
+    uint64_t lost = 0;
+    char reasons[REASONS_BYTES] = "", on_disk[ON_DISK_BYTES] = "";
+    app_journal_end_counts(app, &spool);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
         size_t n = strlen(reasons);
-        lost += t->fate[f];
-        if (t->fate[f] > 0)
+        uint64_t records = t->fate[f] + (f == FATE_LOST_DAMAGED ? spool.removed : 0);
+        lost += records;
+        if (records > 0)
             snprintf(reasons + n, sizeof reasons - n, " lost_%s=%llu", fate_name((enum fate)f),
-                     (unsigned long long)t->fate[f]);
+                     (unsigned long long)records);
     }
-    diag(lost > 0 ? DIAG_WARN : DIAG_INFO, "ledger",
-         lost > 0   ? "ended, and not everything could be delivered"
-         : left > 0 ? "ended; what is not delivered waits on disk"
-                    : "ended",
+    if (app->journal != NULL)
+        snprintf(on_disk, sizeof on_disk, " earlier_unread=%llu spool_lost=%llu spool_lost_frames=%llu",
+                 (unsigned long long)spool.earlier_unread, (unsigned long long)spool.lost,
+                 (unsigned long long)spool.lost_frames);
+    bool has_lost = lost > 0 || spool.lost_frames > 0;
+    diag(has_lost ? DIAG_WARN : DIAG_INFO, "ledger",
+         has_lost         ? "ended, and not everything could be delivered"
+         : spool.left > 0 ? "ended; what is not delivered waits on disk"
+                          : "ended",
          "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
-         "rejected=%llu delivered=%llu lost=%llu%s left_on_disk=%llu",
+         "rejected=%llu delivered=%llu lost=%llu%s left_on_disk=%llu%s",
          (unsigned long long)t->received, (unsigned long long)t->verdict[VERDICT_KEPT],
          (unsigned long long)t->released, (unsigned long long)t->verdict[VERDICT_SAMPLED_OUT],
          (unsigned long long)t->verdict[VERDICT_DROPPED_BY_RULE],
          (unsigned long long)t->verdict[VERDICT_REJECTED],
          (unsigned long long)t->fate[FATE_DELIVERED], (unsigned long long)lost, reasons,
-         (unsigned long long)left);
+         (unsigned long long)spool.left, on_disk);
 }
 
 /* The loop turns to its end once more: what is read in that turn would be acknowledged
@@ -654,8 +663,7 @@ int app_run(struct app *app)
 
 bool app_is_ready(const struct app *app)
 {
-    return app->phase == APP_RUNNING &&
-           (app->journal == NULL || journal_broken(app->journal) == 0);
+    return app->phase == APP_RUNNING && app_journal_status(app) == NULL;
 }
 
 void app_stop(struct app *app)

@@ -103,8 +103,19 @@ int app_journal_start(struct app *app, struct error *err); /* to deliver what is
 void app_journal_leave(struct app *app);
 /* Store what has been taken and let go of the directory: runs the loop until that is done. */
 void app_journal_end(struct app *app);
-/* Records that a next start will find. */
-uint64_t app_journal_left(const struct app *app);
+/* What the end of a process says of the spool, in records. Zeros without one. */
+struct app_journal_end_counts {
+    uint64_t left;           /* the next start will find them */
+    uint64_t earlier_unread; /* of those: stored by an earlier process and not read by this one */
+    uint64_t removed;        /* stored, and their files were removed under us: lost */
+    uint64_t lost, lost_frames; /* by the spool, those of earlier processes included */
+};
+void app_journal_end_counts(const struct app *app, struct app_journal_end_counts *out);
+
+/* Records of earlier processes that wait and are not in the ledger yet. */
+uint64_t app_journal_backlog(const struct app *app);
+/* Why the spool keeps us from being ready, for the health page; NULL: it does not. */
+const char *app_journal_status(const struct app *app);
 /* {"directory":...} for the health page. */
 void app_write_journal(struct buf *out, const struct app *app);
 

@@ -119,12 +119,38 @@ void app_journal_end(struct app *app)
     app_journal_leave(app);
 }
 
-uint64_t app_journal_left(const struct app *app)
+void app_journal_end_counts(const struct app *app, struct app_journal_end_counts *out)
 {
     struct journal_stats s = {0};
     if (app->journal != NULL)
         journal_stats(app->journal, &s);
-    return s.spool.records;
+    *out = (struct app_journal_end_counts){
+        .left = s.spool.records - s.spool.nameless_records,
+        .earlier_unread = s.unfound_records,
+        .removed = s.spool.nameless_records,
+        .lost = s.spool.nameless_records,
+    };
+    for (int why = 0; why < SPOOL_LOSS_COUNT; why++) {
+        out->lost += s.spool.lost_records[why];
+        out->lost_frames += s.spool.lost_frames[why];
+    }
+}
+
+uint64_t app_journal_backlog(const struct app *app)
+{
+    struct journal_stats s = {0};
+    if (app->journal != NULL)
+        journal_stats(app->journal, &s);
+    return s.unfound_records;
+}
+
+const char *app_journal_status(const struct app *app)
+{
+    if (app->journal == NULL)
+        return NULL;
+    return journal_broken(app->journal) != 0        ? "spool_broken"
+           : journal_is_unreadable(app->journal) ? "spool_unreadable"
+                                                    : NULL;
 }
 
 void app_write_journal(struct buf *out, const struct app *app)

@@ -80,7 +80,7 @@ static void write_records(struct buf *out, const struct app *app)
                    (double)t->fate[f]);
     expose_family(out, "lipservice_records_queued", EXPOSE_GAUGE,
                   "Kept records that wait, on disk too, or are under way.");
-    expose_plain(out, "lipservice_records_queued", (double)t->queued);
+    expose_plain(out, "lipservice_records_queued", (double)(t->queued + app_journal_backlog(app)));
     expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
                   "How far the record counts are from adding up; always 0.");
     expose_plain(out, "lipservice_ledger_imbalance", (double)ledger_imbalance(l));
@@ -398,6 +398,7 @@ static void write_spool(struct buf *out, const struct app *app)
     write_one(out, "lipservice_spool_oldest_seconds", EXPOSE_GAUGE, oldest, "Age of the oldest of them.");
     write_one(out, "lipservice_spool_held_bytes", EXPOSE_GAUGE, (double)s.held_bytes, "Memory of what waits to be stored.");
     write_one(out, "lipservice_spool_broken", EXPOSE_GAUGE, d->broken != 0, "1 while nothing can be stored: the disk is full or fails.");
+    write_one(out, "lipservice_spool_unreadable", EXPOSE_GAUGE, d->unreadable != 0, "1 while stored records cannot be read; they stay, and it is tried again.");
     write_one(out, "lipservice_spool_full", EXPOSE_GAUGE, s.is_full, "1 while spool.max_bytes is reached and clients are refused.");
     write_one(out, "lipservice_spool_commits_total", EXPOSE_COUNTER, (double)s.commits, "Commits stored.");
     write_one(out, "lipservice_spool_commit_records_total", EXPOSE_COUNTER, (double)s.commit_records, "Records of them.");

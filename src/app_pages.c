@@ -28,7 +28,7 @@ static int write_status(void *ctx, struct span query, struct buf *out)
     (void)query;
     const char *status = phases[app->phase];
     if (app->phase == APP_RUNNING && !app_is_ready(app))
-        status = "spool_broken";
+        status = app_journal_status(app);
     buf_printf(out, "{\"status\":\"%s\"", status);
     if (app->exporter != NULL) {
         struct exporter_stats s;

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -15,7 +17,8 @@
 
 struct real {
     int dir;
-    int lock; /* -1: not locked */
+    int lock;   /* -1: not locked */
+    char *path; /* of the directory; owned */
 };
 
 static int os_open(void *self, const char *name, enum disk_mode mode)
@@ -150,12 +153,70 @@ static int os_lock(void *self, const char *name)
     return 0;
 }
 
+/* The entry of a new directory lives in its parent. */
+static int make_dir(const char *dir)
+{
+    if (mkdir(dir, 0700) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = parent < 0 || fsync(parent) < 0 ? -errno : 0;
+    if (parent >= 0)
+        close(parent);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int os_attached(void *self, int file)
+{
+    const struct real *r = self;
+    struct stat here, there;
+    if (fstat(r->dir, &here) < 0 || stat(r->path, &there) < 0)
+        return errno == ENOTDIR ? -ENOENT : -errno;
+    if (here.st_dev != there.st_dev || here.st_ino != there.st_ino)
+        return -ENOENT;
+    if (file >= 0 && fstat(file, &here) < 0)
+        return -errno;
+    return file >= 0 && here.st_nlink == 0 ? -ENOENT : 0;
+}
+
+static int os_renew(void *self, const char *lock_name)
+{
+    struct real *r = self, next = {.lock = -1};
+    int rc = make_dir(r->path);
+    if (rc < 0)
+        return rc;
+    next.dir = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (next.dir < 0)
+        return -errno;
+    rc = os_lock(&next, lock_name);
+    if (rc < 0) {
+        close(next.dir);
+        return rc;
+    }
+    if (r->lock >= 0)
+        close(r->lock);
+    close(r->dir);
+    r->dir = next.dir;
+    r->lock = next.lock;
+    return 0;
+}
+
+static int64_t os_free_bytes(void *self)
+{
+    const struct real *r = self;
+    struct statvfs fs;
+    return fstatvfs(r->dir, &fs) < 0 ? -errno : (int64_t)(fs.f_bavail * fs.f_frsize);
+}
+
 static void os_close_dir(void *self)
 {
     struct real *r = self;
     if (r->lock >= 0)
         close(r->lock);
     close(r->dir);
+    free(r->path);
     free(r);
 }
 
@@ -173,23 +234,11 @@ static const struct disk_ops real_ops = {
     .sync_dir = os_sync_dir,
     .list = os_list,
     .lock = os_lock,
+    .attached = os_attached,
+    .renew = os_renew,
+    .free_bytes = os_free_bytes,
     .close_dir = os_close_dir,
 };
-
-/* The entry of a new directory lives in its parent. */
-static int make_dir(const char *dir)
-{
-    if (mkdir(dir, 0700) < 0)
-        return errno == EEXIST ? 0 : -errno;
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int parent = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = parent < 0 || fsync(parent) < 0 ? -errno : 0;
-    if (parent >= 0)
-        close(parent);
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
 
 int disk_open(struct disk *out, const char *dir, bool create)
 {
@@ -199,9 +248,13 @@ int disk_open(struct disk *out, const char *dir, bool create)
     struct real *r = malloc(sizeof *r);
     if (r == NULL)
         return -ENOMEM;
-    *r = (struct real){.dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .lock = -1};
-    if (r->dir < 0) {
-        rc = -errno;
+    *r = (struct real){
+        .dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .lock = -1, .path = strdup(dir)};
+    if (r->dir < 0 || r->path == NULL) {
+        rc = r->dir < 0 ? -errno : -ENOMEM;
+        if (r->dir >= 0)
+            close(r->dir);
+        free(r->path);
         free(r);
         return rc;
     }

@@ -43,6 +43,13 @@ struct disk_ops {
     int (*sync_dir)(void *self); /* creations, renames and removals are durable */
     int (*list)(void *self, disk_name_fn *fn, void *ctx);
     int (*lock)(void *self, const char *name); /* until close_dir; -EAGAIN: another has it */
+    /* Would another process find what is written? 0: the directory is the one at its path, and
+     * `file` (< 0: none) has a name. -ENOENT: one of them was removed or replaced. */
+    int (*attached)(void *self, int file);
+    /* Take the directory that its path names now (made where it is missing) and its lock
+     * instead of the one in hand. Open files stay open. A failure changes nothing. */
+    int (*renew)(void *self, const char *lock_name);
+    int64_t (*free_bytes)(void *self); /* that a file may take; -errno where nobody knows */
     void (*close_dir)(void *self);
 };
 

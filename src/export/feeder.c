@@ -12,6 +12,7 @@
 struct hand {
     struct spool_frame frame;
     struct buf payload; /* until it is walked */
+    uint64_t born_ms;   /* monotonic: when its records were accepted; it may be "before 0" */
     uint32_t holders;
     bool has_records; /* else no batch holds it, though it may lie between two that are held */
 };
@@ -124,7 +125,11 @@ void feeder_take(struct feeder *f, const struct spool_frame *frame, struct buf *
     settle_lost(f, frame->id, f->open_loss);
     owners_until(&f->owners, frame->id + 1, NULL, NULL);
     struct hand *h = at(f, f->end++);
-    *h = (struct hand){.frame = *frame, .holders = 1};
+    *h = (struct hand){
+        .frame = *frame,
+        .born_ms = clock_now_ms(f->opts.clock) - frame->age_ms,
+        .holders = 1,
+    };
     buf_move(&h->payload, payload);
 }
 
@@ -172,12 +177,6 @@ static int on_record(void *ctx, const struct logs_group *g, struct span record)
     return 0;
 }
 
-static uint64_t age_ms(const struct feeder *f, const struct spool_frame *frame)
-{
-    uint64_t now = clock_unix_ns(f->opts.clock);
-    return now > frame->accepted_unix_ns ? (now - frame->accepted_unix_ns) / 1000000 : 0;
-}
-
 /* 0, or a failure of memory: again later, from the same record on. */
 static int walk(struct feeder *f)
 {
@@ -196,7 +195,8 @@ static int walk(struct feeder *f)
         owners_find(&f->owners, h->frame.id, &w.part);
     if (rc == 0) {
         struct batch_origin origin = {f, hold, drop, f->walked, f->walked};
-        exporter_begin(f->opts.exporter, &origin, age_ms(f, &h->frame), h->payload.len);
+        exporter_begin(f->opts.exporter, &origin, clock_now_ms(f->opts.clock) - h->born_ms,
+                       h->payload.len);
         f->arena.max_bytes = ARENA_FACTOR * h->payload.len + ARENA_EXTRA_BYTES;
         rc = logs_each(buf_span(&h->payload), f->opts.seed, &f->arena, on_record, &w);
         arena_reset(&f->arena);
@@ -233,6 +233,18 @@ bool feeder_is_idle(const struct feeder *f)
 uint64_t feeder_unsound(const struct feeder *f)
 {
     return f->unsound;
+}
+
+uint64_t feeder_unfound(const struct feeder *f)
+{
+    uint64_t records = 0;
+    for (uint64_t n = f->walked; n < f->end; n++) {
+        const struct spool_frame *frame = &f->ring[n % SPOOL_WINDOW].frame;
+        uint32_t done = n == f->walked ? f->done_records : 0;
+        if (frame->id < f->opts.own_id && frame->records > done)
+            records += frame->records - done;
+    }
+    return records;
 }
 
 /* ---- life --------------------------------------------------------------- */

@@ -67,5 +67,8 @@ bool feeder_is_idle(const struct feeder *f);
 size_t feeder_settled(struct feeder *f, uint64_t *ids);
 bool feeder_has_settled(const struct feeder *f);
 
+/* Records of frames of earlier processes that were taken and not handed on. */
+uint64_t feeder_unfound(const struct feeder *f);
+
 /* Frames whose content was not logs. */
 uint64_t feeder_unsound(const struct feeder *f);

@@ -2,7 +2,10 @@
 #include "export/journal.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "export/feeder.h"
 #include "export/journal_job.h"
@@ -42,7 +45,7 @@ struct journal {
     bool read_waits;       /* reading makes no sense before something changes */
     uint64_t drained_id;   /* nothing was there to read below it */
     struct journal_stats stats;
-    int told_broken;
+    int logged_broken, logged_unreadable;
 };
 
 static void kick(struct journal *j);
@@ -193,24 +196,65 @@ void journal_flush(struct journal *j)
 
 /* ---- after a job -------------------------------------------------------- */
 
-static const char *text_of(int rc)
+static void log_broken(const struct spool_stats *s)
 {
-    return rc == ERR_DISK_FULL ? "disk_full" : "write_error";
+    const char *error = strerror(-s->broken_by);
+    char quoted[DIAG_QUOTE_BYTES];
+    if (s->broken_by == -ENOENT)
+        diag(DIAG_ERROR, "spool_broken",
+             "the directory or its files were removed; clients are answered to send again",
+             "reason=removed");
+    else if (s->needed_bytes > 0)
+        diag(DIAG_ERROR, "spool_broken",
+             "the disk has no room for another segment; clients are answered to send again",
+             "reason=disk_full needed_bytes=%llu free_bytes=%llu",
+             (unsigned long long)s->needed_bytes, (unsigned long long)s->free_bytes);
+    else
+        diag(DIAG_ERROR, "spool_broken", "nothing can be stored now; clients are answered to send again",
+             "reason=%s error=%s", s->broken == ERR_DISK_FULL ? "disk_full" : "write_error",
+             diag_quote(quoted, span_str(error)));
 }
 
-static void tell_state(struct journal *j)
+static void log_unreadable(const struct spool_stats *s)
 {
-    int broken = j->stats.spool.broken;
-    if (broken != j->told_broken) {
-        if (broken != 0)
-            diag(DIAG_ERROR, "spool_broken",
-                 "nothing can be stored now; clients are told to send again", "reason=%s",
-                 text_of(broken));
-        else
-            diag(DIAG_INFO, "spool_works", "the spool can be written again", "bytes=%llu",
-                 (unsigned long long)j->stats.spool.bytes);
+    char name[SEGMENT_NAME_BYTES], quoted[DIAG_QUOTE_BYTES];
+    segment_name(name, s->unreadable_id);
+    diag(DIAG_ERROR, "spool_unreadable",
+         "stored records cannot be read; they stay and it is tried again",
+         "segment=%s error=%s records=%llu", name, diag_quote(quoted, span_str(strerror(-s->unreadable))),
+         (unsigned long long)s->records);
+}
+
+static void log_damage(const struct journal_job *job)
+{
+    for (size_t i = 0; i < job->damage_count; i++) {
+        const struct journal_damage *d = &job->damages[i];
+        char records[24] = "unknown";
+        if (d->records > 0)
+            snprintf(records, sizeof records, "%llu", (unsigned long long)d->records);
+        diag(DIAG_WARN, "spool_damage", "stored records are lost: their bytes are damaged or gone",
+             "file=%s frames=%llu records=%s bytes=%llu", d->segment, (unsigned long long)d->frames,
+             records, (unsigned long long)d->bytes);
     }
-    j->told_broken = broken;
+}
+
+/* Log what has changed. */
+static void log_state(struct journal *j)
+{
+    const struct spool_stats *s = &j->stats.spool;
+    log_damage(&j->job);
+    if (s->broken != j->logged_broken && s->broken != 0)
+        log_broken(s);
+    else if (s->broken != j->logged_broken)
+        diag(DIAG_INFO, "spool_works", "the spool can be written again", "bytes=%llu",
+             (unsigned long long)s->bytes);
+    j->logged_broken = s->broken;
+    if (s->unreadable != j->logged_unreadable && s->unreadable != 0)
+        log_unreadable(s);
+    else if (s->unreadable != j->logged_unreadable)
+        diag(DIAG_INFO, "spool_readable", "stored records can be read again", "records=%llu",
+             (unsigned long long)s->records);
+    j->logged_unreadable = s->unreadable;
     bool is_full = j->stats.is_full;
     j->stats.is_full = !j->opts.drops_oldest && j->opts.max_bytes > 0 &&
                        j->stats.spool.room_bytes < j->opts.commit_bytes;
@@ -263,10 +307,10 @@ static void take_events(struct journal *j)
         else
             feeder_take(j->feeder, &e->frame, &e->payload);
     }
-    if (job->read_rc == ERR_EMPTY) {
+    if (job->read_rc == ERR_EMPTY || job->stats.frames == job->stats.in_hand) /* also when the last of them was given up */
         feeder_drained(j->feeder, job->stored_id);
+    if (job->read_rc == ERR_EMPTY)
         j->drained_id = job->stats.next_id;
-    }
     j->read_failed = job->read_rc == ERR_IO;
     j->read_waits = j->read_failed || job->read_rc == ERR_FULL;
     if (job->read_rc == ERR_FULL && j->exporter != NULL) /* the window is full of records that wait for company */
@@ -304,7 +348,7 @@ static void on_job_done(uv_work_t *work, int status)
     uint64_t last = end_groups(j);
     if (j->feeder != NULL)
         take_events(j);
-    tell_state(j);
+    log_state(j);
     if (last > 0)
         tell_waiters(j, last);
     if (j->job.spool == NULL) {
@@ -474,12 +518,19 @@ int journal_broken(const struct journal *j)
     return j->stats.spool.broken;
 }
 
+bool journal_is_unreadable(const struct journal *j)
+{
+    return j->stats.spool.unreadable != 0;
+}
+
 void journal_stats(const struct journal *j, struct journal_stats *out)
 {
     *out = j->stats;
     out->unstored_records = j->held_records + batch_builder_records(j->builder);
     out->unsynced_records = out->unstored_records + j->lazy_records;
     out->held_bytes = held_bytes(j);
+    out->unfound_records =
+        out->spool.earlier_records + (j->feeder != NULL ? feeder_unfound(j->feeder) : 0);
     out->unsound_frames = j->feeder != NULL ? feeder_unsound(j->feeder) : 0;
 }
 
@@ -560,6 +611,7 @@ int journal_open(struct journal **out, uv_loop_t *loop, struct disk *disk,
         .clock = opts->clock,
         .ctx = &j->job,
         .lost = journal_job_lost,
+        .damaged = journal_job_damaged,
     };
     rc = spool_open(&j->job.spool, disk, &spool, err);
     if (rc < 0) {
@@ -567,6 +619,7 @@ int journal_open(struct journal **out, uv_loop_t *loop, struct disk *disk,
         goto fail_opened;
     }
     spool_stats(j->job.spool, &j->stats.spool);
+    log_state(j);
     timers_start(j, loop);
     *out = j;
     return 0;

@@ -96,6 +96,8 @@ void journal_flush(struct journal *j);
 bool journal_is_idle(const struct journal *j);
 /* 0, or why nothing can be stored now: ERR_IO, ERR_DISK_FULL. */
 int journal_broken(const struct journal *j);
+/* Stored records cannot be read now. */
+bool journal_is_unreadable(const struct journal *j);
 
 struct journal_stats {
     struct spool_stats spool;
@@ -105,6 +107,7 @@ struct journal_stats {
     uint64_t unsynced_records; /* taken, and not certain to survive a power loss */
     uint64_t unstored_records; /* of them those that would not survive a crash of this program */
     uint64_t found_records;    /* of earlier processes, read so far */
+    uint64_t unfound_records;  /* of earlier processes, not read so far */
     uint64_t unsound_frames;
     size_t held_bytes;
     bool is_full;

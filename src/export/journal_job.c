@@ -2,6 +2,8 @@
 #include "export/journal_job.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <uv.h>
 
@@ -27,6 +29,21 @@ void journal_job_lost(void *ctx, const struct spool_frame *frame, uint64_t frame
     assert(job->event_count < JOURNAL_EVENTS_MAX);
     job->events[job->event_count++] =
         (struct journal_event){.is_loss = true, .why = why, .until_id = until};
+}
+
+void journal_job_damaged(void *ctx, const char *segment, uint64_t frames, uint64_t records,
+                         uint64_t bytes)
+{
+    struct journal_job *job = ctx;
+    struct journal_damage *d = job->damage_count == 0 ? NULL : &job->damages[job->damage_count - 1];
+    if (d == NULL || (strcmp(d->segment, segment) != 0 && job->damage_count < JOURNAL_DAMAGES_MAX)) {
+        d = &job->damages[job->damage_count++];
+        *d = (struct journal_damage){0};
+        snprintf(d->segment, sizeof d->segment, "%s", segment);
+    }
+    d->frames += frames;
+    d->records += records;
+    d->bytes += bytes;
 }
 
 static void read_ahead(struct journal_job *job)
@@ -99,7 +116,7 @@ static int sync_all(struct journal_job *job)
 void journal_job_run(struct journal_job *job)
 {
     bool writes = !list_is_empty(&job->groups) || job->probes;
-    job->event_count = 0;
+    job->event_count = job->damage_count = 0;
     job->read_rc = 0;
     job->sync_ns = 0;
     job->has_synced = false;

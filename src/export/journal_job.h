@@ -11,6 +11,7 @@
 #pragma once
 
 #include "export/batch.h"
+#include "export/segment.h"
 #include "export/spool.h"
 #include "util/list.h"
 
@@ -37,6 +38,14 @@ struct journal_event {
     struct buf payload;
 };
 
+/* Damage that was met, for the log. */
+#define JOURNAL_DAMAGES_MAX 16 /* what comes behind is added to the last */
+
+struct journal_damage {
+    char segment[SEGMENT_NAME_BYTES];
+    uint64_t frames, records, bytes;
+};
+
 struct journal_job {
     struct spool *spool; /* NULL after a job that closes */
 
@@ -51,6 +60,8 @@ struct journal_job {
 
     struct journal_event events[JOURNAL_EVENTS_MAX];
     size_t event_count;
+    struct journal_damage damages[JOURNAL_DAMAGES_MAX];
+    size_t damage_count;
     int read_rc;         /* why reading ended before read_bytes; 0: it did not */
     bool has_synced;     /* with success */
     uint64_t sync_ns;    /* that it took; 0: none was asked for */
@@ -61,5 +72,8 @@ struct journal_job {
 /* For struct spool_opts, with the job as ctx. */
 void journal_job_lost(void *job, const struct spool_frame *frame, uint64_t frames, uint64_t records,
                       enum spool_loss why);
+
+void journal_job_damaged(void *job, const char *segment, uint64_t frames, uint64_t records,
+                         uint64_t bytes);
 
 void journal_job_run(struct journal_job *job);

@@ -26,6 +26,7 @@ void segment_header_encode(uint8_t out[SEGMENT_DATA_AT], const struct segment_he
     le64_put(out + 16, h->first_id);
     le64_put(out + 24, h->void_from);
     le64_put(out + 32, h->created_unix_ns);
+    le64_put(out + 40, h->boot);
     le32_put(out + HEADER_CRC_AT, crc32c(0, span_of(out, HEADER_CRC_AT)));
     memcpy(out + COPY_AT, out, SEGMENT_HEADER_BYTES);
 }
@@ -42,6 +43,7 @@ static int header_decode_one(struct segment_header *out, const uint8_t *in)
         .first_id = le64_get(in + 16),
         .void_from = le64_get(in + 24),
         .created_unix_ns = le64_get(in + 32),
+        .boot = le64_get(in + 40),
     };
     return 0;
 }
@@ -67,7 +69,7 @@ void frame_head_encode(uint8_t out[FRAME_HEAD_BYTES], const struct frame_head *h
     le64_put(out + 8, h->id);
     le64_put(out + 16, h->accepted_unix_ns);
     le32_put(out + 24, h->records);
-    le32_put(out + 28, 0);
+    le32_put(out + 28, h->accepted_ds);
     le32_put(out + 32, h->payload_crc);
     le32_put(out + HEAD_CRC_AT, crc32c(salt, span_of(out, HEAD_CRC_AT)));
 }
@@ -82,6 +84,7 @@ bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES
         .id = le64_get(in + 8),
         .accepted_unix_ns = le64_get(in + 16),
         .records = le32_get(in + 24),
+        .accepted_ds = le32_get(in + 28),
         .payload_crc = le32_get(in + 32),
     };
     return out->bytes <= FRAME_MAX_BYTES && out->id > 0 && out->id < UINT64_MAX;

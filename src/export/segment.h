@@ -2,12 +2,12 @@
  * segment: the file format of the spool. Integers are little-endian, CRCs are CRC32C.
  *
  *     0     header (64 bytes): magic "LIPSPOOL", u32 version, u32 salt, u64 first_id,
- *           u64 void_from, u64 created_unix_ns, zeros, u32 CRC of the 60 bytes before
+ *           u64 void_from, u64 created_unix_ns, u64 boot, zeros, u32 CRC of the 60 bytes before
  *     512   the header once more, in another sector
  *     1024  frames, one behind the other; then zeros (room reserved) or the end
  *
  *     frame head (40 bytes): magic "LSPF", u32 payload bytes, u64 id,
- *           u64 accepted_unix_ns, u32 records, u32 zero, u32 CRC of the payload,
+ *           u64 accepted_unix_ns, u32 records, u32 accepted_ds, u32 CRC of the payload,
  *           u32 CRC of the 36 bytes before, begun from the salt
  *     payload
  *
@@ -21,6 +21,10 @@
  * sure of them; the payload is proved when it is read to be sent. The salt (random,
  * one a segment) keeps a payload in which somebody has written a frame from being
  * taken for one when damage makes the reader look for the next.
+ *
+ * accepted_ds counts tenths of a second of the monotonic clock. It is comparable while the
+ * machine has not been started again, which `boot` (a hash of the kernel's boot id; 0: not
+ * known) says: then the age of a frame does not depend on a wall clock that steps.
  *
  * Ids rise by one. Those from void_from up to first_id were never acknowledged (a
  * write failed): should they still be found in an older segment, they do not count.
@@ -39,13 +43,13 @@
 #define SEGMENT_NAME_BYTES 40 /* 16 hex digits, ".seg" or ".seg.corrupt", NUL */
 
 struct segment_header {
-    uint64_t first_id, void_from, created_unix_ns;
+    uint64_t first_id, void_from, created_unix_ns, boot;
     uint32_t salt;
 };
 
 struct frame_head {
     uint64_t id, accepted_unix_ns;
-    uint32_t records, bytes, payload_crc;
+    uint32_t records, bytes, accepted_ds, payload_crc;
 };
 
 /* All SEGMENT_DATA_AT bytes of it. */

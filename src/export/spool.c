@@ -13,14 +13,32 @@
 
 int spool_failed(struct spool *s, int rc)
 {
-    rc = disk_err(rc);
-    if (rc == 0)
+    int code = disk_err(rc);
+    if (code == 0)
         return 0;
     s->stats.write_errors++;
     if (s->stats.broken == 0)
         s->stats.broken_since_ms = clock_now_ms(s->opts.clock);
-    s->stats.broken = rc;
+    s->stats.broken = code;
+    s->stats.broken_by = rc;
+    s->stats.needed_bytes = s->stats.free_bytes = 0;
+    return code;
+}
+
+int spool_full(struct spool *s, uint64_t needed_bytes)
+{
+    int rc = spool_failed(s, -ENOSPC);
+    int64_t free_bytes = s->disk.ops->free_bytes(s->disk.self);
+    s->stats.needed_bytes = needed_bytes;
+    s->stats.free_bytes = free_bytes > 0 ? (uint64_t)free_bytes : 0;
     return rc;
+}
+
+void spool_report_damage(struct spool *s, const char *segment, uint64_t frames, uint64_t records,
+                         uint64_t bytes)
+{
+    if (s->opts.damaged != NULL)
+        s->opts.damaged(s->opts.ctx, segment, frames, records, bytes);
 }
 
 int spool_reserve(struct spool *s)
@@ -71,19 +89,21 @@ static void end_segment(struct spool *s, uint64_t mark_bytes)
         s->bytes -= seg->file_bytes - end;
         seg->file_bytes = end;
     }
-    s->disk.ops->close(s->disk.self, s->file);
+    if (seg->is_nameless && !(s->read_file >= 0 && s->read_segment + 1 == s->count))
+        seg->kept_file = s->file; /* for the reader, who cannot open it any more */
+    else
+        s->disk.ops->close(s->disk.self, s->file);
     s->file = -1;
     s->data_dirty = false;
 }
 
-/* Nothing since the last stored frame is, or ever will be. */
-static int abandon(struct spool *s, int rc)
+int spool_abandon(struct spool *s, int rc)
 {
     s->unsynced_frames = s->unsynced_records = 0;
     bool has_frames = current(s)->end_id > current(s)->first_id;
     end_segment(s, 0);
     if (!has_frames) { /* nor was its name promised to anybody */
-        const struct segment *seg = &s->segments[s->count - 1];
+        struct segment *seg = &s->segments[s->count - 1];
         spool_remove_file(s, seg);
         s->bytes -= seg->file_bytes;
         s->count--;
@@ -102,8 +122,10 @@ int spool_sync(struct spool *s)
         rc = s->disk.ops->fdatasync(s->disk.self, s->file);
     if (rc == 0 && s->dir_dirty)
         rc = s->disk.ops->sync_dir(s->disk.self);
+    if (rc == 0 && s->data_dirty)
+        rc = spool_check_attached(s);
     if (rc < 0)
-        return abandon(s, rc);
+        return spool_abandon(s, rc);
     if (s->data_dirty)
         s->stats.broken = 0;
     s->data_dirty = s->dir_dirty = s->removals_dirty = false;
@@ -121,6 +143,23 @@ uint64_t spool_stored(const struct spool *s)
 static uint64_t on_disk(const struct spool *s)
 {
     return s->bytes + s->stats.aside_bytes;
+}
+
+/* The directory at our path is another one, or none: go on in that one. */
+static int renew(struct spool *s)
+{
+    int rc = s->disk.ops->renew(s->disk.self, SPOOL_LOCK_NAME);
+    if (rc < 0)
+        return rc;
+    s->is_detached = false;
+    position_close(&s->position);
+    s->position.file = -1;
+    /* A position that stands there speaks of other frames; without one of ours some are sent
+     * twice after a kill, and none are lost. */
+    if (position_create(&s->position, &s->disk) < 0)
+        s->stats.position_errors++;
+    spool_write_position(s);
+    return 0;
 }
 
 /* Room for `bytes` more within max_bytes: 0 or ERR_FULL. */
@@ -157,6 +196,7 @@ static int create_file(struct spool *s, uint64_t bytes, int *out)
             .first_id = s->next_id,
             .void_from = s->stored_id,
             .created_unix_ns = clock_unix_ns(s->opts.clock),
+            .boot = s->boot,
             .salt = s->salt,
         };
         const struct span all = span_of(header, sizeof header);
@@ -185,9 +225,15 @@ static int begin_segment(struct spool *s, uint64_t frame_bytes)
         rc = spool_reserve(s);
     if (rc < 0)
         return rc;
-    rc = create_file(s, bytes, &file);
+    rc = s->is_detached ? renew(s) : 0;
+    if (rc == 0)
+        rc = create_file(s, bytes, &file);
     if (rc < 0 && disk_err(rc) == ERR_DISK_FULL && spool_checkpoint(s) == 0)
         rc = create_file(s, bytes, &file); /* what is delivered may have made room */
+    if (rc == -ENOENT)
+        spool_check_attached(s); /* the next one begins in another directory */
+    if (disk_err(rc) == ERR_DISK_FULL)
+        return spool_full(s, bytes);
     if (rc < 0)
         return spool_failed(s, rc);
     s->segments[s->count++] = (struct segment){
@@ -198,7 +244,9 @@ static int begin_segment(struct spool *s, uint64_t frame_bytes)
         .end_id = s->next_id,
         .file_bytes = bytes,
         .data_end = SEGMENT_DATA_AT,
+        .boot = s->boot,
         .salt = s->salt,
+        .kept_file = -1,
     };
     s->salt = s->salt * 1664525u + 1013904223u; /* another one each; the first was random */
     s->bytes += bytes;
@@ -260,14 +308,17 @@ int spool_append(struct spool *s, const struct span *payload, size_t spans, uint
 
     head.id = s->next_id++;
     head.bytes = (uint32_t)bytes;
+    head.accepted_ds = (uint32_t)(clock_now_ms(s->opts.clock) / 100);
     frame_head_encode(encoded, &head, current(s)->salt);
     const struct span first = span_of(encoded, sizeof encoded);
     s->data_dirty = true;
     rc = disk_write(&s->disk, s->file, &first, 1, s->write_at);
     if (rc == 0)
         rc = disk_write(&s->disk, s->file, payload, spans, s->write_at + FRAME_HEAD_BYTES);
+    if (rc == 0 && s->opts.lazy)
+        rc = spool_check_attached(s);
     if (rc < 0)
-        return abandon(s, rc);
+        return spool_abandon(s, rc);
     if (s->unsynced_frames++ == 0)
         s->unsynced_first_ns = accepted_unix_ns;
     s->unsynced_records += records;
@@ -282,9 +333,15 @@ int spool_append(struct spool *s, const struct span *payload, size_t spans, uint
 
 /* ---- removing ----------------------------------------------------------- */
 
-void spool_remove_file(struct spool *s, const struct segment *seg)
+void spool_remove_file(struct spool *s, struct segment *seg)
 {
     char name[SEGMENT_NAME_BYTES], aside[SEGMENT_NAME_BYTES + 8];
+    if (seg->is_nameless) {
+        if (seg->kept_file >= 0)
+            s->disk.ops->close(s->disk.self, seg->kept_file);
+        seg->kept_file = -1;
+        return;
+    }
     segment_name(name, seg->name_id);
     uint64_t most = s->opts.max_bytes > 0 ? s->opts.max_bytes / 8 : UINT64_MAX;
     s->removals_dirty = true;
@@ -351,6 +408,9 @@ void spool_close(struct spool *s)
     }
     if (s->read_file >= 0)
         s->disk.ops->close(s->disk.self, s->read_file);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->segments[i].kept_file >= 0)
+            s->disk.ops->close(s->disk.self, s->segments[i].kept_file);
     position_close(&s->position);
     disk_close(&s->disk);
     free(s->segments);
@@ -376,6 +436,16 @@ void spool_stats(const struct spool *s, struct spool_stats *out)
     out->unsynced_frames = s->unsynced_frames;
     out->unsynced_bytes = s->file < 0 ? 0 : s->write_at - s->segments[s->count - 1].data_end;
     out->in_hand = s->held_count - s->held_settled;
+    for (size_t i = 0; i < s->held_count; i++) {
+        const struct spool_held *h = &s->held[(s->held_first + i) % SPOOL_WINDOW];
+        if (!h->settled && h->frame.id >= s->nameless_from && h->frame.id < s->nameless_to)
+            out->nameless_records += h->frame.records;
+    }
+    for (size_t i = s->read_segment; i < s->count && s->segments[i].first_id < s->own_id; i++)
+        out->earlier_records += s->segments[i].unread_records;
+    for (size_t i = s->read_segment; i < s->count && s->nameless_to > 0; i++)
+        if (s->segments[i].is_nameless)
+            out->nameless_records += s->segments[i].unread_records;
     out->next_id = s->next_id;
     out->settled_id = spool_settled(s);
     if (s->held_count > 0)

@@ -27,6 +27,17 @@
  *          tail is cut, damaged frames are passed over and counted, and a segment in
  *          which something was damaged is kept as *.seg.corrupt when its sound frames
  *          are delivered. Files of other names are not touched.
+ * Reading  What cannot be opened or read is tried again for as long as it takes
+ *          (stats.unreadable); what is given up is proven to be gone: its bytes are not
+ *          what was written, its name is, or the medium refuses it for a minute while it
+ *          gives the rest of the file.
+ * Removed  When somebody removes or replaces the directory or the segment that is written,
+ *          the next sync() fails, since nobody would find what it stored; the append after
+ *          it begins anew at the directory's path. Frames in files that are still open are
+ *          read from there.
+ * Age      By the monotonic clock as long as the machine runs, so a wall clock that steps
+ *          makes nothing older. Only across a start of the machine by the wall clock, as
+ *          far as it was ever set.
  *
  * Units      bytes, records, frames; unix_ns is wall time.
  * Errors     0 or ERR_*; out parameters are written on success only.
@@ -53,6 +64,7 @@ struct spool_frame {
     uint64_t accepted_unix_ns;
     uint32_t records;
     uint32_t bytes; /* of the payload */
+    uint64_t age_ms; /* when it was read */
 };
 
 /* clang-format off */
@@ -73,6 +85,7 @@ struct spool_opts {
     bool drops_oldest;      /* full: drop the oldest segment; else ERR_FULL */
     bool lazy;              /* fsync: interval or never. Written is stored */
     uint32_t salt;          /* for tests; 0: random */
+    uint64_t boot;          /* for tests; 0: what the kernel says */
     const struct clock *clock;
     void *ctx;
     /* Stored frames will not be read, and why; called from inside append(), next() and
@@ -80,6 +93,10 @@ struct spool_opts {
      * cannot be named. Frames in the reader's hands are not reported. */
     void (*lost)(void *ctx, const struct spool_frame *frame, uint64_t frames, uint64_t records,
                  enum spool_loss why);
+    /* For people: of the segment with that name `frames` are missing, with `records` as far as
+     * these are known. Called from inside open(), next() and checkpoint(). May be NULL. */
+    void (*damaged)(void *ctx, const char *segment, uint64_t frames, uint64_t records,
+                    uint64_t bytes);
 };
 
 struct spool_stats {
@@ -92,6 +109,13 @@ struct spool_stats {
     uint64_t next_id, settled_id;                /* every frame below settled_id is settled */
     int broken;               /* why the last write failed: ERR_IO, ERR_DISK_FULL; 0: it works */
     uint64_t broken_since_ms;                    /* monotonic */
+    int broken_by;            /* -errno of it; -ENOENT: removed or replaced */
+    uint64_t needed_bytes, free_bytes; /* of the disk, when it was found to be full */
+    int unreadable;           /* -errno, while a segment that should be there cannot be read */
+    uint64_t unreadable_id;   /* names it, see segment_name() */
+    uint64_t unreadable_since_ms; /* monotonic */
+    uint64_t earlier_records;  /* unread, of earlier processes, as far as it is known */
+    uint64_t nameless_records; /* of `records`: in files that were removed, see Removed */
     uint64_t write_errors, read_errors;          /* calls that failed */
     uint64_t position_errors; /* the hint could not be written or was not usable */
     uint64_t lost_frames[SPOOL_LOSS_COUNT], lost_records[SPOOL_LOSS_COUNT];
@@ -131,7 +155,7 @@ uint64_t spool_stored(const struct spool *s);
 /* Read the next stored frame; its payload replaces what is in *payload.
  *   ERR_EMPTY   there is none
  *   ERR_FULL    SPOOL_WINDOW frames are in hand
- *   ERR_IO      it could not be read: try again; the third time it is passed over
+ *   ERR_IO      it could not be read now: try again
  *   or the buf's failure (ERR_FULL, ERR_NOMEM): nothing was read */
 int spool_next(struct spool *s, struct spool_frame *frame, struct buf *payload);
 

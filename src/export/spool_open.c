@@ -1,9 +1,12 @@
 /* spool: the start: lock, look, cut what is torn. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "export/spool_state.h"
+#include "util/hash.h"
 #include "util/rng.h"
 
 #define MIN_SEGMENT_BYTES 4096
@@ -22,6 +25,7 @@ static void on_headless(void *ctx, const char *name, uint64_t bytes, bool empty)
     }
     s->stats.damaged_segments++;
     s->stats.damaged_bytes += bytes;
+    spool_report_damage(s, name, 0, 0, bytes); /* its frames are missed by their ids */
     strcpy(aside, name);
     strcat(aside, ".corrupt");
     if (s->stats.aside_files < SPOOL_ASIDE_FILES &&
@@ -69,6 +73,25 @@ static void cut_tail(struct spool *s)
         s->stats.write_errors++; /* the same will be found and passed over next time */
 }
 
+/* Later failures are met by the reader, or by the first append; this one is known already. */
+static void check_room(struct spool *s)
+{
+    int64_t free_bytes = s->disk.ops->free_bytes(s->disk.self);
+    if (free_bytes >= 0 && (uint64_t)free_bytes < s->opts.segment_bytes)
+        spool_full(s, s->opts.segment_bytes);
+}
+
+static void report_gaps(struct spool *s, const struct survey_findings *found)
+{
+    for (size_t i = 0; i < found->gap_count; i++) {
+        const struct survey_gap *g = &found->gaps[i];
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(name, g->name_id);
+        spool_report_damage(s, name, g->frames, g->records, g->bytes);
+        s->stats.lost_records[SPOOL_LOST_DAMAGED] += g->records;
+    }
+}
+
 static int recover(struct spool *s, struct error *err)
 {
     struct survey survey;
@@ -79,7 +102,7 @@ static int recover(struct spool *s, struct error *err)
         rc = survey_walk(&survey, &s->disk, false, &found, NULL, NULL);
     if (rc < 0) {
         survey_done(&survey);
-        return rc == ERR_UNSUPPORTED || rc == ERR_NOMEM
+        return rc == ERR_UNSUPPORTED || rc == ERR_NOMEM || rc == ERR_IO
                    ? rc
                    : err_set(err, ERR_IO, "the directory cannot be read: %s", strerror(-rc));
     }
@@ -89,7 +112,7 @@ static int recover(struct spool *s, struct error *err)
     s->restored = survey.position;
     open_position(s, survey.position_err);
 
-    s->next_id = s->stored_id = found.next_id;
+    s->next_id = s->stored_id = s->own_id = found.next_id;
     s->read_id = s->count > 0 ? s->segments[0].first_id : s->next_id;
     if (s->read_id < s->restored.settled)
         s->read_id = s->restored.settled;
@@ -105,13 +128,26 @@ static int recover(struct spool *s, struct error *err)
     s->stats.aside_bytes += survey.aside_bytes;
     for (size_t i = 0; i < s->count; i++)
         s->stats.damaged_segments += s->segments[i].is_damaged;
-    if (s->count > 0)
+    report_gaps(s, &found);
+    if (s->count > 0 && !found.last_is_cut_short)
         cut_tail(s);
     for (size_t i = 0; i < s->count; i++)
         s->bytes += s->segments[i].file_bytes;
     spool_write_position(s);
     s->disk.ops->sync_dir(s->disk.self); /* if not: before the first frame, at the latest */
+    check_room(s);
     return 0;
+}
+
+/* 0 where the kernel does not say. */
+static uint64_t boot_id(void)
+{
+    char text[64];
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? hash64(span_of(text, (size_t)n)) : 0;
 }
 
 int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *opts,
@@ -127,6 +163,9 @@ int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *o
     s->opts = *opts;
     s->file = s->read_file = s->position.file = -1;
     s->read_at = SEGMENT_DATA_AT;
+    s->opened_ms = clock_now_ms(opts->clock);
+    s->opened_unix_ns = clock_unix_ns(opts->clock);
+    s->boot = opts->boot > 0 ? opts->boot : boot_id();
     s->salt = opts->salt;
     if (s->salt == 0) {
         struct rng rng;

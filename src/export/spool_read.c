@@ -5,7 +5,12 @@
 #include "export/spool_state.h"
 #include "util/crc32c.h"
 
-#define READ_TRIES 3 /* of a frame that cannot be read, before it is passed over */
+/* A medium that refuses a place for so long, and gives the rest of the file, is damaged there. */
+#define MEDIUM_PROOF_MS 60000
+#define MEDIUM_BLOCK_BYTES 4096 /* passed over at once when no frame can be made out */
+
+/* No clock that was ever set says a time before this one: 2020-01-01. */
+#define CLOCK_SET_NS (UINT64_C(1577836800) * 1000000000)
 
 uint64_t spool_settled(const struct spool *s)
 {
@@ -32,6 +37,22 @@ void spool_write_position(struct spool *s)
         s->stats.position_errors++;
 }
 
+static void let_go(struct spool *s)
+{
+    while (s->held_count > 0 && s->held[s->held_first].settled) {
+        s->held_first = (s->held_first + 1) % SPOOL_WINDOW;
+        s->held_count--;
+        s->held_settled--;
+    }
+}
+
+static void hold(struct spool *s, const struct spool_frame *frame, bool settled)
+{
+    s->held[(s->held_first + s->held_count++) % SPOOL_WINDOW] =
+        (struct spool_held){*frame, settled};
+    s->held_settled += settled;
+}
+
 void spool_settle(struct spool *s, uint64_t id)
 {
     for (size_t i = 0; i < s->held_count; i++) {
@@ -42,19 +63,30 @@ void spool_settle(struct spool *s, uint64_t id)
         s->held_settled++;
         s->stats.frames--;
         s->stats.records -= h->frame.records;
-        while (s->held_count > 0 && s->held[s->held_first].settled) {
-            s->held_first = (s->held_first + 1) % SPOOL_WINDOW;
-            s->held_count--;
-            s->held_settled--;
-        }
+        let_go(s);
         spool_write_position(s);
         return;
     }
 }
 
-static struct spool_frame frame_of(const struct frame_head *h)
+/* How long a frame has waited. Steps of the wall clock do not count: it only says how old the
+ * frames were, when we began, that an earlier run of the machine has stored. */
+static uint64_t age_ms(const struct spool *s, const struct segment *seg, const struct frame_head *h)
 {
-    return (struct spool_frame){h->id, h->accepted_unix_ns, h->records, h->bytes};
+    uint64_t now_ms = clock_now_ms(s->opts.clock);
+    if (h->id >= s->own_id || (s->boot != 0 && seg->boot == s->boot)) {
+        int32_t age_ds = (int32_t)((uint32_t)(now_ms / 100) - h->accepted_ds);
+        return age_ds > 0 ? (uint64_t)age_ds * 100 : 0;
+    }
+    bool is_known = h->accepted_unix_ns >= CLOCK_SET_NS && h->accepted_unix_ns < s->opened_unix_ns;
+    uint64_t before_ns = is_known ? s->opened_unix_ns - h->accepted_unix_ns : 0;
+    return before_ns / 1000000 + now_ms - s->opened_ms;
+}
+
+static struct spool_frame frame_of(const struct spool *s, const struct frame_head *h)
+{
+    uint64_t age = age_ms(s, &s->segments[s->read_segment], h);
+    return (struct spool_frame){h->id, h->accepted_unix_ns, h->records, h->bytes, age};
 }
 
 static void count_lost(struct spool *s, const struct spool_frame *frame, uint64_t frames,
@@ -64,14 +96,23 @@ static void count_lost(struct spool *s, const struct spool_frame *frame, uint64_
     s->stats.records -= records;
     s->stats.lost_frames[why] += frames;
     s->stats.lost_records[why] += records;
+    if (why == SPOOL_LOST_DAMAGED) {
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(name, s->segments[s->read_segment].name_id);
+        spool_report_damage(s, name, frames, records, frame != NULL ? frame->bytes : 0);
+    }
     if (s->opts.lost != NULL)
         s->opts.lost(s->opts.ctx, frame, frames, records, why);
 }
 
 static void count_one_lost(struct spool *s, const struct frame_head *head, enum spool_loss why)
 {
-    struct spool_frame frame = frame_of(head);
+    struct spool_frame frame = frame_of(s, head);
     count_lost(s, &frame, 1, frame.records, why);
+    /* While older ones are in hand the position must say of this one that it is done with: else
+     * the next process would count it once more, or find a copy of it. */
+    if (s->held_count > 0 && s->held_count < SPOOL_WINDOW)
+        hold(s, &frame, true);
 }
 
 /* ---- the cursor --------------------------------------------------------- */
@@ -82,7 +123,7 @@ void spool_stop_reading(struct spool *s)
         s->disk.ops->close(s->disk.self, s->read_file);
     s->read_file = -1;
     s->read_at = SEGMENT_DATA_AT;
-    s->read_failures = 0;
+    s->medium_fails = false;
 }
 
 static bool is_written(const struct spool *s, size_t segment)
@@ -126,14 +167,57 @@ void spool_leave_read(struct spool *s)
 static int open_segment(struct spool *s)
 {
     char name[SEGMENT_NAME_BYTES];
+    struct segment *seg = &s->segments[s->read_segment];
     if (s->read_file >= 0)
         return 0;
-    segment_name(name, s->segments[s->read_segment].name_id);
+    if (seg->is_nameless) {
+        s->read_file = seg->kept_file;
+        seg->kept_file = -1;
+        return s->read_file >= 0 ? 0 : -ENOENT;
+    }
+    segment_name(name, seg->name_id);
     int file = s->disk.ops->open(s->disk.self, name, DISK_READ);
     if (file < 0)
         return file;
     s->read_file = file;
     return 0;
+}
+
+/* Is this failure the medium's for good? Asked again until it is. */
+static bool medium_fails(struct spool *s, int rc)
+{
+    uint8_t header[SEGMENT_HEADER_BYTES];
+    if (rc != -EIO || s->read_file < 0)
+        return false;
+    if (!s->medium_fails)
+        s->medium_fails = s->stats.unreadable != 0 &&
+                          clock_now_ms(s->opts.clock) - s->stats.unreadable_since_ms >= MEDIUM_PROOF_MS &&
+                          disk_read(&s->disk, s->read_file, header, sizeof header, 0) > 0;
+    return s->medium_fails;
+}
+
+/* No frame can be made out at the cursor: look for the next behind this block. */
+static void pass_block(struct spool *s, struct segment *seg)
+{
+    uint64_t next = (s->read_at / MEDIUM_BLOCK_BYTES + 1) * MEDIUM_BLOCK_BYTES;
+    if (next > seg->data_end)
+        next = seg->data_end;
+    s->stats.damaged_segments += !seg->is_damaged;
+    s->stats.damaged_bytes += next - s->read_at;
+    seg->is_damaged = true;
+    s->read_at = next;
+}
+
+/* A start that could not read all of the segment did not count all of its frames. */
+static void count_read(struct spool *s, struct segment *seg, const struct frame_head *head)
+{
+    uint64_t known = seg->unread_records < head->records ? seg->unread_records : head->records;
+    s->stats.records += head->records - known;
+    seg->unread_records -= known;
+    if (seg->unread_frames > 0)
+        seg->unread_frames--;
+    else
+        s->stats.frames++;
 }
 
 /* The head of the next frame that is to be read; the cursor stands behind it. ERR_EMPTY,
@@ -145,8 +229,10 @@ static int next_head(struct spool *s, struct frame_head *head, uint64_t *payload
         if (s->read_segment == s->count)
             return ERR_EMPTY;
         struct segment *seg = &s->segments[s->read_segment];
-        if (s->read_at >= seg->data_end)
-            return ERR_EMPTY; /* the one that is written to: read as far as it is stored */
+        if (s->read_at >= seg->data_end) { /* the one that is written to, as far as it is stored */
+            skip_rest(s, SPOOL_LOST_DAMAGED);
+            return ERR_EMPTY;
+        }
         int rc = open_segment(s);
         if (rc < 0)
             return rc;
@@ -159,6 +245,10 @@ static int next_head(struct spool *s, struct frame_head *head, uint64_t *payload
             .end = seg->data_end,
         };
         rc = segment_next(&w, head, payload_at);
+        if (rc < 0 && medium_fails(s, rc)) {
+            pass_block(s, seg);
+            continue;
+        }
         if (rc < 0)
             return rc;
         if ((w.damaged_bytes > 0 || rc == 0) && !seg->is_damaged) { /* since the start */
@@ -172,10 +262,7 @@ static int next_head(struct spool *s, struct frame_head *head, uint64_t *payload
         s->read_id = head->id + 1;
         if (position_is_done(&s->restored, head->id))
             continue;
-        if (seg->unread_frames > 0) {
-            seg->unread_frames--;
-            seg->unread_records -= head->records;
-        }
+        count_read(s, seg, head);
         return 0;
     }
 }
@@ -190,91 +277,117 @@ static void step_back(struct spool *s, const struct frame_head *head, uint64_t p
     seg->unread_records += head->records;
 }
 
-/* A payload could not be read, or with NULL not even a head: again, or past it. */
-static int read_failed(struct spool *s, const struct frame_head *head, uint64_t payload_at)
+/* Nothing of this name is in a directory that is there, or something that was never ours. */
+static bool is_gone(const struct spool *s, int rc)
+{
+    bool is_open = s->read_file >= 0;
+    return !is_open && (rc == -ENOENT || rc == -EINVAL || rc == -ELOOP) &&
+           (s->segments[s->read_segment].is_nameless ||
+            s->disk.ops->attached(s->disk.self, -1) == 0);
+}
+
+/* What could not be opened or read is tried again, unless it is proven to be gone: rights,
+ * descriptors and file systems that are away come back. Negative: stop reading for now. */
+static int read_failed(struct spool *s, int rc, const struct frame_head *head, uint64_t payload_at)
 {
     struct segment *seg = &s->segments[s->read_segment];
     s->stats.read_errors++;
-    if (++s->read_failures < READ_TRIES) {
-        if (head != NULL)
-            step_back(s, head, payload_at);
+    if (is_gone(s, rc) && is_written(s, s->read_segment)) {
+        spool_check_attached(s);
+        spool_abandon(s, -ENOENT); /* from now on it is read by the descriptor it was written by */
+        return 0;
+    }
+    if (is_gone(s, rc)) {
+        if (!seg->is_damaged)
+            s->stats.damaged_segments++;
+        leave_segment(s, SPOOL_LOST_DAMAGED);
+        return 0;
+    }
+    if (s->stats.unreadable == 0)
+        s->stats.unreadable_since_ms = clock_now_ms(s->opts.clock);
+    s->stats.unreadable = rc;
+    s->stats.unreadable_id = seg->name_id;
+    if (head == NULL)
+        return ERR_IO;
+    if (!medium_fails(s, rc)) {
+        step_back(s, head, payload_at);
         return ERR_IO;
     }
-    s->read_failures = 0;
     if (!seg->is_damaged)
         s->stats.damaged_segments++;
     seg->is_damaged = true;
-    if (head != NULL)
-        count_one_lost(s, head, SPOOL_LOST_DAMAGED);
-    else
-        skip_rest(s, SPOOL_LOST_DAMAGED); /* of this segment, as far as it is stored */
-    return ERR_IO;
+    s->stats.damaged_bytes += head->bytes;
+    count_one_lost(s, head, SPOOL_LOST_DAMAGED);
+    return 0;
 }
 
-static bool is_expired(const struct spool *s, const struct frame_head *head)
+static bool is_expired(const struct spool *s, const struct spool_frame *frame)
 {
-    uint64_t now = clock_unix_ns(s->opts.clock);
-    return s->opts.max_age_ns > 0 && now > head->accepted_unix_ns &&
-           now - head->accepted_unix_ns > s->opts.max_age_ns;
+    return s->opts.max_age_ns > 0 && frame->age_ms > s->opts.max_age_ns / 1000000;
+}
+
+/* The payload behind that head. 1: it is in *payload. 0: it is lost. Negative: not now. */
+static int read_payload(struct spool *s, const struct frame_head *head, uint64_t payload_at,
+                        struct buf *payload)
+{
+    struct segment *seg = &s->segments[s->read_segment];
+    buf_clear(payload);
+    int rc = buf_reserve_exact(payload, head->bytes);
+    if (rc < 0) {
+        step_back(s, head, payload_at);
+        payload->err = 0;
+        return rc;
+    }
+    int64_t got = disk_read(&s->disk, s->read_file, payload->base, head->bytes, payload_at);
+    if (got < 0)
+        return read_failed(s, (int)got, head, payload_at);
+    if ((uint64_t)got == head->bytes &&
+        crc32c(0, span_of(payload->base, head->bytes)) == head->payload_crc) {
+        payload->len = head->bytes;
+        s->stats.unreadable = 0;
+        return 1;
+    }
+    if (!seg->is_damaged)
+        s->stats.damaged_segments++;
+    seg->is_damaged = true;
+    s->stats.damaged_bytes += head->bytes;
+    count_one_lost(s, head, SPOOL_LOST_DAMAGED);
+    return 0;
 }
 
 int spool_next(struct spool *s, struct spool_frame *out, struct buf *payload)
 {
     bool moved = false; /* past frames that nobody will settle: the position tells it */
-    int rc;
-    for (;;) {
+    int rc = 0;
+    while (rc == 0) {
         struct frame_head head;
         uint64_t payload_at;
-        if (s->held_count == SPOOL_WINDOW) {
-            rc = ERR_FULL;
-            break;
-        }
-        rc = next_head(s, &head, &payload_at);
-        if (rc == ERR_EMPTY)
+        rc = s->held_count == SPOOL_WINDOW ? ERR_FULL : next_head(s, &head, &payload_at);
+        if (rc == ERR_FULL || rc == ERR_EMPTY)
             break;
         if (rc < 0) {
-            rc = read_failed(s, NULL, 0);
-            break;
+            rc = read_failed(s, rc, NULL, 0);
+            moved |= rc == 0;
+            continue;
         }
-        struct segment *seg = &s->segments[s->read_segment];
-        struct spool_frame frame = frame_of(&head);
-        if (is_expired(s, &head)) {
+        struct spool_frame frame = frame_of(s, &head);
+        if (is_expired(s, &frame)) {
             count_one_lost(s, &head, SPOOL_LOST_EXPIRED);
             moved = true;
             continue;
         }
-        buf_clear(payload);
-        rc = buf_reserve_exact(payload, head.bytes);
-        if (rc < 0) {
-            step_back(s, &head, payload_at);
-            payload->err = 0;
-            break;
+        rc = read_payload(s, &head, payload_at, payload);
+        moved |= rc == 0;
+        if (rc == 1) {
+            hold(s, &frame, false);
+            *out = frame;
         }
-        int64_t got = disk_read(&s->disk, s->read_file, payload->base, head.bytes, payload_at);
-        if (got < 0) {
-            rc = read_failed(s, &head, payload_at);
-            break;
-        }
-        s->read_failures = 0;
-        if ((uint64_t)got < head.bytes ||
-            crc32c(0, span_of(payload->base, head.bytes)) != head.payload_crc) {
-            if (!seg->is_damaged)
-                s->stats.damaged_segments++;
-            seg->is_damaged = true;
-            s->stats.damaged_bytes += head.bytes;
-            count_one_lost(s, &head, SPOOL_LOST_DAMAGED);
-            moved = true;
-            continue;
-        }
-        payload->len = head.bytes;
-        s->held[(s->held_first + s->held_count++) % SPOOL_WINDOW] =
-            (struct spool_held){frame, false};
-        *out = frame;
-        break;
     }
+    if (rc == ERR_EMPTY)
+        s->stats.unreadable = 0;
     if (moved)
         spool_write_position(s);
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 int spool_drop_oldest(struct spool *s)

@@ -15,7 +15,12 @@ struct spool {
     struct disk disk;
     struct spool_opts opts;
     uint32_t salt; /* of the next segment */
+    uint64_t boot; /* of this machine, see segment.h; 0: not known */
+    uint64_t opened_ms, opened_unix_ns;
+    uint64_t own_id; /* frames from here on are of this process */
     bool is_opened;
+    bool is_detached; /* the directory at our path is another one, or none */
+    uint64_t nameless_from, nameless_to; /* ids of frames in files that were removed */
 
     /* All segments in the order of their ids; the last one is written while file >= 0. */
     struct segment *segments;
@@ -36,7 +41,7 @@ struct spool {
     uint64_t read_at, read_id;
     uint64_t dropped_id;  /* what was in segments that were dropped is below it */
     int read_file;        /* of segments[read_segment]; < 0: not open */
-    unsigned read_failures;
+    bool medium_fails;    /* proven of the segment that is read */
     struct position restored; /* what was settled out of order before the start */
 
     /* In hand: a ring, in the order of ids. */
@@ -50,6 +55,10 @@ struct spool {
 
 /* rc as ERR_*, after counting it and remembering that the disk does not do; 0 stays. */
 int spool_failed(struct spool *s, int rc);
+
+/* Nothing since the last stored frame is stored, or ever will be: end the segment there.
+ * rc as spool_failed() returns it. */
+int spool_abandon(struct spool *s, int rc);
 
 /* Make room in the array for one more. */
 int spool_reserve(struct spool *s);
@@ -67,6 +76,16 @@ void spool_leave_read(struct spool *s);
 uint64_t spool_settled(const struct spool *s);
 void spool_write_position(struct spool *s);
 
+/* Segment or directory are not found at their path: keep what is open. -ENOENT when so, else 0. */
+int spool_check_attached(struct spool *s);
+
+/* For people: see struct spool_opts. */
+void spool_report_damage(struct spool *s, const char *segment, uint64_t frames, uint64_t records,
+                         uint64_t bytes);
+
+/* The disk has no room for a segment of that many bytes. ERR_DISK_FULL. */
+int spool_full(struct spool *s, uint64_t needed_bytes);
+
 /* Take segments [0, n) out of directory and array. */
 void spool_remove(struct spool *s, size_t n);
-void spool_remove_file(struct spool *s, const struct segment *seg);
+void spool_remove_file(struct spool *s, struct segment *seg);

@@ -44,13 +44,24 @@ static void count_aside(struct listing *l, const char *name)
 }
 
 /* Ids that a file which cannot be read may hold are not given again. */
-static void unreadable(struct survey *s, uint64_t id, int64_t size)
+static void reserve_ids(struct survey *s, uint64_t id, int64_t size)
 {
     uint64_t frames = size > 0 ? (uint64_t)size / FRAME_HEAD_BYTES + 1 : 1u << 20;
     uint64_t end = id > UINT64_MAX - frames ? UINT64_MAX : id + frames;
     s->unreadable++;
     if (end > s->unreadable_end_id)
         s->unreadable_end_id = end;
+}
+
+/* A start that may not read a segment must not go on as if it were not there. What is no file
+ * was never ours, and a place that the medium refuses may stay so. */
+static int unreadable(struct listing *l, const char *name, uint64_t id, int64_t size, int rc)
+{
+    bool is_lasting = rc == -EIO || rc == -EINVAL || rc == -ELOOP || rc == -ENXIO;
+    reserve_ids(l->survey, id, size);
+    if (is_lasting || l->opts->position == NULL)
+        return 0;
+    return err_set(l->err, ERR_IO, "segment %s cannot be read: %s", name, strerror(-rc));
 }
 
 static int on_name(void *ctx, const char *name)
@@ -72,10 +83,8 @@ static int on_name(void *ctx, const char *name)
     int64_t got = size < 0 ? size : disk_read(d, file, bytes, sizeof bytes, 0);
     if (file >= 0)
         d->ops->close(d->self, file);
-    if (got < 0) {
-        unreadable(s, id, size);
-        return 0;
-    }
+    if (got < 0)
+        return unreadable(l, name, id, size, (int)got);
     int rc = segment_header_decode(&h, bytes, (size_t)got);
     if (rc == ERR_UNSUPPORTED)
         return err_set(l->err, rc, "%s is of a newer version of lipservice; nothing was changed",
@@ -108,7 +117,9 @@ static int on_name(void *ctx, const char *name)
         .end_id = h.first_id,
         .file_bytes = (uint64_t)size,
         .data_end = SEGMENT_DATA_AT,
+        .boot = h.boot,
         .salt = h.salt,
+        .kept_file = -1,
     };
     return 0;
 }
@@ -172,18 +183,31 @@ struct tally {
     uint64_t expect; /* the next id; 0: not known */
 };
 
-/* Frames from t->expect up to `id` are missing. */
-static void expect_upto(struct tally *t, uint64_t id)
+static struct survey_gap *gap_of(struct survey_findings *f, uint64_t name_id)
 {
-    uint64_t from = t->expect;
+    struct survey_gap *last = f->gap_count == 0 ? NULL : &f->gaps[f->gap_count - 1];
+    if (last != NULL && (last->name_id == name_id || f->gap_count == SURVEY_GAPS_MAX))
+        return last;
+    f->gaps[f->gap_count] = (struct survey_gap){.name_id = name_id};
+    return &f->gaps[f->gap_count++];
+}
+
+/* Frames from t->expect up to `id` are missing, in the segment of that name (0: in one that
+ * began there and is missing too). */
+static void expect_upto(struct tally *t, uint64_t id, uint64_t name_id)
+{
+    uint64_t from = t->expect, missing = 0;
     if (from > 0 && from < id)
         for (; from < id; from++) { /* those that were settled out of order are not missed */
             if (from >= t->survey->position.settled + POSITION_WINDOW) {
-                t->found->lost_frames += id - from;
+                missing += id - from;
                 break;
             }
-            t->found->lost_frames += !position_is_done(&t->survey->position, from);
+            missing += !position_is_done(&t->survey->position, from);
         }
+    if (missing > 0)
+        gap_of(t->found, name_id > 0 ? name_id : t->expect)->frames += missing;
+    t->found->lost_frames += missing;
     if (t->expect < id)
         t->expect = id;
 }
@@ -201,12 +225,14 @@ static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w
             rc = 0;
             break;
         }
+        seg->all_frames++;
+        seg->all_records += head.records;
         if (t->expect > 0 && head.id < t->expect) {
             if (!position_is_done(&t->survey->position, head.id))
                 t->found->duplicate_frames++;
             continue;
         }
-        expect_upto(t, head.id);
+        expect_upto(t, head.id, seg->name_id);
         t->expect = head.id + 1;
         if (seg->first_accepted_ns == 0)
             seg->first_accepted_ns = head.accepted_unix_ns;
@@ -223,17 +249,63 @@ static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w
     return rc;
 }
 
+static bool read_end_mark(struct segment_end *end, const struct segment *seg, const struct disk *disk,
+                          int file)
+{
+    uint8_t mark[SEGMENT_END_BYTES];
+    if (seg->file_bytes < SEGMENT_DATA_AT + sizeof mark)
+        return false;
+    return disk_read(disk, file, mark, sizeof mark, seg->file_bytes - sizeof mark) == sizeof mark &&
+           segment_end_decode(end, mark, seg->salt);
+}
+
+/* What is missing in this segment, as far as its end mark says it. */
+static void note_damage(struct segment *seg, const struct segment_walk *w)
+{
+    struct segment_end end;
+    seg->damaged_bytes = w->damaged_bytes;
+    if (read_end_mark(&end, seg, w->disk, w->file) && end.records > seg->all_records)
+        seg->missing_records = end.records - seg->all_records;
+}
+
+static void describe_gaps(const struct survey *s, struct survey_findings *f)
+{
+    for (size_t i = 0, at = 0; i < f->gap_count; i++) {
+        while (at < s->count && s->segments[at].name_id < f->gaps[i].name_id)
+            at++;
+        if (at == s->count || s->segments[at].name_id != f->gaps[i].name_id)
+            continue;
+        f->gaps[i].records = s->segments[at].missing_records;
+        f->gaps[i].bytes = s->segments[at].damaged_bytes;
+    }
+}
+
+/* The walk was stopped by the disk, not by what stands there. The reader tries again; until then
+ * every frame that must be behind is taken to be there. */
+static void cut_short(struct survey *s, struct tally *t, size_t i)
+{
+    struct segment *seg = &s->segments[i];
+    bool is_last = i + 1 == s->count;
+    reserve_ids(s, t->expect > 0 ? t->expect : seg->first_id, (int64_t)seg->file_bytes);
+    uint64_t end = is_last ? s->unreadable_end_id : s->segments[i + 1].void_from;
+    uint64_t sure = !is_last ? end : s->has_position ? s->position.stored : 0;
+    uint64_t from = t->expect > seg->first_id ? t->expect : seg->first_id;
+    seg->unread_frames += sure > from ? sure - from : 1; /* one at least, so that it is read */
+    seg->verified = false;
+    seg->data_end = seg->file_bytes;
+    if (t->expect < end)
+        t->expect = end;
+    seg->end_id = t->expect;
+    t->found->last_is_cut_short = is_last;
+}
+
 /* The end mark of a segment of which nothing was delivered tells all that a start wants to
  * know. False: there is none, or it is not so simple. */
 static bool believe_end(struct tally *t, struct segment *seg, const struct segment_walk *w)
 {
-    uint8_t mark[SEGMENT_END_BYTES];
     struct segment_end end;
-    if (seg->file_bytes < SEGMENT_DATA_AT + sizeof mark)
-        return false;
-    uint64_t at = seg->file_bytes - sizeof mark;
-    if (disk_read(w->disk, w->file, mark, sizeof mark, at) != sizeof mark ||
-        !segment_end_decode(&end, mark, seg->salt) || end.end_id < seg->first_id ||
+    uint64_t at = seg->file_bytes - SEGMENT_END_BYTES;
+    if (!read_end_mark(&end, seg, w->disk, w->file) || end.end_id < seg->first_id ||
         end.end_id > seg->limit_id || end.frames != end.end_id - seg->first_id ||
         t->expect > seg->first_id || end.frames > at / FRAME_HEAD_BYTES)
         return false;
@@ -262,7 +334,7 @@ int survey_walk(struct survey *s, const struct disk *disk, bool all, struct surv
     for (size_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->segments[i];
         bool last = i + 1 == s->count;
-        expect_upto(&t, seg->void_from);
+        expect_upto(&t, seg->void_from, i > 0 && s->segments[i - 1].is_damaged ? s->segments[i - 1].name_id : 0);
         if (t.expect < seg->first_id)
             t.expect = seg->first_id;
         if (!last && s->has_position && s->segments[i + 1].void_from <= s->position.settled) {
@@ -290,27 +362,34 @@ int survey_walk(struct survey *s, const struct disk *disk, bool all, struct surv
             continue;
         }
         int rc = w.file < 0 ? w.file : walk_one(&t, seg, &w, fn, ctx);
+        if (rc == 0)
+            note_damage(seg, &w);
         if (w.file >= 0)
             disk->ops->close(disk->self, w.file);
         if (rc == ERR_NOMEM || rc > 0 || (fn != NULL && rc < 0 && w.file >= 0))
             return rc;
-        if (rc < 0)
-            s->unreadable++; /* as far as it went; the rest is missed, by its ids */
+        out->frames += seg->unread_frames;
+        out->records += seg->unread_records;
+        if (rc < 0) {
+            uint64_t known = seg->unread_frames;
+            cut_short(s, &t, i);
+            out->frames += seg->unread_frames - known;
+            continue;
+        }
         seg->is_damaged = w.damaged_bytes > 0;
         seg->data_end = w.at;
         seg->end_id = t.expect;
-        out->damaged_bytes += w.damaged_bytes;
         if (last)
             out->torn_bytes = w.tail_bytes;
         else if (w.tail_bytes > 0 && s->segments[i + 1].void_from > t.expect) {
             seg->is_damaged = true; /* frames are missing where something stands */
-            out->damaged_bytes += w.tail_bytes;
+            seg->damaged_bytes += w.tail_bytes;
         }
-        out->frames += seg->unread_frames;
-        out->records += seg->unread_records;
+        out->damaged_bytes += seg->damaged_bytes;
     }
     if (s->has_position)
-        expect_upto(&t, s->position.stored);
+        expect_upto(&t, s->position.stored, s->count > 0 ? s->segments[s->count - 1].name_id : 0);
+    describe_gaps(s, out);
     out->next_id = t.expect;
     if (out->next_id < s->unreadable_end_id)
         out->next_id = s->unreadable_end_id;

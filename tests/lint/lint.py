@@ -52,7 +52,7 @@ GENERATED = r"otlp/\w+\.c"  # what protoc-c makes: *.pb-c.h
 STANDARD = set(
     """assert ctype errno float inttypes limits math setjmp signal stdalign stdarg stdbool stddef stdint
     stdio stdlib string strings time fcntl getopt malloc unistd sys/ioctl sys/random sys/resource sys/stat sys/types
-    sys/socket sys/mman sys/time sys/file sys/uio dirent netinet/in arpa/inet""".split()
+    sys/socket sys/mman sys/statvfs sys/time sys/file sys/uio dirent netinet/in arpa/inet""".split()
 )
 STANDARD_CPP = {"new", "cmath", "charconv", "cstdint", "cstddef", "cstring", "string_view", "memory", "limits"}
 

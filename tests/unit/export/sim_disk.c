@@ -166,6 +166,8 @@ static int sim_open(void *self, const char *name, enum disk_mode mode)
     int rc = fault_but_short(s), i = dir_find(&s->now, name);
     if (rc < 0)
         return rc;
+    if (mode == DISK_READ && s->open_code < 0)
+        return s->open_code;
     if (mode != DISK_CREATE)
         return i < 0 ? -ENOENT : s->now.entries[i].file;
     if (i >= 0)
@@ -195,6 +197,8 @@ static int64_t sim_pread(void *self, int file, void *to, size_t n, uint64_t at)
     int rc = fault(s);
     if (rc < 0 && rc != SIM_SHORT)
         return rc;
+    if (f == s->bad_file && at < s->bad_to && at + n > s->bad_from)
+        return -EIO;
     if (at >= f->now_size)
         return 0;
     if (n > f->now_size - at)
@@ -333,9 +337,30 @@ static void sim_close_dir(void *self)
     (void)self;
 }
 
+static int sim_attached(void *self, int file)
+{
+    (void)self;
+    (void)file;
+    return 0;
+}
+
+static int sim_renew(void *self, const char *lock_name)
+{
+    (void)self;
+    (void)lock_name;
+    return -EIO; /* never asked: it is always attached */
+}
+
+static int64_t sim_free(void *self)
+{
+    struct sim *s = self;
+    return s->free_bytes > 0 ? s->free_bytes : INT64_MAX;
+}
+
 static const struct disk_ops sim_ops = {
     sim_open,      sim_close,  sim_size,   sim_pread,    sim_pwritev, sim_allocate, sim_truncate,
-    sim_fdatasync, sim_rename, sim_unlink, sim_sync_dir, sim_list,    sim_lock,     sim_close_dir,
+    sim_fdatasync, sim_rename, sim_unlink, sim_sync_dir, sim_list,    sim_lock,     sim_attached,
+    sim_renew,     sim_free,   sim_close_dir,
 };
 
 /* ---- for tests ---------------------------------------------------------- */

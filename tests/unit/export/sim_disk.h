@@ -6,7 +6,8 @@
  * find after losing power: of each logged operation it is drawn whether it reached the
  * disk, and of writes also which of their 512 or 4096 byte sectors did.
  *
- * Faults: one call, or all from it on, fail by a given code.
+ * Faults: one call, or all from it on, fail by a given code; a part of a file cannot be read; no
+ * file can be opened.
  */
 #pragma once
 
@@ -59,6 +60,10 @@ struct sim {
     bool fail_for_ever;
     int fail_code;     /* -errno; SIM_SHORT: half of a write or read is done */
     bool cannot_allocate;
+    int open_code; /* existing files cannot be opened to be read: -errno; 0: they can */
+    struct sim_file *bad_file; /* its bytes [bad_from, bad_to) cannot be read: EIO */
+    uint64_t bad_from, bad_to;
+    int64_t free_bytes; /* 0: more than anybody wants */
 };
 
 #define SIM_SHORT (-100000)

@@ -363,6 +363,33 @@ static void a_batch_spans_probes(void **state)
     sim_done(&r.sim);
 }
 
+/* The last frames of a spool are gone and nothing comes behind them: the ledger closes. */
+static void damage_at_the_end_is_settled(void **state)
+{
+    struct rig r = {0};
+    struct client c;
+    (void)state;
+    sim_init(&r.sim, 11);
+    rig_open(&r, &(struct journal_opts){.commit_delay_ms = 0, .max_bytes = 4 << 20, .segment_bytes = 1 << 20});
+    for (uint32_t i = 0; i < 400; i++) {
+        assert_int_equal(request(&r, &c, i % SERVICES, 1, 1000), 1);
+        RUN_UNTIL(&r, c.told > 0);
+    }
+    struct sim_file *f = sim_find(&r.sim, "0000000000000001.seg");
+    size_t used = f->now_size;
+    while (f->now[used - 1] == 0)
+        used--;
+    memset(f->now + used - 50000, 0xff, 50000); /* heads and all */
+    r.is_up = true;
+    RUN_UNTIL(&r, journal_is_idle(r.journal) && exporter_is_idle(r.exporter));
+    assert_true(r.fates[FATE_LOST_DAMAGED] > 40);
+    assert_int_equal(r.fates[FATE_DELIVERED] + r.fates[FATE_LOST_DAMAGED], 400);
+    for (int s = 0; s < SERVICES; s++)
+        assert_int_equal(r.settled[s], r.added[s]);
+    rig_close(&r);
+    sim_done(&r.sim);
+}
+
 /* Each call of the disk fails once, and the world goes on. */
 static void every_call_may_fail_once(void **state)
 {
@@ -536,6 +563,7 @@ int main(void)
         cmocka_unit_test(several_groups),
         cmocka_unit_test(settled_where_it_was_counted),
         cmocka_unit_test(a_batch_spans_probes),
+        cmocka_unit_test(damage_at_the_end_is_settled),
         cmocka_unit_test(every_call_may_fail_once),
         cmocka_unit_test(a_disk_that_fails_is_found_out_and_back),
         cmocka_unit_test(the_oldest_goes),

@@ -22,6 +22,8 @@ struct rig {
     struct spool_frame frame;
     uint64_t lost_frames, lost_records;
     enum spool_loss lost_why;
+    char damaged[SEGMENT_NAME_BYTES]; /* of the last report */
+    uint64_t damaged_frames, damaged_records;
 };
 
 static void on_lost(void *ctx, const struct spool_frame *frame, uint64_t frames, uint64_t records,
@@ -32,6 +34,16 @@ static void on_lost(void *ctx, const struct spool_frame *frame, uint64_t frames,
     r->lost_frames += frames;
     r->lost_records += records;
     r->lost_why = why;
+}
+
+static void on_damaged(void *ctx, const char *segment, uint64_t frames, uint64_t records,
+                       uint64_t bytes)
+{
+    struct rig *r = ctx;
+    (void)bytes;
+    snprintf(r->damaged, sizeof r->damaged, "%s", segment);
+    r->damaged_frames += frames;
+    r->damaged_records += records;
 }
 
 static int rig_open(struct rig *r)
@@ -48,7 +60,8 @@ static void rig_init(struct rig *r)
     sim_init(&r->sim, 1);
     clock_fake_init(&r->clock, 1000, 100 * HOUR_NS);
     r->opts = (struct spool_opts){
-        .segment_bytes = 4096, .salt = 7, .clock = &r->clock.clock, .ctx = r, .lost = on_lost};
+        .segment_bytes = 4096, .salt = 7, .clock = &r->clock.clock, .ctx = r, .lost = on_lost,
+        .damaged = on_damaged};
 }
 
 static void rig_done(struct rig *r)
@@ -242,6 +255,49 @@ static void old_frames_expire(void **state)
     rig_done(&r);
 }
 
+/* Wall clocks step, boot in 1970 and are set later: nothing becomes older by that. */
+static void a_step_of_the_clock_expires_nothing(void **state)
+{
+    static const struct {
+        uint64_t boot[2]; /* of the process that stores and of the one that reads; equal: one process */
+        uint64_t begin_ns;
+        int64_t step_ns; /* of the wall clock, after one minute */
+        uint64_t wait_ms;
+        bool expires;
+    } rows[] = {
+        {{1, 1}, 500000 * HOUR_NS, 25 * (int64_t)HOUR_NS, 0, false},
+        {{1, 1}, 0, 500000 * (int64_t)HOUR_NS, 0, false}, /* 1970, and then it was set */
+        {{1, 1}, 500000 * HOUR_NS, -25 * (int64_t)HOUR_NS, 25 * 3600 * 1000, true},
+        {{1, 1}, 500000 * HOUR_NS, 0, 25 * 3600 * 1000, true},
+        {{1, 2}, 0, 500000 * (int64_t)HOUR_NS, 0, false}, /* stored in 1970, read after a start */
+        {{1, 2}, 0, 500000 * (int64_t)HOUR_NS, 25 * 3600 * 1000, true},
+        {{1, 2}, 500000 * HOUR_NS, 25 * (int64_t)HOUR_NS, 0, true}, /* the machine was away */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (int reopens = rows[i].boot[0] != rows[i].boot[1]; reopens < 2; reopens++) {
+            struct rig r;
+            rig_init(&r);
+            r.clock.unix_ns = rows[i].begin_ns;
+            r.opts.max_age_ns = 24 * HOUR_NS;
+            r.opts.boot = rows[i].boot[0];
+            assert_int_equal(rig_open(&r), 0);
+            assert_int_equal(put(&r, 1, 1500, NULL), 0);
+            assert_int_equal(spool_sync(r.spool), 0);
+            clock_fake_advance(&r.clock, 60 * 1000);
+            r.clock.unix_ns += (uint64_t)rows[i].step_ns;
+            if (rows[i].boot[0] != rows[i].boot[1])
+                r.clock.now_ms = 5000; /* that clock began anew */
+            r.opts.boot = rows[i].boot[1];
+            if (reopens)
+                reopen(&r);
+            clock_fake_advance(&r.clock, rows[i].wait_ms);
+            assert_row(get(&r) == (rows[i].expires ? ERR_EMPTY : 1), "row %zu, reopened: %d", i, reopens);
+            assert_int_equal(r.lost_frames, rows[i].expires);
+            rig_done(&r);
+        }
+}
+
 static void a_reader_without_room_waits(void **state)
 {
     (void)state;
@@ -370,6 +426,139 @@ static void every_call_may_fail(void **state)
     assert_true(runs > 1000);
 }
 
+/* Rights, descriptors, file systems that are away, cables: nothing is given up, however long it
+ * takes. */
+static void what_cannot_be_read_is_tried_again(void **state)
+{
+    static const int codes[] = {-EACCES, -EMFILE, -ENFILE, -ESTALE, -EIO, -EPERM};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct rig r;
+        rig_init(&r);
+        assert_int_equal(rig_open(&r), 0);
+        for (uint32_t n = 1; n <= 9; n++)
+            assert_int_equal(put(&r, n, 1500, NULL), 0);
+        assert_int_equal(spool_sync(r.spool), 0);
+        r.sim.open_code = codes[i];
+        for (int try = 0; try < 1000; try++) {
+            assert_int_equal(get(&r), ERR_IO);
+            assert_int_equal(stats(&r).unreadable, codes[i]);
+            clock_fake_advance(&r.clock, 5 * 60 * 1000);
+        }
+        assert_int_equal(stats(&r).records, 45);
+        assert_int_equal(stats(&r).unreadable_id, 1);
+        r.sim.open_code = 0;
+        for (uint32_t n = 1; n <= 9; n++)
+            assert_int_equal(get(&r), n);
+        assert_int_equal(stats(&r).unreadable, 0);
+        assert_int_equal(r.lost_frames, 0);
+        rig_done(&r);
+    }
+}
+
+/* A place that the medium refuses is given up after a minute, alone, and the file is kept. */
+static void a_bad_sector_costs_what_lies_on_it(void **state)
+{
+    static const struct {
+        uint64_t from, to;
+        uint32_t first_gone, last_gone;
+    } rows[] = {
+        {SEGMENT_DATA_AT + 3040 + 1000, SEGMENT_DATA_AT + 3040 + 1512, 2, 2}, /* a payload */
+        {SEGMENT_DATA_AT + 3040 - 100, SEGMENT_DATA_AT + 3040 + 100, 1, 3},   /* and a head */
+        {SEGMENT_DATA_AT + 3040 + 2, SEGMENT_DATA_AT + 3040 + 30, 2, 2},     /* a head */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        uint32_t number = 1;
+        int64_t got;
+        rig_init(&r);
+        r.opts.segment_bytes = 16384;
+        assert_int_equal(rig_open(&r), 0);
+        for (uint32_t n = 1; n <= 9; n++)
+            assert_int_equal(put(&r, n, 3000, NULL), 0);
+        assert_int_equal(spool_sync(r.spool), 0);
+        r.sim.bad_file = sim_find(&r.sim, "0000000000000001.seg");
+        r.sim.bad_from = rows[i].from;
+        r.sim.bad_to = rows[i].to;
+        for (; number < rows[i].first_gone; number++)
+            assert_int_equal(get(&r), number);
+        for (int s = 0; s < 60; s++, clock_fake_advance(&r.clock, 1000))
+            assert_int_equal(get(&r), ERR_IO);
+        assert_int_equal(r.lost_frames, 0);
+        while ((got = get(&r)) == ERR_IO)
+            continue;
+        assert_row(got == rows[i].last_gone + 1, "row %zu: %lld", i, (long long)got);
+        for (number = rows[i].last_gone + 2; number <= 9; number++)
+            assert_int_equal(get(&r), number);
+        assert_int_equal(get(&r), ERR_EMPTY);
+        assert_int_equal(r.lost_frames, rows[i].last_gone - rows[i].first_gone + 1);
+        assert_int_equal(r.damaged_frames, r.lost_frames);
+        assert_string_equal(r.damaged, "0000000000000001.seg");
+        for (uint64_t id = 1; id <= 9; id++)
+            spool_settle(r.spool, id);
+        assert_int_equal(stats(&r).frames, 0);
+        assert_int_equal(stats(&r).records, 0);
+        assert_int_equal(spool_checkpoint(r.spool), 0);
+        r.sim.bad_file = NULL;
+        assert_non_null(sim_find(&r.sim, "0000000000000001.seg.corrupt"));
+        rig_done(&r);
+    }
+}
+
+/* A start that cannot read to the end of the last segment cuts nothing off it. */
+static void a_start_that_cannot_read_cuts_nothing(void **state)
+{
+    struct rig r;
+    (void)state;
+    rig_init(&r);
+    r.opts.segment_bytes = 65536;
+    assert_int_equal(rig_open(&r), 0);
+    for (uint32_t n = 1; n <= 9; n++)
+        assert_int_equal(put(&r, n, 3000, NULL), 0);
+    assert_int_equal(spool_sync(r.spool), 0);
+    spool_close(r.spool);
+    r.sim.bad_file = sim_find(&r.sim, "0000000000000001.seg");
+    r.sim.bad_from = SEGMENT_DATA_AT + 4 * 3040 + 100;
+    r.sim.bad_to = r.sim.bad_from + 4096;
+    assert_int_equal(rig_open(&r), 0);
+    for (uint32_t n = 1; n <= 4; n++)
+        assert_int_equal(get(&r), n);
+    assert_int_equal(get(&r), ERR_IO);
+    uint64_t id;
+    assert_int_equal(put(&r, 100, 3000, &id), 0); /* not one of the ids that may stand there */
+    assert_true(id > 9);
+    assert_int_equal(spool_sync(r.spool), 0);
+    r.sim.bad_file = NULL;
+    for (uint32_t n = 5; n <= 9; n++)
+        assert_int_equal(get(&r), n);
+    assert_int_equal(get(&r), 100);
+    assert_int_equal(r.lost_frames, 0);
+    spool_close(r.spool);
+    r.sim.open_code = -EACCES; /* may not be read: it must not go on as if nothing were there */
+    assert_int_equal(rig_open(&r), ERR_IO);
+    r.sim.open_code = 0;
+    assert_int_equal(rig_open(&r), 0);
+    rig_done(&r);
+}
+
+/* A disk without room for a segment is known before anybody is answered. */
+static void a_start_without_room_is_broken(void **state)
+{
+    struct rig r;
+    (void)state;
+    rig_init(&r);
+    r.sim.free_bytes = 4000;
+    assert_int_equal(rig_open(&r), 0);
+    assert_int_equal(stats(&r).broken, ERR_DISK_FULL);
+    assert_int_equal(stats(&r).needed_bytes, 4096);
+    assert_int_equal(stats(&r).free_bytes, 4000);
+    assert_int_equal(put(&r, 1, 100, NULL), 0);
+    assert_int_equal(spool_sync(r.spool), 0);
+    assert_int_equal(stats(&r).broken, 0);
+    rig_done(&r);
+}
+
 /* ---- damage ------------------------------------------------------------- */
 
 /* About 64 KiB in segments of 16 KiB, with a position that tells where it ends. Returns frames. */
@@ -487,6 +676,9 @@ static void damage_is_kept_aside(void **state)
     assert_int_equal(read_rest(&r, n, &first), 2);
     assert_int_equal(stats(&r).missing_frames, 1);
     assert_int_equal(r.lost_frames, 1); /* the other one was missed at the start */
+    assert_int_equal(r.damaged_frames, 2); /* and both are reported, with their records */
+    assert_int_equal(r.damaged_records, 3 + 7);
+    assert_string_equal(r.damaged, "0000000000000006.seg");
     assert_int_equal(stats(&r).damaged_segments, 2);
     assert_int_equal(stats(&r).damaged_bytes, 3040 + 3000);
     for (uint64_t i = 1; i <= n; i++)
@@ -759,7 +951,12 @@ int main(void)
         cmocka_unit_test(what_is_not_synced_is_not_read),
         cmocka_unit_test(bounds),
         cmocka_unit_test(old_frames_expire),
+        cmocka_unit_test(a_step_of_the_clock_expires_nothing),
         cmocka_unit_test(a_reader_without_room_waits),
+        cmocka_unit_test(what_cannot_be_read_is_tried_again),
+        cmocka_unit_test(a_bad_sector_costs_what_lies_on_it),
+        cmocka_unit_test(a_start_that_cannot_read_cuts_nothing),
+        cmocka_unit_test(a_start_without_room_is_broken),
         cmocka_unit_test(every_call_may_fail),
         cmocka_unit_test(any_byte_may_be_flipped),
         cmocka_unit_test(any_length_may_be_cut),

@@ -319,6 +319,85 @@ static void a_file_limit_is_a_full_disk(void **state)
     remove_dir(dir);
 }
 
+/* ---- removed under it --------------------------------------------------- */
+
+enum removal { WHOLE_DIRECTORY, SEGMENTS, MOVED, REPLACED };
+
+static void take_away(enum removal how, const char *dir, const char *elsewhere)
+{
+    char path[512];
+    DIR *d;
+    if (how == MOVED || how == REPLACED)
+        assert_int_equal(rename(dir, elsewhere), 0);
+    if (how == REPLACED)
+        assert_int_equal(mkdir(dir, 0700), 0);
+    if (how == WHOLE_DIRECTORY)
+        remove_dir(dir);
+    for (d = how == SEGMENTS ? opendir(dir) : NULL; d != NULL;) {
+        const struct dirent *e = readdir(d);
+        if (e == NULL) {
+            closedir(d);
+            break;
+        }
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (strstr(e->d_name, ".seg") != NULL)
+            unlink(path);
+    }
+}
+
+/* Whoever removes the files gets no success for what would be stored in them; what is still open
+ * is read, and what is stored from then on is found by the next process. */
+static void what_is_removed_is_noticed(void **state)
+{
+    (void)state;
+    for (int how = WHOLE_DIRECTORY; how <= REPLACED; how++)
+        for (int reads = 0; reads < 2; reads++) {
+            struct spool *s;
+            struct spool_frame f;
+            struct spool_stats st;
+            struct error err = {{0}};
+            struct buf payload = {0};
+            struct promises *p = calloc(1, sizeof *p);
+            char dir[64], elsewhere[80];
+            uint64_t id, read = 0;
+            int rc;
+            make_dir(dir);
+            snprintf(elsewhere, sizeof elsewhere, "%s.moved", dir);
+            assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
+            for (int i = 0; i < 12; i++) /* three segments, of four frames or five */
+                assert_int_equal(append(s, &id), 0);
+            assert_int_equal(spool_sync(s), 0);
+            for (int i = 0; i < 2 && reads; i++, read++)
+                assert_int_equal(spool_next(s, &f, &payload), 0);
+            take_away((enum removal)how, dir, elsewhere);
+            assert_int_equal(append(s, &id), 0);
+            assert_int_equal(spool_sync(s), ERR_IO); /* not stored: nobody would find it */
+            spool_stats(s, &st);
+            assert_int_equal(st.broken, ERR_IO);
+            assert_int_equal(st.broken_by, -ENOENT);
+            assert_int_equal(append(s, &id), 0); /* it begins anew */
+            assert_int_equal(spool_sync(s), 0);
+            p->stored[id] = 1;
+            for (; (rc = spool_next(s, &f, &payload)) == 0; read++)
+                p->delivered[f.id] = f.id == id;
+            assert_int_equal(rc, ERR_EMPTY);
+            spool_stats(s, &st);
+            uint64_t lost = st.lost_frames[SPOOL_LOST_DAMAGED];
+            assert_int_equal(read + lost, 13);
+            assert_true(how == MOVED || how == REPLACED ? lost == 0 : lost < 12);
+            assert_true(p->delivered[id]);
+            p->delivered[id] = 0; /* but not settled: the next process reads it */
+            /* What is in hand and will not be found is counted apart. */
+            assert_int_equal(st.nameless_records, how == SEGMENTS ? st.nameless_records : read - 1);
+            spool_close(s);
+            buf_done(&payload);
+            check(dir, p);
+            remove_dir(dir);
+            remove_dir(elsewhere);
+            free(p);
+        }
+}
+
 /* ---- who else is there -------------------------------------------------- */
 
 static void a_second_process_is_told(void **state)
@@ -387,6 +466,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed_at_every_call),
         cmocka_unit_test(a_full_disk_is_survived),
         cmocka_unit_test(a_file_limit_is_a_full_disk),
+        cmocka_unit_test(what_is_removed_is_noticed),
         cmocka_unit_test(a_second_process_is_told),
         cmocka_unit_test(links_and_pipes_are_left_alone),
     };
