@@ -62,7 +62,8 @@ function parseLine(line) {
 
 export class Sidecar {
   // `set`: settings by key; `stub`: send to it. Killed at the end of test `t` if it still runs.
-  static async start(t, { set = {}, stub, env, args = [], log = 'json' } = {}) {
+  // `uid`: of another user, and of his group. `ready`: false, it will not be ready so soon.
+  static async start(t, { set = {}, stub, env, args = [], log = 'json', binary = BINARY, uid, ready = true } = {}) {
     const settings = Object.fromEntries(freePorts.map((key) => [key, 'localhost:0']));
     settings['telemetry.log.format'] = log;
     if (stub) Object.assign(settings, { 'exporters.posthog.host': stub.url, 'exporters.posthog.api_key': KEY });
@@ -70,10 +71,11 @@ export class Sidecar {
     const argv = ['run', '--config', '/dev/null', ...args];
     for (const [key, value] of Object.entries(settings)) argv.push('--set', `${key}=${value}`);
     for (let i = 0; ; i++) {
-      const sidecar = new Sidecar(argv, env, stub);
+      const sidecar = new Sidecar(argv, env, stub, { binary, uid });
       t.after(() => sidecar.child.kill('SIGKILL'));
       try {
-        await sidecar.#ready();
+        await sidecar.#started();
+        if (ready) await sidecar.#ready();
         return sidecar;
       } catch (error) {
         if (sidecar.child.exitCode !== 69 || i === PORT_TRIES) throw error;
@@ -81,11 +83,11 @@ export class Sidecar {
     }
   }
 
-  constructor(argv, env, stub) {
+  constructor(argv, env, stub, { binary, uid }) {
     this.stub = stub;
     this.stdout = '';
     this.stderr = '';
-    this.child = spawn(BINARY, argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(binary, argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'], ...(uid === undefined ? {} : { uid, gid: uid }) });
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text));
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
@@ -100,7 +102,7 @@ export class Sidecar {
     return this.stderr.split('\n').slice(0, -1).map(parseLine).filter(Boolean);
   }
 
-  async #ready() {
+  async #started() {
     const line = await until('the start line', () => {
       if (this.child.exitCode !== null) return { ended: this.child.exitCode };
       return this.log.find((entry) => entry.event === 'started');
@@ -114,7 +116,16 @@ export class Sidecar {
       if (line[name]) this[`${name}Port`] = Number(line[name].split(':').pop());
     this.http = `http://${line.http}`;
     this.grpc = `http://${line.grpc}`;
-    await until('readiness', async () => (await fetch(`http://${line.health}/readyz`)).status === 200);
+  }
+
+  #ready() {
+    return until('readiness', async () => (await this.readiness()).code === 200);
+  }
+
+  // /readyz: {code, status, …}.
+  async readiness() {
+    const answer = await fetch(`http://${this.addresses.health}/readyz`);
+    return { code: answer.status, ...(await answer.json()) };
   }
 
   async page(server, route) {
@@ -237,7 +248,8 @@ export function lastLine(sidecar) {
   assert.ok(line, `no last line: ${sidecar.stderr}`);
   const last = Object.fromEntries(Object.entries(line).filter(([, value]) => /^\d+$/.test(value)).map(([key, value]) => [key, Number(value)]));
   assert.equal(last.received, last.kept + last.sampled_out + last.dropped_by_rule + last.rejected, `last line: received: ${JSON.stringify(last)}`);
-  assert.equal(last.kept + last.released, last.delivered + last.left_on_disk + last.lost, `last line: kept: ${JSON.stringify(last)}`);
+  const left = last.left_on_disk - (last.earlier_unread ?? 0); // what it has read itself, or stored
+  assert.equal(last.kept + last.released, last.delivered + left + last.lost, `last line: kept: ${JSON.stringify(last)}`);
   const reasons = Object.entries(last).filter(([key]) => key.startsWith('lost_'));
   assert.equal(last.lost, reasons.reduce((sum, [, n]) => sum + n, 0), `last line: lost: ${JSON.stringify(last)}`);
   return last;
