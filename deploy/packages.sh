@@ -22,7 +22,8 @@ test_packages=(
     libcmocka-dev python3 shellcheck # unit tests, lint
     prometheus nghttp2-client curl git # promtool, h2load, what a user has
     openssl                            # certificates of the TLS tests
-    strace # a kill at every system call
+    strace # a kill at every system call, and calls that fail
+    faketime # a wall clock that steps
 )
 
 # Install those of the named packages that are missing, as root or by sudo. Package

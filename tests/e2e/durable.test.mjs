@@ -1,12 +1,12 @@
 // durability: disk, with the real binary: what is answered with success arrives.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { directory, smallDisk } from './lib/disk.mjs';
 import { kills } from './lib/kills.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { outage } from './lib/outage.mjs';
@@ -14,12 +14,6 @@ import { PostHog } from './lib/posthog.mjs';
 import { Sidecar, KEEP_ALL, audit, closeLedger, run } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 import { grpc, raw } from './lib/wire.mjs';
-
-function directory(t) {
-  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-durable-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
 
 const onDisk = (dir, more = {}) => ({ ...KEEP_ALL, durability: 'disk', 'spool.directory': dir, ...more });
 
@@ -48,17 +42,6 @@ test('20 kill -9 at random under load: nothing acknowledged is lost', { timeout:
   assert.equal(result.disorder, 0, JSON.stringify(result));
   await sidecar.stop();
 });
-
-// A file system of its own, small enough to fill: null where nobody may mount one.
-function smallDisk(t, megabytes) {
-  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-disk-'));
-  t.after(() => {
-    spawnSync('umount', ['-l', dir], { stdio: 'ignore' });
-    rmSync(dir, { recursive: true, force: true });
-  });
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', dir]);
-  return mount.status === 0 ? dir : null;
-}
 
 // CRC32C, as README.md says of the spool's files.
 function crc32c(bytes) {

@@ -32,11 +32,12 @@ function encode(connection, first, n) {
 // tells another. A request that was not answered with success is never sent again: its
 // records get new numbers, so that a number which arrives twice is a duplicate of ours.
 export class Load {
-  // `rate`: records a second, of all together; 0: as fast as they are answered.
-  constructor({ port, connections = 4, records = 20, rate = 0 }) {
+  // `rate`: records a second, of all together; 0: as fast as they are answered. `first`: the
+  // number of its first connection, where there is another load beside it.
+  constructor({ port, connections = 4, records = 20, rate = 0, first = 0 }) {
     Object.assign(this, { port, records, interval_ms: rate === 0 ? 0 : (1000 * records * connections) / rate, acknowledged: new Set(), refused: 0, broken: 0, sent: 0, slowest_ms: 0, times: [] });
     this.running = true;
-    this.clients = Array.from({ length: connections }, (_, i) => this.#client(i));
+    this.clients = Array.from({ length: connections }, (_, i) => this.#client(first + i));
   }
 
   async #client(connection) {

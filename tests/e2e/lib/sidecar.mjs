@@ -77,8 +77,9 @@ function parseLine(line) {
 export class Sidecar {
   // `set`: settings by key; `stub`: send to it; `wrap`: a command that becomes the program
   // (prlimit, sh -c 'exec "$@" <&-' sh); `blind`: its log cannot be read, so its ports are chosen
-  // here. Killed at the end of test `t` if it still runs.
-  static async start(t, { set = {}, stub, env, args = [], log = 'json', wrap = [], blind = false } = {}) {
+  // here; `uid`: of another user, and of his group; `ready`: false, it will not be ready so soon.
+  // Killed at the end of test `t` if it still runs.
+  static async start(t, { set = {}, stub, env, args = [], log = 'json', binary = BINARY, uid, ready = true, wrap = [], blind = false } = {}) {
     const settings = Object.fromEntries(freePorts.map((key) => [key, 'localhost:0']));
     settings['telemetry.log.format'] = log;
     if (stub) Object.assign(settings, { 'exporters.posthog.host': stub.url, 'exporters.posthog.api_key': KEY });
@@ -88,11 +89,12 @@ export class Sidecar {
     for (let i = 0; ; i++) {
       const chosen = blind ? await chooseAddresses() : {};
       const ports = Object.entries(chosen).flatMap(([key, address]) => ['--set', `${key}=${address}`]);
-      const sidecar = new Sidecar([...argv, ...ports], env, stub, wrap);
+      const sidecar = new Sidecar([...argv, ...ports], env, stub, { binary, uid, wrap });
       if (blind) sidecar.addresses = Object.fromEntries(freePorts.map((key) => [shortName(key), chosen[key]]));
       t.after(() => sidecar.child.kill('SIGKILL'));
       try {
-        await sidecar.#ready();
+        await sidecar.#started();
+        if (ready) await sidecar.#ready();
         return sidecar;
       } catch (error) {
         if (sidecar.child.exitCode !== 69 || i === PORT_TRIES) throw error;
@@ -100,12 +102,13 @@ export class Sidecar {
     }
   }
 
-  constructor(argv, env, stub, wrap = []) {
+  constructor(argv, env, stub, { binary, uid, wrap }) {
     this.stub = stub;
     this.stdout = '';
     this.stderr = '';
-    const [command, ...rest] = [...wrap, BINARY, ...argv];
-    this.child = spawn(command, rest, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
+    const [command, ...rest] = [...wrap, binary, ...argv];
+    const user = uid === undefined ? {} : { uid, gid: uid };
+    this.child = spawn(command, rest, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'], ...user });
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text));
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
@@ -120,7 +123,7 @@ export class Sidecar {
     return this.stderr.split('\n').slice(0, -1).map(parseLine).filter(Boolean);
   }
 
-  async #ready() {
+  async #started() {
     const line = await until('the start', async () => {
       if (this.child.exitCode !== null) return { ended: this.child.exitCode };
       if (this.addresses) return (await fetch(`http://${this.addresses.health}/readyz`, { signal: AbortSignal.timeout(2000) })).ok && this.addresses;
@@ -135,7 +138,16 @@ export class Sidecar {
       if (line[name]) this[`${name}Port`] = Number(line[name].split(':').pop());
     this.http = `http://${line.http}`;
     this.grpc = `http://${line.grpc}`;
-    await until('readiness', async () => (await fetch(`http://${line.health}/readyz`)).status === 200);
+  }
+
+  #ready() {
+    return until('readiness', async () => (await this.readiness()).code === 200);
+  }
+
+  // /readyz: {code, status, …}.
+  async readiness() {
+    const answer = await fetch(`http://${this.addresses.health}/readyz`);
+    return { code: answer.status, ...(await answer.json()) };
   }
 
   async page(server, route) {
@@ -180,6 +192,18 @@ export class Sidecar {
     this.child.kill(name);
   }
 
+  get hasEnded() {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
+  // until(), but an end of the program is reported at once, with its log.
+  async until(what, condition, options) {
+    const outcome = await until(what, async () => (this.hasEnded ? 'ended' : (await condition()) && 'holds'), options);
+    if (outcome === 'holds') return;
+    const { code, signal } = await this.ended;
+    throw new Error(`${what}: the program ended with ${code ?? signal}: ${this.stderr.slice(-3000)}`);
+  }
+
   // {code, signal} once it has ended by itself.
   async end({ timeout = 30000 } = {}) {
     let timer;
@@ -209,11 +233,8 @@ function checkRow(row, where) {
   assert.equal(row.kept + row.released, row.delivered + row.queued + total(row.lost), `${where}: kept`);
 }
 
-// The books: whole in total and per service, and equal to what the page of metrics
-// says. `want` names counts that must be exactly so ({received: 5, lost: {…}}).
-export async function audit(sidecar, want = {}) {
-  const ledger = await sidecar.ledger();
-  const metrics = await sidecar.metrics();
+// One look at /api/ledger: whole in total and per service.
+export function balance(ledger) {
   const { services, ...sums } = ledger;
   checkRow(sums, 'total');
   const added = { received: 0, kept: 0, released: 0, delivered: 0, queued: 0, lost: 0 };
@@ -224,6 +245,15 @@ export async function audit(sidecar, want = {}) {
   }
   for (const key of ['received', 'kept', 'released', 'delivered', 'queued']) assert.equal(added[key], sums[key], `services: ${key}`);
   assert.equal(added.lost, total(sums.lost), 'services: lost');
+}
+
+// The books: in balance, and equal to what the page of metrics says. `want` names counts
+// that must be exactly so ({received: 5, lost: {…}}).
+export async function audit(sidecar, want = {}) {
+  const ledger = await sidecar.ledger();
+  const metrics = await sidecar.metrics();
+  balance(ledger);
+  const { services, ...sums } = ledger;
   assert.equal(metrics.lipservice_ledger_imbalance, 0);
   if (sums.queued === 0) {
     assert.equal(metrics.lipservice_receiver_accepted_log_records_total, sums.received - sums.rejected);
@@ -232,6 +262,19 @@ export async function audit(sidecar, want = {}) {
   }
   for (const [key, value] of Object.entries(want)) assert.deepEqual(sums[key], value, `ledger: ${key}`);
   return ledger;
+}
+
+// The counts of the last line of its log, in balance: {received, …, lost, lost_<reason>, left_on_disk}.
+export function lastLine(sidecar) {
+  const line = sidecar.log.findLast((entry) => entry.event === 'ledger');
+  assert.ok(line, `no last line: ${sidecar.stderr}`);
+  const last = Object.fromEntries(Object.entries(line).filter(([, value]) => /^\d+$/.test(value)).map(([key, value]) => [key, Number(value)]));
+  assert.equal(last.received, last.kept + last.sampled_out + last.dropped_by_rule + last.rejected, `last line: received: ${JSON.stringify(last)}`);
+  const left = last.left_on_disk - (last.earlier_unread ?? 0); // what it has read itself, or stored
+  assert.equal(last.kept + last.released, last.delivered + left + last.lost, `last line: kept: ${JSON.stringify(last)}`);
+  const reasons = Object.entries(last).filter(([key]) => key.startsWith('lost_'));
+  assert.equal(last.lost, reasons.reduce((sum, [, n]) => sum + n, 0), `last line: lost: ${JSON.stringify(last)}`);
+  return last;
 }
 
 // How every test ends: wait until nothing is queued, audit, compare with what the
