@@ -15,7 +15,7 @@ import os
 import random
 import sys
 
-from signature_model import SHARED, run
+from signature_model import SHARED, newer_model, run
 
 WEIGHTS = (6, 8)       # the model's, and the default of sampling.family_weight
 ORDERS = 3
@@ -52,6 +52,9 @@ def main():
     a = p.parse_args()
     if not os.path.isdir(os.path.join(SHARED, "model")):
         print(f"skipped: no model in {SHARED} (set SHARED_DIR to look elsewhere)")
+        return 77
+    if newer_model():
+        print(f"skipped: {newer_model()}, and the program implements the one before")
         return 77
     tool = [os.path.abspath(a.tool)]
     if os.path.basename(tool[0]) == "lipservice":
