@@ -102,7 +102,7 @@ export class Sidecar {
     }
   }
 
-  constructor(argv, env, stub, { binary, uid, wrap }) {
+  constructor(argv, env, stub, { binary = BINARY, uid, wrap = [] } = {}) {
     this.stub = stub;
     this.stdout = '';
     this.stderr = '';
