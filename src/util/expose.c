@@ -1,5 +1,5 @@
 /* expose: lines of Prometheus text. */
-#include "telemetry/expose.h"
+#include "util/expose.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "telemetry/page.h"
+#include "net/page.h"
 #include "util/clock.h"
 
 static int write_hello(void *ctx, struct span query, struct buf *out)

@@ -1,5 +1,5 @@
 /* utf8: the path for text that is not all ASCII. */
-#include "otlp/utf8.h"
+#include "util/utf8.h"
 
 #include <stddef.h>
 

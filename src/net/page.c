@@ -1,11 +1,11 @@
 /* page: a table of paths. */
-#include "telemetry/page.h"
+#include "net/page.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "otlp/utf8.h"
+#include "util/utf8.h"
 
 struct span page_query(struct span query, const char *name)
 {

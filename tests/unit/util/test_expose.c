@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "telemetry/expose.h"
+#include "util/expose.h"
 
 static void lines(void **state)
 {
