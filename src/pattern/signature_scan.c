@@ -3,7 +3,7 @@
  * kinds of bytes a word holds is gathered on the way, so that a plain word is
  * settled by a few bit tests and a keyword probe.
  */
-#include "pipeline/signature_line.h"
+#include "pattern/signature_line.h"
 
 enum {
     C_SPACE = 1 << 0,

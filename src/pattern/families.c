@@ -1,14 +1,14 @@
 /* families: a table of what is known, a table of keys, and a queue of templates
  * that were just made and have to enter. */
-#include "pipeline/families.h"
+#include "pattern/families.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/family_template.h"
-#include "pipeline/signature.h"
-#include "pipeline/signature_identity.h"
-#include "pipeline/slots.h"
+#include "pattern/family_template.h"
+#include "pattern/signature.h"
+#include "pattern/signature_identity.h"
+#include "pattern/slots.h"
 #include "util/buf.h"
 #include "util/err.h"
 #include "util/hash.h"

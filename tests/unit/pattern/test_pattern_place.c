@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-#include "pipeline/pattern_place.h"
-#include "pipeline/signature_overflow.h"
+#include "pattern/pattern_place.h"
+#include "pattern/signature_overflow.h"
 
 #define ENTRIES 16384
 #define CAP 2048

@@ -3,7 +3,7 @@
  * matcher answers for one position what the expression, leftmost and greedy,
  * would take there; step() does the rest of re.sub().
  */
-#include "pipeline/signature_compat.h"
+#include "pattern/signature_compat.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "pipeline/patterns.h"
+#include "pattern/patterns.h"
 #include "util/clock.h"
 
 struct today_mark {

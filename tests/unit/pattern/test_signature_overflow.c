@@ -1,7 +1,7 @@
 #include "unit/test.h"
 
-#include "pipeline/signature.h"
-#include "pipeline/signature_overflow.h"
+#include "pattern/signature.h"
+#include "pattern/signature_overflow.h"
 
 static void names_are_the_first_two_words(void **state)
 {

@@ -5,7 +5,7 @@
  * 6.4 R), so there are no tombstones and a probe stays short for ever.
  * Entries are made in blocks, so that a quiet sidecar stays small.
  */
-#include "pipeline/patterns.h"
+#include "pattern/patterns.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* today: a copy of all counts, and a subtraction. */
-#include "pipeline/today.h"
+#include "pattern/today.h"
 
 #include <stdlib.h>
 

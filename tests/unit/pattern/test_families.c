@@ -1,7 +1,7 @@
 #include "unit/test.h"
 
-#include "pipeline/families.h"
-#include "pipeline/signature.h"
+#include "pattern/families.h"
+#include "pattern/signature.h"
 #include "util/rng.h"
 
 /* Families behind a signer, as the pipeline has them. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "otlp/wire.h"
-#include "pipeline/signature_identity.h"
+#include "pattern/signature_identity.h"
 
 /* opentelemetry.proto.common.v1 */
 enum { KVLIST_VALUES = 1, ARRAY_VALUES = 1, KV_KEY = 1, KV_VALUE = 2 };

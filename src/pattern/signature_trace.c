@@ -2,7 +2,7 @@
  * signature_trace: what counts of a stack trace. Types, the types of causes and
  * the functions of the top frames; no messages, files, lines or addresses.
  */
-#include "pipeline/signature_identity.h"
+#include "pattern/signature_identity.h"
 #include "util/unicode.h"
 
 #define MAX_HEADS 4

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "otlp/json_object.h"
-#include "pipeline/signature.h"
-#include "pipeline/signature_line.h"
+#include "pattern/signature.h"
+#include "pattern/signature_line.h"
 
 #define PART_SEPARATOR 0x02
 #define PART_VARIABLE 0x01

@@ -1,5 +1,5 @@
 /* slots: an open-addressed index over blocks of entries, without tombstones. */
-#include "pipeline/slots.h"
+#include "pattern/slots.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * family_template: the text of a pattern as its words, and the same with one of
  * them made a variable. For families.
  *
- * It works on identity bytes (pipeline/signature.h). Only texts have words that
+ * It works on identity bytes (pattern/signature.h). Only texts have words that
  * may turn out to be variables: first lines, and the messages of JSON records and
  * maps. What stands around such a text (a record's context, the trace below, the
  * exception's type) tells patterns apart for ever and is never touched. Event

@@ -5,7 +5,7 @@
  * A rule only runs when the scan saw something it could apply to. Every rule is
  * linear in the tokens: a quote's partner comes from an index.
  */
-#include "pipeline/signature_line.h"
+#include "pattern/signature_line.h"
 
 static bool is_word(const struct token *t)
 {

@@ -1,9 +1,9 @@
 /* signature_overflow: the first literal words among the parts of an identity. */
-#include "pipeline/signature_overflow.h"
+#include "pattern/signature_overflow.h"
 
 #include <string.h>
 
-#include "pipeline/signature_identity.h"
+#include "pattern/signature_identity.h"
 #include "util/hash.h"
 #include "util/unicode.h"
 

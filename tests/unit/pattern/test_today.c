@@ -1,6 +1,6 @@
 #include "unit/test.h"
 
-#include "pipeline/today.h"
+#include "pattern/today.h"
 
 #define HOUR_MS 3600000u
 #define NOON_NS (UINT64_C(20000) * 86400000000000 + UINT64_C(43200000000000))

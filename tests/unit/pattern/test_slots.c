@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "pipeline/slots.h"
+#include "pattern/slots.h"
 #include "util/rng.h"
 #include "util/span.h"
 

@@ -4,8 +4,8 @@
 
 #include "cli_signature.h"
 #include "otlp/wire.h"
-#include "pipeline/signature.h"
-#include "pipeline/signature_compat.h"
+#include "pattern/signature.h"
+#include "pattern/signature_compat.h"
 
 static int setup(void **state)
 {

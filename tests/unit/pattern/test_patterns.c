@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "pipeline/patterns.h"
+#include "pattern/patterns.h"
 #include "util/rng.h"
 
 static struct patterns *table(uint32_t max_entries, struct budget *budget)

@@ -1,7 +1,7 @@
 /* pattern_place: own entry, family's entry, overflow. */
-#include "pipeline/pattern_place.h"
+#include "pattern/pattern_place.h"
 
-#include "pipeline/signature_overflow.h"
+#include "pattern/signature_overflow.h"
 
 void pattern_place_done(struct pattern_place *place)
 {

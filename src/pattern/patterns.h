@@ -8,7 +8,7 @@
  *
  * A service may have max_per_service entries, so that a noisy one cannot make the
  * patterns of others vanish. Whoever adds asks patterns_has_room() first and counts
- * under something coarser when there is none (pipeline/pattern_place.h).
+ * under something coarser when there is none (pattern/pattern_place.h).
  *
  * Units      records, bytes, unix nanoseconds, loop milliseconds.
  * Ownership  templates are copied, cut at PATTERN_TEMPLATE_BYTES.

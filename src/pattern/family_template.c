@@ -1,7 +1,7 @@
 /* family_template: parts, holes, and joining what a new variable makes one. */
-#include "pipeline/family_template.h"
+#include "pattern/family_template.h"
 
-#include "pipeline/signature_identity.h"
+#include "pattern/signature_identity.h"
 #include "util/hash.h"
 
 #define HOLE 0x5bd1e995u /* stands for a word's hash: any number that is none by design */

@@ -9,16 +9,16 @@
  *              lines that begin with the same two words; and one for the rest when
  *              those become too many
  *
- * The overflow's id is the family of its lines (pipeline/signature_overflow.h), and
+ * The overflow's id is the family of its lines (pattern/signature_overflow.h), and
  * policies may name it.
  *
  * Blocking: never. Cost: one probe for a pattern that is known, two in a family.
  */
 #pragma once
 
-#include "pipeline/families.h"
-#include "pipeline/patterns.h"
-#include "pipeline/signature.h"
+#include "pattern/families.h"
+#include "pattern/patterns.h"
+#include "pattern/signature.h"
 #include "util/buf.h"
 
 struct pattern_place {

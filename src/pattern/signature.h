@@ -100,5 +100,5 @@ void signature_template(struct span identity, struct buf *out);
 const char *signature_format(char out[SIGNATURE_TEXT_BYTES], uint64_t id);
 
 /* The reverse; capitals are accepted. Reads lps1:overflow:<words> as well
- * (pipeline/signature_overflow.h). ERR_MALFORMED for anything else. */
+ * (pattern/signature_overflow.h). ERR_MALFORMED for anything else. */
 int signature_parse(struct span text, uint64_t *id);

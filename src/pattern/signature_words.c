@@ -1,6 +1,6 @@
 /* signature_words: the lists, one row each, and the filling of the table.
  * The lookup reads words as little-endian numbers, as both platforms of ours are. */
-#include "pipeline/signature_words.h"
+#include "pattern/signature_words.h"
 
 #include <assert.h>
 #include <stddef.h>

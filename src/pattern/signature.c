@@ -1,10 +1,10 @@
 /* signature: what of a record is signed, in which order, and the id. */
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #include <stdlib.h>
 
-#include "pipeline/signature_identity.h"
-#include "pipeline/signature_overflow.h"
+#include "pattern/signature_identity.h"
+#include "pattern/signature_overflow.h"
 #include "util/hash.h"
 #include "util/unicode.h"
 

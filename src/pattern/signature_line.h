@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pipeline/signature_words.h"
+#include "pattern/signature_words.h"
 #include "util/span.h"
 
 #define LINE_MAX_BYTES 8192 /* what of a line counts; the rest is never looked at... */
