@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "app.h"
-#include "explain.h"
 #include "net/page.h"
 #include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "pattern/today.h"
+#include "telemetry/explain.h"
 
 #define EXPLAIN_RECORDS_MAX 100 /* a person's question; each answer is about a kilobyte */
 #define SUMS_MS 1000            /* a tap is told its sums this often, when they have changed */
@@ -148,7 +148,8 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
         return refuse(out, 400, "service or severity is not good");
     const struct explain_opts opts = {
         .pipeline = app->pipeline,
-        .cfg = app->cfg,
+        .rule_text = config_rule_text,
+        .rules = app->cfg,
         .budget = &app->budget,
         .json = answer.json,
         .service = service[0] != '\0' ? span_str(service) : SPAN("unknown_service"),

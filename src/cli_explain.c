@@ -6,7 +6,9 @@
 
 #include "cli.h"
 #include "cli_admin.h"
-#include "explain.h"
+#include "cli_input.h"
+#include "config/config.h"
+#include "telemetry/explain.h"
 
 struct verb {
     struct config cfg;
@@ -35,14 +37,15 @@ static int explain_here(struct verb *v)
     const struct pipeline_opts opts = {
         .max_patterns = 1, .max_services = 2, .target = config_target(&v->cfg)};
     struct error err = {{0}};
-    struct capture_file in = {0};
+    struct input in = {0};
     int code = cli_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
     if (code != 0)
         return code;
     int rc = pipeline_new(&v->pipeline, &opts, v->rules);
     const struct explain_opts explain = {
         .pipeline = v->pipeline,
-        .cfg = &v->cfg,
+        .rule_text = config_rule_text,
+        .rules = &v->cfg,
         .json = v->json,
         .service = span_str(v->service),
         .severity = span_str(v->severity),
@@ -53,9 +56,9 @@ static int explain_here(struct verb *v)
         rc = explain_init(&v->explain, &explain);
     if (rc == 0 && v->text != NULL)
         rc = explain_line(&v->explain, span_str(v->text));
-    else if (rc == 0 && (rc = capture_file_open(&in, "-", &err)) == 0)
+    else if (rc == 0 && (rc = input_open(&in, "-", &err)) == 0)
         rc = explain_text(&v->explain, in.text);
-    capture_file_close(&in);
+    input_close(&in);
     if (rc < 0)
         return cli_die(rc, &err);
     return v->explain.records == 0 && v->explain.refused > 0 ? EXIT_USAGE : EXIT_OK;
@@ -65,10 +68,10 @@ static int explain_live(struct verb *v)
 {
     struct error err = {{0}};
     struct buf target = {0};
-    struct capture_file in = {0};
+    struct input in = {0};
     if (v->text != NULL)
         in.text = span_str(v->text);
-    else if (capture_file_open(&in, "-", &err) < 0)
+    else if (input_open(&in, "-", &err) < 0)
         return cli_die(ERR_IO, &err);
     buf_printf(&target, "/api/explain?as=%s", v->json ? "json" : "words");
     admin_add_query(&target, "input", v->text != NULL ? "line" : "");
@@ -76,7 +79,7 @@ static int explain_live(struct verb *v)
     admin_add_query(&target, "severity", v->severity);
     int code = admin_ask(&v->cfg, v->admin, &target, in.text, stdout);
     if (v->text == NULL)
-        capture_file_close(&in);
+        input_close(&in);
     buf_done(&target);
     return code;
 }

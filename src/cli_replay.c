@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_input.h"
 #include "otlp/wire.h"
 
 #define MAX_PATTERNS (1u << 20)
@@ -187,16 +188,16 @@ static int read_files(struct replay *r, char **paths, int count, struct error *e
         r->total_bytes += size_of(paths[i]);
     int rc = 0;
     for (int i = 0; i < count && rc == 0; i++) {
-        struct capture_file in;
+        struct input in;
         r->file = paths[i];
-        rc = capture_file_open(&in, paths[i], err);
+        rc = input_open(&in, paths[i], err);
         if (rc < 0)
             break;
         r->files++;
         r->file_bytes = in.text.len;
         rc = capture_read(&r->capture, in.text, &sink);
         r->done_bytes += in.text.len;
-        capture_file_close(&in);
+        input_close(&in);
     }
     hide_bar(r);
     meter_seal(&r->all);

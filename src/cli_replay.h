@@ -10,9 +10,9 @@
  */
 #pragma once
 
-#include "cli_capture.h"
 #include "config/config.h"
 #include "export/batch.h"
+#include "otlp/capture.h"
 #include "pipeline/pipeline.h"
 
 /* argv[0] is the verb. Returns the exit code. Blocks. */

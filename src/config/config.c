@@ -686,6 +686,15 @@ void config_adopt(struct config *next, const struct config *now, struct buf *sta
     }
 }
 
+const char *config_rule_text(const void *cfg, bool keep, unsigned place)
+{
+    const struct config *c = cfg;
+    const struct config_note *n = keep ? c->sampling.keep : c->sampling.drop;
+    while (n != NULL && place-- > 0)
+        n = n->next;
+    return n == NULL ? "" : n->text;
+}
+
 void config_done(struct config *cfg)
 {
     rules_unref(cfg->sampling.rules);

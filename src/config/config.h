@@ -150,6 +150,10 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, struct error *err);
 void config_done(struct config *cfg);
 
+/* The wording of the nth keep or drop rule, "" where there is none. `cfg` is a struct config: it
+ * is handed to readers who do not know of one. */
+const char *config_rule_text(const void *cfg, bool keep, unsigned place);
+
 /* The next variable "LIPSERVICE_...=..." from env[*at] that no setting has the name of, and
  * that is read by nobody; NULL: no more. *at goes on. */
 const char *config_unknown_variable(char **env, size_t *at);

@@ -1,10 +1,10 @@
 /*
- * cli_capture: log requests as people keep them in files: one protobuf request,
- * one OTLP/JSON document, or one such document a line, as the file exporter
- * writes them. Which of them it is is seen from the content.
+ * capture: log requests as files hold them: one protobuf request, one OTLP/JSON
+ * document, or one such document a line, as the file exporter writes them. The
+ * content says which of them it is.
  *
  * Ownership  spans are lent for the call.
- * Blocking   reads files.
+ * Blocking   never.
  */
 #pragma once
 
@@ -35,12 +35,3 @@ bool capture_is_json(struct span text);
 
 /* 0, ERR_*, or what sink->request returned. */
 int capture_read(struct capture *c, struct span text, const struct capture_sink *sink);
-
-/* A file's content: mapped where it is a file, else (a pipe) read. */
-struct capture_file {
-    struct span text;
-    void *map;
-    struct buf read;
-};
-int capture_file_open(struct capture_file *f, const char *path, struct error *err);
-void capture_file_close(struct capture_file *f);

@@ -1,12 +1,7 @@
-/* cli_capture: a look at the first bytes, then one loop. */
-#include "cli_capture.h"
+/* capture: a look at the first bytes, then one loop. */
+#include "otlp/capture.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static struct span skip_blanks(struct span s)
 {
@@ -130,53 +125,4 @@ int capture_read(struct capture *c, struct span text, const struct capture_sink 
         return read_lines(c, text, sink);
     sink->refused(sink->ctx, 0, why_of(&err, rc));
     return 0;
-}
-
-static int read_pipe(int fd, struct buf *out)
-{
-    ssize_t n;
-    do {
-        int rc = buf_reserve(out, 65536);
-        if (rc < 0)
-            return rc;
-        n = read(fd, out->base + out->len, out->cap - out->len);
-        if (n > 0)
-            out->len += (size_t)n;
-    } while (n > 0);
-    return n < 0 ? ERR_IO : 0;
-}
-
-int capture_file_open(struct capture_file *f, const char *path, struct error *err)
-{
-    struct stat st;
-    *f = (struct capture_file){0};
-    int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 || fstat(fd, &st) < 0 ? ERR_IO : 0;
-    if (rc == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-        f->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (f->map == MAP_FAILED) {
-            f->map = NULL;
-            rc = ERR_IO;
-        } else {
-            f->text = span_of(f->map, (size_t)st.st_size);
-        }
-    } else if (rc == 0) {
-        rc = read_pipe(fd, &f->read);
-        f->text = buf_span(&f->read);
-    }
-    if (rc < 0) {
-        rc = err_set(err, ERR_IO, "cannot read '%.200s': %s", path, strerror(errno));
-        capture_file_close(f);
-    }
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
-void capture_file_close(struct capture_file *f)
-{
-    if (f->map != NULL)
-        munmap(f->map, f->text.len);
-    buf_done(&f->read);
-    *f = (struct capture_file){0};
 }

@@ -1,5 +1,5 @@
 /* explain: one record in, one paragraph or one JSON object out. */
-#include "explain.h"
+#include "telemetry/explain.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,13 +15,9 @@
 
 /* ---- words for one record ---------------------------------------------- */
 
-/* The nth rule as it was configured. */
 static const char *rule_text(const struct explain *e, bool keep, unsigned place)
 {
-    const struct config_note *n = keep ? e->opts.cfg->sampling.keep : e->opts.cfg->sampling.drop;
-    while (n != NULL && place-- > 0)
-        n = n->next;
-    return n == NULL ? "" : n->text;
+    return e->opts.rule_text(e->opts.rules, keep, place);
 }
 
 static void add_text(struct buf *out, struct span text)

@@ -11,8 +11,7 @@
  */
 #pragma once
 
-#include "cli_capture.h"
-#include "config/config.h"
+#include "otlp/capture.h"
 #include "pipeline/pipeline.h"
 
 /* What a running pipeline has counted of a record's pattern. */
@@ -24,7 +23,9 @@ struct explain_counts {
 
 struct explain_opts {
     struct pipeline *pipeline;
-    const struct config *cfg;      /* the wording of keep and drop */
+    /* The wording of the nth keep or drop rule, as it was configured. */
+    const char *(*rule_text)(const void *rules, bool keep, unsigned place);
+    const void *rules;
     struct budget *budget;         /* may be NULL */
     bool json;
     struct span service, severity; /* of records that are mere lines; severity may be empty */
