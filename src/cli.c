@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app.h"
 #include "cli_admin.h"
 #include "cli_explain.h"
 #include "cli_help.h"
@@ -21,6 +20,8 @@
 #include "cli_validate.h"
 #include "config/config.h"
 #include "net/client.h"
+#include "policy/file.h"
+#include "sidecar/sidecar.h"
 #include "util/diag.h"
 
 #define SETS_MAX 128
@@ -130,11 +131,11 @@ static int run(int argc, char **argv)
 {
     static struct options o;
     static struct config cfg;
-    static struct app app;
+    struct sidecar *sidecar;
     struct error err = {{0}};
     char quoted[DIAG_QUOTE_BYTES];
     const char *variable;
-    app_signals_early();
+    sidecar_early();
     int code = parse_options(argc, argv, NULL, 0, &o, NULL);
     if (code == 0)
         code = load_options(&o, &cfg);
@@ -145,10 +146,10 @@ static int run(int argc, char **argv)
     for (size_t at = 0; (variable = config_unknown_variable(environ, &at)) != NULL;)
         diag(DIAG_WARN, "unknown_variable", "no setting has this name; it is not read", "variable=%s",
              diag_quote(quoted, span_of(variable, strcspn(variable, "="))));
-    int rc = app_start(&app, &cfg, &o.input, &err);
+    int rc = sidecar_start(&sidecar, &cfg, &o.input, &err);
     if (rc == 0) {
-        rc = app_run(&app);
-        app_stop(&app);
+        sidecar_run(sidecar);
+        sidecar_stop(sidecar);
     } else {
         code = cli_die(rc, &err);
     }

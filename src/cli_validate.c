@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app.h"
 #include "cli.h"
+#include "config/route.h"
 #include "net/listener.h"
 
 /* What the start would refuse as well, but for ports that are taken. */
@@ -40,7 +40,7 @@ static int check_parts(const struct config *cfg)
     }
     for (size_t i = 0; i < ARRAY_LEN(routes) && rc == 0; i++)
         if (routes[i].is_used)
-            rc = app_open_route(&route, routes[i].route, routes[i].prefix, &err);
+            rc = config_open_route(&route, routes[i].route, routes[i].prefix, &err);
     return rc < 0 ? cli_die(rc, &err) : 0;
 }
 

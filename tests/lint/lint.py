@@ -24,7 +24,8 @@ FLOOR = {
     "pipeline": 3, "export": 3,
     "policy": 4,
     "receiver": 5, "telemetry": 5, "config": 5, "posthog": 5,
-    "": 6,  # main, app*, cli*
+    "sidecar": 6, "server": 6,
+    "": 7,  # main, cli*
 }
 # Narrower than the floors below.
 SEES_ONLY = {
@@ -235,7 +236,7 @@ def run_readme(args):
     maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
     if len(maps) < 4:
         return ["the maps of config.c were not found"]
-    return lint_readme(readme.read_text(), reference, (ROOT / "src" / "app_metrics.c").read_text(), maps)
+    return lint_readme(readme.read_text(), reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
 
 
 def main():

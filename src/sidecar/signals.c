@@ -1,5 +1,5 @@
 /*
- * app_signals: one thread waits for signals, so that they are heard and the end comes in time
+ * sidecar_signals: one thread waits for signals, so that they are heard and the end comes in time
  * whatever the loop or a thread of the pool is waiting for.
  *
  * The loop is woken by an async handle and does the work. A stop also sets a deadline on this
@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app.h"
+#include "sidecar/sidecar.h"
+#include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
 #define END_GRACE_MS 1000 /* with shutdown.timeout less than the 10 s of container engines */
@@ -25,7 +26,7 @@
 static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM};
 static const int awaited[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 
-void app_signals_early(void)
+void sidecar_early(void)
 {
     sigset_t set;
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
@@ -54,28 +55,28 @@ static int await(uint64_t end_ns)
 
 /* The loop stands still, so its counts do, too. The log may be on the disk that hangs: then the
  * end is SIGALRM's. */
-static void end_now(struct app *app)
+static void end_now(struct sidecar *sc)
 {
     signal(SIGALRM, SIG_DFL);
     alarm(LAST_LINE_S);
-    if (app->phase != APP_STARTING && !app->is_ledger_told)
+    if (sc->phase != SIDECAR_STARTING && !sc->is_ledger_told)
         diag(DIAG_WARN, "stopping", "a system call does not return: ended without it",
              "grace_ms=%d", END_GRACE_MS);
-    app_log_ledger(app);
+    sidecar_log_ledger(sc);
     _exit(0); /* exit() would wait for the pool's threads */
 }
 
 static void on_thread(void *arg)
 {
-    struct app *app = arg;
-    struct app_signals *s = &app->signals;
+    struct sidecar *sc = arg;
+    struct sidecar_signals *s = &sc->signals;
     uint64_t end_ns = 0; /* 0: nobody has asked for the end */
     for (;;) {
         int number = await(end_ns);
         if (s->is_over)
             return;
-        if (number == 0 || (number > 0 && number != SIGHUP && app->is_ledger_told))
-            end_now(app);
+        if (number == 0 || (number > 0 && number != SIGHUP && sc->is_ledger_told))
+            end_now(sc);
         if (number < 0)
             continue;
         if (number == SIGHUP) {
@@ -98,43 +99,43 @@ static void on_thread(void *arg)
 
 static void on_signals(uv_async_t *async)
 {
-    struct app *app = container_of(async, struct app, signals.async);
-    struct app_signals *s = &app->signals;
+    struct sidecar *sc = container_of(async, struct sidecar, signals.async);
+    struct sidecar_signals *s = &sc->signals;
     uint32_t reloads = s->reloads;
     if (s->reloads_done != reloads) /* many at once are one */
-        app_reload(app, &(struct error){{0}});
+        sidecar_reload(sc, &(struct error){{0}});
     s->reloads_done = reloads;
     for (; s->stops_done != s->stops; s->stops_done++)
-        app_stop_asked(app, s->number);
+        drain_begin(sc, s->number);
 }
 
-int app_signals_start(struct app *app, struct error *err)
+int sidecar_signals_start(struct sidecar *sc, struct error *err)
 {
-    struct app_signals *s = &app->signals;
+    struct sidecar_signals *s = &sc->signals;
     const uv_thread_options_t how = {UV_THREAD_HAS_STACK_SIZE, STACK_BYTES};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(awaited); i++)
         sigaddset(&set, awaited[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads that are made later inherit it */
-    s->timeout_ms = app->cfg->shutdown_timeout_ms;
-    int rc = uv_async_init(&app->loop, &s->async, on_signals);
+    s->timeout_ms = sc->cfg->shutdown_timeout_ms;
+    int rc = uv_async_init(&sc->loop, &s->async, on_signals);
     if (rc == 0)
-        rc = uv_thread_create_ex(&s->thread, &how, on_thread, app);
+        rc = uv_thread_create_ex(&s->thread, &how, on_thread, sc);
     s->is_waiting = rc == 0;
     return rc == 0 ? 0
                    : err_set(err, ERR_UNAVAILABLE, "no thread for signals: %s", uv_strerror(rc));
 }
 
-void app_signals_stop(struct app *app)
+void sidecar_signals_stop(struct sidecar *sc)
 {
-    uv_close((uv_handle_t *)&app->signals.async, NULL);
+    uv_close((uv_handle_t *)&sc->signals.async, NULL);
 }
 
 /* Not earlier: until here something may be stuck. */
-void app_signals_release(struct app *app)
+void sidecar_signals_release(struct sidecar *sc)
 {
-    struct app_signals *s = &app->signals;
+    struct sidecar_signals *s = &sc->signals;
     if (!s->is_waiting)
         return;
     s->is_over = true;

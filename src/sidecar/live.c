@@ -1,14 +1,14 @@
-/* app_live: the taps are a short array; the hook in the pipeline is there while one is open. */
-#include "app_live.h"
+/* sidecar_live: the taps are a short array; the hook in the pipeline is there while one is open. */
+#include "sidecar/live.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "app.h"
 #include "net/page.h"
 #include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "pattern/today.h"
+#include "sidecar/sidecar_state.h"
 #include "telemetry/explain.h"
 
 #define EXPLAIN_RECORDS_MAX 100 /* a person's question; each answer is about a kilobyte */
@@ -23,7 +23,7 @@ struct listener_tap {
 };
 
 struct live {
-    struct app *app;
+    struct sidecar *sidecar;
     struct listener_tap taps[LIVE_TAPS_MAX];
     uint32_t open;
     struct live_stats ended; /* sums of taps that are no more */
@@ -42,19 +42,19 @@ static void on_day(uv_timer_t *timer)
     uv_timer_start(timer, on_day, today_tick(&live->today), 0);
 }
 
-int live_open(struct app *app)
+int live_open(struct sidecar *sc)
 {
     struct live *live = calloc(1, sizeof *live);
     if (live == NULL)
         return ERR_NOMEM;
-    live->app = app;
-    live->line.budget = &app->budget;
-    today_init(&live->today, pipeline_patterns(app->pipeline), app->clock, &app->budget);
-    uv_timer_init(&app->loop, &live->sums_timer);
-    uv_timer_init(&app->loop, &live->day_timer);
+    live->sidecar = sc;
+    live->line.budget = &sc->budget;
+    today_init(&live->today, pipeline_patterns(sc->pipeline), sc->clock, &sc->budget);
+    uv_timer_init(&sc->loop, &live->sums_timer);
+    uv_timer_init(&sc->loop, &live->day_timer);
     live->handles = 2;
     on_day(&live->day_timer);
-    app->live = live;
+    sc->live = live;
     return 0;
 }
 
@@ -138,8 +138,8 @@ static int refuse(struct buf *out, int status, const char *why)
 
 int live_explain(void *ctx, struct span query, struct span body, struct buf *out)
 {
-    struct app *app = ctx;
-    struct reply answer = {app->live, out, !span_eq(page_query(query, "as"), SPAN("words"))};
+    struct sidecar *sc = ctx;
+    struct reply answer = {sc->live, out, !span_eq(page_query(query, "as"), SPAN("words"))};
     char service[TAP_TEXT_BYTES], severity[TAP_TEXT_BYTES];
     struct explain e;
     if (page_query_text(query, "service", service, sizeof service) < 0 ||
@@ -147,10 +147,10 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
         (severity[0] != '\0' && log_severity_of_text(span_str(severity)) == 0))
         return refuse(out, 400, "service or severity is not good");
     const struct explain_opts opts = {
-        .pipeline = app->pipeline,
+        .pipeline = sc->pipeline,
         .rule_text = config_rule_text,
-        .rules = app->cfg,
-        .budget = &app->budget,
+        .rules = sc->cfg,
+        .budget = &sc->budget,
         .json = answer.json,
         .service = service[0] != '\0' ? span_str(service) : SPAN("unknown_service"),
         .severity = span_str(severity),
@@ -179,7 +179,7 @@ static void show(struct live *live, struct listener_tap *t, const struct subject
                  const struct decision *d)
 {
     buf_clear(&live->line);
-    tap_line(&live->line, s, d, clock_unix_ns(live->app->clock));
+    tap_line(&live->line, s, d, clock_unix_ns(live->sidecar->clock));
     if (live->line.err == 0 && http_stream_write(t->x, buf_span(&live->line)) == 0)
         tap_shown(&t->tap, live->line.len);
     else
@@ -222,7 +222,7 @@ static void count_open(struct live *live, uint32_t open)
 {
     const struct pipeline_watcher watcher = {live, open > 0 ? on_decided : NULL};
     live->open = open;
-    pipeline_watch(live->app->pipeline, &watcher);
+    pipeline_watch(live->sidecar->pipeline, &watcher);
     if (open == 0)
         uv_timer_stop(&live->sums_timer);
     else if (!uv_is_active((uv_handle_t *)&live->sums_timer))
@@ -235,7 +235,7 @@ static void forget(struct live *live, struct listener_tap *t)
     live->ended.shown += t->tap.shown;
     live->ended.over_rate += t->tap.over_rate;
     live->ended.slow += t->tap.slow;
-    budget_give(&live->app->budget, TAP_MEMORY_BYTES);
+    budget_give(&live->sidecar->budget, TAP_MEMORY_BYTES);
     count_open(live, live->open - 1);
 }
 
@@ -298,8 +298,8 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
         {SPAN("cache-control"), SPAN("no-store")},
         {SPAN("x-content-type-options"), SPAN("nosniff")},
     };
-    struct app *app = ctx;
-    struct live *live = app->live;
+    struct sidecar *sc = ctx;
+    struct live *live = sc->live;
     struct tap_filter filter = {0};
     struct listener_tap *t = live->taps;
     uint32_t rate;
@@ -310,11 +310,11 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
         t++;
     if (live->is_stopping || t == live->taps + LIVE_TAPS_MAX)
         return refuse(out, 503, live->is_stopping ? "stopping" : "as many taps as there may be are open");
-    if (budget_take(&app->budget, TAP_MEMORY_BYTES) < 0)
+    if (budget_take(&sc->budget, TAP_MEMORY_BYTES) < 0)
         return refuse(out, 503, "no memory for a tap now");
     const struct http_response head = {.status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
     if (http_stream(x, &head) < 0) {
-        budget_give(&app->budget, TAP_MEMORY_BYTES);
+        budget_give(&sc->budget, TAP_MEMORY_BYTES);
         return refuse(out, 501, "a tap needs HTTP/1.1");
     }
     *t = (struct listener_tap){.x = x};
@@ -326,7 +326,7 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
 
 void live_tap_gone(void *ctx, struct http_exchange *x)
 {
-    struct live *live = ((struct app *)ctx)->live;
+    struct live *live = ((struct sidecar *)ctx)->live;
     for (uint32_t i = 0; i < LIVE_TAPS_MAX; i++)
         if (live->taps[i].x == x)
             forget(live, &live->taps[i]);

@@ -1,9 +1,9 @@
-/* app_journal: durability: disk, as the app's other parts see it. */
+/* journal: durability: disk, as the app's other parts see it. */
 #include <inttypes.h>
 #include <string.h>
 
-#include "app.h"
 #include "otlp/json_write.h"
+#include "sidecar/sidecar_state.h"
 #include "util/rng.h"
 
 #define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
@@ -11,24 +11,24 @@
 
 static uint32_t on_service(void *ctx, struct span name)
 {
-    struct app *app = ctx;
-    struct ledger *l = pipeline_ledger(app->pipeline);
+    struct sidecar *sc = ctx;
+    struct ledger *l = pipeline_ledger(sc->pipeline);
     uint32_t known = ledger_services(l), service = ledger_service(l, name);
-    if (service == known && app->remote != NULL)
-        remote_service_seen(app->remote, service);
+    if (service == known && sc->remote != NULL)
+        remote_service_seen(sc->remote, service);
     return service;
 }
 
 static void on_found(void *ctx, uint32_t service, size_t bytes)
 {
-    struct app *app = ctx;
-    ledger_decide(pipeline_ledger(app->pipeline), service, VERDICT_KEPT, 1, bytes);
+    struct sidecar *sc = ctx;
+    ledger_decide(pipeline_ledger(sc->pipeline), service, VERDICT_KEPT, 1, bytes);
 }
 
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
 {
-    struct app *app = ctx;
-    ledger_settle(pipeline_ledger(app->pipeline), service, fate, records);
+    struct sidecar *sc = ctx;
+    ledger_settle(pipeline_ledger(sc->pipeline), service, fate, records);
 }
 
 static int open_disk(struct disk *disk, const char *dir, struct error *err)
@@ -38,9 +38,9 @@ static int open_disk(struct disk *disk, const char *dir, struct error *err)
                    : err_set(err, ERR_UNAVAILABLE, "spool.directory %.300s: %s", dir, strerror(-rc));
 }
 
-int app_journal_open(struct app *app, struct error *err)
+int durable_open(struct sidecar *sc, struct error *err)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     struct error why = {{0}};
     struct disk disk;
     struct rng rng;
@@ -57,18 +57,18 @@ int app_journal_open(struct app *app, struct error *err)
         .commit_bytes = cfg->spool.commit_bytes,
         .max_held_bytes = cfg->queue.max_bytes / HELD_SHARE,
         .owners_bytes = cfg->memory_limit_bytes / OWNERS_SHARE,
-        .budget = &app->budget,
-        .clock = app->clock,
-        .fates = {app, on_settle},
+        .budget = &sc->budget,
+        .clock = sc->clock,
+        .fates = {sc, on_settle},
         .seed = rng_next(&rng),
-        .ctx = app,
+        .ctx = sc,
         .service = on_service,
         .found = on_found,
     };
     int rc = open_disk(&disk, cfg->spool.directory, err);
     if (rc < 0)
         return rc;
-    rc = journal_open(&app->journal, &app->loop, &disk, &opts, &why);
+    rc = journal_open(&sc->journal, &sc->loop, &disk, &opts, &why);
     if (rc == 0)
         return 0;
     /* A newer version is for a person to decide on; the rest may pass by itself. */
@@ -77,55 +77,55 @@ int app_journal_open(struct app *app, struct error *err)
                    why.text[0] != '\0' ? why.text : err_text(rc));
 }
 
-int app_journal_start(struct app *app, struct error *err)
+int durable_start(struct sidecar *sc, struct error *err)
 {
     (void)err;
-    return app->journal == NULL ? 0 : journal_start(app->journal, app->exporter);
+    return sc->journal == NULL ? 0 : journal_start(sc->journal, sc->exporter);
 }
 
-void app_journal_leave(struct app *app)
+void durable_leave(struct sidecar *sc)
 {
-    if (app->journal == NULL)
+    if (sc->journal == NULL)
         return;
-    app->leaves_on_disk = true;
-    journal_leave(app->journal);
+    sc->leaves_on_disk = true;
+    journal_leave(sc->journal);
 }
 
-void app_journal_close(struct app *app)
+void durable_close(struct sidecar *sc)
 {
-    journal_close(app->journal);
+    journal_close(sc->journal);
 }
 
-void app_journal_free(struct app *app)
+void durable_free(struct sidecar *sc)
 {
-    journal_free(app->journal);
-    app->journal = NULL;
+    journal_free(sc->journal);
+    sc->journal = NULL;
 }
 
-static bool is_closed(const struct app *app)
+static bool is_closed(const struct sidecar *sc)
 {
     struct journal_stats s;
-    journal_stats(app->journal, &s);
+    journal_stats(sc->journal, &s);
     return s.is_closed;
 }
 
-void app_journal_end(struct app *app)
+void durable_end(struct sidecar *sc)
 {
-    if (app->journal == NULL)
+    if (sc->journal == NULL)
         return;
-    journal_close(app->journal);
-    while (!is_closed(app))
-        uv_run(&app->loop, UV_RUN_ONCE);
-    app_journal_leave(app);
+    journal_close(sc->journal);
+    while (!is_closed(sc))
+        uv_run(&sc->loop, UV_RUN_ONCE);
+    durable_leave(sc);
 }
 
-void app_journal_end_counts(const struct app *app, struct app_journal_end_counts *out)
+void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out)
 {
     struct journal_stats s = {0};
-    if (app->journal != NULL)
-        journal_stats(app->journal, &s);
+    if (sc->journal != NULL)
+        journal_stats(sc->journal, &s);
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
-    *out = (struct app_journal_end_counts){
+    *out = (struct durable_end_counts){
         .left = s.spool.records - gone,
         .earlier_unread = s.unfound_records,
         .removed = s.spool.nameless_records,
@@ -139,36 +139,36 @@ void app_journal_end_counts(const struct app *app, struct app_journal_end_counts
     }
 }
 
-uint64_t app_journal_backlog(const struct app *app)
+uint64_t durable_backlog(const struct sidecar *sc)
 {
     struct journal_stats s = {0};
-    if (app->journal != NULL)
-        journal_stats(app->journal, &s);
+    if (sc->journal != NULL)
+        journal_stats(sc->journal, &s);
     return s.unfound_records;
 }
 
-const char *app_journal_status(const struct app *app)
+const char *durable_status(const struct sidecar *sc)
 {
-    if (app->journal == NULL)
+    if (sc->journal == NULL)
         return NULL;
-    return journal_broken(app->journal) != 0        ? "spool_broken"
-           : journal_is_unreadable(app->journal) ? "spool_unreadable"
+    return journal_broken(sc->journal) != 0        ? "spool_broken"
+           : journal_is_unreadable(sc->journal) ? "spool_unreadable"
                                                     : NULL;
 }
 
-void app_write_journal(struct buf *out, const struct app *app)
+void durable_write(struct buf *out, const struct sidecar *sc)
 {
     struct journal_stats s;
-    if (app->journal == NULL)
+    if (sc->journal == NULL)
         return;
-    journal_stats(app->journal, &s);
+    journal_stats(sc->journal, &s);
     buf_append_str(out, ",\"spool\":{\"directory\":");
-    json_write_string(out, span_str(app->cfg->spool.directory));
+    json_write_string(out, span_str(sc->cfg->spool.directory));
     buf_printf(out,
                ",\"bytes\":%" PRIu64 ",\"max_bytes\":%" PRIu64 ",\"segments\":%" PRIu64
                ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"records_unsynced\":%" PRIu64
                ",\"full\":%s,\"broken\":",
-               s.spool.bytes, (uint64_t)app->cfg->spool.max_bytes, s.spool.segments, s.spool.frames,
+               s.spool.bytes, (uint64_t)sc->cfg->spool.max_bytes, s.spool.segments, s.spool.frames,
                s.spool.records, s.unsynced_records, s.is_full ? "true" : "false");
     if (s.spool.broken != 0)
         json_write_string(out, span_str(err_text(s.spool.broken)));

@@ -1,9 +1,10 @@
 /*
- * app_reload: SIGHUP, or `lipservice reload`. The configuration is read again, as it was read at
+ * sidecar_reload: SIGHUP, or `lipservice reload`. The configuration is read again, as it was read at
  * the start, and put in force whole or not at all; listeners, connections and what is queued stay.
  */
-#include "app.h"
+#include "config/route.h"
 #include "otlp/json_write.h"
+#include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
 #include <stdlib.h>
@@ -52,39 +53,39 @@ static int try_policy_server(const struct config *cfg, const struct config *old,
     struct route route;
     if (cfg->policy.server[0] == '\0' || same_policy_server(cfg, old))
         return 0;
-    return app_open_route(&route, &cfg->policy.route, "policy", err);
+    return config_open_route(&route, &cfg->policy.route, "policy", err);
 }
 
 /* From here on nothing fails but for want of memory. */
-static int put_in_force(struct app *app, const struct config *old, struct error *err)
+static int put_in_force(struct sidecar *sc, const struct config *old, struct error *err)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     const struct diag_opts log = {cfg->telemetry.log_level, cfg->telemetry.log_json};
     const struct governor_target target = config_target(cfg);
     diag_setup(&log);
-    int rc = pipeline_set_observe(app->pipeline, cfg->observe);
-    pipeline_set_target(app->pipeline, &target);
+    int rc = pipeline_set_observe(sc->pipeline, cfg->observe);
+    pipeline_set_target(sc->pipeline, &target);
     if (cfg->sampling.policy_file[0] == '\0')
-        pipeline_set_common_rules(app->pipeline, cfg->sampling.rules);
+        pipeline_set_common_rules(sc->pipeline, cfg->sampling.rules);
     if (cfg->shadow.policy_file[0] == '\0')
-        pipeline_set_shadow_rules(app->pipeline, NULL);
+        pipeline_set_shadow_rules(sc->pipeline, NULL);
     if (rc == 0)
-        rc = app_set_policy_files(app, old, err);
-    bool is_open = app->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
+        rc = policies_set_files(sc, old, err);
+    bool is_open = sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
     if (is_open && same_policy_server(cfg, old)) {
-        if (app->remote != NULL)
-            remote_set_base(app->remote, cfg->sampling.rules);
+        if (sc->remote != NULL)
+            remote_set_base(sc->remote, cfg->sampling.rules);
         return rc;
     }
-    app_close_policy_server(app);
-    for (uint32_t i = 0; i < ledger_services(pipeline_ledger(app->pipeline)); i++)
-        pipeline_set_rules(app->pipeline, i, NULL); /* the new server's come with their fetches */
+    policies_close_server(sc);
+    for (uint32_t i = 0; i < ledger_services(pipeline_ledger(sc->pipeline)); i++)
+        pipeline_set_rules(sc->pipeline, i, NULL); /* the new server's come with their fetches */
     if (rc == 0)
-        rc = app_open_policy_server(app, err);
+        rc = policies_open_server(sc, err);
     if (rc < 0)
-        app_close_policy_server(app); /* half open is not to be used */
-    for (uint32_t i = 0; app->remote != NULL && i < ledger_services(pipeline_ledger(app->pipeline)); i++)
-        remote_service_seen(app->remote, i);
+        policies_close_server(sc); /* half open is not to be used */
+    for (uint32_t i = 0; sc->remote != NULL && i < ledger_services(pipeline_ledger(sc->pipeline)); i++)
+        remote_service_seen(sc->remote, i);
     return rc;
 }
 
@@ -94,12 +95,12 @@ static bool same_kind_of_exporter(const struct config *a, const struct config *b
            (a->file.path[0] == '\0') == (b->file.path[0] == '\0');
 }
 
-static int reload(struct app *app, struct config *next, struct error *err)
+static int reload(struct sidecar *sc, struct config *next, struct error *err)
 {
     struct buf stale = {0};
     struct sink sink = {0};
     enum coding compression;
-    const struct config *old = app->cfg;
+    const struct config *old = sc->cfg;
     config_adopt(next, old, &stale);
     if (stale.len > 0) {
         buf_append_byte(&stale, '\0');
@@ -114,20 +115,20 @@ static int reload(struct app *app, struct config *next, struct error *err)
         rc = try_policy_server(next, old, err);
     if (rc < 0)
         return rc;
-    app->cfg = next;
-    rc = app_open_sink(app, &sink, &compression, err);
-    if (rc == 0 && app->aside != NULL)
-        rc = aside_reopen(app->aside, next->refused_file.path, err);
-    if (rc == 0 && (rc = exporter_renew(app->exporter, &sink)) < 0)
+    sc->cfg = next;
+    rc = sidecar_open_sink(sc, &sink, &compression, err);
+    if (rc == 0 && sc->aside != NULL)
+        rc = aside_reopen(sc->aside, next->refused_file.path, err);
+    if (rc == 0 && (rc = exporter_renew(sc->exporter, &sink)) < 0)
         err_set(err, rc, "another kind of exporter needs a restart");
     if (sink.ops != NULL)
         sink.ops->close(sink.self);
     if (rc < 0) {
-        app->cfg = old;
+        sc->cfg = old;
         return rc;
     }
-    client_forget_connections(app->client);
-    return put_in_force(app, old, err);
+    client_forget_connections(sc->client);
+    return put_in_force(sc, old, err);
 }
 
 /* A pipe (`--config <(...)`) has been read: the loop would wait for somebody to write into it. */
@@ -139,53 +140,53 @@ static int check_source(const struct config_input *input, struct error *err)
     return 0;
 }
 
-int app_reload(struct app *app, struct error *err)
+int sidecar_reload(struct sidecar *sc, struct error *err)
 {
     struct config *next = malloc(sizeof *next);
     char quoted[DIAG_QUOTE_BYTES];
-    int rc = next == NULL ? ERR_NOMEM : check_source(app->input, err);
+    int rc = next == NULL ? ERR_NOMEM : check_source(sc->input, err);
     if (rc == 0)
-        rc = config_load(next, app->input, err);
+        rc = config_load(next, sc->input, err);
     if (rc < 0) {
         free(next);
         next = NULL;
     } else {
-        rc = reload(app, next, err);
+        rc = reload(sc, next, err);
     }
-    app->reloads.failed_last = rc < 0;
-    if (next != NULL && app->cfg != next) { /* refused after it was read */
+    sc->reloads.failed_last = rc < 0;
+    if (next != NULL && sc->cfg != next) { /* refused after it was read */
         config_done(next);
         free(next);
         next = NULL;
     } else if (next != NULL) {
-        app_free_reloaded(app);
-        app->reloaded = next;
+        sidecar_free_reloaded(sc);
+        sc->reloaded = next;
     }
-    app->signals.timeout_ms = app->cfg->shutdown_timeout_ms;
+    sc->signals.timeout_ms = sc->cfg->shutdown_timeout_ms;
     if (rc < 0) {
         if (err->text[0] == '\0')
             err_set(err, rc, "%s", err_text(rc));
-        metric_inc(&app->reloads.refused);
+        metric_inc(&sc->reloads.refused);
         diag(DIAG_ERROR, "reload_refused",
-             next != NULL && next == app->cfg ? "in force in part only: reload it again"
+             next != NULL && next == sc->cfg ? "in force in part only: reload it again"
                                               : "the configuration in force stays",
              "reason=%s", diag_quote(quoted, span_str(err->text)));
         return rc;
     }
-    metric_inc(&app->reloads.accepted);
-    app->reloads.last_ms = clock_now_ms(app->clock);
+    metric_inc(&sc->reloads.accepted);
+    sc->reloads.last_ms = clock_now_ms(sc->clock);
     diag(DIAG_INFO, "reloaded", "the configuration is in force", "mode=%s exporter=%s",
-         app->cfg->observe ? "observe" : "enforce",
-         diag_quote(quoted, span_str(exporter_sink_name(app->exporter))));
+         sc->cfg->observe ? "observe" : "enforce",
+         diag_quote(quoted, span_str(exporter_sink_name(sc->exporter))));
     return 0;
 }
 
-int app_reload_page(void *ctx, struct span query, struct span body, struct buf *out)
+int sidecar_reload_page(void *ctx, struct span query, struct span body, struct buf *out)
 {
     struct error err = {{0}};
     (void)query;
     (void)body;
-    int rc = app_reload(ctx, &err);
+    int rc = sidecar_reload(ctx, &err);
     if (rc == 0) {
         buf_append_str(out, "{\"status\":\"reloaded\"}\n");
         return 200;
@@ -196,11 +197,11 @@ int app_reload_page(void *ctx, struct span query, struct span body, struct buf *
     return rc == ERR_NOMEM ? 503 : 422;
 }
 
-void app_free_reloaded(struct app *app)
+void sidecar_free_reloaded(struct sidecar *sc)
 {
-    if (app->reloaded == NULL)
+    if (sc->reloaded == NULL)
         return;
-    config_done(app->reloaded);
-    free(app->reloaded);
-    app->reloaded = NULL;
+    config_done(sc->reloaded);
+    free(sc->reloaded);
+    sc->reloaded = NULL;
 }

@@ -1,7 +1,7 @@
-/* app_limits: descriptors, shared out before anybody can take them all. */
+/* sidecar_limits: descriptors, shared out before anybody can take them all. */
 #include <sys/resource.h>
 
-#include "app.h"
+#include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
 /* Standard ones 3, the loop 5, listening sockets 10, the spool 5, policy files 2, exporter and
@@ -30,21 +30,21 @@ static uint64_t raise_limit(void)
     return files.rlim_cur == RLIM_INFINITY ? UINT64_MAX : files.rlim_cur;
 }
 
-void app_limits_set(struct app *app)
+void sidecar_limits_set(struct sidecar *sc)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     uint64_t limit = raise_limit();
     uint64_t pages = upto(limit / PAGE_SHARE, PAGE_CONNECTIONS);
     uint64_t upstream = cfg->posthog.concurrency > cfg->otlphttp.concurrency
                             ? cfg->posthog.concurrency
                             : cfg->otlphttp.concurrency;
-    app->page_connections = pages > PAGE_LEAST ? (uint32_t)pages : PAGE_LEAST;
-    uint64_t kept = OWN_DESCRIPTORS + PAGE_SERVERS * (uint64_t)app->page_connections + upstream;
-    app->connections =
+    sc->page_connections = pages > PAGE_LEAST ? (uint32_t)pages : PAGE_LEAST;
+    uint64_t kept = OWN_DESCRIPTORS + PAGE_SERVERS * (uint64_t)sc->page_connections + upstream;
+    sc->connections =
         upto(limit > kept + PORTS ? (limit - kept) / PORTS : 1, cfg->receiver.max_connections);
-    if (app->connections < cfg->receiver.max_connections)
+    if (sc->connections < cfg->receiver.max_connections)
         diag(DIAG_WARN, "max_connections",
              "fewer connections than configured: the limit on open files is low",
              "setting=receivers.otlp.max_connections configured=%u connections=%u open_files=%llu",
-             cfg->receiver.max_connections, app->connections, (unsigned long long)limit);
+             cfg->receiver.max_connections, sc->connections, (unsigned long long)limit);
 }

@@ -1,5 +1,5 @@
 /*
- * app_metrics: the Prometheus page. Every metric of the program is written
+ * sidecar_metrics: the Prometheus page. Every metric of the program is written
  * here and nowhere else; tests/lint checks that README.md explains each.
  *
  * Names: own prefix, the Collector's stems, base units, _total on counters.
@@ -8,15 +8,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "app.h"
+#include "sidecar/sidecar_state.h"
 #include "util/expose.h"
 
-static void write_context(struct buf *out, const struct app *app, const struct ledger_row *t)
+static void write_context(struct buf *out, const struct sidecar *sc, const struct ledger_row *t)
 {
-    const struct recorder *r = pipeline_recorder(app->pipeline);
+    const struct recorder *r = pipeline_recorder(sc->pipeline);
     struct recorder_stats s = {0};
     if (r != NULL)
-        s = recorder_stats(r, clock_now_ms(app->clock));
+        s = recorder_stats(r, clock_now_ms(sc->clock));
     expose_family(out, "lipservice_records_released_total", EXPOSE_COUNTER,
                   "Sampled-out records that were sent after all, as the context of an error.");
     expose_plain(out, "lipservice_records_released_total", (double)t->released);
@@ -28,11 +28,11 @@ static void write_context(struct buf *out, const struct app *app, const struct l
     expose_plain(out, "lipservice_context_span_seconds", (double)s.span_ms / 1000);
 }
 
-static void write_records(struct buf *out, const struct app *app)
+static void write_records(struct buf *out, const struct sidecar *sc)
 {
-    const struct ledger *l = pipeline_ledger(app->pipeline);
+    const struct ledger *l = pipeline_ledger(sc->pipeline);
     const struct ledger_row *t = ledger_total(l);
-    const struct pipeline_reasons *why = pipeline_reasons(app->pipeline);
+    const struct pipeline_reasons *why = pipeline_reasons(sc->pipeline);
 
     expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
                   "Log records of requests that were answered with success, and events of our own.");
@@ -63,8 +63,8 @@ static void write_records(struct buf *out, const struct app *app)
     expose_one(out, "lipservice_record_bytes_total", "stage", "kept", (double)t->kept_bytes);
 
     expose_one(out, "lipservice_record_bytes_total", "stage", "released", (double)t->released_bytes);
-    write_context(out, app, t);
-    const struct timestamp_counts *times = pipeline_timestamps(app->pipeline);
+    write_context(out, sc, t);
+    const struct timestamp_counts *times = pipeline_timestamps(sc->pipeline);
     expose_family(out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
                   "Records whose time was 0, or above 2^63-1, and became the observed time or now.");
     expose_one(out, "lipservice_timestamps_mended_total", "cause", "zero", (double)times->filled);
@@ -80,25 +80,25 @@ static void write_records(struct buf *out, const struct app *app)
                    (double)t->fate[f]);
     expose_family(out, "lipservice_records_queued", EXPOSE_GAUGE,
                   "Kept records that wait, on disk too, or are under way.");
-    expose_plain(out, "lipservice_records_queued", (double)(t->queued + app_journal_backlog(app)));
+    expose_plain(out, "lipservice_records_queued", (double)(t->queued + durable_backlog(sc)));
     expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
                   "How far the record counts are from adding up; always 0.");
     expose_plain(out, "lipservice_ledger_imbalance", (double)ledger_imbalance(l));
     expose_family(out, "lipservice_services", EXPOSE_GAUGE, "Services counted apart.");
     expose_plain(out, "lipservice_services", (double)ledger_services(l) - 1);
     expose_family(out, "lipservice_patterns", EXPOSE_GAUGE, "Patterns counted apart.");
-    expose_plain(out, "lipservice_patterns", (double)patterns_count(pipeline_patterns(app->pipeline)));
+    expose_plain(out, "lipservice_patterns", (double)patterns_count(pipeline_patterns(sc->pipeline)));
     expose_family(out, "lipservice_patterns_evicted_total", EXPOSE_COUNTER,
                   "Patterns whose counts were folded into 'other' to make room.");
     expose_plain(out, "lipservice_patterns_evicted_total",
-                 (double)patterns_evicted(pipeline_patterns(app->pipeline)));
+                 (double)patterns_evicted(pipeline_patterns(sc->pipeline)));
     expose_family(out, "lipservice_pattern_overflow_records_total", EXPOSE_COUNTER,
                   "Records counted as overflow, because their service has too many patterns.");
     expose_plain(out, "lipservice_pattern_overflow_records_total",
-                 (double)pipeline_overflowed(app->pipeline));
+                 (double)pipeline_overflowed(sc->pipeline));
     struct families_stats families = {0};
-    if (pipeline_families(app->pipeline) != NULL)
-        families = families_stats(pipeline_families(app->pipeline));
+    if (pipeline_families(sc->pipeline) != NULL)
+        families = families_stats(pipeline_families(sc->pipeline));
     expose_family(out, "lipservice_pattern_aliases", EXPOSE_GAUGE,
                   "Patterns that are known to belong to a family.");
     expose_plain(out, "lipservice_pattern_aliases", families.aliases);
@@ -107,12 +107,12 @@ static void write_records(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_pattern_learning_put_off_total", (double)families.put_off);
 }
 
-static void write_shadow(struct buf *out, const struct app *app)
+static void write_shadow(struct buf *out, const struct sidecar *sc)
 {
-    const struct shadow *s = pipeline_shadow(app->pipeline);
+    const struct shadow *s = pipeline_shadow(sc->pipeline);
     expose_family(out, "lipservice_observing", EXPOSE_GAUGE,
                   "1 while mode is observe: everything is forwarded.");
-    expose_plain(out, "lipservice_observing", app->cfg->observe);
+    expose_plain(out, "lipservice_observing", sc->cfg->observe);
     if (s == NULL)
         return;
     expose_family(out, "lipservice_shadow_records_total", EXPOSE_COUNTER,
@@ -138,21 +138,21 @@ static void write_shadow(struct buf *out, const struct app *app)
                    (double)shadow_total(s, (enum shadow_lane)lane)->kept_bytes);
 }
 
-static void write_reloads(struct buf *out, const struct app *app)
+static void write_reloads(struct buf *out, const struct sidecar *sc)
 {
     static const char total[] = "lipservice_config_reloads_total";
     expose_family(out, total, EXPOSE_COUNTER, "Reloads (SIGHUP) by outcome.");
-    expose_one(out, total, "outcome", "accepted", (double)app->reloads.accepted.value);
-    expose_one(out, total, "outcome", "refused", (double)app->reloads.refused.value);
+    expose_one(out, total, "outcome", "accepted", (double)sc->reloads.accepted.value);
+    expose_one(out, total, "outcome", "refused", (double)sc->reloads.refused.value);
     expose_family(out, "lipservice_config_last_reload_failed", EXPOSE_GAUGE,
                   "1: the configuration on disk was refused, and an older one is in force.");
-    expose_plain(out, "lipservice_config_last_reload_failed", app->reloads.failed_last);
+    expose_plain(out, "lipservice_config_last_reload_failed", sc->reloads.failed_last);
 }
 
-static void write_events(struct buf *out, const struct app *app)
+static void write_events(struct buf *out, const struct sidecar *sc)
 {
-    const struct anomaly *a = pipeline_anomaly(app->pipeline);
-    const struct events *v = pipeline_events(app->pipeline);
+    const struct anomaly *a = pipeline_anomaly(sc->pipeline);
+    const struct events *v = pipeline_events(sc->pipeline);
     if (a != NULL) {
         struct anomaly_stats s = anomaly_stats(a);
         expose_family(out, "lipservice_anomalous_patterns", EXPOSE_GAUGE,
@@ -174,10 +174,10 @@ static void write_events(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_events_dropped_total", (double)s->dropped);
 }
 
-static void write_budget(struct buf *out, const struct app *app)
+static void write_budget(struct buf *out, const struct sidecar *sc)
 {
-    const struct governor_stats s = pipeline_governor(app->pipeline);
-    const struct governor_target t = config_target(app->cfg);
+    const struct governor_stats s = pipeline_governor(sc->pipeline);
+    const struct governor_target t = config_target(sc->cfg);
     const char *unit = t.unit == GOVERNOR_RECORDS ? "records" : "bytes";
     expose_family(out, "lipservice_pressure", EXPOSE_GAUGE,
                   "How hard the queue presses: 0 sheds nothing, 1 nearly everything but errors.");
@@ -195,10 +195,10 @@ static void write_budget(struct buf *out, const struct app *app)
     expose_one(out, "lipservice_budget_used_total", "unit", unit, s.used);
 }
 
-static void write_taps(struct buf *out, const struct app *app)
+static void write_taps(struct buf *out, const struct sidecar *sc)
 {
     static const char tap_lines[] = "lipservice_tap_lines_total";
-    struct live_stats s = live_stats(app->live);
+    struct live_stats s = live_stats(sc->live);
     expose_family(out, "lipservice_taps", EXPOSE_GAUGE, "Taps that are open.");
     expose_plain(out, "lipservice_taps", s.taps);
     expose_family(out, tap_lines, EXPOSE_COUNTER, "Decisions that taps wanted, by what became of them.");
@@ -207,7 +207,7 @@ static void write_taps(struct buf *out, const struct app *app)
     expose_one(out, tap_lines, "outcome", "slow", (double)s.slow);
 }
 
-static void write_receiver(struct buf *out, const struct app *app)
+static void write_receiver(struct buf *out, const struct sidecar *sc)
 {
     static const char *const versions[] = {"1.0", "1.1", "2"};
     static const char *const faults[] = {
@@ -215,7 +215,7 @@ static void write_receiver(struct buf *out, const struct app *app)
         HTTP_FAULTS(X)
 #undef X
     };
-    const struct receiver_stats *s = receiver_stats(app->receiver);
+    const struct receiver_stats *s = receiver_stats(sc->receiver);
 
     expose_family(out, "lipservice_receiver_requests_total", EXPOSE_COUNTER,
                   "Requests accepted, by signal and protocol.");
@@ -242,16 +242,16 @@ static void write_receiver(struct buf *out, const struct app *app)
                   "Requests on the OTLP ports by version of HTTP, refused ones included.");
     for (size_t v = 0; v < ARRAY_LEN(versions); v++)
         expose_one(out, "lipservice_http_requests_total", "version", versions[v],
-                   (double)app->service.requests[v].value);
+                   (double)sc->service.requests[v].value);
     expose_family(out, "lipservice_http_faults_total", EXPOSE_COUNTER,
                   "Requests and connections on the OTLP ports that were ended, by reason.");
     for (int f = 0; f < HTTP_FAULT_COUNT; f++)
         expose_one(out, "lipservice_http_faults_total", "reason", faults[f],
-                   (double)app->service.faults[f].value);
+                   (double)sc->service.faults[f].value);
     expose_family(out, "lipservice_http_connections", EXPOSE_GAUGE,
                   "Connections open on the OTLP ports.");
     expose_plain(out, "lipservice_http_connections",
-                 listener_connections(&app->grpc) + listener_connections(&app->http));
+                 listener_connections(&sc->grpc) + listener_connections(&sc->http));
 }
 
 static void write_relays(struct buf *out, const struct exporter_stats *s)
@@ -310,7 +310,7 @@ static void write_circuit(struct buf *out, const struct exporter_stats *s)
     expose_plain(out, "lipservice_refused_file_bytes", (double)s->aside.bytes);
 }
 
-static void write_exporter(struct buf *out, const struct app *app)
+static void write_exporter(struct buf *out, const struct sidecar *sc)
 {
     static const char *const answers[] = {
         [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",   [ANSWER_RETRY] = "retry",
@@ -319,7 +319,7 @@ static void write_exporter(struct buf *out, const struct app *app)
         [ANSWER_DROP] = "refused",
     };
     struct exporter_stats s;
-    exporter_stats(app->exporter, &s);
+    exporter_stats(sc->exporter, &s);
 
     expose_family(out, "lipservice_exporter_requests_total", EXPOSE_COUNTER,
                   "Answers of the upstream, by what they asked for.");
@@ -341,7 +341,7 @@ static void write_exporter(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_exporter_queue_size_bytes", (double)s.queue_bytes);
     expose_family(out, "lipservice_exporter_queue_capacity_bytes", EXPOSE_GAUGE,
                   "What may wait (queue.max_bytes).");
-    expose_plain(out, "lipservice_exporter_queue_capacity_bytes", (double)app->cfg->queue.max_bytes);
+    expose_plain(out, "lipservice_exporter_queue_capacity_bytes", (double)sc->cfg->queue.max_bytes);
     expose_family(out, "lipservice_exporter_queued_requests", EXPOSE_GAUGE,
                   "Requests that wait for a sender.");
     expose_plain(out, "lipservice_exporter_queued_requests", s.queued_parcels);
@@ -362,12 +362,12 @@ static void write_exporter(struct buf *out, const struct app *app)
 }
 
 /* What a crash, or with a journal a power loss, would take now. */
-static void write_unsynced(struct buf *out, const struct app *app)
+static void write_unsynced(struct buf *out, const struct sidecar *sc)
 {
-    uint64_t records = ledger_total(pipeline_ledger(app->pipeline))->queued;
+    uint64_t records = ledger_total(pipeline_ledger(sc->pipeline))->queued;
     struct journal_stats s;
-    if (app->journal != NULL) {
-        journal_stats(app->journal, &s);
+    if (sc->journal != NULL) {
+        journal_stats(sc->journal, &s);
         records = s.unsynced_records;
     }
     expose_family(out, "lipservice_records_unsynced", EXPOSE_GAUGE,
@@ -383,21 +383,21 @@ static void write_one(struct buf *out, const char *name, enum expose_type type, 
     expose_plain(out, name, value);
 }
 
-static void write_spool(struct buf *out, const struct app *app)
+static void write_spool(struct buf *out, const struct sidecar *sc)
 {
     struct journal_stats s;
-    write_unsynced(out, app);
-    if (app->journal == NULL)
+    write_unsynced(out, sc);
+    if (sc->journal == NULL)
         return;
-    journal_stats(app->journal, &s);
+    journal_stats(sc->journal, &s);
     const struct spool_stats *d = &s.spool;
-    uint64_t now = clock_unix_ns(app->clock);
+    uint64_t now = clock_unix_ns(sc->clock);
     double oldest = d->oldest_unix_ns == 0 || d->oldest_unix_ns > now
                         ? 0
                         : (double)(now - d->oldest_unix_ns) / 1e9;
     /* clang-format off */
     write_one(out, "lipservice_spool_size_bytes", EXPOSE_GAUGE, (double)d->bytes, "On disk, room reserved included.");
-    write_one(out, "lipservice_spool_capacity_bytes", EXPOSE_GAUGE, (double)app->cfg->spool.max_bytes, "spool.max_bytes.");
+    write_one(out, "lipservice_spool_capacity_bytes", EXPOSE_GAUGE, (double)sc->cfg->spool.max_bytes, "spool.max_bytes.");
     write_one(out, "lipservice_spool_segments", EXPOSE_GAUGE, (double)d->segments, "Segment files.");
     write_one(out, "lipservice_spool_frames", EXPOSE_GAUGE, (double)d->frames, "Commits stored and not delivered.");
     write_one(out, "lipservice_spool_records", EXPOSE_GAUGE, (double)d->records, "Records of them.");
@@ -435,23 +435,23 @@ static void write_spool(struct buf *out, const struct app *app)
                    spool_loss_name((enum spool_loss)w), (double)d->lost_frames[w]);
 }
 
-static double age_seconds(const struct app *app, uint64_t since_ms)
+static double age_seconds(const struct sidecar *sc, uint64_t since_ms)
 {
-    return since_ms == 0 ? -1 : (double)(clock_now_ms(app->clock) - since_ms) / 1000;
+    return since_ms == 0 ? -1 : (double)(clock_now_ms(sc->clock) - since_ms) / 1000;
 }
 
-static void write_policy_file(struct buf *out, const struct app *app)
+static void write_policy_file(struct buf *out, const struct sidecar *sc)
 {
-    if (app->policy_file == NULL)
+    if (sc->policy_file == NULL)
         return;
-    const struct policy_file_stats *s = policy_file_stats(app->policy_file);
+    const struct policy_file_stats *s = policy_file_stats(sc->policy_file);
 
     expose_family(out, "lipservice_policy_file_version", EXPOSE_GAUGE,
                   "Version of the policy file in force.");
     expose_plain(out, "lipservice_policy_file_version", (double)s->version);
     expose_family(out, "lipservice_policy_file_age_seconds", EXPOSE_GAUGE,
                   "Time since the policy file was put in force.");
-    expose_plain(out, "lipservice_policy_file_age_seconds", age_seconds(app, s->installed_ms));
+    expose_plain(out, "lipservice_policy_file_age_seconds", age_seconds(sc, s->installed_ms));
     expose_family(out, "lipservice_policy_file_loads_total", EXPOSE_COUNTER,
                   "Times the policy file was read and had changed, by outcome.");
     expose_one(out, "lipservice_policy_file_loads_total", "outcome", "installed", (double)s->installed.value);
@@ -459,12 +459,12 @@ static void write_policy_file(struct buf *out, const struct app *app)
     expose_one(out, "lipservice_policy_file_loads_total", "outcome", "unreadable", (double)s->unreadable.value);
 }
 
-static void write_policy(struct buf *out, const struct app *app)
+static void write_policy(struct buf *out, const struct sidecar *sc)
 {
-    if (app->remote == NULL || app->report == NULL)
+    if (sc->remote == NULL || sc->report == NULL)
         return; /* what is not tracked is left out, not reported as 0 */
-    const struct remote_stats *f = remote_stats(app->remote);
-    const struct report_stats *r = report_stats(app->report);
+    const struct remote_stats *f = remote_stats(sc->remote);
+    const struct report_stats *r = report_stats(sc->report);
 
     expose_family(out, "lipservice_policy_fetches_total", EXPOSE_COUNTER,
                   "Policies asked of the policy server, by outcome.");
@@ -477,14 +477,14 @@ static void write_policy(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_policy_services", f->services);
     expose_family(out, "lipservice_policy_age_seconds", EXPOSE_GAUGE,
                   "Time since the last policy was fetched; -1: never.");
-    expose_plain(out, "lipservice_policy_age_seconds", age_seconds(app, f->last_success_ms));
+    expose_plain(out, "lipservice_policy_age_seconds", age_seconds(sc, f->last_success_ms));
     expose_family(out, "lipservice_policy_reports_total", EXPOSE_COUNTER,
                   "Reports of pattern counts to the policy server, by outcome.");
     expose_one(out, "lipservice_policy_reports_total", "outcome", "accepted", (double)r->accepted.value);
     expose_one(out, "lipservice_policy_reports_total", "outcome", "failed", (double)r->failed.value);
     expose_family(out, "lipservice_policy_report_age_seconds", EXPOSE_GAUGE,
                   "Time since the last report was accepted; -1: never.");
-    expose_plain(out, "lipservice_policy_report_age_seconds", age_seconds(app, r->last_success_ms));
+    expose_plain(out, "lipservice_policy_report_age_seconds", age_seconds(sc, r->last_success_ms));
 }
 
 static double resident_bytes(void)
@@ -498,7 +498,7 @@ static double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-static void write_process(struct buf *out, const struct app *app)
+static void write_process(struct buf *out, const struct sidecar *sc)
 {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
@@ -506,15 +506,15 @@ static void write_process(struct buf *out, const struct app *app)
                  (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 
     expose_family(out, "lipservice_memory_limit_bytes", EXPOSE_GAUGE, "memory.limit.");
-    expose_plain(out, "lipservice_memory_limit_bytes", (double)app->budget.limit);
+    expose_plain(out, "lipservice_memory_limit_bytes", (double)sc->budget.limit);
     expose_family(out, "lipservice_memory_used_bytes", EXPOSE_GAUGE,
                   "What bodies, inflation, queue and tables hold of it now.");
-    expose_plain(out, "lipservice_memory_used_bytes", (double)app->budget.used);
+    expose_plain(out, "lipservice_memory_used_bytes", (double)sc->budget.used);
     expose_family(out, "lipservice_memory_peak_bytes", EXPOSE_GAUGE, "The most they ever held.");
-    expose_plain(out, "lipservice_memory_peak_bytes", (double)app->budget.peak);
+    expose_plain(out, "lipservice_memory_peak_bytes", (double)sc->budget.peak);
     expose_family(out, "lipservice_memory_refused_total", EXPOSE_COUNTER,
                   "How often the account had no room.");
-    expose_plain(out, "lipservice_memory_refused_total", (double)app->budget.refused);
+    expose_plain(out, "lipservice_memory_refused_total", (double)sc->budget.refused);
     expose_family(out, "lipservice_process_cpu_seconds_total", EXPOSE_COUNTER,
                   "CPU time of the process.");
     expose_plain(out, "lipservice_process_cpu_seconds_total", cpu);
@@ -523,33 +523,33 @@ static void write_process(struct buf *out, const struct app *app)
     expose_plain(out, "lipservice_process_resident_memory_bytes", resident_bytes());
     expose_family(out, "lipservice_process_uptime_seconds", EXPOSE_GAUGE, "Time since the start.");
     expose_plain(out, "lipservice_process_uptime_seconds",
-                 (double)(clock_now_ms(app->clock) - app->started_ms) / 1000);
+                 (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000);
     expose_family(out, "lipservice_build_info", EXPOSE_GAUGE, "1; the version is a label.");
     expose_one(out, "lipservice_build_info", "version", LIPSERVICE_VERSION, 1);
 }
 
 static int write_metrics(void *ctx, struct span query, struct buf *out)
 {
-    const struct app *app = ctx;
+    const struct sidecar *sc = ctx;
     (void)query;
-    if (app->phase == APP_STARTING || app->receiver == NULL || app->exporter == NULL)
+    if (sc->phase == SIDECAR_STARTING || sc->receiver == NULL || sc->exporter == NULL)
         return 503;
-    write_records(out, app);
-    write_budget(out, app);
-    write_reloads(out, app);
-    write_shadow(out, app);
-    write_taps(out, app);
-    write_events(out, app);
-    write_receiver(out, app);
-    write_exporter(out, app);
-    write_spool(out, app);
-    write_policy_file(out, app);
-    write_policy(out, app);
-    write_process(out, app);
+    write_records(out, sc);
+    write_budget(out, sc);
+    write_reloads(out, sc);
+    write_shadow(out, sc);
+    write_taps(out, sc);
+    write_events(out, sc);
+    write_receiver(out, sc);
+    write_exporter(out, sc);
+    write_spool(out, sc);
+    write_policy_file(out, sc);
+    write_policy(out, sc);
+    write_process(out, sc);
     return 200;
 }
 
-const struct page app_metrics_pages[] = {
+const struct page sidecar_metrics_pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", write_metrics},
 };
-const size_t app_metrics_page_count = ARRAY_LEN(app_metrics_pages);
+const size_t sidecar_metrics_page_count = ARRAY_LEN(sidecar_metrics_pages);

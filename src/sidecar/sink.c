@@ -1,28 +1,13 @@
-/* app_sink: where the configuration sends what is kept. */
+/* sink: where the configuration sends what is kept. */
 #include <stdio.h>
 #include <string.h>
 
-#include "app.h"
+#include "config/route.h"
 #include "export/file.h"
 #include "export/posthog.h"
 #include "export/upstream.h"
+#include "sidecar/sidecar_state.h"
 #include "util/diag.h"
-
-int app_open_route(struct route *out, const struct config_route *from, const char *prefix,
-                   struct error *err)
-{
-    *out = (struct route){
-        .ca_file = from->ca_file,
-        .cert_file = from->cert_file,
-        .key_file = from->key_file,
-        .proxy_url = from->proxy_url,
-        .insecure_skip_verify = from->insecure_skip_verify,
-    };
-    if (out->insecure_skip_verify)
-        diag(DIAG_WARN, "insecure", "certificates are not verified: anybody can take the records and the key",
-             "setting=%s.tls.insecure_skip_verify", prefix);
-    return route_check(out, prefix, err);
-}
 
 /* The service itself may take 20 s; who hangs up earlier sends twice what it stored. */
 static void warn_timeout(const struct config *cfg)
@@ -33,9 +18,9 @@ static void warn_timeout(const struct config *cfg)
              "setting=exporters.posthog.timeout timeout_ms=%u", cfg->posthog.timeout_ms);
 }
 
-static int open_posthog(struct app *app, struct sink *sink, struct error *err)
+static int open_posthog(struct sidecar *sc, struct sink *sink, struct error *err)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES], auth[CONFIG_TEXT_BYTES + 32];
     char name[UPSTREAM_URL_BYTES + 16];
     struct upstream_opts opts = {
@@ -49,7 +34,7 @@ static int open_posthog(struct app *app, struct sink *sink, struct error *err)
             return rc;
         opts.url[s] = urls[s];
     }
-    int rc = app_open_route(&opts.route, &cfg->posthog.route, "exporters.posthog", err);
+    int rc = config_open_route(&opts.route, &cfg->posthog.route, "exporters.posthog", err);
     if (rc < 0)
         return rc;
     warn_timeout(cfg);
@@ -60,12 +45,12 @@ static int open_posthog(struct app *app, struct sink *sink, struct error *err)
     snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
     const char *const headers[] = {auth, NULL};
     opts.headers = headers;
-    return upstream_open(sink, app->client, &opts, err);
+    return upstream_open(sink, sc->client, &opts, err);
 }
 
-static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
+static int open_otlphttp(struct sidecar *sc, struct sink *sink, struct error *err)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     const char *given[SIGNAL_COUNT] = {cfg->otlphttp.logs_endpoint, cfg->otlphttp.traces_endpoint,
                                        cfg->otlphttp.metrics_endpoint};
     char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES + 32], name[UPSTREAM_URL_BYTES + 64];
@@ -89,26 +74,26 @@ static int open_otlphttp(struct app *app, struct sink *sink, struct error *err)
         opts.url[s] = urls[s];
     }
     snprintf(name, sizeof name, "otlphttp %s", urls[SIGNAL_LOGS]);
-    int rc = app_open_route(&opts.route, &cfg->otlphttp.route, "exporters.otlphttp", err);
+    int rc = config_open_route(&opts.route, &cfg->otlphttp.route, "exporters.otlphttp", err);
     if (rc == 0)
-        rc = upstream_open(sink, app->client, &opts, err);
+        rc = upstream_open(sink, sc->client, &opts, err);
     for (int s = 0; s < SIGNAL_COUNT && rc == 0; s++)
         sink->takes[s] = reachable[s];
     return rc;
 }
 
-int app_open_sink(struct app *app, struct sink *out, enum coding *compression, struct error *err)
+int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression, struct error *err)
 {
-    const struct config *cfg = app->cfg;
+    const struct config *cfg = sc->cfg;
     if (cfg->posthog.api_key[0] != '\0') {
         *compression = cfg->posthog.compression;
-        return open_posthog(app, out, err);
+        return open_posthog(sc, out, err);
     }
     if (cfg->otlphttp.endpoint[0] != '\0' || cfg->otlphttp.logs_endpoint[0] != '\0') {
         *compression = cfg->otlphttp.compression;
-        return open_otlphttp(app, out, err);
+        return open_otlphttp(sc, out, err);
     }
-    struct file_opts file = {cfg->file.path[0] != '\0' ? cfg->file.path : "-", &app->budget};
+    struct file_opts file = {cfg->file.path[0] != '\0' ? cfg->file.path : "-", &sc->budget};
     *compression = CODING_IDENTITY;
-    return file_open(out, &app->loop, &file, err);
+    return file_open(out, &sc->loop, &file, err);
 }

@@ -1,11 +1,11 @@
-/* app_pages: health and the admin's JSON, as tables of pages. */
+/* sidecar_pages: health and the admin's JSON, as tables of pages. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app.h"
 #include "otlp/json_write.h"
 #include "pattern/signature.h"
+#include "sidecar/sidecar_state.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
 #define PATTERNS_LIMIT_MAX 16384
@@ -23,16 +23,15 @@ static int write_live(void *ctx, struct span query, struct buf *out)
 /* For people: what it does now, whether that is good or not. */
 static int write_status(void *ctx, struct span query, struct buf *out)
 {
-    static const char *const phases[] = {"starting", "ready", "draining", "draining", "ended"};
-    const struct app *app = ctx;
+    const struct sidecar *sc = ctx;
     (void)query;
-    const char *status = phases[app->phase];
-    if (app->phase == APP_RUNNING && !app_is_ready(app))
-        status = app_journal_status(app);
+    const char *status = sidecar_phase_name(sc->phase);
+    if (sc->phase == SIDECAR_RUNNING && !sidecar_is_ready(sc))
+        status = durable_status(sc);
     buf_printf(out, "{\"status\":\"%s\"", status);
-    if (app->exporter != NULL) {
+    if (sc->exporter != NULL) {
         struct exporter_stats s;
-        exporter_stats(app->exporter, &s);
+        exporter_stats(sc->exporter, &s);
         buf_printf(out,
                    ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
                    "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s,"
@@ -41,7 +40,7 @@ static int write_status(void *ctx, struct span query, struct buf *out)
                    s.waiting_to_retry, s.holds_for_key ? "true" : "false",
                    circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
     }
-    app_write_journal(out, app);
+    durable_write(out, sc);
     buf_append_str(out, "}\n");
     return 200;
 }
@@ -49,16 +48,16 @@ static int write_status(void *ctx, struct span query, struct buf *out)
 static int write_ready(void *ctx, struct span query, struct buf *out)
 {
     write_status(ctx, query, out);
-    return app_is_ready(ctx) ? 200 : 503;
+    return sidecar_is_ready(ctx) ? 200 : 503;
 }
 
-const struct page app_health_pages[] = {
+const struct page sidecar_health_pages[] = {
     {"/", "application/json", write_live},
     {"/livez", "application/json", write_live},
     {"/readyz", "application/json", write_ready},
     {"/status", "application/json", write_status},
 };
-const size_t app_health_page_count = ARRAY_LEN(app_health_pages);
+const size_t sidecar_health_page_count = ARRAY_LEN(sidecar_health_pages);
 
 /* ---- the ledger -------------------------------------------------------- */
 
@@ -81,8 +80,8 @@ static void write_row(struct buf *out, const struct ledger_row *r)
 
 static int write_ledger(void *ctx, struct span query, struct buf *out)
 {
-    struct app *app = ctx;
-    const struct ledger *l = pipeline_ledger(app->pipeline);
+    struct sidecar *sc = ctx;
+    const struct ledger *l = pipeline_ledger(sc->pipeline);
     const char *comma = "";
     (void)query;
     buf_append_byte(out, '{');
@@ -156,9 +155,9 @@ static const struct {
 #undef X
 };
 
-void app_write_pattern_name(struct buf *out, const struct app *app, const struct pattern *p)
+void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p)
 {
-    const struct ledger *l = pipeline_ledger(app->pipeline);
+    const struct ledger *l = pipeline_ledger(sc->pipeline);
     char id[SIGNATURE_TEXT_BYTES];
     buf_printf(out, "{\"pattern\":\"%s\",\"service\":", signature_format(id, p->key.signature));
     json_write_string(out, p->key.service == LEDGER_OTHER ? SPAN("(other)")
@@ -166,7 +165,7 @@ void app_write_pattern_name(struct buf *out, const struct app *app, const struct
     buf_printf(out, ",\"severity\":\"%s\"", level_name((enum level)p->key.level));
     if (p->key.status_class > 0)
         buf_printf(out, ",\"status_class\":\"%dxx\"", p->key.status_class);
-    struct families *families = pipeline_families(app->pipeline);
+    struct families *families = pipeline_families(sc->pipeline);
     uint64_t family = families != NULL ? families_resolve(families, p->family) : p->family;
     if (family != p->key.signature)
         buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
@@ -174,9 +173,9 @@ void app_write_pattern_name(struct buf *out, const struct app *app, const struct
     json_write_string(out, span_of(p->template_text, p->template_len));
 }
 
-static void write_pattern(struct buf *out, const struct app *app, const struct pattern *p)
+static void write_pattern(struct buf *out, const struct sidecar *sc, const struct pattern *p)
 {
-    app_write_pattern_name(out, app, p);
+    sidecar_write_pattern_name(out, sc, p);
     buf_printf(out,
                ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
                ",\"dropped_by_rule\":%" PRIu64 ",\"received_bytes\":%" PRIu64
@@ -186,7 +185,7 @@ static void write_pattern(struct buf *out, const struct app *app, const struct p
                (double)p->last_seen_ns / 1e9);
 }
 
-uint32_t app_read_limit(struct span query)
+uint32_t sidecar_read_limit(struct span query)
 {
     struct span text = page_query(query, "limit");
     uint64_t n = 0;
@@ -200,10 +199,10 @@ uint32_t app_read_limit(struct span query)
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
-struct pattern **app_list_patterns(const struct app *app, int (*compare)(const void *, const void *),
+struct pattern **sidecar_list_patterns(const struct sidecar *sc, int (*compare)(const void *, const void *),
                                    struct buf *room, struct buf *out, uint32_t *n)
 {
-    struct patterns *table = pipeline_patterns(app->pipeline);
+    struct patterns *table = pipeline_patterns(sc->pipeline);
     uint32_t slots = patterns_slots(table);
     if (buf_reserve_exact(room, (slots + 1) * sizeof(struct pattern *)) < 0) {
         buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
@@ -219,7 +218,7 @@ struct pattern **app_list_patterns(const struct app *app, int (*compare)(const v
 }
 
 /* In the order that the query wants: "sort=saved&reverse=1". */
-static struct pattern **list_patterns(const struct app *app, struct span query, struct buf *room,
+static struct pattern **list_patterns(const struct sidecar *sc, struct span query, struct buf *room,
                                       struct buf *out, uint32_t *n)
 {
     struct span sort = page_query(query, "sort");
@@ -228,16 +227,16 @@ static struct pattern **list_patterns(const struct app *app, struct span query, 
     for (size_t i = 0; i < ARRAY_LEN(orders); i++)
         if (span_eq(sort, span_str(orders[i].name)))
             order = i;
-    return app_list_patterns(app, reverse ? orders[order].reversed : orders[order].compare, room, out, n);
+    return sidecar_list_patterns(sc, reverse ? orders[order].reversed : orders[order].compare, room, out, n);
 }
 
 static int write_patterns(void *ctx, struct span query, struct buf *out)
 {
-    struct app *app = ctx;
-    struct patterns *table = pipeline_patterns(app->pipeline);
-    uint32_t n, limit = app_read_limit(query);
+    struct sidecar *sc = ctx;
+    struct patterns *table = pipeline_patterns(sc->pipeline);
+    uint32_t n, limit = sidecar_read_limit(query);
     struct buf room = {.budget = out->budget};
-    struct pattern **list = list_patterns(app, query, &room, out, &n);
+    struct pattern **list = list_patterns(sc, query, &room, out, &n);
     if (list == NULL)
         return 503;
     const struct pattern_counts *other = patterns_other(table);
@@ -249,7 +248,7 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
                other->dropped_by_rule);
     for (uint32_t i = 0; i < n && i < limit; i++) {
         buf_append_str(out, i == 0 ? "" : ",");
-        write_pattern(out, app, list[i]);
+        write_pattern(out, sc, list[i]);
     }
     buf_append_str(out, "]}\n");
     buf_done(&room);
@@ -259,17 +258,17 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
 /* For `lipservice top`: a line of totals, then a line for each pattern. */
 static int write_top(void *ctx, struct span query, struct buf *out)
 {
-    struct app *app = ctx;
-    const struct ledger_row *t = ledger_total(pipeline_ledger(app->pipeline));
-    const struct rules *rules = pipeline_rules(app->pipeline, LEDGER_OTHER);
-    uint32_t n, limit = app_read_limit(query);
+    struct sidecar *sc = ctx;
+    const struct ledger_row *t = ledger_total(pipeline_ledger(sc->pipeline));
+    const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
+    uint32_t n, limit = sidecar_read_limit(query);
     uint64_t lost = 0;
     struct buf room = {.budget = out->budget};
     struct exporter_stats s;
-    struct pattern **list = list_patterns(app, query, &room, out, &n);
+    struct pattern **list = list_patterns(sc, query, &room, out, &n);
     if (list == NULL)
         return 503;
-    exporter_stats(app->exporter, &s);
+    exporter_stats(sc->exporter, &s);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
         lost += t->fate[f];
     buf_printf(out,
@@ -280,13 +279,13 @@ static int write_top(void *ctx, struct span query, struct buf *out)
                ",\"queue_bytes\":%zu,\"queue_capacity\":%" PRIu64
                ",\"policy\":\"%s\",\"policy_version\":%" PRId64
                ",\"patterns_held\":%u,\"services\":%u}\n",
-               clock_now_ms(app->clock) - app->started_ms, t->received, t->verdict[VERDICT_KEPT],
+               clock_now_ms(sc->clock) - sc->started_ms, t->received, t->verdict[VERDICT_KEPT],
                t->verdict[VERDICT_REJECTED], t->fate[FATE_DELIVERED], t->queued, lost,
-               t->received_bytes, t->kept_bytes, s.queue_bytes, (uint64_t)app->cfg->queue.max_bytes,
+               t->received_bytes, t->kept_bytes, s.queue_bytes, (uint64_t)sc->cfg->queue.max_bytes,
                rules_origin(rules), rules_version(rules), n,
-               ledger_services(pipeline_ledger(app->pipeline)) - 1);
+               ledger_services(pipeline_ledger(sc->pipeline)) - 1);
     for (uint32_t i = 0; i < n && i < limit; i++) {
-        write_pattern(out, app, list[i]);
+        write_pattern(out, sc, list[i]);
         buf_append_byte(out, '\n');
     }
     buf_done(&room);
@@ -313,8 +312,8 @@ static void write_alias(void *ctx, const struct family_alias *a)
 
 static int write_families(void *ctx, struct span query, struct buf *out)
 {
-    struct app *app = ctx;
-    struct families *families = pipeline_families(app->pipeline);
+    struct sidecar *sc = ctx;
+    struct families *families = pipeline_families(sc->pipeline);
     struct alias_writer w = {.out = out};
     (void)query;
     if (families == NULL) {
@@ -331,9 +330,9 @@ static int write_families(void *ctx, struct span query, struct buf *out)
 
 static int write_config(void *ctx, struct span query, struct buf *out)
 {
-    const struct app *app = ctx;
+    const struct sidecar *sc = ctx;
     (void)query;
-    config_print(app->cfg, out);
+    config_print(sc->cfg, out);
     return 200;
 }
 
@@ -354,16 +353,16 @@ static int write_index(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
-const struct page app_admin_pages[] = {
+const struct page sidecar_admin_pages[] = {
     {"/", "text/plain; charset=utf-8", write_index},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
-    {"/api/shadow", "application/json", app_write_shadow},
+    {"/api/shadow", "application/json", sidecar_write_shadow},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
-    {"/api/reload", "application/json", .ask = app_reload_page},
+    {"/api/reload", "application/json", .ask = sidecar_reload_page},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
-const size_t app_admin_page_count = ARRAY_LEN(app_admin_pages);
+const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

@@ -1,5 +1,5 @@
 /*
- * app_live: what people ask a running sidecar: why, with counts (POST /api/explain),
+ * sidecar_live: what people ask a running sidecar: why, with counts (POST /api/explain),
  * and what it decides right now (GET /api/tap).
  *
  * Blocking: never. A tap that cannot keep up loses lines and is told how many; all of
@@ -13,10 +13,10 @@
 
 #define LIVE_TAPS_MAX 4 /* each looks at every record */
 
-struct app;
+struct sidecar;
 struct live;
 
-int live_open(struct app *app);
+int live_open(struct sidecar *sc);
 
 /* End the taps; new ones are refused from now on. Accepts NULL. */
 void live_stop_taps(struct live *live);
@@ -31,7 +31,7 @@ struct live_stats {
 };
 struct live_stats live_stats(const struct live *live);
 
-/* For the table of pages; ctx is the app. */
+/* For the table of pages; ctx is the sc. */
 int live_explain(void *ctx, struct span query, struct span body, struct buf *out);
 int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
 void live_tap_gone(void *ctx, struct http_exchange *x);

@@ -1,0 +1,20 @@
+/* route: see the header. */
+#include "config/route.h"
+
+#include "util/diag.h"
+
+int config_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                   struct error *err)
+{
+    *out = (struct route){
+        .ca_file = from->ca_file,
+        .cert_file = from->cert_file,
+        .key_file = from->key_file,
+        .proxy_url = from->proxy_url,
+        .insecure_skip_verify = from->insecure_skip_verify,
+    };
+    if (out->insecure_skip_verify)
+        diag(DIAG_WARN, "insecure", "certificates are not verified: anybody can take the records and the key",
+             "setting=%s.tls.insecure_skip_verify", prefix);
+    return route_check(out, prefix, err);
+}

@@ -1,0 +1,10 @@
+/* route: from settings of TLS and proxy to net's way to a server. */
+#pragma once
+
+#include "config/config.h"
+#include "net/route.h"
+
+/* Check the files that `from` names and fill *out, whose texts are borrowed from it. `prefix` is
+ * the key of the settings, for messages. ERR_CONFIG. */
+int config_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                      struct error *err);

@@ -1,0 +1,119 @@
+/* policies: where the rules in force come from: policy files, and a policy server. */
+#include <string.h>
+
+#include "config/route.h"
+#include "sidecar/sidecar_state.h"
+
+static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
+{
+    struct sidecar *sc = ctx;
+    pipeline_set_rules(sc->pipeline, service, rules);
+}
+
+static void on_policy_file(void *ctx, const struct rules *rules)
+{
+    struct sidecar *sc = ctx;
+    pipeline_set_common_rules(sc->pipeline, rules);
+}
+
+static void on_shadow_file(void *ctx, const struct rules *rules)
+{
+    struct sidecar *sc = ctx;
+    pipeline_set_shadow_rules(sc->pipeline, rules);
+}
+
+int policies_set_files(struct sidecar *sc, const struct config *before, struct error *err)
+{
+    const struct config *cfg = sc->cfg;
+    const struct {
+        struct policy_file **file;
+        const char *path, *was;
+        void (*install)(void *ctx, const struct rules *rules);
+    } files[] = {
+        {&sc->policy_file, cfg->sampling.policy_file,
+         before == NULL ? "" : before->sampling.policy_file, on_policy_file},
+        {&sc->shadow_file, cfg->shadow.policy_file,
+         before == NULL ? "" : before->shadow.policy_file, on_shadow_file},
+    };
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(files) && rc == 0; i++) {
+        if (*files[i].file != NULL && strcmp(files[i].path, files[i].was) == 0) {
+            policy_file_reload(*files[i].file, cfg->sampling.rules);
+            continue;
+        }
+        policy_file_close(*files[i].file);
+        *files[i].file = NULL;
+        struct policy_file_opts opts = {
+            .path = files[i].path,
+            .clock = sc->clock,
+            .visit = config_visit_yaml,
+            .base = cfg->sampling.rules,
+            .install = files[i].install,
+            .ctx = sc,
+        };
+        if (opts.path[0] != '\0')
+            rc = policy_file_open(files[i].file, &sc->loop, &opts, err);
+    }
+    return rc;
+}
+
+int policies_open_server(struct sidecar *sc, struct error *err)
+{
+    const struct config *cfg = sc->cfg;
+    struct route route;
+    if (cfg->policy.server[0] == '\0')
+        return 0;
+    int rc = config_open_route(&route, &cfg->policy.route, "policy", err);
+    if (rc < 0)
+        return rc;
+    struct remote_opts remote = {
+        .route = route,
+        .server = cfg->policy.server,
+        .api_key = cfg->policy.api_key,
+        .team_id = cfg->policy.team_id,
+        .refresh_interval_ms = cfg->policy.refresh_interval_ms,
+        .timeout_ms = cfg->policy.timeout_ms,
+        .clock = sc->clock,
+        .ledger = pipeline_ledger(sc->pipeline),
+        .base = cfg->sampling.rules,
+        .install = on_policy,
+        .ctx = sc,
+    };
+    struct report_opts report = {
+        .route = route,
+        .server = cfg->policy.server,
+        .api_key = cfg->policy.api_key,
+        .team_id = cfg->policy.team_id,
+        .interval_ms = cfg->policy.report_interval_ms,
+        .timeout_ms = cfg->policy.timeout_ms,
+        .clock = sc->clock,
+        .ledger = pipeline_ledger(sc->pipeline),
+        .patterns = pipeline_patterns(sc->pipeline),
+        .families = pipeline_families(sc->pipeline),
+        .budget = &sc->budget,
+    };
+    rc = remote_open(&sc->remote, &sc->loop, sc->client, &remote);
+    return rc < 0 ? rc : report_open(&sc->report, &sc->loop, sc->client, &report);
+}
+
+void policies_close_server(struct sidecar *sc)
+{
+    remote_close(sc->remote);
+    report_close(sc->report);
+    sc->remote = NULL;
+    sc->report = NULL;
+}
+
+int policies_start(struct sidecar *sc, struct error *err)
+{
+    int rc = policies_set_files(sc, NULL, err);
+    return rc < 0 ? rc : policies_open_server(sc, err);
+}
+
+void policies_stop(struct sidecar *sc)
+{
+    policy_file_close(sc->policy_file);
+    policy_file_close(sc->shadow_file);
+    sc->policy_file = sc->shadow_file = NULL;
+    policies_close_server(sc);
+}

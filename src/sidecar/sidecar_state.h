@@ -1,0 +1,189 @@
+/*
+ * sidecar_state: what the files of the sidecar share. Only src/sidecar/ includes it.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "export/exporter.h"
+#include "export/journal.h"
+#include "net/client.h"
+#include "net/http.h"
+#include "net/listener.h"
+#include "net/page.h"
+#include "pipeline/pipeline.h"
+#include "policy/file.h"
+#include "policy/remote.h"
+#include "policy/report.h"
+#include "receiver/receiver.h"
+#include "sidecar/live.h"
+#include "util/budget.h"
+#include "util/clock.h"
+
+/* clang-format off */
+#define SIDECAR_PHASES(X) \
+    /* name      as /status says it */ \
+    X(STARTING,  "starting") \
+    X(RUNNING,   "ready") \
+    X(QUIETING,  "draining")  /* the application may still flush: requests are taken */ \
+    X(CLOSING,   "draining")  /* connections are closing */ \
+    X(FLUSHING,  "draining")  /* what is held goes upstream or to disk */ \
+    X(REPORTING, "draining")  /* the policy server gets the last counts */ \
+    X(ENDED,     "ended")
+/* clang-format on */
+
+#define X(name, text) SIDECAR_##name,
+enum sidecar_phase { SIDECAR_PHASES(X) SIDECAR_PHASE_COUNT };
+#undef X
+
+/* What the thread that waits for signals has heard, and what of it the loop has done. */
+struct sidecar_signals {
+    uv_async_t async;
+    uv_thread_t thread;
+    bool is_waiting; /* the thread */
+    atomic_bool is_over;
+    atomic_uint stops, reloads;
+    atomic_int number;      /* of the last stop */
+    atomic_uint timeout_ms; /* shutdown.timeout that is in force */
+    atomic_uint drain_ms;   /* and was when the first stop came */
+    uint32_t stops_done, reloads_done;
+};
+
+struct sidecar {
+    const struct config *cfg;         /* in force */
+    const struct config_input *input; /* where it came from, for a reload */
+    struct config *reloaded;          /* owned, once there was one */
+    struct {
+        struct metric accepted, refused;
+        bool failed_last;
+        uint64_t last_ms; /* monotonic; 0: never */
+    } reloads;
+    uv_loop_t loop;
+    enum sidecar_phase phase;
+    const struct clock *clock;
+    struct budget budget;
+    uint64_t started_ms, drain_began_ms;
+    struct client *client;
+    struct exporter *exporter;
+    struct aside *aside; /* NULL without exporters.refused_file */
+    struct journal *journal; /* durability: disk; else NULL */
+    bool leaves_on_disk;     /* the end: what is not delivered now is not lost */
+    struct pipeline *pipeline;
+    struct policy_file *policy_file; /* NULL without sampling.policy_file */
+    struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
+    struct remote *remote; /* NULL without policy.server, as is report */
+    struct report *report;
+    struct receiver *receiver;
+    struct http_service service; /* of both OTLP ports */
+    uint32_t connections, page_connections; /* at most, of one port */
+    struct listener grpc, http;
+    struct page_server health, metrics, admin;
+    struct live *live; /* what the admin pages answer from the running pipeline */
+    struct sidecar_signals signals;
+    atomic_bool is_ledger_told; /* the last line of the log */
+    uv_timer_t drain_timer, tick_timer;
+    size_t parts_started;
+};
+
+/* ---- sidecar.c ---- */
+
+/* Ready means listening and not draining, and with durability: disk able to store. It does not
+ * mean that the upstream answers: its outage must not take the application's pod down. */
+bool sidecar_is_ready(const struct sidecar *sc);
+
+/* ---- pages.c, metrics.c, shadow_page.c ---- */
+
+/* The tables of the three page servers. */
+extern const struct page sidecar_health_pages[], sidecar_metrics_pages[], sidecar_admin_pages[];
+extern const size_t sidecar_health_page_count, sidecar_metrics_page_count, sidecar_admin_page_count;
+
+/* For pages: {"pattern":... up to its template, without the end of the object. */
+void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p);
+uint32_t sidecar_read_limit(struct span query);
+
+/* All *n patterns, sorted, in the memory of *room, which is the caller's to free. NULL: there
+ * is none, and *out says so; the status is 503. */
+struct pattern **sidecar_list_patterns(const struct sidecar *sc, int (*compare)(const void *, const void *),
+                                   struct buf *room, struct buf *out, uint32_t *n);
+
+/* A page. */
+int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
+
+/* ---- durable.c: the parts of durability: disk, which do nothing without it ---- */
+
+int durable_open(struct sidecar *sc, struct error *err);
+void durable_close(struct sidecar *sc);
+void durable_free(struct sidecar *sc);
+int durable_start(struct sidecar *sc, struct error *err); /* to deliver what is there */
+void durable_leave(struct sidecar *sc);
+/* Store what has been taken and let go of the directory: runs the loop until that is done. */
+void durable_end(struct sidecar *sc);
+/* What the end of a process says of the spool, in records. Zeros without one. */
+struct durable_end_counts {
+    uint64_t left;           /* the next start will find them */
+    uint64_t earlier_unread; /* of those: stored by an earlier process and not read by this one */
+    uint64_t removed;        /* stored, and their files were removed under us: lost */
+    uint64_t dropped;        /* read, not delivered, and their segment made room: lost */
+    uint64_t unstored;       /* kept, and not stored: their clients were not answered with success */
+    uint64_t lost, lost_frames; /* by the spool, those of earlier processes included */
+};
+void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out);
+
+/* Records of earlier processes that wait and are not in the ledger yet. */
+uint64_t durable_backlog(const struct sidecar *sc);
+/* Why the spool keeps us from being ready, for the health page; NULL: it does not. */
+const char *durable_status(const struct sidecar *sc);
+/* {"directory":...} for the health page. */
+void durable_write(struct buf *out, const struct sidecar *sc);
+
+/* ---- limits.c ---- */
+
+/* How many connections the limit on open files allows. */
+void sidecar_limits_set(struct sidecar *sc);
+
+/* ---- signals.c ---- */
+
+int sidecar_signals_start(struct sidecar *sc, struct error *err);
+void sidecar_signals_stop(struct sidecar *sc);
+void sidecar_signals_release(struct sidecar *sc);
+
+/* ---- drain.c ---- */
+
+int drain_start(struct sidecar *sc, struct error *err);
+void drain_stop(struct sidecar *sc);
+
+/* A signal asks for the end. */
+void drain_begin(struct sidecar *sc, int number);
+
+/* As /status says it. */
+const char *sidecar_phase_name(enum sidecar_phase phase);
+
+/* The last line of the log, once: what became of every record. */
+void sidecar_log_ledger(struct sidecar *sc);
+
+/* ---- reload.c ---- */
+
+/* Read the configuration again. What is wrong with it is logged and returned, and changes
+ * nothing. */
+int sidecar_reload(struct sidecar *sc, struct error *err);
+int sidecar_reload_page(void *ctx, struct span query, struct span body, struct buf *out); /* POST */
+void sidecar_free_reloaded(struct sidecar *sc);
+
+/* ---- policies.c: policy files and the policy server ---- */
+
+int policies_start(struct sidecar *sc, struct error *err);
+void policies_stop(struct sidecar *sc);
+
+/* `before`: the configuration whose files are open; NULL: none are. */
+int policies_set_files(struct sidecar *sc, const struct config *before, struct error *err);
+int policies_open_server(struct sidecar *sc, struct error *err);
+void policies_close_server(struct sidecar *sc);
+
+/* ---- sink.c ---- */
+
+/* Open the one exporter that is configured. */
+int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression, struct error *err);
