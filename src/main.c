@@ -1,8 +1,8 @@
 /* main: three open descriptors, then cli. */
-#include "cli.h"
-
 #include <fcntl.h>
 #include <unistd.h>
+
+#include "cli/cli.h"
 
 /* A descriptor that was closed by whoever started us would be given to the next socket or file,
  * which would then be read as standard input or be written our log. Standard output cannot be
@@ -19,5 +19,5 @@ static int open_standard(void)
 
 int main(int argc, char **argv)
 {
-    return open_standard() < 0 ? EXIT_UNAVAILABLE : cli_main(argc, argv);
+    return open_standard() < 0 ? 69 : cli_main(argc, argv);
 }

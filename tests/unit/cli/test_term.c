@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "cli_term.h"
+#include "cli/term.h"
 
 static void text_fits_and_is_harmless(void **state)
 {

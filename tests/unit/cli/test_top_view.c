@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "cli_term.h"
-#include "cli_top_view.h"
+#include "cli/term.h"
+#include "cli/top_view.h"
 #include "util/err.h"
 #include "util/unicode.h"
 

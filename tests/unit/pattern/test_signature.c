@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "cli_signature.h"
+#include "cli/verbs.h"
 #include "otlp/wire.h"
 #include "pattern/signature.h"
 #include "pattern/signature_compat.h"
@@ -441,7 +441,7 @@ static void the_verb_refuses_what_it_does_not_know(void **state)
         {{"signature", "--mode="}, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(cli_signature(rows[i].argc, (char **)rows[i].argv) == 64, "%zu", i);
+        assert_row(verb_signature(rows[i].argc, (char **)rows[i].argv) == 64, "%zu", i);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* cli_tap: lines of JSON come in, lines for people or the same JSON go out. */
-#include "cli_tap.h"
+/* tap: lines of JSON come in, lines for people or the same JSON go out. */
+#include "cli/verbs.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cli_admin.h"
-#include "cli_term.h"
+#include "cli/admin.h"
+#include "cli/command.h"
+#include "cli/term.h"
 #include "otlp/json_object.h"
 
 #define LINE_BYTES ((size_t)1 << 16) /* of one line of the sidecar's */
@@ -218,7 +218,7 @@ static int listen_to(struct verb *v, const char *admin, const struct buf *target
     if (rc == 0)
         uv_run(&v->admin.loop, UV_RUN_DEFAULT);
     else
-        v->code = cli_die(rc, &(struct error){{0}});
+        v->code = command_die(rc, &(struct error){{0}});
     uv_close((uv_handle_t *)&v->stop, NULL);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         uv_close((uv_handle_t *)&v->interrupts[i], NULL);
@@ -230,13 +230,13 @@ static int listen_to(struct verb *v, const char *admin, const struct buf *target
     return v->code;
 }
 
-int cli_tap(int argc, char **argv)
+int verb_tap(int argc, char **argv)
 {
     static struct verb v;
     const char *service = NULL, *severity = NULL, *pattern = NULL, *grep = NULL, *rate = NULL;
     const char *limit = NULL, *admin = NULL;
     bool dropped = false, kept = false;
-    const struct cli_flag flags[] = {
+    const struct command_flag flags[] = {
         {.name = "dropped", .given = &dropped}, {.name = "kept", .given = &kept},
         {.name = "service", .value = &service}, {.name = "severity", .value = &severity},
         {.name = "pattern", .value = &pattern}, {.name = "grep", .value = &grep},
@@ -246,13 +246,13 @@ int cli_tap(int argc, char **argv)
     struct buf target = {0};
     char *rest = "";
     v = (struct verb){.part = {.max_bytes = LINE_BYTES}};
-    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, NULL);
+    int code = command_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, NULL);
     if (code != 0)
         return code;
     if (limit != NULL)
         v.limit = strtoull(limit, &rest, 10);
     if (*rest != '\0' || (limit != NULL && (v.limit == 0 || limit[0] == '-')))
-        code = cli_usage_error("--limit: not a number of lines: ", limit);
+        code = command_usage_error("--limit: not a number of lines: ", limit);
     buf_append_str(&target, "/api/tap");
     admin_add_query(&target, "verdict", dropped == kept ? "" : dropped ? "dropped" : "kept");
     admin_add_query(&target, "service", service);

@@ -1,10 +1,10 @@
-/* cli_admin: one libcurl call on a loop of its own. */
-#include "cli_admin.h"
+/* admin: one libcurl call on a loop of its own. */
+#include "cli/admin.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli/command.h"
 
 #define ANSWER_BYTES ((size_t)4 << 20)
 #define ERROR_BEGIN "{\"error\":\"" /* how the admin page says no */
@@ -31,10 +31,10 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
     const char *endpoint = cfg->telemetry.admin_endpoint;
     *a = (struct admin){.client = NULL};
     if (url == NULL && endpoint[0] == '\0')
-        return cli_usage_error("telemetry.admin.endpoint is empty: give --admin URL", "");
+        return command_usage_error("telemetry.admin.endpoint is empty: give --admin URL", "");
     const char *scheme_end = url != NULL ? strstr(url, "://") : NULL;
     if (scheme_end != NULL && !span_starts(span_str(url), SPAN("http://")))
-        return cli_usage_error("--admin: the admin page speaks http://, not ", url);
+        return command_usage_error("--admin: the admin page speaks http://, not ", url);
     if (scheme_end != NULL)
         url = scheme_end + 3;
     admin_reach(a->base, url != NULL ? url : endpoint, "");
@@ -44,7 +44,7 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
     int rc = uv_loop_init(&a->loop);
     if (rc == 0)
         rc = client_open(&a->client, &a->loop, &opts);
-    return rc < 0 ? cli_die(rc, &(struct error){{0}}) : 0;
+    return rc < 0 ? command_die(rc, &(struct error){{0}}) : 0;
 }
 
 void admin_close(struct admin *a)
@@ -120,7 +120,7 @@ int admin_ask(const struct config *cfg, const char *url, const struct buf *targe
     if (code == 0) {
         int rc = admin_send(&q.admin, target, ANSWER_BYTES, &how, NULL);
         if (rc < 0)
-            q.code = cli_die(rc, &(struct error){{0}});
+            q.code = command_die(rc, &(struct error){{0}});
         while (q.code < 0 && uv_run(&q.admin.loop, UV_RUN_ONCE) != 0)
             continue;
         code = q.code < 0 ? EXIT_BUG : q.code;

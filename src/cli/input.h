@@ -1,5 +1,5 @@
 /*
- * cli_input: a file that a verb reads, or standard input ("-"): mapped where it is a file, else
+ * input: a file that a verb reads, or standard input ("-"): mapped where it is a file, else
  * (a pipe) read.
  *
  * Blocking   until the pipe ends.

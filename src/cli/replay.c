@@ -1,5 +1,5 @@
-/* cli_replay: one pass over the files, a lane for each policy. */
-#include "cli_replay.h"
+/* replay: one pass over the files, a lane for each policy. */
+#include "cli/replay.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,8 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cli_input.h"
+#include "cli/command.h"
+#include "cli/input.h"
+#include "cli/verbs.h"
 #include "otlp/wire.h"
 
 #define MAX_PATTERNS (1u << 20)
@@ -261,11 +262,11 @@ static int read_numbers(struct replay *r, const char *cost_per_gb, const char *s
     if (cost_per_gb != NULL) {
         r->cost_per_gb = strtod(cost_per_gb, &end);
         if (*end != '\0' || end == cost_per_gb || !isfinite(r->cost_per_gb) || r->cost_per_gb < 0)
-            return cli_usage_error("--cost-per-gb: not an amount of money: ", cost_per_gb);
+            return command_usage_error("--cost-per-gb: not an amount of money: ", cost_per_gb);
     }
     r->seed = strtoull(seed, &end, 10);
     if (*end != '\0' || *seed < '0' || *seed > '9')
-        return cli_usage_error("--seed: not a whole number: ", seed);
+        return command_usage_error("--seed: not a whole number: ", seed);
     return 0;
 }
 
@@ -275,19 +276,19 @@ static int choose_lanes(struct replay *r, const char *policy)
     const char *file = r->cfg.sampling.policy_file;
     r->lanes[0].name = file[0] != '\0' ? file : "configuration";
     r->lane_count = 1;
-    int code = cli_rules(&r->lanes[0].rules, &r->cfg, file);
+    int code = command_rules(&r->lanes[0].rules, &r->cfg, file);
     if (code != 0 || policy == NULL)
         return code;
     r->lanes[1].name = policy;
     r->lane_count = 2;
-    return cli_rules(&r->lanes[1].rules, &r->cfg, policy);
+    return command_rules(&r->lanes[1].rules, &r->cfg, policy);
 }
 
-int cli_replay(int argc, char **argv)
+int verb_replay(int argc, char **argv)
 {
     static struct replay r;
     const char *policy = NULL, *cost_per_gb = NULL, *seed = "1";
-    const struct cli_flag flags[] = {
+    const struct command_flag flags[] = {
         {.name = "json", .given = &r.json},
         {.name = "policy", .value = &policy},
         {.name = "cost-per-gb", .value = &cost_per_gb},
@@ -295,11 +296,11 @@ int cli_replay(int argc, char **argv)
     };
     struct error err = {{0}};
     int first, rc = 0;
-    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &r.cfg, &first);
+    int code = command_load(argc, argv, flags, ARRAY_LEN(flags), &r.cfg, &first);
     if (code != 0)
         return code;
     if (first == argc)
-        code = cli_usage_error("replay: which files?", "");
+        code = command_usage_error("replay: which files?", "");
     if (code == 0)
         code = read_numbers(&r, cost_per_gb, seed);
     if (code == 0)
@@ -311,7 +312,7 @@ int cli_replay(int argc, char **argv)
         if (rc == 0)
             rc = replay_report(&r);
         if (rc < 0)
-            code = cli_die(rc, &err);
+            code = command_die(rc, &err);
         if (rc == ERR_IO && err.text[0] != '\0')
             code = EXIT_USAGE; /* a file that is not there */
         if (rc == 0 && r.requests == 0)

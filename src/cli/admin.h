@@ -1,5 +1,5 @@
 /*
- * cli_admin: how a verb asks the running sidecar, over its admin page.
+ * admin: how a verb asks the running sidecar, over its admin page.
  *
  * The address is --admin URL, else telemetry.admin.endpoint of the configuration that
  * the verb sees. No proxy is used.

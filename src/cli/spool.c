@@ -1,12 +1,12 @@
-/* cli_spool: look, prove, take out. */
-#include "cli_spool.h"
+/* spool: look, prove, take out. */
+#include "cli/verbs.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli/command.h"
 #include "export/survey.h"
 #include "otlp/json_write.h"
 #include "otlp/logs.h"
@@ -200,7 +200,7 @@ static int look_at(struct look *l, const struct action *action)
     return action->tells_damage && is_damaged(l) ? EXIT_DAMAGED : EXIT_OK;
 }
 
-int cli_spool(int argc, char **argv)
+int verb_spool(int argc, char **argv)
 {
     const struct action *action = NULL;
     struct look l = {0};
@@ -208,20 +208,20 @@ int cli_spool(int argc, char **argv)
         if (strcmp(argv[i], "--json") == 0)
             l.json = true;
         else if (argv[i][0] == '-')
-            return cli_usage_error("unknown option ", argv[i]);
+            return command_usage_error("unknown option ", argv[i]);
         else if (action == NULL) {
             for (size_t j = 0; j < ARRAY_LEN(actions); j++)
                 if (strcmp(argv[i], actions[j].name) == 0)
                     action = &actions[j];
             if (action == NULL)
-                return cli_usage_error("spool: inspect, verify or export, not ", argv[i]);
+                return command_usage_error("spool: inspect, verify or export, not ", argv[i]);
         } else if (l.dir == NULL)
             l.dir = argv[i];
         else
-            return cli_usage_error("unexpected argument ", argv[i]);
+            return command_usage_error("unexpected argument ", argv[i]);
     }
     if (l.dir == NULL)
-        return cli_usage_error("spool: which directory?", "");
+        return command_usage_error("spool: which directory?", "");
     int code = look_at(&l, action);
     survey_done(&l.survey);
     disk_close(&l.disk);

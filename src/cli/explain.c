@@ -1,12 +1,12 @@
-/* cli_explain: what explain writes goes to standard output; --live asks the sidecar for it. */
-#include "cli_explain.h"
+/* explain: what explain writes goes to standard output; --live asks the sidecar for it. */
+#include "cli/verbs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli.h"
-#include "cli_admin.h"
-#include "cli_input.h"
+#include "cli/admin.h"
+#include "cli/command.h"
+#include "cli/input.h"
 #include "config/config.h"
 #include "telemetry/explain.h"
 
@@ -38,7 +38,7 @@ static int explain_here(struct verb *v)
         .max_patterns = 1, .max_services = 2, .target = config_target(&v->cfg)};
     struct error err = {{0}};
     struct input in = {0};
-    int code = cli_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
+    int code = command_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
     if (code != 0)
         return code;
     int rc = pipeline_new(&v->pipeline, &opts, v->rules);
@@ -60,7 +60,7 @@ static int explain_here(struct verb *v)
         rc = explain_text(&v->explain, in.text);
     input_close(&in);
     if (rc < 0)
-        return cli_die(rc, &err);
+        return command_die(rc, &err);
     return v->explain.records == 0 && v->explain.refused > 0 ? EXIT_USAGE : EXIT_OK;
 }
 
@@ -72,7 +72,7 @@ static int explain_live(struct verb *v)
     if (v->text != NULL)
         in.text = span_str(v->text);
     else if (input_open(&in, "-", &err) < 0)
-        return cli_die(ERR_IO, &err);
+        return command_die(ERR_IO, &err);
     buf_printf(&target, "/api/explain?as=%s", v->json ? "json" : "words");
     admin_add_query(&target, "input", v->text != NULL ? "line" : "");
     admin_add_query(&target, "service", v->service);
@@ -84,10 +84,10 @@ static int explain_live(struct verb *v)
     return code;
 }
 
-int cli_explain(int argc, char **argv)
+int verb_explain(int argc, char **argv)
 {
     static struct verb v;
-    const struct cli_flag flags[] = {
+    const struct command_flag flags[] = {
         {.name = "json", .given = &v.json},
         {.name = "service", .value = &v.service},
         {.name = "severity", .value = &v.severity},
@@ -96,14 +96,14 @@ int cli_explain(int argc, char **argv)
     };
     int first;
     v = (struct verb){.service = "unknown_service", .severity = ""};
-    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, &first);
+    int code = command_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, &first);
     if (code != 0)
         return code;
     v.text = argv[first];
     if (first + 1 < argc)
-        code = cli_usage_error("one text at most, in quotes: ", argv[first + 1]);
+        code = command_usage_error("one text at most, in quotes: ", argv[first + 1]);
     else if (v.severity[0] != '\0' && log_severity_of_text(span_str(v.severity)) == 0)
-        code = cli_usage_error("--severity: not a level that is known: ", v.severity);
+        code = command_usage_error("--severity: not a level that is known: ", v.severity);
     else
         code = v.live || v.admin != NULL ? explain_live(&v) : explain_here(&v);
     if (fflush(stdout) != 0 && code == 0)

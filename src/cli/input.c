@@ -1,5 +1,5 @@
-/* cli_input: a map, or one read to the end. */
-#include "cli_input.h"
+/* input: a map, or one read to the end. */
+#include "cli/input.h"
 
 #include <errno.h>
 #include <fcntl.h>

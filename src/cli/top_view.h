@@ -1,5 +1,5 @@
 /*
- * cli_top_view: what `lipservice top` shows: the last answer of /api/top, the rates
+ * top_view: what `lipservice top` shows: the last answer of /api/top, the rates
  * since the one before, and the frame of text they make. Knows no terminal.
  *
  * Units      columns and lines; milliseconds.

@@ -1,5 +1,5 @@
 /*
- * cli_replay: `lipservice replay`, what captured OTLP would cost under a
+ * replay: `lipservice replay`, what captured OTLP would cost under a
  * configuration, and under a policy beside it.
  *
  * The real pipeline and the real batches, offline. Time is the records' own: the
@@ -14,9 +14,6 @@
 #include "export/batch.h"
 #include "otlp/capture.h"
 #include "pipeline/pipeline.h"
-
-/* argv[0] is the verb. Returns the exit code. Blocks. */
-int cli_replay(int argc, char **argv);
 
 /* ---- one run, for the file that reports it ----------------------------- */
 

@@ -1,5 +1,5 @@
-/* cli_term: a short table of how wide characters are. */
-#include "cli_term.h"
+/* term: a short table of how wide characters are. */
+#include "cli/term.h"
 
 #include <stdlib.h>
 #include <unistd.h>

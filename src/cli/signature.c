@@ -1,5 +1,5 @@
-/* cli_signature: lines in, ids out. */
-#include "cli_signature.h"
+/* signature: lines in, ids out. */
+#include "cli/verbs.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -230,7 +230,7 @@ static int read_options(struct verb *v, int argc, char **argv)
     return -1;
 }
 
-int cli_signature(int argc, char **argv)
+int verb_signature(int argc, char **argv)
 {
     struct verb v = {0};
     int status = read_options(&v, argc, argv);

@@ -1,9 +1,9 @@
-/* cli_replay_report: one run, as a table for people or as JSON. */
+/* replay_report: one run, as a table for people or as JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "cli_replay.h"
+#include "cli/replay.h"
 #include "otlp/json_write.h"
 #include "pattern/signature.h"
 

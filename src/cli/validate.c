@@ -1,11 +1,11 @@
-/* cli_validate: what the start checks, without starting. */
-#include "cli_validate.h"
+/* validate: what the start checks, without starting. */
+#include "cli/verbs.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "cli/command.h"
 #include "config/route.h"
 #include "net/listener.h"
 
@@ -41,7 +41,7 @@ static int check_parts(const struct config *cfg)
     for (size_t i = 0; i < ARRAY_LEN(routes) && rc == 0; i++)
         if (routes[i].is_used)
             rc = config_open_route(&route, routes[i].route, routes[i].prefix, &err);
-    return rc < 0 ? cli_die(rc, &err) : 0;
+    return rc < 0 ? command_die(rc, &err) : 0;
 }
 
 static int check_policy_files(const struct config *cfg)
@@ -50,19 +50,19 @@ static int check_policy_files(const struct config *cfg)
     int code = 0;
     for (size_t i = 0; i < ARRAY_LEN(files) && code == 0; i++) {
         struct rules *rules = NULL;
-        code = cli_rules(&rules, cfg, files[i]);
+        code = command_rules(&rules, cfg, files[i]);
         if (code == 0)
             rules_unref(rules);
     }
     return code;
 }
 
-int cli_validate(int argc, char **argv)
+int verb_validate(int argc, char **argv)
 {
     static struct config cfg;
     const char *variable;
     size_t at = 0;
-    int code = cli_load(argc, argv, NULL, 0, &cfg, NULL);
+    int code = command_load(argc, argv, NULL, 0, &cfg, NULL);
     if (code != 0)
         return code;
     code = check_parts(&cfg);

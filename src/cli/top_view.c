@@ -1,11 +1,11 @@
-/* cli_top_view: two tables of members, one of orders, one of columns. */
-#include "cli_top_view.h"
+/* top_view: two tables of members, one of orders, one of columns. */
+#include "cli/top_view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli_term.h"
+#include "cli/term.h"
 #include "pipeline/rules.h"
 #include "util/err.h"
 #include "util/unicode.h"

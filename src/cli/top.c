@@ -1,5 +1,5 @@
-/* cli_top: a timer asks, an answer draws, a key changes how. */
-#include "cli_top.h"
+/* top: a timer asks, an answer draws, a key changes how. */
+#include "cli/verbs.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,10 +7,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cli_admin.h"
-#include "cli_term.h"
-#include "cli_top_view.h"
+#include "cli/admin.h"
+#include "cli/command.h"
+#include "cli/term.h"
+#include "cli/top_view.h"
 
 #define INTERVAL_MS 1000
 #define INTERVAL_MS_MIN 100
@@ -286,25 +286,25 @@ static bool parse_interval(const char *text, uint64_t *ms)
     return *ms > 0;
 }
 
-int cli_top(int argc, char **argv)
+int verb_top(int argc, char **argv)
 {
     static struct verb v;
     const char *sort = "volume", *interval = NULL, *admin = NULL;
     bool reverse = false;
-    const struct cli_flag flags[] = {
+    const struct command_flag flags[] = {
         {.name = "once", .given = &v.is_once}, {.name = "sort", .value = &sort},
         {.name = "reverse", .given = &reverse}, {.name = "interval", .value = &interval},
         {.name = "admin", .value = &admin},
     };
     v = (struct verb){.interval_ms = INTERVAL_MS};
-    int code = cli_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, NULL);
+    int code = command_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, NULL);
     if (code != 0)
         return code;
     int order = top_order_of_name(sort);
     if (order < 0)
-        code = cli_usage_error("--sort: volume, now, kept, saved or severity, not ", sort);
+        code = command_usage_error("--sort: volume, now, kept, saved or severity, not ", sort);
     else if (interval != NULL && !parse_interval(interval, &v.interval_ms))
-        code = cli_usage_error("--interval: a time of at least 100ms, not ", interval);
+        code = command_usage_error("--interval: a time of at least 100ms, not ", interval);
     else if (top_view_init(&v.view) < 0)
         code = EXIT_BUG;
     if (code == 0) {

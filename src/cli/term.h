@@ -1,5 +1,5 @@
 /*
- * cli_term: text of others on a terminal: bounded in columns, and harmless.
+ * term: text of others on a terminal: bounded in columns, and harmless.
  *
  * Control characters, escape sequences and marks that turn the writing direction are
  * shown as '?': a log line must not be able to move the cursor of who reads it.
