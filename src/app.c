@@ -419,6 +419,7 @@ static void end_fates(struct app *app, struct ledger_row *t, const struct app_jo
         t->fate[FATE_LOST_SHUTDOWN] += t->queued;
     t->fate[FATE_LOST_DISK] += spool->unstored;
     t->fate[FATE_LOST_DAMAGED] += spool->removed;
+    t->fate[FATE_LOST_DROPPED] += spool->dropped;
 }
 
 void app_log_ledger(struct app *app)

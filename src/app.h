@@ -24,12 +24,12 @@
 #include "net/client.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "net/page.h"
+#include "pipeline/pipeline.h"
 #include "policy/file.h"
 #include "policy/remote.h"
 #include "policy/report.h"
-#include "pipeline/pipeline.h"
 #include "receiver/receiver.h"
-#include "telemetry/page.h"
 #include "util/budget.h"
 #include "util/clock.h"
 
@@ -125,6 +125,7 @@ struct app_journal_end_counts {
     uint64_t left;           /* the next start will find them */
     uint64_t earlier_unread; /* of those: stored by an earlier process and not read by this one */
     uint64_t removed;        /* stored, and their files were removed under us: lost */
+    uint64_t dropped;        /* read, not delivered, and their segment made room: lost */
     uint64_t unstored;       /* kept, and not stored: their clients were not answered with success */
     uint64_t lost, lost_frames; /* by the spool, those of earlier processes included */
 };

@@ -124,12 +124,14 @@ void app_journal_end_counts(const struct app *app, struct app_journal_end_counts
     struct journal_stats s = {0};
     if (app->journal != NULL)
         journal_stats(app->journal, &s);
+    uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
     *out = (struct app_journal_end_counts){
-        .left = s.spool.records - s.spool.nameless_records,
+        .left = s.spool.records - gone,
         .earlier_unread = s.unfound_records,
         .removed = s.spool.nameless_records,
+        .dropped = s.spool.dropped_records,
         .unstored = s.unstored_records,
-        .lost = s.spool.nameless_records,
+        .lost = gone,
     };
     for (int why = 0; why < SPOOL_LOSS_COUNT; why++) {
         out->lost += s.spool.lost_records[why];

@@ -6,10 +6,10 @@
 
 #include "app.h"
 #include "explain.h"
+#include "net/page.h"
 #include "otlp/json_write.h"
-#include "pipeline/signature.h"
-#include "pipeline/today.h"
-#include "telemetry/page.h"
+#include "pattern/signature.h"
+#include "pattern/today.h"
 
 #define EXPLAIN_RECORDS_MAX 100 /* a person's question; each answer is about a kilobyte */
 #define SUMS_MS 1000            /* a tap is told its sums this often, when they have changed */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "app.h"
-#include "telemetry/expose.h"
+#include "util/expose.h"
 
 static void write_context(struct buf *out, const struct app *app, const struct ledger_row *t)
 {

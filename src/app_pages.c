@@ -5,7 +5,7 @@
 
 #include "app.h"
 #include "otlp/json_write.h"
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
 #define PATTERNS_LIMIT_MAX 16384

@@ -4,8 +4,8 @@
 
 #include "app.h"
 #include "otlp/json_write.h"
+#include "pattern/signature.h"
 #include "pipeline/shadow.h"
-#include "pipeline/signature.h"
 
 #define GB 1e9 /* metered bytes are sold by powers of ten */
 

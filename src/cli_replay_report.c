@@ -5,7 +5,7 @@
 
 #include "cli_replay.h"
 #include "otlp/json_write.h"
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define GB 1e9 /* as prices count */
 #define SHOWN_PATTERNS 20

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/families.h"
-#include "pipeline/signature.h"
-#include "pipeline/signature_compat.h"
+#include "pattern/families.h"
+#include "pattern/signature.h"
+#include "pattern/signature_compat.h"
 
 enum { EXIT_USAGE = 64, EXIT_BUG = 70 };
 

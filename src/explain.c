@@ -8,7 +8,7 @@
 
 #include "otlp/json_write.h"
 #include "otlp/wire.h"
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define SHOWN_BODY_BYTES 200
 #define ARENA_BYTES (64u << 20) /* what lies around the records of one request */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define MAX_ROUNDS 1000
 #define HOSTILE_REPEATS 2000

@@ -17,9 +17,9 @@
 #include "config/loop.h"
 #include "config/value.h"
 #include "export/posthog.h"
-#include "pipeline/families.h"
+#include "pattern/families.h"
+#include "pattern/signature.h"
 #include "pipeline/recorder.h"
-#include "pipeline/signature.h"
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define VARIABLE_PREFIX "LIPSERVICE_"

@@ -15,7 +15,7 @@
 
 #include "config/config.h"
 #include "config/value.h"
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define PATH_BYTES 256
 #define NESTING_MAX 16 /* the deepest setting has five levels */

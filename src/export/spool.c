@@ -438,7 +438,11 @@ void spool_stats(const struct spool *s, struct spool_stats *out)
     out->in_hand = s->held_count - s->held_settled;
     for (size_t i = 0; i < s->held_count; i++) {
         const struct spool_held *h = &s->held[(s->held_first + i) % SPOOL_WINDOW];
-        if (!h->settled && h->frame.id >= s->nameless_from && h->frame.id < s->nameless_to)
+        if (h->settled)
+            continue;
+        if (h->frame.id < s->dropped_id)
+            out->dropped_records += h->frame.records;
+        else if (h->frame.id >= s->nameless_from && h->frame.id < s->nameless_to)
             out->nameless_records += h->frame.records;
     }
     for (size_t i = s->read_segment; i < s->count && s->segments[i].first_id < s->own_id; i++)

@@ -116,6 +116,7 @@ struct spool_stats {
     uint64_t unreadable_since_ms; /* monotonic */
     uint64_t earlier_records;  /* unread, of earlier processes, as far as it is known */
     uint64_t nameless_records; /* of `records`: in files that were removed, see Removed */
+    uint64_t dropped_records;  /* of `records`: in hand, and their segment was dropped to make room */
     uint64_t write_errors, read_errors;          /* calls that failed */
     uint64_t position_errors; /* the hint could not be written or was not usable */
     uint64_t lost_frames[SPOOL_LOSS_COUNT], lost_records[SPOOL_LOSS_COUNT];

@@ -19,7 +19,7 @@
 extern "C" {
 #include "otlp/json.h"
 #include "otlp/logs.h"
-#include "otlp/utf8.h"
+#include "util/utf8.h"
 }
 
 using namespace simdjson;

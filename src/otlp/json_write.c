@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "otlp/logs.h"
-#include "otlp/utf8.h"
 #include "otlp/wire.h"
+#include "util/utf8.h"
 
 enum form {
     FORM_MESSAGE,

@@ -8,7 +8,7 @@
  * with a wire type that is not theirs.
  */
 #include "otlp/logs.h"
-#include "otlp/utf8.h"
+#include "util/utf8.h"
 
 enum message {
     REQUEST,

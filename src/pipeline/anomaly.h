@@ -29,8 +29,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pipeline/families.h"
-#include "pipeline/patterns.h"
+#include "pattern/families.h"
+#include "pattern/patterns.h"
 #include "util/budget.h"
 
 #define ANOMALY_HALF_LIFE_MS 60000 /* of the strength, when it is over */

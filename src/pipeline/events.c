@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
+#include "pattern/signature.h"
 #include "pipeline/event_record.h"
 #include "pipeline/rules.h"
-#include "pipeline/signature.h"
 #include "util/err.h"
 #include "util/unicode.h"
 

@@ -31,9 +31,9 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "pattern/patterns.h"
 #include "pipeline/anomaly.h"
 #include "pipeline/ledger.h"
-#include "pipeline/patterns.h"
 
 /* clang-format off */
 #define EVENTS(X) \

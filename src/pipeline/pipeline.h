@@ -14,12 +14,12 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "pattern/families.h"
+#include "pattern/pattern_place.h"
+#include "pattern/patterns.h"
 #include "pipeline/anomaly.h"
 #include "pipeline/events.h"
-#include "pipeline/families.h"
 #include "pipeline/ledger.h"
-#include "pipeline/pattern_place.h"
-#include "pipeline/patterns.h"
 #include "pipeline/recorder.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"

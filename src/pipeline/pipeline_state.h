@@ -3,9 +3,9 @@
  */
 #pragma once
 
+#include "pattern/signature.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
-#include "pipeline/signature.h"
 #include "util/token_bucket.h"
 
 struct pipeline {

@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "pipeline/families.h"
+#include "pattern/families.h"
 #include "pipeline/rules.h"
 
 #define RULEBOOK_BIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */

@@ -29,9 +29,9 @@
 #include <stdbool.h>
 
 #include "otlp/logs.h"
+#include "pattern/patterns.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
-#include "pipeline/patterns.h"
 #include "pipeline/rules.h"
 
 /* clang-format off */

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "otlp/wire.h"
+#include "pattern/signature.h"
 #include "pipeline/rules.h"
-#include "pipeline/signature.h"
 
 #define HEX_DIGITS (RULES_RANDOM_BITS / 4)
 

@@ -3,7 +3,7 @@
 
 #include <ctype.h>
 
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 
 #define MD5_TEXT_BYTES 32 /* a pattern id of older servers */
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "otlp/json_write.h"
+#include "pattern/signature.h"
 #include "pipeline/rules.h"
-#include "pipeline/signature.h"
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/rng.h"

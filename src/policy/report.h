@@ -22,9 +22,9 @@
 #include <uv.h>
 
 #include "net/client.h"
-#include "pipeline/families.h"
+#include "pattern/families.h"
+#include "pattern/patterns.h"
 #include "pipeline/ledger.h"
-#include "pipeline/patterns.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/metric.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "otlp/json_write.h"
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 #include "util/glob.h"
 #include "util/unicode.h"
 

@@ -211,14 +211,14 @@ for (const closed of [[0], [1], [2], [0, 1, 2]]) {
 
 test('nothing is delivered to a standard output that is closed', async (t) => {
   const argv = ['run', '--config', '/dev/null', '--set', 'exporters.file.path=-'];
-  const sidecar = new Sidecar(argv, {}, undefined, shell('>&-'));
+  const sidecar = new Sidecar(argv, {}, undefined, { wrap: shell('>&-') });
   t.after(() => sidecar.child.kill('SIGKILL'));
   assert.deepEqual(await sidecar.end(), { code: 78, signal: null });
   assert.match(sidecar.stderr, /cannot write to 'standard output'/);
 });
 
 test('the other commands without any of the three', async () => {
-  const command = (...args) => new Promise((resolve) => new Sidecar(args, {}, undefined, shell('<&- >&- 2>&-')).ended.then(resolve));
+  const command = (...args) => new Promise((resolve) => new Sidecar(args, {}, undefined, { wrap: shell('<&- >&- 2>&-') }).ended.then(resolve));
   assert.deepEqual(await command('settings'), { code: 0, signal: null });
   assert.deepEqual(await command('validate', '--config', '/dev/null'), { code: 0, signal: null });
   assert.deepEqual(await command('no-such-command'), { code: 64, signal: null });

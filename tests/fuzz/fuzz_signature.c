@@ -7,8 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "pipeline/signature.h"
-#include "pipeline/signature_compat.h"
+#include "pattern/signature.h"
+#include "pattern/signature_compat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 #include "unit/test.h"
 
 #include "otlp/logs.h"
-#include "otlp/utf8.h"
+#include "util/utf8.h"
 
 /* Wrap a message in one LEN field after the other, innermost first. */
 static void wrap(struct buf *message, uint32_t number)

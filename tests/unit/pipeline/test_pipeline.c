@@ -2,8 +2,8 @@
 
 #include <limits.h>
 
+#include "pattern/signature.h"
 #include "pipeline/pipeline.h"
-#include "pipeline/signature.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 

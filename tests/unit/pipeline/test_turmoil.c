@@ -2,8 +2,8 @@
  * a clock that leaps. What must hold then is the ledger, the sums of the patterns, and memory. */
 #include "unit/test.h"
 
+#include "pattern/signature.h"
 #include "pipeline/pipeline.h"
-#include "pipeline/signature.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 #include "util/diag.h"

@@ -1,6 +1,6 @@
 #include "unit/test.h"
 
-#include "pipeline/signature.h"
+#include "pattern/signature.h"
 #include "telemetry/tap.h"
 
 /* One decision, of which rows say what differs. */

@@ -1,0 +1,70 @@
+/*
+ * signature_line: LPS-1 of one line, for the files that implement it.
+ *
+ *     scan      bytes -> tokens: literal, variable, punctuation, space
+ *     context   tokens that become variables because of their neighbours
+ *     join      runs of variables become one; ends are trimmed
+ *     emit      the canonical bytes: tokens with 0x02 between, 0x01 a variable
+ *
+ * A token refers to the line's copy in struct line, which has room to read (not
+ * to use) 16 bytes past any token: copies and word lookups need no length loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pattern/signature_words.h"
+#include "util/span.h"
+
+#define LINE_MAX_BYTES 8192 /* what of a line counts; the rest is never looked at... */
+#define LINE_LOOKAHEAD 3    /* ... but for the two bytes that may complete "://" or "===" */
+#define LINE_MAX_TOKENS 256
+#define LINE_TEXT_AT 16 /* text starts here: before it the bytes of VAR and SPC tokens */
+
+enum token_kind { TOKEN_LIT, TOKEN_VAR, TOKEN_PUN, TOKEN_SPC };
+
+struct token {
+    uint16_t at, len; /* in line.bytes; len 0: a variable whose text plays no part */
+    uint8_t kind;
+    uint8_t mark;   /* PUN of one byte: that byte; otherwise 0 */
+    uint16_t words; /* LIT: the lists that hold it (WORD_*) */
+};
+
+/* What a line holds somewhere, so that rules which cannot apply are not tried. */
+enum {
+    LINE_COLONS = 1 << 0, /* two at least */
+    LINE_COLON = 1 << 1,
+    LINE_EQUALS = 1 << 2,
+    LINE_QUOTE = 1 << 3, /* ' or " */
+    LINE_ANGLE = 1 << 4,
+    LINE_PAREN = 1 << 5,
+    LINE_PAIR = 1 << 6, /* () [] {} "" '' */
+};
+
+struct line {
+    struct words words;
+    uint32_t has;        /* LINE_* */
+    uint32_t words_seen; /* the union of all token.words */
+    uint32_t count;
+    struct token tokens[LINE_MAX_TOKENS + 2];   /* a split name may pass the limit by one */
+    struct token made[2 * LINE_MAX_TOKENS + 4]; /* "()" and "=''" gain a variable */
+    uint16_t next_quote[LINE_MAX_TOKENS + 2];   /* the next token that is the same quote */
+    uint8_t bytes[LINE_TEXT_AT + LINE_MAX_BYTES + 64];
+};
+
+/* Bytes emit may write: every token's text and a separator, and 16 of slack. */
+#define LINE_EMIT_BYTES (LINE_MAX_BYTES + 4 * (2 * LINE_MAX_TOKENS + 4) + 16)
+
+void line_init(struct line *l);
+
+/* signature_scan.c */
+void line_scan(struct line *l, struct span text);
+
+/* signature_context.c: leaves the final tokens in made[0..count). */
+void line_context(struct line *l);
+void line_join(struct line *l);
+
+/* Write the canonical bytes to out (LINE_EMIT_BYTES of room). Returns their
+ * number. */
+size_t line_emit(const struct line *l, uint8_t *out);

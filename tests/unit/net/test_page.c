@@ -1,0 +1,248 @@
+#include "unit/test.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/page.h"
+#include "util/clock.h"
+
+static int write_hello(void *ctx, struct span query, struct buf *out)
+{
+    assert_string_equal(ctx, "ctx");
+    buf_append_str(out, "hello ");
+    buf_append(out, page_query(query, "name"));
+    return 200;
+}
+
+static int write_not_ready(void *ctx, struct span query, struct buf *out)
+{
+    (void)ctx;
+    (void)query;
+    buf_append_str(out, "draining\n");
+    return 503;
+}
+
+static int write_too_much(void *ctx, struct span query, struct buf *out)
+{
+    (void)ctx;
+    (void)query;
+    buf_reserve(out, 64 << 20);
+    return 200;
+}
+
+static int take_question(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    (void)ctx;
+    buf_append(out, page_query(query, "name"));
+    buf_append_str(out, " asks ");
+    buf_append(out, body);
+    return 200;
+}
+
+static int open_stream(void *ctx, struct span query, struct http_exchange *x, struct buf *out)
+{
+    const struct http_response head = {.status = 200, .body = SPAN("one piece")};
+    (void)ctx;
+    if (query.len > 0 || http_stream(x, &head) < 0) {
+        buf_append_str(out, "no stream\n");
+        return 501;
+    }
+    http_stream_end(x);
+    return 0;
+}
+
+static const struct page pages[] = {
+    {"/ask", "text/plain", .ask = take_question},
+    {"/stream", "text/plain", .stream = open_stream},
+    {"/hello", "text/x", write_hello},
+    {"/readyz", "text/plain", write_not_ready},
+    {"/huge", "text/plain", write_too_much},
+};
+
+struct rig {
+    uv_loop_t loop;
+    struct page_server server;
+    struct budget budget;
+    uint16_t port;
+    char text[8192];
+};
+
+static void rig_open(struct rig *r, const char *addr)
+{
+    struct error err = {{0}};
+    char address[LISTENER_ADDR_BYTES];
+    *r = (struct rig){.port = 0};
+    uv_loop_init(&r->loop);
+    budget_init(&r->budget, 1 << 20);
+    const struct page_opts opts = {addr, pages, ARRAY_LEN(pages), "ctx", &r->budget, clock_real()};
+    assert_int_equal(page_server_open(&r->server, &r->loop, &opts, &err), 0);
+    r->port = (uint16_t)atoi(strrchr(listener_address(&r->server.listener, address), ':') + 1);
+}
+
+static void rig_close(struct rig *r)
+{
+    page_server_close(&r->server);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&r->loop), 0);
+    assert_int_equal(r->budget.used, 0);
+}
+
+/* One request over a connection of its own; the answer is in r->text. */
+static int ask(struct rig *r, const char *method, const char *target, const char *host)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(r->port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char request[512];
+    size_t len = 0;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    int n = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+                     method, target, host);
+    assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
+    for (int i = 0; i < 1000; i++) {
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+        ssize_t got = recv(fd, r->text + len, sizeof r->text - 1 - len, MSG_DONTWAIT);
+        if (got == 0)
+            break;
+        len += got > 0 ? (size_t)got : 0;
+        usleep(500);
+    }
+    r->text[len] = '\0';
+    close(fd);
+    return len > 12 ? atoi(r->text + 9) : 0;
+}
+
+static void methods_paths_and_statuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *target;
+        int status;
+        const char *says;
+    } rows[] = {
+        {"GET", "/hello", 200, "\r\n\r\nhello "},
+        {"GET", "/hello?a=b&name=you", 200, "\r\n\r\nhello you"},
+        {"GET", "/readyz", 503, "draining"},
+        {"GET", "/huge", 503, "no memory"},
+        {"GET", "/", 404, "no such page"},
+        {"GET", "/hello/", 404, "no such page"},
+        {"POST", "/hello", 405, "allow: GET, HEAD"},
+        {"POST", "/ask?name=you", 200, "\r\n\r\nyou asks "},
+        {"GET", "/ask", 405, "allow: POST\r\n"},
+        {"GET", "/stream", 200, "9\r\none piece\r\n0\r\n\r\n"},
+        {"GET", "/stream?no", 501, "no stream"},
+        {"HEAD", "/stream", 405, "allow: GET\r\n"},
+        {"POST", "/nowhere", 404, "no such page"},
+        {"DELETE", "/hello", 405, "use GET, HEAD"},
+    };
+    struct rig r;
+    rig_open(&r, "127.0.0.1:0");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int status = ask(&r, rows[i].method, rows[i].target, "localhost");
+        assert_row(status == rows[i].status, "%s %s: %s", rows[i].method, rows[i].target, r.text);
+        assert_row(strcasestr(r.text, rows[i].says) != NULL, "%s: %s", rows[i].target, r.text);
+    }
+    assert_int_equal(ask(&r, "HEAD", "/hello", "localhost"), 200);
+    assert_null(strstr(r.text, "\r\n\r\nhello"));
+    assert_int_equal(ask(&r, "GET", "/hello", "localhost"), 200);
+    assert_non_null(strcasestr(r.text, "content-type: text/x\r\n"));
+    assert_non_null(strcasestr(r.text, "cache-control: no-store\r\n"));
+    rig_close(&r);
+}
+
+static void on_loopback_only_our_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        bool ours;
+    } rows[] = {
+        {"localhost", true},       {"localhost:8888", true}, {"LocalHost:8888", true},
+        {"127.0.0.1", true},       {"127.0.0.1:8888", true}, {"10.1.2.3:1", true},
+        {"[::1]", true},           {"[::1]:8888", true},     {"evil.com", false},
+        {"evil.com:8888", false},  {"localhost5", false},    {"localhost.evil.com", false},
+        {"127.0.0.1.evil.com", false}, {"1.2.3.4x", false},  {"evil7:8888", false},
+    };
+    struct rig r;
+    rig_open(&r, "127.0.0.1:0");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(ask(&r, "GET", "/hello", rows[i].host) == (rows[i].ours ? 200 : 403), "%s",
+                   rows[i].host);
+    rig_close(&r);
+    /* Elsewhere a scraper comes by the name of a container or a service. */
+    rig_open(&r, "0.0.0.0:0");
+    assert_int_equal(ask(&r, "GET", "/hello", "lipservice:8888"), 200);
+    rig_close(&r);
+}
+
+static void foreign_scripts_may_not_post(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head; /* the host, and what comes behind it */
+        int status;
+    } rows[] = {
+        {"localhost:8888\r\nOrigin: http://localhost:8888", 200},
+        {"localhost\r\nOrigin: http://LOCALHOST", 200},
+        {"localhost:8888\r\nOrigin: http://localhost:3000", 403},
+        {"localhost\r\nOrigin: https://evil.com", 403},
+        {"localhost\r\nOrigin: null", 403},
+        {"localhost", 200},
+    };
+    struct rig r;
+    const char *const addrs[] = {"127.0.0.1:0", "0.0.0.0:0"};
+    for (size_t a = 0; a < ARRAY_LEN(addrs); a++) {
+        rig_open(&r, addrs[a]);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+            assert_row(ask(&r, "POST", "/ask", rows[i].head) == rows[i].status, "%s", rows[i].head);
+        assert_int_equal(ask(&r, "GET", "/hello", "localhost\r\nOrigin: https://evil.com"),
+                         200); /* unread by it */
+        rig_close(&r);
+    }
+}
+
+static void queries(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query, *value;
+    } rows[] = {
+        {"", ""}, {"a=1", "1"}, {"b=2&a=1", "1"}, {"a=1&a=2", "1"}, {"aa=1", ""}, {"a", ""},
+        {"a=", ""}, {"xa=1&a=3", "3"}, {"a=1=2", "1=2"}, {"&&a=4&", "4"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(span_eq(page_query(span_str(rows[i].query), "a"), span_str(rows[i].value)), "%s",
+                   rows[i].query);
+}
+
+static void query_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query;
+        int rc;
+        const char *text;
+    } rows[] = {
+        {"a=warn+", 0, "warn+"}, {"b=1", 0, ""}, {"a=%41%2a%c3%a9", 0, "A*\xc3\xa9"}, {"a=1234567", 0, "1234567"},
+        {"a=12345678", ERR_TOO_BIG, NULL}, {"a=%", ERR_MALFORMED, NULL}, {"a=%4", ERR_MALFORMED, NULL},
+        {"a=%4x", ERR_MALFORMED, NULL}, {"a=%00", ERR_MALFORMED, NULL}, {"a=%ff", ERR_MALFORMED, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[8];
+        int rc = page_query_text(span_str(rows[i].query), "a", text, sizeof text);
+        assert_row(rc == rows[i].rc && (rc < 0 || strcmp(text, rows[i].text) == 0), "%s: %d", rows[i].query, rc);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(methods_paths_and_statuses),
+        cmocka_unit_test(on_loopback_only_our_names),
+        cmocka_unit_test(foreign_scripts_may_not_post),
+        cmocka_unit_test(queries),
+        cmocka_unit_test(query_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
