@@ -124,9 +124,12 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
     struct journal_stats s = {0};
     if (sc->journal != NULL)
         journal_stats(sc->journal, &s);
+    /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole. */
+    uint64_t queued = ledger_total(pipeline_ledger(sc->pipeline))->queued + s.unfound_records;
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
+    uint64_t elsewhere = gone + s.unstored_records;
     *out = (struct durable_end_counts){
-        .left = s.spool.records - gone,
+        .left = sc->journal == NULL || queued < elsewhere ? 0 : queued - elsewhere,
         .earlier_unread = s.unfound_records,
         .removed = s.spool.nameless_records,
         .dropped = s.spool.dropped_records,
