@@ -14,7 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "config/loop.h"
+#include "config/own_address.h"
 #include "config/value.h"
 #include "export/posthog.h"
 #include "pattern/families.h"
@@ -575,7 +575,7 @@ static int check_way(const struct config *cfg, const char *key, const char *url,
     snprintf(whole, sizeof whole, "exporters.%s", key);
     if (check_url(whole, url, err) < 0)
         return ERR_CONFIG;
-    if (*url != '\0' && loop_is_ours(url, listeners, ARRAY_LEN(listeners)))
+    if (*url != '\0' && own_address_leads_here(url, listeners, ARRAY_LEN(listeners)))
         return err_set(err, ERR_CONFIG,
                        "exporters.%s: '%.200s' is where this program listens: a loop", key, url);
     return 0;

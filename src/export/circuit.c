@@ -1,7 +1,7 @@
 /* circuit: three states. */
 #include "export/circuit.h"
 
-#include "export/verdict.h"
+#include "export/answer.h"
 
 const char *circuit_state_name(enum circuit_state state)
 {

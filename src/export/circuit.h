@@ -14,7 +14,7 @@
  * up nobody for longer than one probe.
  *
  * Units: milliseconds, monotonic. Source: Nygard, "Release It!" (Circuit Breaker); waits
- * with full jitter, verdict.h.
+ * with full jitter, answer.h.
  */
 #pragma once
 

@@ -258,7 +258,7 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
             .max_bytes = SIZE_MAX, /* our own bytes: bounded when they were packed */
         },
         .max_age_ms = opts->max_age_ms,
-        .aside = opts->aside,
+        .refused_file = opts->refused_file,
     };
     if (x->builder == NULL || x->coder == NULL ||
         senders_open(&x->senders, loop, sink, &senders, &x->stats) < 0) {

@@ -34,7 +34,7 @@ struct exporter_opts {
     uint32_t batch_age_ms;
     size_t queue_bytes;       /* what may wait */
     uint64_t max_age_ms;      /* older parcels are given up; 0: never */
-    struct aside *aside;      /* for what is refused; outlives the exporter; NULL: none */
+    struct refused_file *refused_file;      /* for what is refused; outlives the exporter; NULL: none */
 };
 
 /* Takes over *sink. */

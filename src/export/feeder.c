@@ -19,7 +19,7 @@ struct hand {
 
 struct feeder {
     struct feeder_opts opts;
-    struct owners owners;
+    struct frame_owners owners;
     enum spool_loss open_loss; /* of frames that nobody named yet */
     bool leaving;
     struct arena arena;
@@ -99,9 +99,9 @@ static void settle_lost(struct feeder *f, uint64_t until_id, enum spool_loss why
         [SPOOL_LOST_DAMAGED] = FATE_LOST_DAMAGED,
     };
     struct fate_settlement lost = {&f->opts.fates, fates[why]};
-    owners_until(&f->owners, until_id, fate_settle_part, &lost);
+    frame_owners_until(&f->owners, until_id, fate_settle_part, &lost);
     if (feeder_is_idle(f))
-        owners_forget(&f->owners, until_id);
+        frame_owners_forget(&f->owners, until_id);
 }
 
 void feeder_lost(struct feeder *f, uint64_t until_id, enum spool_loss why)
@@ -123,7 +123,7 @@ void feeder_take(struct feeder *f, const struct spool_frame *frame, struct buf *
 {
     assert(f->end - f->first < SPOOL_WINDOW); /* as the spool sees to it */
     settle_lost(f, frame->id, f->open_loss);
-    owners_until(&f->owners, frame->id + 1, NULL, NULL);
+    frame_owners_until(&f->owners, frame->id + 1, NULL, NULL);
     struct hand *h = at(f, f->end++);
     *h = (struct hand){
         .frame = *frame,
@@ -138,7 +138,7 @@ struct walk {
     struct hand *hand;
     uint32_t seen, resource_index, service;
     bool is_found, exporter_is_full;
-    struct owners_part part; /* of the ResourceLogs `part_index`, unless is_found */
+    struct frame_owners_part part; /* of the ResourceLogs `part_index`, unless is_found */
     uint32_t part_index;
 };
 
@@ -149,7 +149,7 @@ static uint32_t service_of(struct walk *w, const struct logs_group *g)
     if (w->is_found)
         return f->opts.service(f->opts.ctx, g->service_name);
     do {
-        bool is_known = owners_next(&f->owners, &w->part);
+        bool is_known = frame_owners_next(&f->owners, &w->part);
         assert(is_known); /* a part was added for each ResourceLogs */
     } while (w->part_index++ < g->resource_index);
     return w->part.service;
@@ -192,7 +192,7 @@ static int walk(struct feeder *f)
     if (w.is_found && f->done_records == 0) /* ours were checked when they came */
         rc = logs_check(buf_span(&h->payload), &count);
     if (rc == 0 && !w.is_found)
-        owners_find(&f->owners, h->frame.id, &w.part);
+        frame_owners_find(&f->owners, h->frame.id, &w.part);
     if (rc == 0) {
         struct batch_origin origin = {f, hold, drop, f->walked, f->walked};
         exporter_begin(f->opts.exporter, &origin, clock_now_ms(f->opts.clock) - h->born_ms,
@@ -219,7 +219,7 @@ void feeder_run(struct feeder *f)
         bool had_settled = f->settled_count > 0;
         f->done_records = 0;
         buf_done(&h->payload);
-        owners_forget(&f->owners, h->frame.id + 1);
+        frame_owners_forget(&f->owners, h->frame.id + 1);
         release(f, h);
         advance(f, had_settled);
     }
@@ -249,7 +249,7 @@ uint64_t feeder_unfound(const struct feeder *f)
 
 /* ---- life --------------------------------------------------------------- */
 
-struct owners *feeder_owners(struct feeder *f)
+struct frame_owners *feeder_owners(struct feeder *f)
 {
     return &f->owners;
 }
@@ -261,7 +261,7 @@ int feeder_new(struct feeder **out, const struct feeder_opts *opts)
         return ERR_NOMEM;
     f->opts = *opts;
     f->open_loss = SPOOL_LOST_DAMAGED;
-    owners_init(&f->owners, opts->owners_bytes, opts->budget);
+    frame_owners_init(&f->owners, opts->owners_bytes, opts->budget);
     arena_init(&f->arena, ARENA_EXTRA_BYTES, opts->budget);
     *out = f;
     return 0;
@@ -279,6 +279,6 @@ void feeder_free(struct feeder *f)
     for (; f->walked < f->end; f->walked++)
         buf_done(&at(f, f->walked)->payload);
     arena_done(&f->arena);
-    owners_done(&f->owners);
+    frame_owners_done(&f->owners);
     free(f);
 }

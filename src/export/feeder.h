@@ -10,7 +10,7 @@
  *
  * The ledger: records of this process were counted when they were decided; frames of an
  * earlier one are counted as received and kept when they are read. What the spool lost
- * before it was read is settled from the owners (export/owners.h).
+ * before it was read is settled from the owners (export/frame_owners.h).
  *
  * Blocking   never. Nothing is called from inside that calls back into the feeder, but
  *            for batches that go.
@@ -18,7 +18,7 @@
 #pragma once
 
 #include "export/exporter.h"
-#include "export/owners.h"
+#include "export/frame_owners.h"
 #include "export/spool.h"
 
 struct feeder;
@@ -30,7 +30,7 @@ struct feeder_opts {
     struct fate_sink fates;
     uint64_t own_id;     /* frames below it are of an earlier process */
     uint64_t seed;       /* of the hashes of Resources: clients choose them */
-    size_t owners_bytes; /* see export/owners.h */
+    size_t owners_bytes; /* see export/frame_owners.h */
     void *ctx;
     uint32_t (*service)(void *ctx, struct span name); /* its number in the ledger */
     /* A record of an earlier process, before the exporter takes it: count it as kept. */
@@ -46,7 +46,7 @@ void feeder_free(struct feeder *f);
 /* Everything that is not settled now stays in the spool. */
 void feeder_leave(struct feeder *f);
 
-struct owners *feeder_owners(struct feeder *f);
+struct frame_owners *feeder_owners(struct feeder *f);
 
 /* Frames before `until_id` that were not read are lost; 0: some, up to the next one read. */
 void feeder_lost(struct feeder *f, uint64_t until_id, enum spool_loss why);

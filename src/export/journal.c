@@ -277,7 +277,7 @@ static uint64_t end_groups(struct journal *j)
         last = g->number;
         j->held_bytes -= g->batch->body.len;
         j->held_records -= g->batch->records;
-        struct owners *owners = j->feeder != NULL ? feeder_owners(j->feeder) : NULL;
+        struct frame_owners *owners = j->feeder != NULL ? feeder_owners(j->feeder) : NULL;
         if (g->rc == 0) {
             j->stats.commits++;
             j->stats.commit_records += g->batch->records;
@@ -285,7 +285,7 @@ static uint64_t end_groups(struct journal *j)
             if (j->opts.fsync != FSYNC_ALWAYS && !job->has_synced)
                 j->lazy_records += g->batch->records;
             if (owners != NULL)
-                owners_add(owners, g->id, g->batch->parts, g->batch->part_count);
+                frame_owners_add(owners, g->id, g->batch->parts, g->batch->part_count);
         } else {
             struct fate_settlement lost = {&j->opts.fates, FATE_LOST_DISK};
             batch_each_service(g->batch, fate_settle_part, &lost);
@@ -374,7 +374,7 @@ static void reserve_owners(struct journal *j)
     size_t parts = 0;
     LIST_EACH (node, &j->job.groups)
         parts += 1 + container_of(node, struct journal_group, link)->batch->part_count;
-    if (j->feeder == NULL || owners_reserve(feeder_owners(j->feeder), parts) == 0)
+    if (j->feeder == NULL || frame_owners_reserve(feeder_owners(j->feeder), parts) == 0)
         return;
     LIST_EACH (node, &j->job.groups) {
         struct journal_group *g = container_of(node, struct journal_group, link);
@@ -487,7 +487,7 @@ int journal_admit(const struct journal *j, size_t bytes)
         return s->broken;
     if (j->opts.max_bytes > 0 && bytes > j->opts.max_bytes / 2)
         return ERR_TOO_BIG;
-    if (j->feeder != NULL && owners_is_full(feeder_owners(j->feeder)))
+    if (j->feeder != NULL && frame_owners_is_full(feeder_owners(j->feeder)))
         return ERR_FULL;
     if (held > 0 && held + bytes > j->opts.max_held_bytes)
         return ERR_FULL;

@@ -73,10 +73,10 @@ static void put_aside(struct senders *x, struct parcel *p)
 {
     struct buf plain;
     if (parcel_unpack(p, &plain, &x->opts.packing) < 0) {
-        aside_leave_out(x->opts.aside, p->records);
+        refused_file_leave_out(x->opts.refused_file, p->records);
         return;
     }
-    (void)aside_put(x->opts.aside, buf_span(&plain), p->records); /* it counts, and tells */
+    (void)refused_file_put(x->opts.refused_file, buf_span(&plain), p->records); /* it counts, and tells */
     buf_done(&plain);
 }
 
@@ -87,7 +87,7 @@ static void settle(struct senders *x, struct parcel *p, enum fate fate)
         bool delivered = fate == FATE_DELIVERED;
         metric_add(&x->stats->relay[p->signal].delivered, delivered);
         metric_add(&x->stats->relay[p->signal].lost, !delivered);
-    } else if (is_refused && x->opts.aside != NULL) {
+    } else if (is_refused && x->opts.refused_file != NULL) {
         put_aside(x, p);
     }
     parcel_settle(p, fate, &x->opts.fates);
@@ -559,8 +559,8 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
         out->retry_in_ms = x->circuit.retry_at_ms - now;
     if (x->circuit.state != CIRCUIT_CLOSED)
         out->outage_ms = now - x->circuit.opened_ms;
-    if (x->opts.aside != NULL)
-        out->aside = aside_stats(x->opts.aside);
+    if (x->opts.refused_file != NULL)
+        out->refused_file = refused_file_stats(x->opts.refused_file);
     if (x->queue.count > 0)
         note_age(&out->oldest_ms, now,
                  container_of(x->queue.parcels.next, struct parcel, link)->born_ms);

@@ -7,12 +7,12 @@
  *                |  \--> BACKOFF -> SENDING    it waits for itself
  *                \-----> PARKED  -> SENDING    all wait for the upstream (circuit.h)
  *
- * What an answer does is decided in verdict.h. A parcel in a sender's hands
+ * What an answer does is decided in answer.h. A parcel in a sender's hands
  * stays there until it is settled or split, so that a retry does not wait behind
  * the queue. Every parcel that was taken is settled exactly once.
  *
  * Units: milliseconds, bytes. Blocking: never, but for compressing anew after a
- * 400, 413 or 415 (about a millisecond per MiB), and for what is put aside (aside.h).
+ * 400, 413 or 415 (about a millisecond per MiB), and for what is written to the refused file (refused_file.h).
  */
 #pragma once
 
@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "export/aside.h"
+#include "export/refused_file.h"
 #include "export/parcel.h"
 #include "export/sink.h"
 #include "export/stats.h"
@@ -37,7 +37,7 @@ struct senders_opts {
     struct fate_sink fates;
     struct parcel_packing packing; /* its coding falls back to gzip for good after a 415 */
     uint64_t max_age_ms;           /* older parcels are given up; 0: never */
-    struct aside *aside;           /* for what is refused; outlives the senders; NULL: none */
+    struct refused_file *refused_file;           /* for what is refused; outlives the senders; NULL: none */
 };
 
 /* Takes over *sink; as many senders as its concurrency. Counts into *stats, which

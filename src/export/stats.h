@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "export/aside.h"
+#include "export/refused_file.h"
 #include "export/circuit.h"
 #include "export/parcel.h"
-#include "export/verdict.h"
+#include "export/answer.h"
 #include "util/metric.h"
 
 /* Counters that grow, and gauges of this moment. */
@@ -32,5 +32,5 @@ struct exporter_stats {
     enum circuit_state circuit;
     uint64_t retry_in_ms;    /* until somebody tries, while it is open; else 0 */
     uint64_t outage_ms;      /* since nobody passed; 0: it is closed */
-    struct aside_stats aside; /* zero where there is none */
+    struct refused_file_stats refused_file; /* zero where there is none */
 };

@@ -1,4 +1,4 @@
-/* receiver: route, decode, push, reply. */
+/* receiver: endpoint, decode, push, reply. */
 #include "receiver/receiver.h"
 
 #include <stdlib.h>
@@ -14,14 +14,14 @@
 #define DISK_RETRY_S 1 /* a disk that does again is noticed within a second */
 #define ALLOWED "POST, OPTIONS"
 
-struct route {
+struct endpoint {
     const char *path;
     enum signal signal;
     bool grpc;
 };
 
 /* clang-format off */
-static const struct route routes[] = {
+static const struct endpoint endpoints[] = {
     {"/v1/logs",      SIGNAL_LOGS,    false},
     {"/i/v1/logs",    SIGNAL_LOGS,    false}, /* PostHog's own: users swap only the host */
     {"/v1/traces",    SIGNAL_TRACES,  false},
@@ -71,7 +71,7 @@ struct receiver {
 
 /* What head() found out, for request(); in the exchange's arena. */
 struct call {
-    const struct route *route;
+    const struct endpoint *endpoint;
     enum reply_form form;
     enum coding coding;
 
@@ -161,18 +161,18 @@ static struct span plain_path(struct span path)
     return path;
 }
 
-static const struct route *find_route(struct span path)
+static const struct endpoint *find_endpoint(struct span path)
 {
     path = plain_path(path);
-    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
-        if (span_eq(path, span_str(routes[i].path)))
-            return &routes[i];
+    for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)
+        if (span_eq(path, span_str(endpoints[i].path)))
+            return &endpoints[i];
     return NULL;
 }
 
-static bool type_fits(const struct route *route, const struct http_head *head, enum reply_form form)
+static bool type_fits(const struct endpoint *endpoint, const struct http_head *head, enum reply_form form)
 {
-    if (route->grpc)
+    if (endpoint->grpc)
         return form == REPLY_GRPC && head->version == HTTP_2;
     if (form != REPLY_JSON)
         return form == REPLY_PROTOBUF;
@@ -184,11 +184,11 @@ static bool type_fits(const struct route *route, const struct http_head *head, e
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct receiver *r = ctx;
-    const struct route *route = find_route(x->head.path);
+    const struct endpoint *endpoint = find_endpoint(x->head.path);
     enum reply_form form = reply_form_of(x->head.content_type);
     enum coding coding;
 
-    if (route == NULL) {
+    if (endpoint == NULL) {
         refuse(r, x, REFUSED_PATH, NULL);
         return;
     }
@@ -200,11 +200,11 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_METHOD, NULL);
         return;
     }
-    if (route->signal != SIGNAL_LOGS && r->opts.relay[route->signal] == RELAY_REFUSE) {
+    if (endpoint->signal != SIGNAL_LOGS && r->opts.relay[endpoint->signal] == RELAY_REFUSE) {
         refuse(r, x, REFUSED_DISABLED, NULL);
         return;
     }
-    if (!type_fits(route, &x->head, form)) {
+    if (!type_fits(endpoint, &x->head, form)) {
         refuse(r, x, REFUSED_TYPE, NULL);
         return;
     }
@@ -218,7 +218,7 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
-    *call = (struct call){.route = route, .form = form, .coding = coding};
+    *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding};
     x->user = call;
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
@@ -328,7 +328,7 @@ static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_
         [REPLY_JSON] = RECEIVED_HTTP_JSON,
     };
     const struct call *call = x->user;
-    metric_inc(&r->stats.accepted[call->route->signal][protocol_of[call->form]]);
+    metric_inc(&r->stats.accepted[call->endpoint->signal][protocol_of[call->form]]);
     metric_add(&r->stats.received_bytes, sent_bytes);
     reply_success(x, call->form);
 }
@@ -347,7 +347,7 @@ static void on_stored(struct journal_waiter *w, int rc)
 static int wait_for_disk(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
 {
     struct call *call = x->user;
-    if (r->opts.journal == NULL || call->route->signal != SIGNAL_LOGS)
+    if (r->opts.journal == NULL || call->endpoint->signal != SIGNAL_LOGS)
         return 0;
     call->receiver = r;
     call->exchange = x;
@@ -365,7 +365,7 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
                 enum coding coding, struct error *err)
 {
     const struct call *call = x->user;
-    enum signal signal = call->route->signal;
+    enum signal signal = call->endpoint->signal;
     struct buf *decoded = &x->body;
     if (payload.len > r->opts.max_request_bytes) /* the service lets a gRPC prefix more in */
         return ERR_TOO_BIG;

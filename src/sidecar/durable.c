@@ -7,7 +7,7 @@
 #include "util/rng.h"
 
 #define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
-#define OWNERS_SHARE 8 /* of memory.limit: see export/owners.h */
+#define OWNERS_SHARE 8 /* of memory.limit: see export/frame_owners.h */
 
 static uint32_t on_service(void *ctx, struct span name)
 {

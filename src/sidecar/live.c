@@ -7,7 +7,7 @@
 #include "net/page.h"
 #include "otlp/json_write.h"
 #include "pattern/signature.h"
-#include "pattern/today.h"
+#include "pattern/day_counts.h"
 #include "sidecar/sidecar_state.h"
 #include "telemetry/explain.h"
 
@@ -29,7 +29,7 @@ struct live {
     struct live_stats ended; /* sums of taps that are no more */
     bool is_stopping;
     struct buf line; /* scratch */
-    struct today today;
+    struct day_counts today;
     uv_timer_t sums_timer, day_timer;
     uint32_t handles;
 };
@@ -39,7 +39,7 @@ struct live {
 static void on_day(uv_timer_t *timer)
 {
     struct live *live = container_of(timer, struct live, day_timer);
-    uv_timer_start(timer, on_day, today_tick(&live->today), 0);
+    uv_timer_start(timer, on_day, day_counts_tick(&live->today), 0);
 }
 
 int live_open(struct sidecar *sc)
@@ -49,7 +49,7 @@ int live_open(struct sidecar *sc)
         return ERR_NOMEM;
     live->sidecar = sc;
     live->line.budget = &sc->budget;
-    today_init(&live->today, pipeline_patterns(sc->pipeline), sc->clock, &sc->budget);
+    day_counts_init(&live->today, pipeline_patterns(sc->pipeline), sc->clock, &sc->budget);
     uv_timer_init(&sc->loop, &live->sums_timer);
     uv_timer_init(&sc->loop, &live->day_timer);
     live->handles = 2;
@@ -70,7 +70,7 @@ void live_close(struct live *live)
     if (live == NULL)
         return;
     live_stop_taps(live);
-    today_done(&live->today);
+    day_counts_done(&live->today);
     buf_done(&live->line);
     live->sums_timer.data = live->day_timer.data = live;
     uv_close((uv_handle_t *)&live->sums_timer, on_closed);
@@ -123,7 +123,7 @@ static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts 
     out->all = p->counts;
     out->first_seen_ns = p->first_seen_ns;
     out->last_seen_ns = p->last_seen_ns;
-    out->today_ns = today_counts(&a->live->today, p->number, &out->today);
+    out->today_ns = day_counts_get(&a->live->today, p->number, &out->today);
     return true;
 }
 

@@ -302,12 +302,12 @@ static void write_circuit(struct buf *out, const struct exporter_stats *s)
     expose_family(out, "lipservice_refused_file_records_total", EXPOSE_COUNTER,
                   "Refused records: written to exporters.refused_file, and left out of it.");
     expose_one(out, "lipservice_refused_file_records_total", "outcome", "written",
-               (double)s->aside.written.value);
+               (double)s->refused_file.written.value);
     expose_one(out, "lipservice_refused_file_records_total", "outcome", "left_out",
-               (double)s->aside.left_out.value);
+               (double)s->refused_file.left_out.value);
     expose_family(out, "lipservice_refused_file_bytes", EXPOSE_GAUGE,
                   "Size of exporters.refused_file.");
-    expose_plain(out, "lipservice_refused_file_bytes", (double)s->aside.bytes);
+    expose_plain(out, "lipservice_refused_file_bytes", (double)s->refused_file.bytes);
 }
 
 static void write_exporter(struct buf *out, const struct sidecar *sc)

@@ -117,8 +117,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
         return rc;
     sc->cfg = next;
     rc = sidecar_open_sink(sc, &sink, &compression, err);
-    if (rc == 0 && sc->aside != NULL)
-        rc = aside_reopen(sc->aside, next->refused_file.path, err);
+    if (rc == 0 && sc->refused_file != NULL)
+        rc = refused_file_reopen(sc->refused_file, next->refused_file.path, err);
     if (rc == 0 && (rc = exporter_renew(sc->exporter, &sink)) < 0)
         err_set(err, rc, "another kind of exporter needs a restart");
     if (sink.ops != NULL)

@@ -84,9 +84,9 @@ static int exporter_start(struct sidecar *sc, struct error *err)
     if (rc < 0)
         return rc;
 
-    struct aside_opts aside = {cfg->refused_file.path, cfg->refused_file.max_bytes, &sc->budget};
-    if (aside.path[0] != '\0')
-        rc = aside_open(&sc->aside, &aside, err);
+    struct refused_file_opts refused = {cfg->refused_file.path, cfg->refused_file.max_bytes, &sc->budget};
+    if (refused.path[0] != '\0')
+        rc = refused_file_open(&sc->refused_file, &refused, err);
     if (rc < 0)
         return rc;
 
@@ -105,7 +105,7 @@ static int exporter_start(struct sidecar *sc, struct error *err)
         .batch_age_ms = cfg->batch.max_age_ms,
         .queue_bytes = cfg->queue.max_bytes,
         .max_age_ms = max_age_ms(cfg),
-        .aside = sc->aside,
+        .refused_file = sc->refused_file,
     };
     rc = exporter_open(&sc->exporter, &sc->loop, &sink, &opts);
     if (rc < 0)
@@ -117,8 +117,8 @@ static void exporter_stop(struct sidecar *sc)
 {
     exporter_close(sc->exporter);
     sc->exporter = NULL;
-    aside_close(sc->aside);
-    sc->aside = NULL;
+    refused_file_close(sc->refused_file);
+    sc->refused_file = NULL;
     client_close(sc->client);
     sc->client = NULL;
 }

@@ -69,7 +69,7 @@ struct sidecar {
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
-    struct aside *aside; /* NULL without exporters.refused_file */
+    struct refused_file *refused_file; /* NULL without exporters.refused_file */
     struct journal *journal; /* durability: disk; else NULL */
     bool leaves_on_disk;     /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;

@@ -1,7 +1,7 @@
 /* Against a list that is kept the plain way. */
 #include "unit/test.h"
 
-#include "export/owners.h"
+#include "export/frame_owners.h"
 #include "util/rng.h"
 
 #define FRAMES 3000
@@ -24,14 +24,14 @@ static void what_is_told_is_what_was_added(void **state)
         size_t count;
     } frames[FRAMES];
     struct budget budget;
-    struct owners o;
+    struct frame_owners o;
     struct rng rng;
     size_t added = 0, passed = 0, found = 0;
     uint64_t id = UINT64_C(1) << 40;
     (void)state;
     rng_init(&rng);
     budget_init(&budget, 1 << 20);
-    owners_init(&o, 1 << 19, &budget);
+    frame_owners_init(&o, 1 << 19, &budget);
     while (passed < FRAMES) {
         if (added < FRAMES && rng_upto(&rng, 3) > 0) {
             id += 1 + rng_upto(&rng, 300);
@@ -40,8 +40,8 @@ static void what_is_told_is_what_was_added(void **state)
             for (size_t i = 0; i < frames[added].count; i++)
                 frames[added].parts[i] = (struct batch_part){(uint32_t)rng_upto(&rng, 7),
                                                              (uint32_t)rng_upto(&rng, 70000)};
-            assert_int_equal(owners_reserve(&o, frames[added].count), 0);
-            owners_add(&o, id, frames[added].parts, frames[added].count);
+            assert_int_equal(frame_owners_reserve(&o, frames[added].count), 0);
+            frame_owners_add(&o, id, frames[added].parts, frames[added].count);
             added++;
             continue;
         }
@@ -50,53 +50,53 @@ static void what_is_told_is_what_was_added(void **state)
         for (; passed < added && frames[passed].id < until; passed++)
             for (size_t i = 0; i < frames[passed].count; i++)
                 on_part(&want, frames[passed].parts[i].service, frames[passed].parts[i].records);
-        owners_until(&o, until, on_part, &got);
+        frame_owners_until(&o, until, on_part, &got);
         assert_memory_equal(&want, &got, sizeof want);
         for (; found < passed && rng_upto(&rng, 40) > 0; found++) { /* of some it is asked */
-            struct owners_part part;
+            struct frame_owners_part part;
             if (rng_upto(&rng, 3) == 0)
                 continue;
-            assert_true(owners_find(&o, frames[found].id, &part));
+            assert_true(frame_owners_find(&o, frames[found].id, &part));
             for (size_t i = 0; i < frames[found].count; i++) {
-                assert_true(owners_next(&o, &part));
+                assert_true(frame_owners_next(&o, &part));
                 assert_int_equal(part.service, frames[found].parts[i].service);
                 assert_int_equal(part.records, frames[found].parts[i].records);
             }
-            assert_false(owners_next(&o, &part));
+            assert_false(frame_owners_next(&o, &part));
             if (rng_upto(&rng, 1) == 0)
-                owners_forget(&o, frames[found].id + 1);
+                frame_owners_forget(&o, frames[found].id + 1);
         }
     }
-    owners_done(&o);
+    frame_owners_done(&o);
     assert_int_equal(budget.used, 0);
 }
 
 static void it_is_full_before_it_fails(void **state)
 {
     struct budget budget;
-    struct owners o;
+    struct frame_owners o;
     const struct batch_part part = {3, 10};
     uint64_t id = 0;
     (void)state;
     budget_init(&budget, 1 << 20);
-    owners_init(&o, 20000, &budget);
-    while (!owners_is_full(&o)) {
-        assert_int_equal(owners_reserve(&o, 1), 0);
-        owners_add(&o, ++id, &part, 1);
+    frame_owners_init(&o, 20000, &budget);
+    while (!frame_owners_is_full(&o)) {
+        assert_int_equal(frame_owners_reserve(&o, 1), 0);
+        frame_owners_add(&o, ++id, &part, 1);
     }
     assert_int_equal(id, 5000); /* four bytes each */
-    assert_int_equal(owners_reserve(&o, 1), 0); /* for those that are on their way */
-    owners_until(&o, 100, NULL, NULL);
-    assert_true(owners_is_full(&o)); /* they may be asked for */
-    owners_forget(&o, 100);
-    assert_false(owners_is_full(&o));
+    assert_int_equal(frame_owners_reserve(&o, 1), 0); /* for those that are on their way */
+    frame_owners_until(&o, 100, NULL, NULL);
+    assert_true(frame_owners_is_full(&o)); /* they may be asked for */
+    frame_owners_forget(&o, 100);
+    assert_false(frame_owners_is_full(&o));
     budget.limit = budget.used;
-    while (owners_reserve(&o, 1) == 0)
-        owners_add(&o, ++id, &part, 1);
+    while (frame_owners_reserve(&o, 1) == 0)
+        frame_owners_add(&o, ++id, &part, 1);
     struct told got = {{0}};
-    owners_until(&o, UINT64_MAX, on_part, &got);
+    frame_owners_until(&o, UINT64_MAX, on_part, &got);
     assert_int_equal(got.records[3], (id - 99) * 10); /* nothing of it is lost */
-    owners_done(&o);
+    frame_owners_done(&o);
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 #include "unit/test.h"
 
-#include "config/loop.h"
+#include "config/own_address.h"
 #include "util/span.h"
 
 static void what_leads_back(void **state)
@@ -31,7 +31,7 @@ static void what_leads_back(void **state)
         {"http://localhost:4318", "", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(loop_is_ours(rows[i].url, &rows[i].listener, 1) == rows[i].ours, "%s at %s",
+        assert_row(own_address_leads_here(rows[i].url, &rows[i].listener, 1) == rows[i].ours, "%s at %s",
                    rows[i].url, rows[i].listener);
 }
 

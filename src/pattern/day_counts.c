@@ -1,5 +1,5 @@
-/* today: a copy of all counts, and a subtraction. */
-#include "pattern/today.h"
+/* day_counts: a copy of all counts, and a subtraction. */
+#include "pattern/day_counts.h"
 
 #include <stdlib.h>
 
@@ -8,14 +8,14 @@
 #define DAY_NS UINT64_C(86400000000000)
 #define LONGEST_WAIT_MS 1000 /* the wall clock may be set, to another day as well: look again */
 
-void today_init(struct today *t, struct patterns *patterns, const struct clock *clock,
+void day_counts_init(struct day_counts *t, struct patterns *patterns, const struct clock *clock,
                 struct budget *budget)
 {
     uint64_t now = clock_unix_ns(clock);
-    *t = (struct today){patterns, clock, budget, NULL, 0, now, now / DAY_NS};
+    *t = (struct day_counts){patterns, clock, budget, NULL, 0, now, now / DAY_NS};
 }
 
-static void drop_marks(struct today *t)
+static void drop_marks(struct day_counts *t)
 {
     if (t->budget != NULL)
         budget_give(t->budget, t->mark_count * sizeof *t->marks);
@@ -24,17 +24,17 @@ static void drop_marks(struct today *t)
     t->mark_count = 0;
 }
 
-void today_done(struct today *t)
+void day_counts_done(struct day_counts *t)
 {
     drop_marks(t);
 }
 
-static int make_room(struct today *t, uint32_t slots)
+static int make_room(struct day_counts *t, uint32_t slots)
 {
     size_t more = (slots - t->mark_count) * sizeof *t->marks; /* slots are never fewer */
     if (t->budget != NULL && budget_take(t->budget, more) < 0)
         return ERR_FULL;
-    struct today_mark *marks = realloc(t->marks, slots * sizeof *marks);
+    struct day_counts_mark *marks = realloc(t->marks, slots * sizeof *marks);
     if (marks == NULL) {
         if (t->budget != NULL)
             budget_give(t->budget, more);
@@ -45,20 +45,20 @@ static int make_room(struct today *t, uint32_t slots)
     return 0;
 }
 
-static void mark(struct today *t, uint64_t now)
+static void mark(struct day_counts *t, uint64_t now)
 {
     uint32_t slots = patterns_slots(t->patterns);
     if (slots > t->mark_count && make_room(t, slots) < 0)
         return;
     for (uint32_t i = 0; i < slots; i++) {
         const struct pattern *p = patterns_at(t->patterns, i);
-        t->marks[i] = (struct today_mark){p->counts, p->first_seen_ns};
+        t->marks[i] = (struct day_counts_mark){p->counts, p->first_seen_ns};
     }
     t->since_ns = now;
     t->day = now / DAY_NS;
 }
 
-uint64_t today_tick(struct today *t)
+uint64_t day_counts_tick(struct day_counts *t)
 {
     uint64_t now = clock_unix_ns(t->clock);
     if (now / DAY_NS != t->day)
@@ -67,7 +67,7 @@ uint64_t today_tick(struct today *t)
     return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
 }
 
-uint64_t today_counts(const struct today *t, uint32_t slot, struct pattern_counts *out)
+uint64_t day_counts_get(const struct day_counts *t, uint32_t slot, struct pattern_counts *out)
 {
     const struct pattern *p = patterns_at(t->patterns, slot);
     *out = p->counts;

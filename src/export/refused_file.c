@@ -1,5 +1,5 @@
-/* aside: one write a line, taken back when it is not whole. */
-#include "export/aside.h"
+/* refused_file: one write a line, taken back when it is not whole. */
+#include "export/refused_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,11 @@
 #include "util/buf.h"
 #include "util/diag.h"
 
-struct aside {
+struct refused_file {
     int fd;
     uint64_t max_bytes;
     struct budget *budget;
-    struct aside_stats stats;
+    struct refused_file_stats stats;
     bool told_full, told_error;
 };
 
@@ -34,23 +34,23 @@ static int open_file(const char *path, struct stat *st, struct error *err)
     return rc;
 }
 
-int aside_open(struct aside **out, const struct aside_opts *opts, struct error *err)
+int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts, struct error *err)
 {
-    struct aside *a = calloc(1, sizeof *a);
+    struct refused_file *a = calloc(1, sizeof *a);
     if (a == NULL)
         return ERR_NOMEM;
     a->fd = -1;
     a->max_bytes = opts->max_bytes;
     a->budget = opts->budget;
-    int rc = aside_reopen(a, opts->path, err);
+    int rc = refused_file_reopen(a, opts->path, err);
     if (rc < 0)
-        aside_close(a);
+        refused_file_close(a);
     else
         *out = a;
     return rc;
 }
 
-int aside_reopen(struct aside *a, const char *path, struct error *err)
+int refused_file_reopen(struct refused_file *a, const char *path, struct error *err)
 {
     struct stat st;
     int fd = open_file(path, &st, err);
@@ -64,7 +64,7 @@ int aside_reopen(struct aside *a, const char *path, struct error *err)
     return 0;
 }
 
-void aside_close(struct aside *a)
+void refused_file_close(struct refused_file *a)
 {
     if (a == NULL)
         return;
@@ -74,7 +74,7 @@ void aside_close(struct aside *a)
 }
 
 /* All of it, or nothing. */
-static int append(struct aside *a, struct span line)
+static int append(struct refused_file *a, struct span line)
 {
     for (size_t done = 0; done < line.len;) {
         ssize_t n = write(a->fd, line.base + done, line.len - done);
@@ -97,7 +97,7 @@ static int append(struct aside *a, struct span line)
     return 0;
 }
 
-int aside_put(struct aside *a, struct span request, uint32_t records)
+int refused_file_put(struct refused_file *a, struct span request, uint32_t records)
 {
     struct buf line = {.budget = a->budget};
     bool is_full = a->stats.bytes >= a->max_bytes;
@@ -122,12 +122,12 @@ int aside_put(struct aside *a, struct span request, uint32_t records)
     return rc;
 }
 
-void aside_leave_out(struct aside *a, uint32_t records)
+void refused_file_leave_out(struct refused_file *a, uint32_t records)
 {
     metric_add(&a->stats.left_out, records);
 }
 
-struct aside_stats aside_stats(const struct aside *a)
+struct refused_file_stats refused_file_stats(const struct refused_file *a)
 {
     return a->stats;
 }

@@ -1,5 +1,5 @@
 /*
- * today: how much of each pattern's counts belongs to the present day (UTC).
+ * day_counts: how much of each pattern's counts belongs to the present day (UTC).
  *
  * At midnight the counts of all patterns are marked, beside the table and not in
  * it, so that a record costs nothing for it. Today's counts are those since the mark;
@@ -14,28 +14,28 @@
 #include "pattern/patterns.h"
 #include "util/clock.h"
 
-struct today_mark {
+struct day_counts_mark {
     struct pattern_counts counts;
     uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this tells it from the next */
 };
 
-struct today {
+struct day_counts {
     struct patterns *patterns;
     const struct clock *clock;
     struct budget *budget; /* may be NULL */
-    struct today_mark *marks; /* by slot */
+    struct day_counts_mark *marks; /* by slot */
     uint32_t mark_count;
     uint64_t since_ns; /* when the marks were taken; at first when it began */
     uint64_t day;      /* since 1970, that `since_ns` is in */
 };
 
-void today_init(struct today *t, struct patterns *patterns, const struct clock *clock,
+void day_counts_init(struct day_counts *t, struct patterns *patterns, const struct clock *clock,
                 struct budget *budget);
-void today_done(struct today *t);
+void day_counts_done(struct day_counts *t);
 
 /* Mark if a new day has begun; when there is no memory for that, the marks of before
  * stay. Returns how many milliseconds later to call again. */
-uint64_t today_tick(struct today *t);
+uint64_t day_counts_tick(struct day_counts *t);
 
 /* Today's counts of the pattern in a slot, and since when they are counted. */
-uint64_t today_counts(const struct today *t, uint32_t slot, struct pattern_counts *out);
+uint64_t day_counts_get(const struct day_counts *t, uint32_t slot, struct pattern_counts *out);

@@ -1,5 +1,5 @@
-/* verdict: the status table. */
-#include "export/verdict.h"
+/* answer: the status table. */
+#include "export/answer.h"
 
 #include <time.h>
 

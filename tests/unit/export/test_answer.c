@@ -1,6 +1,6 @@
 #include "unit/test.h"
 
-#include "export/verdict.h"
+#include "export/answer.h"
 
 static void every_status(void **state)
 {

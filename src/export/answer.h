@@ -1,5 +1,5 @@
 /*
- * verdict: what an upstream's answer does to the parcel in hand, and when to
+ * answer: what an upstream's answer does to the parcel in hand, and when to
  * try again. Deciding only; the sender acts.
  *
  * Sources: OTLP specification ("OTLP/HTTP Response", "Throttling"); RFC 9110

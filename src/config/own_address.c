@@ -1,5 +1,5 @@
-/* loop: hosts and ports, compared. */
-#include "config/loop.h"
+/* own_address: hosts and ports, compared. */
+#include "config/own_address.h"
 
 #include <string.h>
 
@@ -52,7 +52,7 @@ static bool is_this_machine(struct span host)
     return span_starts(host, SPAN("127."));
 }
 
-bool loop_is_ours(const char *url, const char *const *listeners, size_t count)
+bool own_address_leads_here(const char *url, const char *const *listeners, size_t count)
 {
     struct place to = place_of_url(url);
     for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
-/* owners: a log of small numbers. */
-#include "export/owners.h"
+/* frame_owners: a log of small numbers. */
+#include "export/frame_owners.h"
 
 #include <assert.h>
 
@@ -7,18 +7,18 @@
 #define KEEP_BYTES (64u << 10) /* of an empty log */
 #define SPARE_BYTES (32u << 10) /* for frames that are on their way when it is called full */
 
-void owners_init(struct owners *o, size_t max_bytes, struct budget *budget)
+void frame_owners_init(struct frame_owners *o, size_t max_bytes, struct budget *budget)
 {
-    *o = (struct owners){.log = {.max_bytes = max_bytes + SPARE_BYTES, .budget = budget}};
+    *o = (struct frame_owners){.log = {.max_bytes = max_bytes + SPARE_BYTES, .budget = budget}};
 }
 
-void owners_done(struct owners *o)
+void frame_owners_done(struct frame_owners *o)
 {
     buf_done(&o->log);
 }
 
 /* Entries that were handed on are in the way of new ones. */
-static void compact(struct owners *o)
+static void compact(struct frame_owners *o)
 {
     size_t gone = o->kept.at;
     if (gone == o->log.len && o->log.cap > KEEP_BYTES)
@@ -31,7 +31,7 @@ static void compact(struct owners *o)
     o->read.at -= gone;
 }
 
-int owners_reserve(struct owners *o, size_t parts)
+int frame_owners_reserve(struct frame_owners *o, size_t parts)
 {
     compact(o);
     int rc = buf_reserve(&o->log, (2 + 2 * parts) * NUMBER_BYTES);
@@ -39,14 +39,14 @@ int owners_reserve(struct owners *o, size_t parts)
     return rc;
 }
 
-static void put(struct owners *o, uint64_t n)
+static void put(struct frame_owners *o, uint64_t n)
 {
     for (; n >= 0x80; n >>= 7)
         buf_append_byte(&o->log, (uint8_t)(n | 0x80));
     buf_append_byte(&o->log, (uint8_t)n);
 }
 
-static uint64_t get(const struct owners *o, size_t *at)
+static uint64_t get(const struct frame_owners *o, size_t *at)
 {
     uint64_t n = 0;
     for (unsigned shift = 0;; shift += 7) {
@@ -57,7 +57,7 @@ static uint64_t get(const struct owners *o, size_t *at)
     }
 }
 
-void owners_add(struct owners *o, uint64_t id, const struct batch_part *parts, size_t count)
+void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts, size_t count)
 {
     assert(id > o->last_id);
     put(o, id - o->last_id);
@@ -71,7 +71,7 @@ void owners_add(struct owners *o, uint64_t id, const struct batch_part *parts, s
 }
 
 /* Pass the entry at *p if its frame is below `id`; fn may be NULL. */
-static bool pass(const struct owners *o, struct owners_place *p, uint64_t id,
+static bool pass(const struct frame_owners *o, struct frame_owners_place *p, uint64_t id,
                  void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
 {
     if (p->at == o->log.len)
@@ -86,37 +86,37 @@ static bool pass(const struct owners *o, struct owners_place *p, uint64_t id,
         if (fn != NULL)
             fn(ctx, service, records);
     }
-    *p = (struct owners_place){at, here};
+    *p = (struct frame_owners_place){at, here};
     return true;
 }
 
-void owners_until(struct owners *o, uint64_t id,
+void frame_owners_until(struct frame_owners *o, uint64_t id,
                   void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
 {
     while (pass(o, &o->read, id, fn, ctx))
         continue;
 }
 
-void owners_forget(struct owners *o, uint64_t id)
+void frame_owners_forget(struct frame_owners *o, uint64_t id)
 {
     while (o->kept.at < o->read.at && pass(o, &o->kept, id, NULL, NULL))
         continue;
 }
 
-bool owners_find(struct owners *o, uint64_t id, struct owners_part *part)
+bool frame_owners_find(struct frame_owners *o, uint64_t id, struct frame_owners_part *part)
 {
-    owners_forget(o, id);
+    frame_owners_forget(o, id);
     if (o->kept.at == o->read.at)
         return false;
     size_t at = o->kept.at;
     if (o->kept.id + get(o, &at) != id)
         return false;
     uint64_t count = get(o, &at);
-    *part = (struct owners_part){.at = at, .left = count};
+    *part = (struct frame_owners_part){.at = at, .left = count};
     return true;
 }
 
-bool owners_next(const struct owners *o, struct owners_part *part)
+bool frame_owners_next(const struct frame_owners *o, struct frame_owners_part *part)
 {
     if (part->left == 0)
         return false;
@@ -126,7 +126,7 @@ bool owners_next(const struct owners *o, struct owners_part *part)
     return true;
 }
 
-bool owners_is_full(const struct owners *o)
+bool frame_owners_is_full(const struct frame_owners *o)
 {
     return o->log.len - o->kept.at + SPARE_BYTES >= o->log.max_bytes;
 }

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "export/aside.h"
+#include "export/refused_file.h"
 #include "util/diag.h"
 
 /* A request of one record: resource_logs / scope_logs / log_records / severity_number 9. */
@@ -42,30 +42,30 @@ static void lines_up_to_the_bound(void **state)
 {
     (void)state;
     struct error err = {{0}};
-    struct aside *a;
+    struct refused_file *a;
     struct stat st;
     char text[4096];
     size_t line = strlen(LINE);
     snprintf(path, sizeof path, "%s/refused", dir);
-    struct aside_opts opts = {path, 2 * line + 10, NULL};
-    assert_int_equal(aside_open(&a, &opts, &err), 0);
+    struct refused_file_opts opts = {path, 2 * line + 10, NULL};
+    assert_int_equal(refused_file_open(&a, &opts, &err), 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(aside_put(a, REQUEST, 1), 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), 0);
     read_all(text, sizeof text);
     assert_string_equal(text, LINE);
-    aside_close(a);
+    refused_file_close(a);
 
-    assert_int_equal(aside_open(&a, &opts, &err), 0); /* what was there counts */
-    assert_int_equal(aside_stats(a).bytes, line);
-    assert_int_equal(aside_put(a, REQUEST, 1), 0);
-    assert_int_equal(aside_put(a, REQUEST, 1), ERR_FULL);
-    assert_int_equal(aside_put(a, REQUEST, 5), ERR_FULL);
-    aside_leave_out(a, 2);
-    assert_int_equal(aside_stats(a).written.value, 1);
-    assert_int_equal(aside_stats(a).left_out.value, 8);
+    assert_int_equal(refused_file_open(&a, &opts, &err), 0); /* what was there counts */
+    assert_int_equal(refused_file_stats(a).bytes, line);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), ERR_FULL);
+    assert_int_equal(refused_file_put(a, REQUEST, 5), ERR_FULL);
+    refused_file_leave_out(a, 2);
+    assert_int_equal(refused_file_stats(a).written.value, 1);
+    assert_int_equal(refused_file_stats(a).left_out.value, 8);
     assert_int_equal(read_all(text, sizeof text), 2 * line);
-    aside_close(a);
+    refused_file_close(a);
 }
 
 static void no_memory_and_no_request(void **state)
@@ -73,59 +73,59 @@ static void no_memory_and_no_request(void **state)
     (void)state;
     struct error err = {{0}};
     struct budget budget;
-    struct aside *a;
+    struct refused_file *a;
     budget_init(&budget, 16);
-    struct aside_opts opts = {path, 1 << 20, &budget};
-    assert_int_equal(aside_open(&a, &opts, &err), 0);
-    uint64_t before = aside_stats(a).bytes;
-    assert_true(aside_put(a, REQUEST, 1) < 0);
+    struct refused_file_opts opts = {path, 1 << 20, &budget};
+    assert_int_equal(refused_file_open(&a, &opts, &err), 0);
+    uint64_t before = refused_file_stats(a).bytes;
+    assert_true(refused_file_put(a, REQUEST, 1) < 0);
     budget.limit = 1 << 20;
-    assert_true(aside_put(a, SPAN("\x0a\x7f"), 1) < 0);
-    assert_int_equal(aside_put(a, REQUEST, 1), 0); /* memory came back: it was not full */
-    assert_int_equal(aside_stats(a).bytes, before + strlen(LINE));
-    assert_int_equal(aside_stats(a).left_out.value, 2);
+    assert_true(refused_file_put(a, SPAN("\x0a\x7f"), 1) < 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), 0); /* memory came back: it was not full */
+    assert_int_equal(refused_file_stats(a).bytes, before + strlen(LINE));
+    assert_int_equal(refused_file_stats(a).left_out.value, 2);
     assert_int_equal(budget.used, 0);
-    aside_close(a);
+    refused_file_close(a);
 }
 
 static void what_cannot_be_opened(void **state)
 {
     (void)state;
     struct error err = {{0}};
-    struct aside *a = NULL;
+    struct refused_file *a = NULL;
     const char *const paths[] = {"/nonexistent/file", dir, "/dev/null"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        struct aside_opts opts = {paths[i], 1 << 20, NULL};
+        struct refused_file_opts opts = {paths[i], 1 << 20, NULL};
         err.text[0] = '\0';
-        assert_int_equal(aside_open(&a, &opts, &err), ERR_CONFIG);
+        assert_int_equal(refused_file_open(&a, &opts, &err), ERR_CONFIG);
         assert_non_null(strstr(err.text, "exporters.refused_file: cannot write to"));
         assert_null(a);
     }
-    aside_close(NULL);
+    refused_file_close(NULL);
 }
 
 static void rotation(void **state)
 {
     (void)state;
     struct error err = {{0}};
-    struct aside *a;
+    struct refused_file *a;
     char old[128], text[4096];
     unlink(path);
-    struct aside_opts opts = {path, strlen(LINE), NULL};
-    assert_int_equal(aside_open(&a, &opts, &err), 0);
-    assert_int_equal(aside_put(a, REQUEST, 1), 0);
-    assert_int_equal(aside_put(a, REQUEST, 1), ERR_FULL);
+    struct refused_file_opts opts = {path, strlen(LINE), NULL};
+    assert_int_equal(refused_file_open(&a, &opts, &err), 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), ERR_FULL);
     snprintf(old, sizeof old, "%s.old", path);
     assert_int_equal(rename(path, old), 0);
-    assert_int_equal(aside_reopen(a, "/nonexistent/file", &err),
+    assert_int_equal(refused_file_reopen(a, "/nonexistent/file", &err),
                      ERR_CONFIG); /* the old one stays */
-    assert_int_equal(aside_stats(a).bytes, strlen(LINE));
-    assert_int_equal(aside_reopen(a, path, &err), 0);
-    assert_int_equal(aside_stats(a).bytes, 0);
-    assert_int_equal(aside_put(a, REQUEST, 1), 0);
+    assert_int_equal(refused_file_stats(a).bytes, strlen(LINE));
+    assert_int_equal(refused_file_reopen(a, path, &err), 0);
+    assert_int_equal(refused_file_stats(a).bytes, 0);
+    assert_int_equal(refused_file_put(a, REQUEST, 1), 0);
     read_all(text, sizeof text);
     assert_string_equal(text, LINE);
-    aside_close(a);
+    refused_file_close(a);
     unlink(old);
 }
 

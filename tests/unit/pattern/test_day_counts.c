@@ -1,6 +1,6 @@
 #include "unit/test.h"
 
-#include "pattern/today.h"
+#include "pattern/day_counts.h"
 
 #define HOUR_MS 3600000u
 #define NOON_NS (UINT64_C(20000) * 86400000000000 + UINT64_C(43200000000000))
@@ -9,7 +9,7 @@ struct rig {
     struct patterns *patterns;
     struct clock_fake clock;
     struct budget budget;
-    struct today today;
+    struct day_counts today;
 };
 
 static void rig_open(struct rig *r, uint64_t budget_bytes)
@@ -19,12 +19,12 @@ static void rig_open(struct rig *r, uint64_t budget_bytes)
     clock_fake_init(&r->clock, 1000, NOON_NS);
     const struct patterns_opts opts = {.max_entries = 2, .seed = 1};
     assert_int_equal(patterns_new(&r->patterns, &opts), 0);
-    today_init(&r->today, r->patterns, &r->clock.clock, &r->budget);
+    day_counts_init(&r->today, r->patterns, &r->clock.clock, &r->budget);
 }
 
 static void rig_close(struct rig *r)
 {
-    today_done(&r->today);
+    day_counts_done(&r->today);
     assert_int_equal(r->budget.used, 0);
     patterns_free(r->patterns);
 }
@@ -45,7 +45,7 @@ static uint32_t record(struct rig *r, uint64_t signature, unsigned n)
 static uint64_t today(struct rig *r, uint32_t slot)
 {
     struct pattern_counts n;
-    assert_int_equal(today_counts(&r->today, slot, &n), r->today.since_ns);
+    assert_int_equal(day_counts_get(&r->today, slot, &n), r->today.since_ns);
     assert_int_equal(n.kept, n.received / 2);
     return n.received;
 }
@@ -56,14 +56,14 @@ static void midnight_is_where_it_begins_anew(void **state)
     struct rig r;
     rig_open(&r, 1 << 20);
     uint32_t a = record(&r, 1, 10);
-    assert_int_equal(today_tick(&r.today), 1000);
+    assert_int_equal(day_counts_tick(&r.today), 1000);
     assert_int_equal(today(&r, a), 10);
     assert_int_equal(r.today.since_ns, NOON_NS); /* since the start */
     clock_fake_advance(&r.clock, 12 * HOUR_MS - 5);
-    assert_int_equal(today_tick(&r.today), 6); /* just behind midnight */
+    assert_int_equal(day_counts_tick(&r.today), 6); /* just behind midnight */
     assert_int_equal(today(&r, a), 10);
     clock_fake_advance(&r.clock, 6);
-    today_tick(&r.today);
+    day_counts_tick(&r.today);
     assert_int_equal(r.today.since_ns, NOON_NS + UINT64_C(43200000000000) + 1000000);
     assert_int_equal(today(&r, a), 0);
     record(&r, 1, 4);
@@ -71,7 +71,7 @@ static void midnight_is_where_it_begins_anew(void **state)
     assert_int_equal(today(&r, a), 4);
     assert_int_equal(today(&r, b), 6);
     clock_fake_advance(&r.clock, 24 * HOUR_MS);
-    today_tick(&r.today);
+    day_counts_tick(&r.today);
     assert_int_equal(today(&r, a) + today(&r, b), 0);
     rig_close(&r);
 }
@@ -85,11 +85,11 @@ static void a_jump_of_days(void **state)
         struct rig r;
         rig_open(&r, 1 << 20);
         uint32_t a = record(&r, 1, 10);
-        uint64_t wait_ms = today_tick(&r.today);
+        uint64_t wait_ms = day_counts_tick(&r.today);
         assert_in_range(wait_ms, 1, 1000);
         r.clock.unix_ns += (uint64_t)(days[i] * INT64_C(86400000000000));
         clock_fake_advance(&r.clock, wait_ms);
-        today_tick(&r.today);
+        day_counts_tick(&r.today);
         assert_int_equal(today(&r, a), 0);
         assert_int_equal(r.today.since_ns, r.clock.unix_ns);
         rig_close(&r);
@@ -104,7 +104,7 @@ static void a_slot_that_changed_hands(void **state)
     record(&r, 1, 10);
     record(&r, 2, 20);
     clock_fake_advance(&r.clock, 13 * HOUR_MS);
-    today_tick(&r.today);
+    day_counts_tick(&r.today);
     clock_fake_advance(&r.clock, 1);
     uint32_t slot = record(&r, 3, 8); /* evicts one of them */
     assert_int_equal(patterns_evicted(r.patterns), 1);
@@ -120,7 +120,7 @@ static void a_slot_that_changed_hands_before_it_was_marked(void **state)
     rig_open(&r, 1 << 20);
     uint32_t a = record(&r, 1, 10), b = record(&r, 2, 20);
     clock_fake_advance(&r.clock, 13 * HOUR_MS);
-    today_tick(&r.today);
+    day_counts_tick(&r.today);
     r.clock.unix_ns -= UINT64_C(60000000000);
     uint32_t slot = record(&r, 3, 8);
     assert_true(slot == a || slot == b);
@@ -135,7 +135,7 @@ static void without_memory_the_old_mark_stays(void **state)
     rig_open(&r, 8);
     uint32_t a = record(&r, 1, 10);
     clock_fake_advance(&r.clock, 13 * HOUR_MS);
-    today_tick(&r.today);
+    day_counts_tick(&r.today);
     assert_int_equal(today(&r, a), 10);
     assert_int_equal(r.today.since_ns, NOON_NS);
     rig_close(&r);
