@@ -34,8 +34,9 @@ static struct sample make_sample(unsigned i)
     snprintf(s.user, sizeof s.user, "user-%u", i * 7919 % 10007);
     snprintf(s.trace, sizeof s.trace, "%08x%08x%08x%08x", i, i * 7, i * 13, ~i);
     snprintf(s.span, sizeof s.span, "%08x%08x", i * 31, i * 17);
-    snprintf(s.body, sizeof s.body, "order %s %s for %s in %d ms after %u attempts, total %u.%02u EUR",
-             s.order, verbs[i % ARRAY_LEN(verbs)], s.user, s.ms, i % 3, i % 500, i % 100);
+    snprintf(s.body, sizeof s.body,
+             "order %s %s for %s in %d ms after %u attempts, total %u.%02u EUR", s.order,
+             verbs[i % ARRAY_LEN(verbs)], s.user, s.ms, i % 3, i % 500, i % 100);
     return s;
 }
 
@@ -107,9 +108,10 @@ static void json_text(struct buf *out, const char *key, const char *text)
 
 static void make_json(struct buf *out)
 {
-    buf_append_str(out, "{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
-                        "\"value\":{\"stringValue\":\"shop\"}}]},\"scopeLogs\":[{\"scope\":"
-                        "{\"name\":\"shop\"},\"logRecords\":[");
+    buf_append_str(out,
+                   "{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
+                   "\"value\":{\"stringValue\":\"shop\"}}]},\"scopeLogs\":[{\"scope\":"
+                   "{\"name\":\"shop\"},\"logRecords\":[");
     for (unsigned i = 0; i < RECORDS; i++) {
         struct sample s = make_sample(i);
         buf_printf(out,

@@ -29,7 +29,7 @@
 #define ROUNDS 60
 #define REPEATS 1000
 #define BODY_RECORDS 100 /* of a request of rotating patterns */
-#define PIPELINES 4 /* free, with a budget, under pressure, with events */
+#define PIPELINES 4      /* free, with a budget, under pressure, with events */
 
 static int admit(void *ctx, size_t bytes, size_t largest)
 {
@@ -200,8 +200,8 @@ static int rotate(uint64_t patterns, uint64_t records)
         buf_done(&request);
     }
     if (records > 0)
-        printf("pipeline_push of %llu patterns in turn %7.1f ns a record\n", (unsigned long long)patterns,
-               took / (double)records);
+        printf("pipeline_push of %llu patterns in turn %7.1f ns a record\n",
+               (unsigned long long)patterns, took / (double)records);
     pipeline_free(p);
     rules_unref(rules);
     arena_done(&arena);
@@ -227,7 +227,8 @@ int main(int argc, char **argv)
     struct pipeline_opts opts = pipeline_opts(&out);
     struct pipeline *p[PIPELINES];
     for (int k = 0; k < PIPELINES; k++) {
-        opts.target = (struct governor_target){k == 1 ? GOVERNOR_RECORDS : GOVERNOR_NONE, 100000, 0.3};
+        opts.target =
+            (struct governor_target){k == 1 ? GOVERNOR_RECORDS : GOVERNOR_NONE, 100000, 0.3};
         opts.sink.fullness = k == 2 ? half_pressed : NULL;
         opts.events.enabled = k == 3;
         opts.events.max_per_minute = 60;

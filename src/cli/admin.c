@@ -131,7 +131,8 @@ int admin_ask(const struct config *cfg, const char *url, const struct buf *targe
 
 void admin_add_query(struct buf *target, const char *name, const char *value)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+*:";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+*:";
     bool is_first = target->len > 0 && memchr(target->base, '?', target->len) == NULL;
     if (value == NULL || value[0] == '\0')
         return;

@@ -7,7 +7,8 @@
 #include "cli/command.h"
 #include "cli/verbs.h"
 
-#define ADMIN_TEXT "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"
+#define ADMIN_TEXT \
+    "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"
 #define COMMON_TEXT \
     "  --config FILE     instead of " CONFIG_DEFAULT_FILE "\n" \
     "  --set KEY=VALUE   a setting, stronger than file and environment; any number of times\n"
@@ -24,20 +25,26 @@ static const struct verb {
     bool has_own_help;           /* prints its --help itself */
 } verbs[] = {
     {"run", verb_run, "", "receive and forward until SIGTERM or Ctrl-C (the default)",
-     "SIGHUP reads the configuration again and opens log files anew. A second Ctrl-C ends at once.\n\n"},
+     "SIGHUP reads the configuration again and opens log files anew. A second Ctrl-C ends at "
+     "once.\n\n"},
     {"healthcheck", verb_healthcheck, "", "is the running one ready? exit code 0, or 69", NULL},
-    {"reload", verb_reload, "", "the running one reads its configuration again: exit code 0, or 78 and why not",
-     "The same as SIGHUP, for containers without a shell. It reads the files and the environment that\n"
+    {"reload", verb_reload, "",
+     "the running one reads its configuration again: exit code 0, or 78 and why not",
+     "The same as SIGHUP, for containers without a shell. It reads the files and the environment "
+     "that\n"
      "it was started with; those given here only say where its admin page is.\n\n" ADMIN_TEXT},
-    {"validate", verb_validate, "", "say what is wrong with the configuration, or that nothing is", NULL},
+    {"validate", verb_validate, "", "say what is wrong with the configuration, or that nothing is",
+     NULL},
     {"print-config", verb_print_config, "", "the configuration in force, secrets redacted", NULL},
     {"settings", verb_settings, "", "every setting with its default and meaning", "", true},
     {"top", verb_top, "[--once] [--sort volume|now|kept|saved|severity] [--reverse] [--interval T]",
      "patterns of the running one, by volume, kept share and saved bytes",
      "  --once            one frame of plain text\n"
-     "  --sort ORDER      volume (default), now, kept, saved or severity; --reverse turns it round\n"
+     "  --sort ORDER      volume (default), now, kept, saved or severity; --reverse turns it "
+     "round\n"
      "  --interval T      between frames, 1s\n" ADMIN_TEXT},
-    {"tap", verb_tap, "[--dropped|--kept] [--service GLOB] [--severity LEVEL[+]] [--pattern ID] [--grep TEXT]...",
+    {"tap", verb_tap,
+     "[--dropped|--kept] [--service GLOB] [--severity LEVEL[+]] [--pattern ID] [--grep TEXT]...",
      "a sample of what the running one decides, with reasons",
      "  --dropped|--kept  only these\n"
      "  --service GLOB    * is any run of characters\n"
@@ -47,7 +54,8 @@ static const struct verb {
      "  --rate N          lines a second at most, 100\n"
      "  --limit N         end after so many lines\n"
      "  --json            as JSON lines\n" ADMIN_TEXT},
-    {"shadow", verb_shadow, "[--limit N] [--json]", "what observing or a second policy would do, beside what is done",
+    {"shadow", verb_shadow, "[--limit N] [--json]",
+     "what observing or a second policy would do, beside what is done",
      "  --limit N         patterns, 25\n"
      "  --json\n" ADMIN_TEXT},
     {"explain", verb_explain, "[--live] [--json] [--service NAME] [--severity LEVEL] [TEXT]",
@@ -57,9 +65,10 @@ static const struct verb {
      "  --service NAME    of lines; unknown_service\n"
      "  --severity LEVEL  of lines\n"
      "  --json\n" ADMIN_TEXT},
-    {"signature", verb_signature, "[--explain | --bytes] [--families] [--mode lps1|py-sdk|backend] < LINES",
-     "pattern ids of the lines on standard input",
-     "More of it: lipservice signature --help\n", true, true},
+    {"signature", verb_signature,
+     "[--explain | --bytes] [--families] [--mode lps1|py-sdk|backend] < LINES",
+     "pattern ids of the lines on standard input", "More of it: lipservice signature --help\n",
+     true, true},
     {"replay", verb_replay, "[--json] [--policy FILE] [--cost-per-gb N] [--seed N] FILE...",
      "what captured OTLP would cost under this configuration",
      "FILE: an OTLP protobuf request, or OTLP JSON documents, one or many; - is standard input.\n\n"
@@ -70,9 +79,11 @@ static const struct verb {
     {"spool", verb_spool, "inspect|verify|export [--json] DIR",
      "what waits in a durable queue's directory: look, verify, take out",
      "  inspect           segments, frames, records, age, damage\n"
-     "  verify            the same, with every byte proved; exit code 65 when something is damaged\n"
+     "  verify            the same, with every byte proved; exit code 65 when something is "
+     "damaged\n"
      "  export            all that is not delivered, as OTLP JSON lines\n"
-     "  --json            of inspect and verify\n", true},
+     "  --json            of inspect and verify\n",
+     true},
     {"version", verb_version, "", NULL, "", true},
     {"help", help, "", NULL, "", true},
 };
@@ -95,23 +106,28 @@ static const struct verb *find(const char *word)
 
 static void print_overview(void)
 {
-    printf("lipservice " LIPSERVICE_VERSION ", an OTLP log proxy: point an application's OTLP exporter at\n"
-           "http://localhost:4318 (gRPC: http://localhost:4317). Noisy patterns are sampled, errors never,\n"
-           "and what is kept goes to PostHog with POSTHOG_API_KEY=phc_..., else to standard output.\n"
-           "\n"
-           "usage: lipservice [COMMAND] [--config FILE] [--set KEY=VALUE]...\n"
-           "       lipservice COMMAND --help | --version\n"
-           "\n");
+    printf(
+        "lipservice " LIPSERVICE_VERSION
+        ", an OTLP log proxy: point an application's OTLP exporter at\n"
+        "http://localhost:4318 (gRPC: http://localhost:4317). Noisy patterns are sampled, errors "
+        "never,\n"
+        "and what is kept goes to PostHog with POSTHOG_API_KEY=phc_..., else to standard output.\n"
+        "\n"
+        "usage: lipservice [COMMAND] [--config FILE] [--set KEY=VALUE]...\n"
+        "       lipservice COMMAND --help | --version\n"
+        "\n");
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (verbs[i].what != NULL)
             printf("  %-13s %s\n", verbs[i].name, verbs[i].what);
-    printf("\n"
-           "A setting comes from " CONFIG_DEFAULT_FILE " or --config, from LIPSERVICE_ and its key\n"
-           "in capitals with dots as underscores, and from --set; the later wins. Files are read again\n"
-           "on SIGHUP or `lipservice reload`.\n"
-           "\n"
-           "Exit codes: 0, 64 usage, 65 a damaged spool, 69 a port, a directory or the other side is\n"
-           "not available, 70 a bug, 78 configuration.\n");
+    printf(
+        "\n"
+        "A setting comes from " CONFIG_DEFAULT_FILE " or --config, from LIPSERVICE_ and its key\n"
+        "in capitals with dots as underscores, and from --set; the later wins. Files are read "
+        "again\n"
+        "on SIGHUP or `lipservice reload`.\n"
+        "\n"
+        "Exit codes: 0, 64 usage, 65 a damaged spool, 69 a port, a directory or the other side is\n"
+        "not available, 70 a bug, 78 configuration.\n");
 }
 
 static void print_help(const struct verb *v)
@@ -141,7 +157,8 @@ int cli_main(int argc, char **argv)
     if (v == NULL)
         return command_usage_error("unknown command ", argv[1]);
     const struct verb *asked = argc == 3 ? find(argv[2]) : NULL;
-    if (asked != NULL && asked->run == help && argv[2][0] == '-' && v->what != NULL && !v->has_own_help) {
+    if (asked != NULL && asked->run == help && argv[2][0] == '-' && v->what != NULL &&
+        !v->has_own_help) {
         print_help(v);
         return EXIT_OK;
     }

@@ -9,7 +9,9 @@
 
 int command_usage_error(const char *text, const char *what)
 {
-    fprintf(stderr, "lipservice: %s%s\n`lipservice --help` tells the commands, `lipservice settings` the settings\n",
+    fprintf(stderr,
+            "lipservice: %s%s\n`lipservice --help` tells the commands, `lipservice settings` the "
+            "settings\n",
             text, what);
     return EXIT_USAGE;
 }
@@ -35,16 +37,16 @@ int command_die(int rc, const struct error *err)
 #define OWN_FLAGS 0x100 /* what getopt_long() returns for a verb's own, from here */
 
 int command_parse(int argc, char **argv, const struct command_flag *flags, size_t flag_count,
-                         struct command_options *o, int *first)
+                  struct command_options *o, int *first)
 {
     struct option longs[COMMAND_FLAGS_MAX + 3] = {
         {"config", required_argument, NULL, 'c'},
         {"set", required_argument, NULL, 's'},
     };
     for (size_t i = 0; i < flag_count; i++)
-        longs[i + 2] = (struct option){flags[i].name,
-                                       flags[i].value != NULL ? required_argument : no_argument,
-                                       NULL, OWN_FLAGS + (int)i};
+        longs[i + 2] =
+            (struct option){flags[i].name, flags[i].value != NULL ? required_argument : no_argument,
+                            NULL, OWN_FLAGS + (int)i};
     *o = (struct command_options){.input = {.env = environ}};
     o->input.sets = o->sets;
     optind = 1;
@@ -61,12 +63,14 @@ int command_parse(int argc, char **argv, const struct command_flag *flags, size_
             *flags[c - OWN_FLAGS].given = true;
         } else {
             return command_usage_error(c == ':' ? "a value is missing after " : "unknown option ",
-                                   argv[optind - 1]);
+                                       argv[optind - 1]);
         }
     }
     if (first != NULL)
         *first = optind;
-    return first == NULL && optind < argc ? command_usage_error("unexpected argument ", argv[optind]) : 0;
+    return first == NULL && optind < argc
+               ? command_usage_error("unexpected argument ", argv[optind])
+               : 0;
 }
 
 int command_load_options(const struct command_options *o, struct config *cfg)
@@ -77,7 +81,7 @@ int command_load_options(const struct command_options *o, struct config *cfg)
 }
 
 int command_load(int argc, char **argv, const struct command_flag *flags, size_t flag_count,
-             struct config *cfg, int *first)
+                 struct config *cfg, int *first)
 {
     struct command_options o;
     int code = command_parse(argc, argv, flags, flag_count, &o, first);
@@ -92,6 +96,7 @@ int command_rules(struct rules **out, const struct config *cfg, const char *poli
         *out = rules_ref(cfg->sampling.rules);
         return 0;
     }
-    int rc = policy_file_load(out, policy_file, config_visit_yaml, cfg->sampling.rules, &notes, &err);
+    int rc =
+        policy_file_load(out, policy_file, config_visit_yaml, cfg->sampling.rules, &notes, &err);
     return rc < 0 ? command_die(rc, &err) : 0;
 }

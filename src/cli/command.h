@@ -27,7 +27,7 @@ struct command_flag {
  * *first: the argument that is first behind them, which may stand among them;
  * NULL when the verb takes none. 0, or the exit code. */
 int command_load(int argc, char **argv, const struct command_flag *flags, size_t flag_count,
-             struct config *cfg, int *first);
+                 struct config *cfg, int *first);
 
 /* The same in two steps, for the verb that reads its configuration again. */
 #define COMMAND_SETS_MAX 128

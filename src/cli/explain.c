@@ -88,10 +88,8 @@ int verb_explain(int argc, char **argv)
 {
     static struct verb v;
     const struct command_flag flags[] = {
-        {.name = "json", .given = &v.json},
-        {.name = "service", .value = &v.service},
-        {.name = "severity", .value = &v.severity},
-        {.name = "live", .given = &v.live},
+        {.name = "json", .given = &v.json},         {.name = "service", .value = &v.service},
+        {.name = "severity", .value = &v.severity}, {.name = "live", .given = &v.live},
         {.name = "admin", .value = &v.admin},
     };
     int first;

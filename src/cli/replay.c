@@ -139,7 +139,8 @@ static void show_bar(struct replay *r, uint64_t done)
         return;
     r->bar_percent = percent;
     int cells = percent * BAR_CELLS / 100;
-    fprintf(stderr, "\r[%.*s%*s] %3d%%", cells, "##############################", BAR_CELLS - cells, "", percent);
+    fprintf(stderr, "\r[%.*s%*s] %3d%%", cells, "##############################", BAR_CELLS - cells,
+            "", percent);
     fflush(stderr);
 }
 
@@ -216,7 +217,8 @@ static int open_lane(struct replay *r, struct lane *lane)
         .max_services = MAX_SERVICES,
         .seed = r->seed,
         .target = config_target(&r->cfg),
-        .events = {.interval_ms = r->cfg.events.interval_ms, .learning_ms = r->cfg.events.learning_ms},
+        .events = {.interval_ms = r->cfg.events.interval_ms,
+                   .learning_ms = r->cfg.events.learning_ms},
         .clock = &r->clock.clock,
         .sink = {lane, on_admit, on_emit},
     };

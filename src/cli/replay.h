@@ -41,7 +41,7 @@ struct replay {
     struct config cfg;
     struct lane lanes[LANES_MAX];
     size_t lane_count;
-    struct meter all; /* were everything kept */
+    struct meter all;   /* were everything kept */
     uint64_t ticked_ms; /* of the pipelines */
     struct clock_fake clock;
     struct capture capture;

@@ -28,9 +28,9 @@ static int by_bytes(const void *a, const void *b)
     if (x->counts.received_bytes != y->counts.received_bytes)
         return x->counts.received_bytes < y->counts.received_bytes ? 1 : -1;
     return x->key.signature != y->key.signature ? (x->key.signature < y->key.signature ? -1 : 1)
-           : x->key.service != y->key.service     ? (x->key.service < y->key.service ? -1 : 1)
-           : x->key.level != y->key.level         ? x->key.level - y->key.level
-                                                  : x->key.status_class - y->key.status_class;
+           : x->key.service != y->key.service   ? (x->key.service < y->key.service ? -1 : 1)
+           : x->key.level != y->key.level       ? x->key.level - y->key.level
+                                                : x->key.status_class - y->key.status_class;
 }
 
 struct listing {
@@ -54,7 +54,8 @@ static int list_patterns(const struct replay *r, struct listing *l)
     for (size_t lane = 1; lane < r->lane_count; lane++) {
         for (uint32_t i = 0; i < l->count; i++) {
             bool is_new;
-            l->of[lane][i] = patterns_get(pipeline_patterns(r->lanes[lane].pipeline), &l->of[0][i]->key, &is_new);
+            l->of[lane][i] = patterns_get(pipeline_patterns(r->lanes[lane].pipeline),
+                                          &l->of[0][i]->key, &is_new);
         }
     }
     return 0;
@@ -85,7 +86,8 @@ static void lane_json(struct buf *out, const struct replay *r, const struct lane
     buf_printf(out, ",\"origin\":\"%s\",\"version\":%lld", rules_origin(lane->rules),
                (long long)rules_version(lane->rules));
     for (int v = 0; v < VERDICT_REJECTED; v++)
-        buf_printf(out, ",\"%s\":%llu", verdict_name((enum verdict)v), (unsigned long long)t->verdict[v]);
+        buf_printf(out, ",\"%s\":%llu", verdict_name((enum verdict)v),
+                   (unsigned long long)t->verdict[v]);
     buf_printf(out, ",\"metered_bytes\":%llu,\"cost\":%.9g,\"kept_by_reason\":{",
                (unsigned long long)lane->meter.bytes, cost(r, lane->meter.bytes));
     for (int i = 0; i < REASON_COUNT; i++)
@@ -94,43 +96,53 @@ static void lane_json(struct buf *out, const struct replay *r, const struct lane
     buf_append_str(out, "},");
     if (has_budget(r)) {
         struct governor_stats s = pipeline_governor(lane->pipeline);
-        buf_printf(out, "\"budget\":{\"unit\":\"%s\",\"allowed\":%.15g,\"used\":%.15g,\"lost_records\":%llu},",
-                   budget_unit(r), s.allowed, s.used, (unsigned long long)t->fate[FATE_LOST_BUDGET]);
+        buf_printf(
+            out,
+            "\"budget\":{\"unit\":\"%s\",\"allowed\":%.15g,\"used\":%.15g,\"lost_records\":%llu},",
+            budget_unit(r), s.allowed, s.used, (unsigned long long)t->fate[FATE_LOST_BUDGET]);
     }
     buf_append_str(out, "\"severities\":{");
     for (int l = 0; l < LEVEL_COUNT; l++) {
-        buf_printf(out, "%s\"%s\":{\"received\":%llu,\"kept\":%llu}", comma, level_name((enum level)l),
-                   (unsigned long long)r->received[l], (unsigned long long)lane->kept[l]);
+        buf_printf(out, "%s\"%s\":{\"received\":%llu,\"kept\":%llu}", comma,
+                   level_name((enum level)l), (unsigned long long)r->received[l],
+                   (unsigned long long)lane->kept[l]);
         comma = ",";
     }
     buf_append_str(out, "}}");
 }
 
-static void pattern_json(struct buf *out, const struct replay *r, const struct listing *l, uint32_t i)
+static void pattern_json(struct buf *out, const struct replay *r, const struct listing *l,
+                         uint32_t i)
 {
     const struct pattern *p = l->of[0][i];
     char id[SIGNATURE_TEXT_BYTES];
-    buf_printf(out, "%s{\"pattern\":\"%s\",\"service\":", i == 0 ? "" : ",", signature_format(id, p->key.signature));
-    json_write_string(out, ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
-    buf_printf(out, ",\"severity\":\"%s\",\"status_class\":%u,\"template\":", level_name((enum level)p->key.level),
-               p->key.status_class);
+    buf_printf(out, "%s{\"pattern\":\"%s\",\"service\":", i == 0 ? "" : ",",
+               signature_format(id, p->key.signature));
+    json_write_string(out,
+                      ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
+    buf_printf(out, ",\"severity\":\"%s\",\"status_class\":%u,\"template\":",
+               level_name((enum level)p->key.level), p->key.status_class);
     json_write_string(out, span_of(p->template_text, p->template_len));
     buf_printf(out, ",\"received\":%llu,\"received_bytes\":%llu,\"policies\":[",
-               (unsigned long long)p->counts.received, (unsigned long long)p->counts.received_bytes);
+               (unsigned long long)p->counts.received,
+               (unsigned long long)p->counts.received_bytes);
     for (size_t lane = 0; lane < r->lane_count; lane++) {
         const struct pattern_counts *c = &l->of[lane][i]->counts;
-        buf_printf(out, "%s{\"kept\":%llu,\"sampled_out\":%llu,\"dropped_by_rule\":%llu,\"kept_bytes\":%llu}",
-                   lane == 0 ? "" : ",", (unsigned long long)c->kept, (unsigned long long)c->sampled_out,
-                   (unsigned long long)c->dropped_by_rule, (unsigned long long)c->kept_bytes);
+        buf_printf(
+            out,
+            "%s{\"kept\":%llu,\"sampled_out\":%llu,\"dropped_by_rule\":%llu,\"kept_bytes\":%llu}",
+            lane == 0 ? "" : ",", (unsigned long long)c->kept, (unsigned long long)c->sampled_out,
+            (unsigned long long)c->dropped_by_rule, (unsigned long long)c->kept_bytes);
     }
     buf_append_str(out, "]}");
 }
 
 static void report_json(struct buf *out, const struct replay *r, const struct listing *l)
 {
-    buf_printf(out, "{\"files\":%llu,\"requests\":%llu,\"refused\":%llu,\"records\":%llu,"
-                    "\"from_unix_ns\":\"%llu\",\"to_unix_ns\":\"%llu\",\"metered_bytes\":%llu,"
-                    "\"cost_per_gb\":%.9g,\"cost\":%.9g,\"policies\":[",
+    buf_printf(out,
+               "{\"files\":%llu,\"requests\":%llu,\"refused\":%llu,\"records\":%llu,"
+               "\"from_unix_ns\":\"%llu\",\"to_unix_ns\":\"%llu\",\"metered_bytes\":%llu,"
+               "\"cost_per_gb\":%.9g,\"cost\":%.9g,\"policies\":[",
                (unsigned long long)r->files, (unsigned long long)r->requests,
                (unsigned long long)r->refused, (unsigned long long)r->records,
                (unsigned long long)r->first_ns, (unsigned long long)r->last_ns,
@@ -153,9 +165,11 @@ static void add_share(struct buf *out, uint64_t part, uint64_t whole)
 
 static void row_by_level(struct buf *out, const struct replay *r, const char *name, int level)
 {
-    buf_printf(out, "%-16s %14llu", name, (unsigned long long)(level < 0 ? r->records : r->received[level]));
+    buf_printf(out, "%-16s %14llu", name,
+               (unsigned long long)(level < 0 ? r->records : r->received[level]));
     for (size_t i = 0; i < r->lane_count; i++)
-        add_share(out, level < 0 ? totals(&r->lanes[i])->verdict[VERDICT_KEPT] : r->lanes[i].kept[level],
+        add_share(out,
+                  level < 0 ? totals(&r->lanes[i])->verdict[VERDICT_KEPT] : r->lanes[i].kept[level],
                   level < 0 ? r->records : r->received[level]);
     buf_append_byte(out, '\n');
 }
@@ -172,9 +186,9 @@ static void add_time(struct buf *out, uint64_t ns)
 
 static void report_words(struct buf *out, const struct replay *r, const struct listing *l)
 {
-    buf_printf(out, "files %llu, requests %llu (refused %llu), records %llu", (unsigned long long)r->files,
-               (unsigned long long)r->requests, (unsigned long long)r->refused,
-               (unsigned long long)r->records);
+    buf_printf(out, "files %llu, requests %llu (refused %llu), records %llu",
+               (unsigned long long)r->files, (unsigned long long)r->requests,
+               (unsigned long long)r->refused, (unsigned long long)r->records);
     if (r->first_ns != 0) {
         buf_append_str(out, ", ");
         add_time(out, r->first_ns);
@@ -201,7 +215,8 @@ static void report_words(struct buf *out, const struct replay *r, const struct l
         buf_printf(out, " %14.6f %6s", cost(r, r->lanes[i].meter.bytes), "");
     for (size_t i = 0; i < r->lane_count && has_budget(r); i++) {
         struct governor_stats s = pipeline_governor(r->lanes[i].pipeline);
-        buf_printf(out, "\nbudget of [%zu]: %.0f %s allowed, %.0f used", i + 1, s.allowed, budget_unit(r), s.used);
+        buf_printf(out, "\nbudget of [%zu]: %.0f %s allowed, %.0f used", i + 1, s.allowed,
+                   budget_unit(r), s.used);
         if (s.allowed > 0)
             buf_printf(out, " (%.1f%%)", 100 * s.used / s.allowed);
         else
@@ -220,7 +235,8 @@ static void report_words(struct buf *out, const struct replay *r, const struct l
         for (size_t lane = 0; lane < r->lane_count; lane++)
             add_share(out, l->of[lane][i]->counts.kept, p->counts.received);
         buf_append_str(out, "  ");
-        json_write_string(out, ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
+        json_write_string(
+            out, ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
         buf_append_byte(out, ' ');
         json_write_string(out, span_of(p->template_text, p->template_len));
         buf_append_byte(out, '\n');

@@ -24,8 +24,8 @@ int verb_run(int argc, char **argv)
     struct diag_opts log = {cfg.telemetry.log_level, cfg.telemetry.log_json};
     diag_setup(&log);
     for (size_t at = 0; (variable = config_unknown_variable(environ, &at)) != NULL;)
-        diag(DIAG_WARN, "unknown_variable", "no setting has this name; it is not read", "variable=%s",
-             diag_quote(quoted, span_of(variable, strcspn(variable, "="))));
+        diag(DIAG_WARN, "unknown_variable", "no setting has this name; it is not read",
+             "variable=%s", diag_quote(quoted, span_of(variable, strcspn(variable, "="))));
     int rc = sidecar_start(&sidecar, &cfg, &o.input, &err);
     if (rc == 0) {
         sidecar_run(sidecar);

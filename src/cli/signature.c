@@ -176,8 +176,8 @@ static bool open_families(struct verb *v, const char *weight)
     families_free(v->families);
     v->families = NULL;
     if (*end != '\0' || n < FAMILY_WEIGHT_MIN || n > FAMILY_WEIGHT_MAX) {
-        fprintf(stderr, "error: signature: --families: '%s' is not a weight from %d to %d\n", weight,
-                FAMILY_WEIGHT_MIN, FAMILY_WEIGHT_MAX);
+        fprintf(stderr, "error: signature: --families: '%s' is not a weight from %d to %d\n",
+                weight, FAMILY_WEIGHT_MIN, FAMILY_WEIGHT_MAX);
         return false;
     }
     return families_new(&v->families, &opts) == 0;

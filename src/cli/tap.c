@@ -49,10 +49,17 @@ static bool on_member(void *arg, const struct json_member *m)
         double *real;
         uint64_t *number;
     } members[] = {
-        {"service", &r->service}, {"severity", &r->severity}, {"verdict", &r->verdict},
-        {"reason", &r->reason}, {"pattern", &r->pattern}, {"family", &r->family}, {"body", &r->body},
-        {"time", NULL, &r->time}, {"rate", NULL, &r->rate},
-        {"matched", NULL, NULL, &r->matched}, {"over_rate", NULL, NULL, &r->over_rate},
+        {"service", &r->service},
+        {"severity", &r->severity},
+        {"verdict", &r->verdict},
+        {"reason", &r->reason},
+        {"pattern", &r->pattern},
+        {"family", &r->family},
+        {"body", &r->body},
+        {"time", NULL, &r->time},
+        {"rate", NULL, &r->rate},
+        {"matched", NULL, NULL, &r->matched},
+        {"over_rate", NULL, NULL, &r->over_rate},
         {"slow", NULL, NULL, &r->slow},
     };
     if (span_eq(m->key, SPAN("tap")))

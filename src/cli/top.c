@@ -162,9 +162,18 @@ static const struct {
     const char *bytes; /* what terminals send */
     int rows;
 } scroll_keys[] = {
-    {"\033[A", -1}, {"\033OA", -1}, {"\033[B", 1}, {"\033OB", 1}, {"\033[5~", -10}, {"\033[6~", 10},
-    {"\033[H", -TOP_ROWS_MAX}, {"\033[F", TOP_ROWS_MAX}, {"g", -TOP_ROWS_MAX}, {"G", TOP_ROWS_MAX},
-    {" ", 10}, {"b", -10},
+    {"\033[A", -1},
+    {"\033OA", -1},
+    {"\033[B", 1},
+    {"\033OB", 1},
+    {"\033[5~", -10},
+    {"\033[6~", 10},
+    {"\033[H", -TOP_ROWS_MAX},
+    {"\033[F", TOP_ROWS_MAX},
+    {"g", -TOP_ROWS_MAX},
+    {"G", TOP_ROWS_MAX},
+    {" ", 10},
+    {"b", -10},
 };
 
 /* One whole key. */
@@ -247,7 +256,8 @@ static void watch(struct verb *v)
         s->data = v;
         uv_signal_start(s, on_signal, numbers[v->signal_count]);
     }
-    if (!v->is_once && isatty(STDIN_FILENO) && uv_tty_init(&v->admin.loop, &v->keys, STDIN_FILENO, 1) == 0) {
+    if (!v->is_once && isatty(STDIN_FILENO) &&
+        uv_tty_init(&v->admin.loop, &v->keys, STDIN_FILENO, 1) == 0) {
         v->has_keys = true;
         uv_tty_set_mode(&v->keys, UV_TTY_MODE_RAW);
         uv_read_start((uv_stream_t *)&v->keys, on_alloc, on_read);
@@ -292,7 +302,7 @@ int verb_top(int argc, char **argv)
     const char *sort = "volume", *interval = NULL, *admin = NULL;
     bool reverse = false;
     const struct command_flag flags[] = {
-        {.name = "once", .given = &v.is_once}, {.name = "sort", .value = &sort},
+        {.name = "once", .given = &v.is_once},  {.name = "sort", .value = &sort},
         {.name = "reverse", .given = &reverse}, {.name = "interval", .value = &interval},
         {.name = "admin", .value = &admin},
     };

@@ -64,8 +64,14 @@ struct member {
     size_t at, size; /* in the struct; size 0: a number */
 };
 
-#define TEXT(type, field, key) {key, offsetof(struct type, field), sizeof(((struct type *)0)->field)}
-#define NUMBER(type, field) {#field, offsetof(struct type, field), 0}
+#define TEXT(type, field, key) \
+    { \
+        key, offsetof(struct type, field), sizeof(((struct type *)0)->field) \
+    }
+#define NUMBER(type, field) \
+    { \
+#field, offsetof(struct type, field), 0 \
+    }
 
 static const struct member row_members[] = {
     TEXT(top_row, pattern, "pattern"),
@@ -197,9 +203,10 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms)
     v->count = count;
     v->taken_ms = now_ms;
     v->per_s = same_process ? rate_of(totals.received, v->before.received, seconds) : 0;
-    v->saved_per_s = same_process ? rate_of(saved(totals.received_bytes, totals.kept_bytes),
-                                            saved(v->before.received_bytes, v->before.kept_bytes), seconds)
-                                  : 0;
+    v->saved_per_s = same_process
+                         ? rate_of(saved(totals.received_bytes, totals.kept_bytes),
+                                   saved(v->before.received_bytes, v->before.kept_bytes), seconds)
+                         : 0;
     for (uint32_t i = 0; i < count; i++)
         find_rate(v, &v->rows[i], seconds);
     return 0;
@@ -299,7 +306,8 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "bytes %s  saved %s, %s (%s/s)  ", human(a, (double)t->received_bytes),
                human(b, (double)bytes), percent(c, (double)bytes, (double)t->received_bytes),
                human(d, v->saved_per_s));
-    buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes), human(b, (double)t->queue_capacity));
+    buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
+               human(b, (double)t->queue_capacity));
     put(out, line, width);
     buf_printf(line, "by %s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
                v->paused ? "  PAUSED" : "", v->notice != NULL ? "  " : "",
@@ -335,7 +343,9 @@ void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned
 {
     struct buf line = {0};
     unsigned service = width > 100 ? 2 * SERVICE_COLUMNS : SERVICE_COLUMNS;
-    uint32_t room = height == 0 ? v->count : height > TOP_TITLE_LINE + 1 ? height - TOP_TITLE_LINE - 1 : 0;
+    uint32_t room = height == 0                   ? v->count
+                    : height > TOP_TITLE_LINE + 1 ? height - TOP_TITLE_LINE - 1
+                                                  : 0;
     qsort_r(v->rows, v->count, sizeof *v->rows, on_compare, v);
     uint32_t last = v->count > room ? v->count - room : 0;
     if (v->scroll > last)

@@ -13,8 +13,8 @@
 #include "otlp/json_object.h"
 #include "util/buf.h"
 
-#define TOP_ROWS_MAX 200      /* nobody scrolls further; 512 bytes each */
-#define TOP_LINE_BYTES 16384  /* of one line of the answer */
+#define TOP_ROWS_MAX 200     /* nobody scrolls further; 512 bytes each */
+#define TOP_LINE_BYTES 16384 /* of one line of the answer */
 
 /* clang-format off */
 #define TOP_ORDERS(X) \

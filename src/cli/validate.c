@@ -71,8 +71,8 @@ int verb_validate(int argc, char **argv)
     if (code == 0)
         printf("the configuration is sound\n");
     while (code == 0 && (variable = config_unknown_variable(environ, &at)) != NULL)
-        printf("note: %.*s: no setting has this name; it is not read\n", (int)strcspn(variable, "="),
-               variable);
+        printf("note: %.*s: no setting has this name; it is not read\n",
+               (int)strcspn(variable, "="), variable);
     if (code == 0 && cfg.posthog.api_key[0] != '\0')
         printf("note: the PostHog key %s; whether it belongs to a project cannot be known, because "
                "PostHog answers 200 either way\n",

@@ -23,9 +23,9 @@
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define VARIABLE_PREFIX "LIPSERVICE_"
-#define KEY_BYTES 256              /* a dotted key, longer than any setting */
-#define BATCHES_IN_MEMORY 4        /* the one that fills, and three while it is sealed and packed */
-#define ARENA_BYTES (4u << 20)     /* notes and headers: a few times the largest file */
+#define KEY_BYTES 256          /* a dotted key, longer than any setting */
+#define BATCHES_IN_MEMORY 4    /* the one that fills, and three while it is sealed and packed */
+#define ARENA_BYTES (4u << 20) /* notes and headers: a few times the largest file */
 
 struct option {
     const char *key; /* "batch.max_age"; LIPSERVICE_BATCH_MAX_AGE in the environment */
@@ -229,7 +229,8 @@ static int check_budget(const struct config *cfg, const char *key, struct error 
     if ((bytes > 0) + (cfg->sampling.budget.records_per_second > 0) + (reduction > 0) > 1)
         return err_set(err, ERR_CONFIG,
                        "%s: a second budget; only one of bytes_per_month, records_per_second and "
-                       "target_reduction can be set", key);
+                       "target_reduction can be set",
+                       key);
     return 0;
 }
 
@@ -356,7 +357,8 @@ static int set_header(struct config *cfg, const char *key, const char *value, st
     unsigned at = 0; /* where this name is, or the end */
     size_t n = strlen(key);
     while (at < cfg->otlphttp.header_count &&
-           (strncasecmp(cfg->otlphttp.headers[at], key, n) != 0 || cfg->otlphttp.headers[at][n] != ':'))
+           (strncasecmp(cfg->otlphttp.headers[at], key, n) != 0 ||
+            cfg->otlphttp.headers[at][n] != ':'))
         at++;
     if (at == CONFIG_HEADERS_MAX)
         return err_set(err, ERR_CONFIG, "exporters.otlphttp.headers: more than %d",
@@ -467,7 +469,8 @@ static const char *variable_of(char out[KEY_BYTES], const char *key)
 /* What Kubernetes tells every pod of a service that is called lipservice. */
 static bool is_service_link(const char *variable)
 {
-    return strncmp(variable, "LIPSERVICE_SERVICE_", 19) == 0 || strncmp(variable, "LIPSERVICE_PORT", 15) == 0;
+    return strncmp(variable, "LIPSERVICE_SERVICE_", 19) == 0 ||
+           strncmp(variable, "LIPSERVICE_PORT", 15) == 0;
 }
 
 const char *config_unknown_variable(char **env, size_t *at)
@@ -476,10 +479,11 @@ const char *config_unknown_variable(char **env, size_t *at)
         const char *variable = env[(*at)++];
         char name[KEY_BYTES];
         size_t i = 0, n = strcspn(variable, "=");
-        if (strncmp(variable, VARIABLE_PREFIX, sizeof VARIABLE_PREFIX - 1) != 0 || is_service_link(variable))
+        if (strncmp(variable, VARIABLE_PREFIX, sizeof VARIABLE_PREFIX - 1) != 0 ||
+            is_service_link(variable))
             continue;
-        while (i < ARRAY_LEN(options) && (strlen(variable_of(name, options[i].key)) != n ||
-                                          memcmp(variable, name, n) != 0))
+        while (i < ARRAY_LEN(options) &&
+               (strlen(variable_of(name, options[i].key)) != n || memcmp(variable, name, n) != 0))
             i++;
         if (i == ARRAY_LEN(options))
             return variable;
@@ -526,9 +530,10 @@ static int load_sets(struct config *cfg, const struct config_input *in, struct e
         if (o == NULL && !is_rules && !config_is_section(key))
             return err_set(err, ERR_CONFIG, "--set %.100s: no such setting", key);
         bool is_yaml = config_is_list(key) && equals[1] == '[';
-        int rc = o != NULL && !is_yaml && config_map_of(key) == CONFIG_NO_MAP
-                     ? config_set(cfg, key, equals + 1, err) /* a scalar as it stands, not as YAML */
-                     : config_read_yaml(cfg, "--set", span_str(equals + 1), key, in->env, err);
+        int rc =
+            o != NULL && !is_yaml && config_map_of(key) == CONFIG_NO_MAP
+                ? config_set(cfg, key, equals + 1, err) /* a scalar as it stands, not as YAML */
+                : config_read_yaml(cfg, "--set", span_str(equals + 1), key, in->env, err);
         if (rc < 0)
             return rc;
     }
@@ -552,7 +557,8 @@ static int check_ranges(const struct config *cfg, struct error *err)
     if (cfg->durable && cfg->spool.directory[0] == '\0')
         return err_set(err, ERR_CONFIG, "spool.directory: must be set with durability: disk");
     if (cfg->sampling.context_bytes > 0 && cfg->sampling.context_bytes < RECORDER_BYTES_MIN)
-        return err_set(err, ERR_CONFIG, "sampling.error_context.bytes: must be 0, or at least 64KiB");
+        return err_set(err, ERR_CONFIG,
+                       "sampling.error_context.bytes: must be 0, or at least 64KiB");
     if (cfg->sampling.family_weight > 0 && cfg->sampling.family_weight < FAMILY_WEIGHT_MIN)
         return err_set(err, ERR_CONFIG, "sampling.family_weight: must be " FAMILY_WEIGHTS);
     return 0;
@@ -560,10 +566,14 @@ static int check_ranges(const struct config *cfg, struct error *err)
 
 static int check_url(const char *key, const char *url, struct error *err)
 {
-    size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
-    if (url[0] != '\0' && (scheme == 0 || strchr("/?#", url[scheme]) != NULL || strchr(url, ' ') != NULL))
-        return err_set(err, ERR_CONFIG, "%s: '%.200s' is not a URL such as https://collector.example.com:4318",
-                       key, url);
+    size_t scheme = strncasecmp(url, "https://", 8) == 0  ? 8
+                    : strncasecmp(url, "http://", 7) == 0 ? 7
+                                                          : 0;
+    if (url[0] != '\0' &&
+        (scheme == 0 || strchr("/?#", url[scheme]) != NULL || strchr(url, ' ') != NULL))
+        return err_set(err, ERR_CONFIG,
+                       "%s: '%.200s' is not a URL such as https://collector.example.com:4318", key,
+                       url);
     return 0;
 }
 
@@ -658,13 +668,25 @@ int config_load(struct config *cfg, const struct config_input *in, struct error 
 static bool is_live(const char *key)
 {
     static const char *const beginnings[] = {
-        "mode", "cost.", "shadow.", "sampling.severity_rates.", "sampling.global_rate",
-        "sampling.first.", "sampling.anomaly_boost", "sampling.policy_file", "sampling.budget.", "policy.",
-        "shutdown.timeout", "telemetry.log.", "exporters.posthog.", "exporters.otlphttp.",
+        "mode",
+        "cost.",
+        "shadow.",
+        "sampling.severity_rates.",
+        "sampling.global_rate",
+        "sampling.first.",
+        "sampling.anomaly_boost",
+        "sampling.policy_file",
+        "sampling.budget.",
+        "policy.",
+        "shutdown.timeout",
+        "telemetry.log.",
+        "exporters.posthog.",
+        "exporters.otlphttp.",
     };
     static const char *const fixed[] = {".compression", ".concurrency"};
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-        if (strlen(key) > strlen(fixed[i]) && strcmp(key + strlen(key) - strlen(fixed[i]), fixed[i]) == 0)
+        if (strlen(key) > strlen(fixed[i]) &&
+            strcmp(key + strlen(key) - strlen(fixed[i]), fixed[i]) == 0)
             return false;
     for (size_t i = 0; i < ARRAY_LEN(beginnings); i++)
         if (strncmp(key, beginnings[i], strlen(beginnings[i])) == 0)
@@ -678,7 +700,8 @@ void config_adopt(struct config *next, const struct config *now, struct buf *sta
         const struct option *o = &options[i];
         char *to = (char *)next + o->offset;
         const char *from = (const char *)now + o->offset;
-        bool is_text = o->kind == &value_text || o->kind == &value_secret; /* bytes behind the NUL do not count */
+        bool is_text = o->kind == &value_text ||
+                       o->kind == &value_secret; /* bytes behind the NUL do not count */
         if (is_live(o->key) || (is_text ? strcmp(to, from) : memcmp(to, from, o->size)) == 0)
             continue;
         buf_printf(stale, "%s%s", stale->len > 0 ? ", " : "", o->key);
@@ -765,10 +788,13 @@ void config_reference(struct buf *out)
     static const struct {
         const char *key, *fallback, *help;
     } others[] = {
-        {"sampling.pattern_rates", "{}", "map of id, of a pattern or a family, to rate (file and --set only)"},
+        {"sampling.pattern_rates", "{}",
+         "map of id, of a pattern or a family, to rate (file and --set only)"},
         {"sampling.keep", "[]", "list of rules: what is kept (file and --set only)"},
-        {"sampling.drop", "[]", "list of rules: what is dropped, unless it is kept (file and --set only)"},
-        {"exporters.otlphttp.headers", "{}", "map of header to value; never printed (file and --set only)"},
+        {"sampling.drop", "[]",
+         "list of rules: what is dropped, unless it is kept (file and --set only)"},
+        {"exporters.otlphttp.headers", "{}",
+         "map of header to value; never printed (file and --set only)"},
     };
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         buf_printf(out, "%-42s %-26s %s\n", options[i].key,

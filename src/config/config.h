@@ -26,8 +26,8 @@
 #include "util/diag.h"
 #include "util/err.h"
 
-#define CONFIG_TEXT_BYTES 1024   /* a URL, a path, an address */
-#define CONFIG_HEADERS_MAX 32    /* exporters.otlphttp.headers */
+#define CONFIG_TEXT_BYTES 1024 /* a URL, a path, an address */
+#define CONFIG_HEADERS_MAX 32  /* exporters.otlphttp.headers */
 #define CONFIG_FILE_BYTES (1u << 20)
 #define CONFIG_DEFAULT_FILE "/etc/lipservice/config.yaml"
 
@@ -139,10 +139,10 @@ struct config {
 };
 
 struct config_input {
-    const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE where it exists */
-    const char *const *sets;   /* "key.path=value" */
+    const char *file;        /* --config; NULL: CONFIG_DEFAULT_FILE where it exists */
+    const char *const *sets; /* "key.path=value" */
     unsigned set_count;
-    char **env;            /* NULL: read none (tests) */
+    char **env; /* NULL: read none (tests) */
 };
 
 /* Load and check everything. On failure *err says where and what, and cfg holds

@@ -58,7 +58,8 @@ bool own_address_leads_here(const char *url, const char *const *listeners, size_
     for (size_t i = 0; i < count; i++) {
         struct place door = place_of(span_str(listeners[i]));
         if (span_eq(to.port, door.port) &&
-            (span_ieq(to.host, door.host) || (is_this_machine(to.host) && is_this_machine(door.host))))
+            (span_ieq(to.host, door.host) ||
+             (is_this_machine(to.host) && is_this_machine(door.host))))
             return true;
     }
     return false;

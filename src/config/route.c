@@ -4,7 +4,7 @@
 #include "util/diag.h"
 
 int config_open_route(struct route *out, const struct config_route *from, const char *prefix,
-                   struct error *err)
+                      struct error *err)
 {
     *out = (struct route){
         .ca_file = from->ca_file,
@@ -14,7 +14,8 @@ int config_open_route(struct route *out, const struct config_route *from, const 
         .insecure_skip_verify = from->insecure_skip_verify,
     };
     if (out->insecure_skip_verify)
-        diag(DIAG_WARN, "insecure", "certificates are not verified: anybody can take the records and the key",
+        diag(DIAG_WARN, "insecure",
+             "certificates are not verified: anybody can take the records and the key",
              "setting=%s.tls.insecure_skip_verify", prefix);
     return route_check(out, prefix, err);
 }

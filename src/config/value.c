@@ -20,7 +20,10 @@ static const struct unit byte_units[] = {
     {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1},
 };
 static const struct unit time_units[] = {
-    {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
+    {"h", 3600000},
+    {"m", 60000},
+    {"s", 1000},
+    {"ms", 1},
 };
 
 static int scale(const struct unit *units, size_t n, const char *text, uint64_t max, uint64_t *out)

@@ -59,8 +59,9 @@ static int expand_one(struct reader *r, const yaml_node_t *node, struct span ins
     if (value.base == NULL || (value.len == 0 && fallback.base != NULL))
         value = fallback;
     if (value.base == NULL) {
-        snprintf(text, sizeof text, "environment variable %.*s is not set; ${env:%.*s:-default} "
-                                    "would give it a default",
+        snprintf(text, sizeof text,
+                 "environment variable %.*s is not set; ${env:%.*s:-default} "
+                 "would give it a default",
                  (int)(name.len < 64 ? name.len : 64), (const char *)name.base,
                  (int)(name.len < 64 ? name.len : 64), (const char *)name.base);
         return fail_at(r, node, text);
@@ -73,7 +74,8 @@ static int expand_one(struct reader *r, const yaml_node_t *node, struct span ins
 static int expand_file(struct reader *r, const yaml_node_t *node, struct span inside)
 {
     char path[PATH_BYTES], text[PATH_BYTES + 64];
-    snprintf(path, sizeof path, "%.*s", (int)(inside.len < PATH_BYTES ? inside.len : PATH_BYTES - 1),
+    snprintf(path, sizeof path, "%.*s",
+             (int)(inside.len < PATH_BYTES ? inside.len : PATH_BYTES - 1),
              (const char *)inside.base);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     size_t start = r->value.len;
@@ -88,7 +90,8 @@ static int expand_file(struct reader *r, const yaml_node_t *node, struct span in
         return fail_at(r, node, text);
     }
     r->value.len += (size_t)n;
-    while (r->value.len > start && (r->value.base[r->value.len - 1] == '\n' || r->value.base[r->value.len - 1] == '\r'))
+    while (r->value.len > start &&
+           (r->value.base[r->value.len - 1] == '\n' || r->value.base[r->value.len - 1] == '\r'))
         r->value.len--;
     return 0;
 }
@@ -118,7 +121,8 @@ static const char *scalar(struct reader *r, const yaml_node_t *node)
             continue;
         }
         size_t which = 0;
-        while (which < ARRAY_LEN(references) && !span_starts(rest, span_str(references[which].open)))
+        while (which < ARRAY_LEN(references) &&
+               !span_starts(rest, span_str(references[which].open)))
             which++;
         if (which == ARRAY_LEN(references)) {
             buf_append_byte(&r->value, rest.base[0]);
@@ -162,8 +166,9 @@ static int read_levels(struct reader *r, const yaml_node_t *node, unsigned *leve
              i < node->data.sequence.items.top; i++) {
             yaml_node_t *item = yaml_document_get_node(&r->doc, *i);
             if (item->type != YAML_SCALAR_NODE || read_levels(r, item, levels) < 0)
-                return item->type != YAML_SCALAR_NODE ? fail_at(r, item, "severity: a name or a list of names")
-                                                      : ERR_CONFIG;
+                return item->type != YAML_SCALAR_NODE
+                           ? fail_at(r, item, "severity: a name or a list of names")
+                           : ERR_CONFIG;
         }
         return 0;
     }
@@ -172,7 +177,8 @@ static int read_levels(struct reader *r, const yaml_node_t *node, unsigned *leve
         return ERR_CONFIG;
     int level = level_parse(span_str(text));
     if (level < 0)
-        return fail_at(r, node, "severity: one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, or a list of them");
+        return fail_at(
+            r, node, "severity: one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, or a list of them");
     *levels |= 1u << level;
     return 0;
 }
@@ -196,7 +202,8 @@ static int read_attributes(struct reader *r, const yaml_node_t *node, struct rul
 {
     if (node->type != YAML_MAPPING_NODE)
         return fail_at(r, node, "attributes: a map of names to texts (* is any run of characters)");
-    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+         p++) {
         yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
         if (m->attributes == RULES_CONDITIONS_MAX)
             return fail_at(r, key, "too many attributes in one rule (16 at most)");
@@ -284,7 +291,8 @@ static int read_rule(struct reader *r, bool keep, const yaml_node_t *node)
     if (node->type != YAML_MAPPING_NODE ||
         node->data.mapping.pairs.start == node->data.mapping.pairs.top)
         return fail_at(r, node, "a rule is a map with at least one condition");
-    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+         p++) {
         yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
         struct span name;
         if (read_text(r, key, &name) < 0 ||
@@ -295,7 +303,8 @@ static int read_rule(struct reader *r, bool keep, const yaml_node_t *node)
     struct buf line = {0};
     describe(&line, &m);
     struct error inner = {{0}};
-    int rc = line.err != 0 ? line.err : config_add_rule(r->cfg, keep, &m, (char *)line.base, &inner);
+    int rc =
+        line.err != 0 ? line.err : config_add_rule(r->cfg, keep, &m, (char *)line.base, &inner);
     buf_done(&line);
     return rc < 0 ? fail_at(r, node, inner.text[0] != '\0' ? inner.text : err_text(rc)) : 0;
 }
@@ -306,7 +315,8 @@ static int read_rules(struct reader *r, bool keep, const yaml_node_t *node)
         return 0;
     if (node->type != YAML_SEQUENCE_NODE)
         return fail_at(r, node, "a list of rules is wanted here");
-    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
+         i++) {
         int rc = read_rule(r, keep, yaml_document_get_node(&r->doc, *i));
         if (rc < 0)
             return rc;
@@ -347,7 +357,8 @@ static bool came_before(struct reader *r, const yaml_node_t *map, const yaml_nod
 static int read_mapping(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth)
 {
     enum config_map map = config_map_of(path);
-    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+         p++) {
         yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
         yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
         char inner[PATH_BYTES];
@@ -357,7 +368,8 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *p
             return fail_at(r, key, "this key is here twice");
         int n = snprintf(inner, sizeof inner, "%s%s%s", path, *path == '\0' ? "" : ".",
                          (const char *)key->data.scalar.value);
-        if (n >= (int)sizeof inner || strlen((const char *)key->data.scalar.value) != key->data.scalar.length)
+        if (n >= (int)sizeof inner ||
+            strlen((const char *)key->data.scalar.value) != key->data.scalar.length)
             return fail_at(r, key, "no such setting");
         bool is_list = strcmp(inner, "sampling.keep") == 0 || strcmp(inner, "sampling.drop") == 0;
         if (map == CONFIG_NO_MAP && !is_list && !config_is_section(inner) &&
@@ -401,7 +413,8 @@ static int read_words(struct reader *r, const yaml_node_t *node, const char *pat
         yaml_node_t *item = yaml_document_get_node(&r->doc, *i);
         const char *word = item->type == YAML_SCALAR_NODE ? scalar(r, item) : NULL;
         if (word == NULL)
-            rc = item->type == YAML_SCALAR_NODE ? ERR_CONFIG : fail_at(r, item, "a word is wanted here");
+            rc = item->type == YAML_SCALAR_NODE ? ERR_CONFIG
+                                                : fail_at(r, item, "a word is wanted here");
         else if (config_set(r->cfg, path, word, &inner) < 0)
             rc = fail_at(r, item, inner.text);
         else
@@ -528,7 +541,8 @@ struct visit {
 static int visit_map(struct visit *v, const yaml_node_t *map, struct span outer, bool is_root)
 {
     const yaml_node_pair_t *first = map->data.mapping.pairs.start;
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top;
+         p++) {
         yaml_node_t *key = yaml_document_get_node(&v->r.doc, p->key);
         yaml_node_t *value = yaml_document_get_node(&v->r.doc, p->value);
         struct error inner = {{0}};
@@ -567,7 +581,8 @@ int config_visit_yaml(const char *name, struct span text,
         yaml_node_t *root = yaml_document_get_root_node(&v.r.doc);
         rc = root != NULL && root->type == YAML_MAPPING_NODE
                  ? visit_map(&v, root, (struct span){0}, true)
-                 : err_set(err, ERR_CONFIG, "%s:1:1: a map with global_rate or severity_rates is wanted here", name);
+                 : err_set(err, ERR_CONFIG,
+                           "%s:1:1: a map with global_rate or severity_rates is wanted here", name);
         yaml_document_delete(&v.r.doc);
     }
     buf_done(&joined);

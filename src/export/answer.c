@@ -71,7 +71,8 @@ uint64_t retry_after_ms(struct span value, uint64_t unix_ns)
     uint64_t seconds = 0;
     size_t digits = 0;
     for (; digits < value.len && text[digits] >= '0' && text[digits] <= '9'; digits++)
-        if (seconds * 1000 < RETRY_AFTER_CAP_MS) /* as long as it may wait: more digits change nothing */
+        if (seconds * 1000 <
+            RETRY_AFTER_CAP_MS) /* as long as it may wait: more digits change nothing */
             seconds = seconds * 10 + (uint64_t)(text[digits] - '0');
     if (digits == value.len)
         return cap(seconds * 1000);

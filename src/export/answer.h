@@ -3,8 +3,8 @@
  * try again. Deciding only; the sender acts.
  *
  * Sources: OTLP specification ("OTLP/HTTP Response", "Throttling"); RFC 9110
- * 10.2.3 (Retry-After), 15.5.8, 15.5.20, and 8470 5.2; for 400, 401, 413, 415 and 500 what PostHog's capture
- * service does with them.
+ * 10.2.3 (Retry-After), 15.5.8, 15.5.20, and 8470 5.2; for 400, 401, 413, 415 and 500 what
+ * PostHog's capture service does with them.
  */
 #pragma once
 

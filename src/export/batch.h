@@ -50,7 +50,7 @@ struct batch {
 
     /* For the holder; 0 in a new batch, inherited by the halves of a split. */
     uint32_t attempts;
-    uint64_t first_added_ms; /* monotonic: when its oldest record came */
+    uint64_t first_added_ms;    /* monotonic: when its oldest record came */
     struct batch_origin origin; /* dropped by batch_free(), held once more by a half */
 
     uint32_t part_count;
@@ -110,8 +110,7 @@ void batch_each_service(const struct batch *b,
                         void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
 
 /* An empty batch with room for so much: for batch_seal() and the above. */
-int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count,
-                struct budget *budget);
+int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count, struct budget *budget);
 
 /* Accepts NULL. */
 void batch_free(struct batch *b);

@@ -367,8 +367,8 @@ int batch_seal(struct batch_builder *b, struct batch **out)
     if (b->records == 0)
         return ERR_EMPTY;
     /* wire_append_*() want room for the longest varint, even at the very end */
-    int rc = batch_alloc(&batch, b->bytes + WIRE_VARINT_BYTES,
-                         COUNT(b->resources, struct resource), b->budget);
+    int rc = batch_alloc(&batch, b->bytes + WIRE_VARINT_BYTES, COUNT(b->resources, struct resource),
+                         b->budget);
     if (rc < 0)
         return rc;
 

@@ -30,11 +30,11 @@ enum circuit_state { CIRCUIT_CLOSED, CIRCUIT_OPEN, CIRCUIT_HALF_OPEN, CIRCUIT_ST
 
 struct circuit {
     enum circuit_state state;
-    uint32_t failures;    /* in a row, of all senders */
-    uint32_t probes;      /* that failed since it opened */
-    bool probing;         /* in HALF_OPEN: the one is under way */
-    uint64_t opened_ms;   /* since when nobody passed */
-    uint64_t retry_at_ms; /* in OPEN */
+    uint32_t failures;      /* in a row, of all senders */
+    uint32_t probes;        /* that failed since it opened */
+    bool probing;           /* in HALF_OPEN: the one is under way */
+    uint64_t opened_ms;     /* since when nobody passed */
+    uint64_t retry_at_ms;   /* in OPEN */
     uint64_t hold_until_ms; /* what the upstream asked for: not even a success is earlier */
 };
 
@@ -43,9 +43,9 @@ const char *circuit_state_name(enum circuit_state state);
 
 struct circuit_failure {
     bool was_probe;
-    bool for_all;      /* nobody else could have passed: no connection, no trust, no key */
-    uint64_t wait_ms;  /* at least so long, jitter included; 0: by backoff */
-    bool is_asked;     /* wait_ms is the upstream's wish */
+    bool for_all;     /* nobody else could have passed: no connection, no trust, no key */
+    uint64_t wait_ms; /* at least so long, jitter included; 0: by backoff */
+    bool is_asked;    /* wait_ms is the upstream's wish */
 };
 
 /* True: it has just opened. */

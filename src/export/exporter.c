@@ -6,8 +6,11 @@
 #include "export/sender.h"
 #include "util/diag.h"
 
-#define BATCH_COPIES 4  /* of one batch at once: the builder's, grown by doubling, sealed, packed */
-#define READ_AHEAD 0.375 /* of queue and account: what is on disk can wait there, and must not press */
+#define BATCH_COPIES \
+    4 /* of one batch at once: the builder's, grown by doubling, sealed, packed \
+       */
+#define READ_AHEAD \
+    0.375 /* of queue and account: what is on disk can wait there, and must not press */
 #define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 #define MEMORY_RETRY_MS 100 /* between two looks whether the allocator says yes again */
@@ -18,7 +21,7 @@ struct exporter {
     struct coder *coder;
     struct batch_builder *builder;
     uint64_t batch_began_ms;
-    struct batch_origin source;  /* of the records that come now */
+    struct batch_origin source;    /* of the records that come now */
     struct batch_origin collected; /* of those in the builder */
     uint64_t source_age_ms;
     uv_timer_t age_timer;
@@ -137,7 +140,8 @@ bool exporter_is_hungry(const struct exporter *x)
     if (exporter_is_idle(x))
         return true;
     /* One at least, or traces that fill the queue would keep the logs out of it. */
-    return queued < senders_sink(x->senders)->concurrency && exporter_memory_fullness(x) < READ_AHEAD &&
+    return queued < senders_sink(x->senders)->concurrency &&
+           exporter_memory_fullness(x) < READ_AHEAD &&
            (queued == 0 || exporter_fullness(x) < READ_AHEAD);
 }
 
@@ -251,12 +255,13 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
     struct senders_opts senders = {
         .clock = opts->clock,
         .fates = opts->fates,
-        .packing = {
-            .coder = x->coder,
-            .coding = sink->compresses ? opts->compression : CODING_IDENTITY,
-            .budget = opts->budget,
-            .max_bytes = SIZE_MAX, /* our own bytes: bounded when they were packed */
-        },
+        .packing =
+            {
+                .coder = x->coder,
+                .coding = sink->compresses ? opts->compression : CODING_IDENTITY,
+                .budget = opts->budget,
+                .max_bytes = SIZE_MAX, /* our own bytes: bounded when they were packed */
+            },
         .max_age_ms = opts->max_age_ms,
         .refused_file = opts->refused_file,
     };

@@ -28,13 +28,13 @@ struct exporter_opts {
     struct budget *budget;
     const struct clock *clock;
     struct fate_sink fates;
-    enum coding compression;  /* falls back to gzip for good when the upstream says 415 */
-    size_t batch_bytes;       /* decoded size of a request */
+    enum coding compression; /* falls back to gzip for good when the upstream says 415 */
+    size_t batch_bytes;      /* decoded size of a request */
     uint32_t batch_records;
     uint32_t batch_age_ms;
-    size_t queue_bytes;       /* what may wait */
-    uint64_t max_age_ms;      /* older parcels are given up; 0: never */
-    struct refused_file *refused_file;      /* for what is refused; outlives the exporter; NULL: none */
+    size_t queue_bytes;                /* what may wait */
+    uint64_t max_age_ms;               /* older parcels are given up; 0: never */
+    struct refused_file *refused_file; /* for what is refused; outlives the exporter; NULL: none */
 };
 
 /* Takes over *sink. */

@@ -23,7 +23,7 @@ struct file {
     size_t written;
     uv_fs_t write;
     bool busy, cancelled, closing;
-    bool torn; /* the last write broke off inside a line */
+    bool torn;         /* the last write broke off inside a line */
     struct file *next; /* owned: takes over when the write is done; NULL: none */
     sink_done_fn *done;
     void *ctx;
@@ -69,8 +69,8 @@ static void on_written(uv_fs_t *req);
 
 static int write_more(struct file *f)
 {
-    uv_buf_t rest = uv_buf_init((char *)f->text.base + f->written,
-                                (unsigned)(f->text.len - f->written));
+    uv_buf_t rest =
+        uv_buf_init((char *)f->text.base + f->written, (unsigned)(f->text.len - f->written));
     return uv_fs_write(f->loop, &f->write, f->fd, &rest, 1, -1, on_written);
 }
 
@@ -99,7 +99,8 @@ static void on_written(uv_fs_t *req)
         return;
     struct sink_answer a = {.status = 200};
     if (!whole)
-        a = (struct sink_answer){.err = ERR_IO, .text = n < 0 ? uv_strerror((int)n) : "nothing was written"};
+        a = (struct sink_answer){.err = ERR_IO,
+                                 .text = n < 0 ? uv_strerror((int)n) : "nothing was written"};
     f->done(f->ctx, &a);
 }
 

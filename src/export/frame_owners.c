@@ -3,8 +3,8 @@
 
 #include <assert.h>
 
-#define NUMBER_BYTES 10 /* at most, of a 64-bit number */
-#define KEEP_BYTES (64u << 10) /* of an empty log */
+#define NUMBER_BYTES 10         /* at most, of a 64-bit number */
+#define KEEP_BYTES (64u << 10)  /* of an empty log */
 #define SPARE_BYTES (32u << 10) /* for frames that are on their way when it is called full */
 
 void frame_owners_init(struct frame_owners *o, size_t max_bytes, struct budget *budget)
@@ -57,7 +57,8 @@ static uint64_t get(const struct frame_owners *o, size_t *at)
     }
 }
 
-void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts, size_t count)
+void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts,
+                      size_t count)
 {
     assert(id > o->last_id);
     put(o, id - o->last_id);
@@ -91,7 +92,7 @@ static bool pass(const struct frame_owners *o, struct frame_owners_place *p, uin
 }
 
 void frame_owners_until(struct frame_owners *o, uint64_t id,
-                  void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
+                        void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx)
 {
     while (pass(o, &o->read, id, fn, ctx))
         continue;

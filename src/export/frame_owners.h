@@ -31,7 +31,7 @@ struct frame_owners {
     struct buf log;
     struct frame_owners_place read; /* the oldest entry that was neither read nor lost */
     struct frame_owners_place kept; /* the oldest entry that is kept; never behind `read` */
-    uint64_t last_id;         /* of the newest */
+    uint64_t last_id;               /* of the newest */
 };
 
 void frame_owners_init(struct frame_owners *o, size_t max_bytes, struct budget *budget);
@@ -42,12 +42,13 @@ void frame_owners_done(struct frame_owners *o);
 int frame_owners_reserve(struct frame_owners *o, size_t parts);
 
 /* ids rise. Room was reserved. */
-void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts, size_t count);
+void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts,
+                      size_t count);
 
 /* Everything below `id` was read or is lost. fn (may be NULL) is called for each part of those
  * frames that no earlier call has passed. They stay to be found. */
 void frame_owners_until(struct frame_owners *o, uint64_t id,
-                  void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
+                        void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
 
 /* Frames below `id` that were passed by frame_owners_until() need not be found any more. */
 void frame_owners_forget(struct frame_owners *o, uint64_t id);

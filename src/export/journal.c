@@ -11,11 +11,12 @@
 #include "export/journal_job.h"
 #include "util/diag.h"
 
-#define TICK_MS 250          /* between probes of a disk that does not do, and other chores */
-#define CHECKPOINT_MS 2000   /* two syncs: seldom enough to miss the slowest hundredth of the answers */
-#define BACKLOG_DELAYS 4     /* with more frames waiting than may be in hand, commits wait longer */
-#define LOW_ROOM 8           /* an eighth of max_bytes: settled segments are removed at once */
-#define FEW_SHARE 5          /* with less than a fifth in use they may stay for a while */
+#define TICK_MS 250 /* between probes of a disk that does not do, and other chores */
+#define CHECKPOINT_MS \
+    2000                 /* two syncs: seldom enough to miss the slowest hundredth of the answers */
+#define BACKLOG_DELAYS 4 /* with more frames waiting than may be in hand, commits wait longer */
+#define LOW_ROOM 8       /* an eighth of max_bytes: settled segments are removed at once */
+#define FEW_SHARE 5      /* with less than a fifth in use they may stay for a while */
 
 struct journal {
     struct journal_opts opts;
@@ -29,9 +30,9 @@ struct journal {
     size_t held_bytes;  /* of groups closed and in the job */
     uint64_t held_records;
     uint64_t lazy_records; /* stored, and not synced */
-    bool is_due;        /* the open group has waited enough */
+    bool is_due;           /* the open group has waited enough */
 
-    struct list waiters; /* in the order of their last groups */
+    struct list waiters;                  /* in the order of their last groups */
     uint64_t touched_first, touched_last; /* by the request in hand; 0: none */
     int touched_rc;
 
@@ -40,10 +41,10 @@ struct journal {
     struct journal_job job;
     uint64_t checkpoint_ms, sync_ms;
     bool wants_checkpoint, wants_probe;
-    bool is_dirty;         /* something was written or settled since the last checkpoint */
-    bool read_failed;      /* the disk did not give it: again with the next tick */
-    bool read_waits;       /* reading makes no sense before something changes */
-    uint64_t drained_id;   /* nothing was there to read below it */
+    bool is_dirty;       /* something was written or settled since the last checkpoint */
+    bool read_failed;    /* the disk did not give it: again with the next tick */
+    bool read_waits;     /* reading makes no sense before something changes */
+    uint64_t drained_id; /* nothing was there to read below it */
     struct journal_stats stats;
     int logged_broken, logged_unreadable;
 };
@@ -210,8 +211,9 @@ static void log_broken(const struct spool_stats *s)
              "reason=disk_full needed_bytes=%llu free_bytes=%llu",
              (unsigned long long)s->needed_bytes, (unsigned long long)s->free_bytes);
     else
-        diag(DIAG_ERROR, "spool_broken", "nothing can be stored now; clients are answered to send again",
-             "reason=%s error=%s", s->broken == ERR_DISK_FULL ? "disk_full" : "write_error",
+        diag(DIAG_ERROR, "spool_broken",
+             "nothing can be stored now; clients are answered to send again", "reason=%s error=%s",
+             s->broken == ERR_DISK_FULL ? "disk_full" : "write_error",
              diag_quote(quoted, span_str(error)));
 }
 
@@ -221,8 +223,8 @@ static void log_unreadable(const struct spool_stats *s)
     segment_name(name, s->unreadable_id);
     diag(DIAG_ERROR, "spool_unreadable",
          "stored records cannot be read; they stay and it is tried again",
-         "segment=%s error=%s records=%llu", name, diag_quote(quoted, span_str(strerror(-s->unreadable))),
-         (unsigned long long)s->records);
+         "segment=%s error=%s records=%llu", name,
+         diag_quote(quoted, span_str(strerror(-s->unreadable))), (unsigned long long)s->records);
 }
 
 static void log_damage(const struct journal_job *job)
@@ -307,13 +309,15 @@ static void take_events(struct journal *j)
         else
             feeder_take(j->feeder, &e->frame, &e->payload);
     }
-    if (job->read_rc == ERR_EMPTY || job->stats.frames == job->stats.in_hand) /* also when the last of them was given up */
+    if (job->read_rc == ERR_EMPTY ||
+        job->stats.frames == job->stats.in_hand) /* also when the last of them was given up */
         feeder_drained(j->feeder, job->stored_id);
     if (job->read_rc == ERR_EMPTY)
         j->drained_id = job->stats.next_id;
     j->read_failed = job->read_rc == ERR_IO;
     j->read_waits = j->read_failed || job->read_rc == ERR_FULL;
-    if (job->read_rc == ERR_FULL && j->exporter != NULL) /* the window is full of records that wait for company */
+    if (job->read_rc == ERR_FULL &&
+        j->exporter != NULL) /* the window is full of records that wait for company */
         exporter_flush(j->exporter);
 }
 
@@ -413,8 +417,8 @@ static bool is_sync_due(const struct journal *j, bool writes)
 static bool wants_room(const struct journal *j)
 {
     uint64_t room = j->stats.spool.room_bytes, max = j->opts.max_bytes;
-    return max > 0 && (room < max / LOW_ROOM || (room < max - max / FEW_SHARE &&
-                                                 now_ms(j) - j->checkpoint_ms >= TICK_MS));
+    return max > 0 && (room < max / LOW_ROOM ||
+                       (room < max - max / FEW_SHARE && now_ms(j) - j->checkpoint_ms >= TICK_MS));
 }
 
 static void kick(struct journal *j)

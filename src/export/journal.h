@@ -49,7 +49,7 @@ struct journal_opts {
     struct fate_sink fates;
     uint64_t seed;
     void *ctx;
-    uint32_t (*service)(void *ctx, struct span name);               /* see feeder.h */
+    uint32_t (*service)(void *ctx, struct span name); /* see feeder.h */
     void (*found)(void *ctx, uint32_t service, size_t bytes);
 };
 

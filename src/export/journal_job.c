@@ -36,7 +36,8 @@ void journal_job_damaged(void *ctx, const char *segment, uint64_t frames, uint64
 {
     struct journal_job *job = ctx;
     struct journal_damage *d = job->damage_count == 0 ? NULL : &job->damages[job->damage_count - 1];
-    if (d == NULL || (strcmp(d->segment, segment) != 0 && job->damage_count < JOURNAL_DAMAGES_MAX)) {
+    if (d == NULL ||
+        (strcmp(d->segment, segment) != 0 && job->damage_count < JOURNAL_DAMAGES_MAX)) {
         d = &job->damages[job->damage_count++];
         *d = (struct journal_damage){0};
         snprintf(d->segment, sizeof d->segment, "%s", segment);
@@ -87,8 +88,8 @@ static int append(struct journal_job *job)
         const struct span payload = buf_span(&g->batch->body);
         if (g->rc < 0)
             continue;
-        int rc = spool_append(job->spool, &payload, 1, g->batch->records, g->accepted_unix_ns,
-                              &g->id);
+        int rc =
+            spool_append(job->spool, &payload, 1, g->batch->records, g->accepted_unix_ns, &g->id);
         if (rc == ERR_IO || rc == ERR_DISK_FULL)
             return rc;
         g->rc = rc; /* ERR_FULL, ERR_TOO_BIG, ERR_NOMEM: of this one only */

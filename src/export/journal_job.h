@@ -25,15 +25,15 @@ struct journal_group {
     uint64_t number; /* from 1, in the order of their first records */
     uint64_t accepted_unix_ns;
     struct batch *batch; /* owned */
-    uint64_t id; /* of its frame, when it was appended */
-    int rc; /* 0: it is stored */
+    uint64_t id;         /* of its frame, when it was appended */
+    int rc;              /* 0: it is stored */
 };
 
 /* What the reader met, in the order of ids. */
 struct journal_event {
     bool is_loss;
     enum spool_loss why;
-    uint64_t until_id; /* of a loss: see feeder_lost() */
+    uint64_t until_id;        /* of a loss: see feeder_lost() */
     struct spool_frame frame; /* else: what was read */
     struct buf payload;
 };
@@ -49,22 +49,22 @@ struct journal_damage {
 struct journal_job {
     struct spool *spool; /* NULL after a job that closes */
 
-    struct list groups;  /* of struct journal_group */
+    struct list groups; /* of struct journal_group */
     uint64_t settled[SPOOL_WINDOW];
     size_t settled_count;
-    bool syncs;          /* what was appended, now or before */
+    bool syncs; /* what was appended, now or before */
     bool checkpoints;
-    bool probes;         /* write an empty frame: does the disk do again? */
+    bool probes; /* write an empty frame: does the disk do again? */
     bool closes;
-    size_t read_bytes;   /* read until so many are there; 0: nothing */
+    size_t read_bytes; /* read until so many are there; 0: nothing */
 
     struct journal_event events[JOURNAL_EVENTS_MAX];
     size_t event_count;
     struct journal_damage damages[JOURNAL_DAMAGES_MAX];
     size_t damage_count;
-    int read_rc;         /* why reading ended before read_bytes; 0: it did not */
-    bool has_synced;     /* with success */
-    uint64_t sync_ns;    /* that it took; 0: none was asked for */
+    int read_rc;      /* why reading ended before read_bytes; 0: it did not */
+    bool has_synced;  /* with success */
+    uint64_t sync_ns; /* that it took; 0: none was asked for */
     uint64_t stored_id;
     struct spool_stats stats;
 };

@@ -20,8 +20,8 @@
 #define POSITION_WINDOW 256 /* frames above `settled` that may be settled out of order */
 
 struct position {
-    uint64_t settled; /* every frame below this id is settled */
-    uint64_t stored;  /* no frame from this id on was stored yet */
+    uint64_t settled;                    /* every frame below this id is settled */
+    uint64_t stored;                     /* no frame from this id on was stored yet */
     uint64_t done[POSITION_WINDOW / 64]; /* bit i: so is frame settled + i */
 };
 

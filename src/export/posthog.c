@@ -29,7 +29,8 @@ int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal sign
 
     size_t len = strcspn(rest, "/");
     if (len == 0 || rest[len + strspn(rest + len, "/")] != '\0' || strpbrk(rest, " ?#@") != NULL)
-        return err_set(err, ERR_CONFIG, "'%s' is not a host such as https://us.i.posthog.com", host);
+        return err_set(err, ERR_CONFIG, "'%s' is not a host such as https://us.i.posthog.com",
+                       host);
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         if (len == strlen(hosts[i].app) && strncasecmp(rest, hosts[i].app, len) == 0) {
             rest = hosts[i].ingestion;
@@ -44,12 +45,15 @@ int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal sign
 int posthog_check_key(const char *key, struct error *err)
 {
     if (strncmp(key, "phx_", 4) == 0)
-        return err_set(err, ERR_CONFIG, "this is a personal API key (phx_...); PostHog takes logs "
-                                        "with the project API key (phc_...) of the project settings");
+        return err_set(err, ERR_CONFIG,
+                       "this is a personal API key (phx_...); PostHog takes logs "
+                       "with the project API key (phc_...) of the project settings");
     if (strlen(key) > KEY_BYTES_MAX)
-        return err_set(err, ERR_CONFIG, "a project API key has at most %d characters", KEY_BYTES_MAX);
+        return err_set(err, ERR_CONFIG, "a project API key has at most %d characters",
+                       KEY_BYTES_MAX);
     for (const char *c = key; *c != '\0'; c++)
         if (*c <= ' ' || *c > '~')
-            return err_set(err, ERR_CONFIG, "a project API key holds no spaces or special characters");
+            return err_set(err, ERR_CONFIG,
+                           "a project API key holds no spaces or special characters");
     return 0;
 }

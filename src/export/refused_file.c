@@ -34,7 +34,8 @@ static int open_file(const char *path, struct stat *st, struct error *err)
     return rc;
 }
 
-int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts, struct error *err)
+int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts,
+                      struct error *err)
 {
     struct refused_file *a = calloc(1, sizeof *a);
     if (a == NULL)
@@ -85,8 +86,9 @@ static int append(struct refused_file *a, struct span line)
             if (done > 0 && ftruncate(a->fd, (off_t)a->stats.bytes) < 0)
                 a->stats.bytes += done; /* half a line stays: a reader refuses that one only */
             if (!a->told_error)
-                diag(DIAG_WARN, "refused_file", "refused records cannot be written; they are only counted",
-                     "error=\"%s\"", strerror(why));
+                diag(DIAG_WARN, "refused_file",
+                     "refused records cannot be written; they are only counted", "error=\"%s\"",
+                     strerror(why));
             a->told_error = true;
             return ERR_IO;
         }
@@ -110,7 +112,8 @@ int refused_file_put(struct refused_file *a, struct span request, uint32_t recor
         rc = ERR_FULL;
     }
     if (is_full && !a->told_full) {
-        diag(DIAG_WARN, "refused_file", "the file of refused records is full; they are only counted",
+        diag(DIAG_WARN, "refused_file",
+             "the file of refused records is full; they are only counted",
              "bytes=%llu max_bytes=%llu", (unsigned long long)a->stats.bytes,
              (unsigned long long)a->max_bytes);
         a->told_full = true;

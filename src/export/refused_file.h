@@ -32,7 +32,8 @@ struct refused_file_stats {
 };
 
 /* ERR_CONFIG with the reason. */
-int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts, struct error *err);
+int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts,
+                      struct error *err);
 /* The path may name another file by now (log rotation): go on there. ERR_CONFIG with the reason:
  * the old one stays. */
 int refused_file_reopen(struct refused_file *a, const char *path, struct error *err);

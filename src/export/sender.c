@@ -17,7 +17,6 @@
 #define HOLD_MS 30000          /* between tries with a key that was refused */
 #define CAUSE_BYTES 128
 
-
 /* What may be spent on finding refused records by halving: a refusal costs one, an
  * accepted request gives two back. One bad record among 2^20 takes 21; an upstream
  * that refuses everything gets at most 128 requests more (each halving makes two of
@@ -48,11 +47,11 @@ struct senders {
     uv_timer_t circuit_timer; /* until its next try, while it is open */
     uint32_t turn;            /* who is asked first for the next probe */
     uint32_t isolate_credit;
-    bool holds_for_key;       /* the last answer was HOLD */
+    bool holds_for_key; /* the last answer was HOLD */
     struct {
         int err, status;
         char text[CAUSE_BYTES];
-    } cause;                  /* why the circuit is open, as it was told last */
+    } cause; /* why the circuit is open, as it was told last */
     uint64_t last_success_ms;
     int last_status;
     bool closing;
@@ -76,13 +75,15 @@ static void put_aside(struct senders *x, struct parcel *p)
         refused_file_leave_out(x->opts.refused_file, p->records);
         return;
     }
-    (void)refused_file_put(x->opts.refused_file, buf_span(&plain), p->records); /* it counts, and tells */
+    (void)refused_file_put(x->opts.refused_file, buf_span(&plain),
+                           p->records); /* it counts, and tells */
     buf_done(&plain);
 }
 
 static void settle(struct senders *x, struct parcel *p, enum fate fate)
 {
-    bool is_refused = fate == FATE_LOST_REFUSED || fate == FATE_LOST_TOO_BIG || fate == FATE_LOST_POISON;
+    bool is_refused =
+        fate == FATE_LOST_REFUSED || fate == FATE_LOST_TOO_BIG || fate == FATE_LOST_POISON;
     if (p->signal != SIGNAL_LOGS) {
         bool delivered = fate == FATE_DELIVERED;
         metric_add(&x->stats->relay[p->signal].delivered, delivered);
@@ -166,7 +167,7 @@ static void tell_down(struct senders *x, const struct sink_answer *a, bool opene
     diag(x->holds_for_key ? DIAG_ERROR : DIAG_WARN, "upstream_down",
          x->holds_for_key && a->status == 407
              ? "the proxy refuses its credentials; records wait until they are right"
-         : x->holds_for_key ? "the upstream refuses the key; records wait until it is right"
+         : x->holds_for_key        ? "the upstream refuses the key; records wait until it is right"
          : a->err == ERR_UNTRUSTED ? "the upstream cannot be trusted; nothing is sent, records wait"
                                    : "the upstream does not take records; they wait",
          "status=%d error=%s retry_in_ms=%llu waiting_requests=%u", status,
@@ -178,9 +179,10 @@ static void tell_down(struct senders *x, const struct sink_answer *a, bool opene
 static void tell_long_wait(const struct sink_answer *a)
 {
     char quoted[DIAG_QUOTE_BYTES];
-    diag(DIAG_WARN, "retry_after_long", "the upstream asks for a long wait; it is tried again when the longest is over",
-         "status=%d retry_after=%s longest_ms=%d",
-         a->status, diag_quote(quoted, a->retry_after), RETRY_AFTER_CAP_MS);
+    diag(DIAG_WARN, "retry_after_long",
+         "the upstream asks for a long wait; it is tried again when the longest is over",
+         "status=%d retry_after=%s longest_ms=%d", a->status, diag_quote(quoted, a->retry_after),
+         RETRY_AFTER_CAP_MS);
 }
 
 static bool is_failure(const struct sink_answer *a, enum answer answer)
@@ -201,7 +203,8 @@ static void note_health(struct senders *x, const struct sink_answer *a, enum ans
             .for_all = x->holds_for_key || a->err == ERR_UNAVAILABLE || a->err == ERR_UNTRUSTED,
         };
         uint64_t asked = a->err == 0 && !x->holds_for_key
-                             ? retry_after_ms(a->retry_after, clock_unix_ns(x->opts.clock)) : 0;
+                             ? retry_after_ms(a->retry_after, clock_unix_ns(x->opts.clock))
+                             : 0;
         if (x->holds_for_key)
             f.wait_ms = HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2);
         /* It may be this batch's alone: the next one in turn does not wait for all its tries. */
@@ -363,7 +366,8 @@ static void answer_recode(struct sender *s, const struct sink_answer *a)
     struct senders *x = s->senders;
     struct parcel *p = s->parcel;
     (void)a;
-    if (p->signal == SIGNAL_LOGS && p->coding == CODING_ZSTD && x->opts.packing.coding == CODING_ZSTD) {
+    if (p->signal == SIGNAL_LOGS && p->coding == CODING_ZSTD &&
+        x->opts.packing.coding == CODING_ZSTD) {
         x->opts.packing.coding = CODING_GZIP;
         diag(DIAG_WARN, "compression_fallback", "the upstream does not take zstd: gzip from now on",
              "status=415");
@@ -401,7 +405,9 @@ static void count_answer(struct senders *x, const struct parcel *p, const struct
              signal_name(p->signal), p->attempts + 1,
              diag_quote(quoted, span_str(a->text != NULL ? a->text : err_text(a->err))));
     else if (answer != ANSWER_ACCEPT)
-        diag(is_failure(a, answer) ? DIAG_DEBUG : answer == ANSWER_DROP ? DIAG_ERROR : DIAG_WARN,
+        diag(is_failure(a, answer)   ? DIAG_DEBUG
+             : answer == ANSWER_DROP ? DIAG_ERROR
+                                     : DIAG_WARN,
              "upstream_refused", answer_text(answer),
              "status=%d signal=%s records=%u bytes=%zu answer=%s", a->status,
              signal_name(p->signal), p->records, p->decoded_bytes, diag_quote(quoted, a->body));
@@ -441,7 +447,8 @@ static void sender_start(struct sender *s)
     /* Packed before the upstream refused that coding. */
     if (s->parcel->signal == SIGNAL_LOGS && s->parcel->coding == CODING_ZSTD &&
         x->opts.packing.coding == CODING_GZIP)
-        (void)parcel_recode(s->parcel, &x->opts.packing); /* else it is refused once more, and recoded */
+        (void)parcel_recode(s->parcel,
+                            &x->opts.packing); /* else it is refused once more, and recoded */
     if (x->sink.ops->send(x->sink.self, s->parcel, on_answer, s, &s->call) < 0) {
         s->parcel->attempts++; /* our own want of memory, or a write that was cancelled */
         sender_wait(s, backoff_ms(&x->rng, s->parcel->attempts));

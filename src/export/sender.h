@@ -12,7 +12,8 @@
  * the queue. Every parcel that was taken is settled exactly once.
  *
  * Units: milliseconds, bytes. Blocking: never, but for compressing anew after a
- * 400, 413 or 415 (about a millisecond per MiB), and for what is written to the refused file (refused_file.h).
+ * 400, 413 or 415 (about a millisecond per MiB), and for what is written to the refused file
+ * (refused_file.h).
  */
 #pragma once
 
@@ -35,9 +36,9 @@ struct senders;
 struct senders_opts {
     const struct clock *clock;
     struct fate_sink fates;
-    struct parcel_packing packing; /* its coding falls back to gzip for good after a 415 */
-    uint64_t max_age_ms;           /* older parcels are given up; 0: never */
-    struct refused_file *refused_file;           /* for what is refused; outlives the senders; NULL: none */
+    struct parcel_packing packing;     /* its coding falls back to gzip for good after a 415 */
+    uint64_t max_age_ms;               /* older parcels are given up; 0: never */
+    struct refused_file *refused_file; /* for what is refused; outlives the senders; NULL: none */
 };
 
 /* Takes over *sink; as many senders as its concurrency. Counts into *stats, which

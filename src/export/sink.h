@@ -15,8 +15,8 @@ struct sink_answer {
     int status;              /* of HTTP; a file says 200 */
     struct span retry_after; /* the header's value */
     struct span content_type;
-    struct span body;        /* borrowed for the call */
-    const char *text;        /* for people, when err is not 0 */
+    struct span body; /* borrowed for the call */
+    const char *text; /* for people, when err is not 0 */
 };
 
 typedef void sink_done_fn(void *ctx, const struct sink_answer *a);

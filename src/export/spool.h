@@ -63,7 +63,7 @@ struct spool_frame {
     uint64_t id; /* rises; the same after every restart; never 0 */
     uint64_t accepted_unix_ns;
     uint32_t records;
-    uint32_t bytes; /* of the payload */
+    uint32_t bytes;  /* of the payload */
     uint64_t age_ms; /* when it was read */
 };
 
@@ -100,25 +100,26 @@ struct spool_opts {
 };
 
 struct spool_stats {
-    uint64_t bytes, segments;                    /* on disk, room reserved included */
-    uint64_t room_bytes; /* that can be appended within max_bytes, about */
-    uint64_t frames, records;                    /* stored and not settled */
-    uint64_t unsynced_frames, unsynced_bytes;    /* appended and not stored */
-    uint64_t in_hand;                            /* read and not settled */
-    uint64_t oldest_unix_ns;                     /* about when the oldest was accepted; 0: none */
-    uint64_t next_id, settled_id;                /* every frame below settled_id is settled */
+    uint64_t bytes, segments;                 /* on disk, room reserved included */
+    uint64_t room_bytes;                      /* that can be appended within max_bytes, about */
+    uint64_t frames, records;                 /* stored and not settled */
+    uint64_t unsynced_frames, unsynced_bytes; /* appended and not stored */
+    uint64_t in_hand;                         /* read and not settled */
+    uint64_t oldest_unix_ns;                  /* about when the oldest was accepted; 0: none */
+    uint64_t next_id, settled_id;             /* every frame below settled_id is settled */
     int broken;               /* why the last write failed: ERR_IO, ERR_DISK_FULL; 0: it works */
-    uint64_t broken_since_ms;                    /* monotonic */
+    uint64_t broken_since_ms; /* monotonic */
     int broken_by;            /* -errno of it; -ENOENT: removed or replaced */
     uint64_t needed_bytes, free_bytes; /* of the disk, when it was found to be full */
-    int unreadable;           /* -errno, while a segment that should be there cannot be read */
-    uint64_t unreadable_id;   /* names it, see segment_name() */
+    int unreadable;               /* -errno, while a segment that should be there cannot be read */
+    uint64_t unreadable_id;       /* names it, see segment_name() */
     uint64_t unreadable_since_ms; /* monotonic */
-    uint64_t earlier_records;  /* unread, of earlier processes, as far as it is known */
-    uint64_t nameless_records; /* of `records`: in files that were removed, see Removed */
-    uint64_t dropped_records;  /* of `records`: in hand, and their segment was dropped to make room */
-    uint64_t write_errors, read_errors;          /* calls that failed */
-    uint64_t position_errors; /* the hint could not be written or was not usable */
+    uint64_t earlier_records;     /* unread, of earlier processes, as far as it is known */
+    uint64_t nameless_records;    /* of `records`: in files that were removed, see Removed */
+    uint64_t
+        dropped_records; /* of `records`: in hand, and their segment was dropped to make room */
+    uint64_t write_errors, read_errors; /* calls that failed */
+    uint64_t position_errors;           /* the hint could not be written or was not usable */
     uint64_t lost_frames[SPOOL_LOSS_COUNT], lost_records[SPOOL_LOSS_COUNT];
     /* Damage, found at the start or later. lost_frames[DAMAGED] has missing_frames in it,
      * whose records nobody knows any more. */

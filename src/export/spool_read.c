@@ -190,9 +190,10 @@ static bool medium_fails(struct spool *s, int rc)
     if (rc != -EIO || s->read_file < 0)
         return false;
     if (!s->medium_fails)
-        s->medium_fails = s->stats.unreadable != 0 &&
-                          clock_now_ms(s->opts.clock) - s->stats.unreadable_since_ms >= MEDIUM_PROOF_MS &&
-                          disk_read(&s->disk, s->read_file, header, sizeof header, 0) > 0;
+        s->medium_fails =
+            s->stats.unreadable != 0 &&
+            clock_now_ms(s->opts.clock) - s->stats.unreadable_since_ms >= MEDIUM_PROOF_MS &&
+            disk_read(&s->disk, s->read_file, header, sizeof header, 0) > 0;
     return s->medium_fails;
 }
 

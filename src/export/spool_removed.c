@@ -3,7 +3,8 @@
 
 #include "export/spool_state.h"
 
-#define KEPT_FILES_MAX 128 /* descriptors of removed segments; with the default of 64 segments all */
+#define KEPT_FILES_MAX \
+    128 /* descriptors of removed segments; with the default of 64 segments all */
 
 static void lose_name(struct spool *s, struct segment *seg)
 {

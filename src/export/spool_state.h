@@ -19,7 +19,7 @@ struct spool {
     uint64_t opened_ms, opened_unix_ns;
     uint64_t own_id; /* frames from here on are of this process */
     bool is_opened;
-    bool is_detached; /* the directory at our path is another one, or none */
+    bool is_detached;                    /* the directory at our path is another one, or none */
     uint64_t nameless_from, nameless_to; /* ids of frames in files that were removed */
 
     /* All segments in the order of their ids; the last one is written while file >= 0. */
@@ -27,21 +27,21 @@ struct spool {
     size_t count, capacity;
 
     /* Writing. */
-    int file;             /* of the last segment; < 0: the next append begins one */
-    uint64_t write_at;    /* behind the last frame written; segment.data_end: the last stored */
-    uint64_t next_id;     /* of the next frame */
-    uint64_t stored_id;   /* behind the last stored frame */
+    int file;           /* of the last segment; < 0: the next append begins one */
+    uint64_t write_at;  /* behind the last frame written; segment.data_end: the last stored */
+    uint64_t next_id;   /* of the next frame */
+    uint64_t stored_id; /* behind the last stored frame */
     uint64_t unsynced_frames, unsynced_records, unsynced_first_ns;
-    bool data_dirty;      /* written since the last fdatasync */
-    bool dir_dirty;       /* a segment was created: its name is durable before its frames are */
-    bool removals_dirty;  /* segments were removed: no hurry */
+    bool data_dirty;     /* written since the last fdatasync */
+    bool dir_dirty;      /* a segment was created: its name is durable before its frames are */
+    bool removals_dirty; /* segments were removed: no hurry */
 
     /* Reading: everything below read_id is settled, in hand, or lost. */
     size_t read_segment;
     uint64_t read_at, read_id;
-    uint64_t dropped_id;  /* what was in segments that were dropped is below it */
-    int read_file;        /* of segments[read_segment]; < 0: not open */
-    bool medium_fails;    /* proven of the segment that is read */
+    uint64_t dropped_id;      /* what was in segments that were dropped is below it */
+    int read_file;            /* of segments[read_segment]; < 0: not open */
+    bool medium_fails;        /* proven of the segment that is read */
     struct position restored; /* what was settled out of order before the start */
 
     /* In hand: a ring, in the order of ids. */

@@ -25,12 +25,12 @@ struct exporter_stats {
     } relay[SIGNAL_COUNT]; /* requests; logs stay 0 */
     size_t queue_bytes, batch_bytes;
     uint32_t queued_parcels, in_flight, waiting_to_retry;
-    uint64_t oldest_ms;      /* age of the oldest record that is not settled, 0: none */
-    int last_status;         /* of the last answer; 0: none, or no connection */
-    enum coding coding;      /* in use now */
-    bool holds_for_key;      /* the upstream refuses the key */
+    uint64_t oldest_ms; /* age of the oldest record that is not settled, 0: none */
+    int last_status;    /* of the last answer; 0: none, or no connection */
+    enum coding coding; /* in use now */
+    bool holds_for_key; /* the upstream refuses the key */
     enum circuit_state circuit;
-    uint64_t retry_in_ms;    /* until somebody tries, while it is open; else 0 */
-    uint64_t outage_ms;      /* since nobody passed; 0: it is closed */
+    uint64_t retry_in_ms;                   /* until somebody tries, while it is open; else 0 */
+    uint64_t outage_ms;                     /* since nobody passed; 0: it is closed */
     struct refused_file_stats refused_file; /* zero where there is none */
 };

@@ -249,8 +249,8 @@ static int walk_one(struct tally *t, struct segment *seg, struct segment_walk *w
     return rc;
 }
 
-static bool read_end_mark(struct segment_end *end, const struct segment *seg, const struct disk *disk,
-                          int file)
+static bool read_end_mark(struct segment_end *end, const struct segment *seg,
+                          const struct disk *disk, int file)
 {
     uint8_t mark[SEGMENT_END_BYTES];
     if (seg->file_bytes < SEGMENT_DATA_AT + sizeof mark)
@@ -334,7 +334,8 @@ int survey_walk(struct survey *s, const struct disk *disk, bool all, struct surv
     for (size_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->segments[i];
         bool last = i + 1 == s->count;
-        expect_upto(&t, seg->void_from, i > 0 && s->segments[i - 1].is_damaged ? s->segments[i - 1].name_id : 0);
+        expect_upto(&t, seg->void_from,
+                    i > 0 && s->segments[i - 1].is_damaged ? s->segments[i - 1].name_id : 0);
         if (t.expect < seg->first_id)
             t.expect = seg->first_id;
         if (!last && s->has_position && s->segments[i + 1].void_from <= s->position.settled) {

@@ -16,10 +16,10 @@ struct segment {
     uint64_t file_bytes; /* on disk, the room reserved included */
     uint64_t data_end;   /* where its frames end */
     uint64_t unread_frames, unread_records;
-    uint64_t all_frames, all_records; /* that were found sound in it, delivered or not */
+    uint64_t all_frames, all_records;        /* that were found sound in it, delivered or not */
     uint64_t missing_records, damaged_bytes; /* as found at the start */
-    uint64_t first_accepted_ns; /* of its oldest frame; 0: not known */
-    uint64_t boot;              /* see segment.h */
+    uint64_t first_accepted_ns;              /* of its oldest frame; 0: not known */
+    uint64_t boot;                           /* see segment.h */
     uint32_t salt;
     bool verified;   /* its payloads were proved, and those that are damaged are no frames */
     bool is_damaged; /* kept aside when it is delivered */
@@ -33,9 +33,9 @@ struct survey {
     size_t count, capacity;
     struct position position;
     bool has_position;
-    int position_err;       /* why not: ERR_EMPTY: there is none */
-    uint64_t unreadable;    /* segments that could not be opened or read, or are no files */
-    uint64_t headless;      /* segments without a sound header */
+    int position_err;           /* why not: ERR_EMPTY: there is none */
+    uint64_t unreadable;        /* segments that could not be opened or read, or are no files */
+    uint64_t headless;          /* segments without a sound header */
     uint64_t unreadable_end_id; /* no frame of them can have this id or one above */
     uint64_t aside_files, aside_bytes; /* *.seg.corrupt */
 };

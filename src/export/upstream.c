@@ -121,7 +121,8 @@ static void upstream_renew(void *self, void *with)
 int upstream_open(struct sink *out, struct client *client, const struct upstream_opts *opts,
                   struct error *err)
 {
-    static const struct sink_ops ops = {upstream_send, upstream_cancel, upstream_close, upstream_renew};
+    static const struct sink_ops ops = {upstream_send, upstream_cancel, upstream_close,
+                                        upstream_renew};
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)
         return ERR_NOMEM;

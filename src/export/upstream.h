@@ -13,9 +13,9 @@
 #define UPSTREAM_HEADERS_MAX 32
 
 struct upstream_opts {
-    const char *url[SIGNAL_COUNT];      /* whole URLs; copied */
-    const char *const *headers;         /* "Name: value", NULL at the end; copied */
-    uint32_t timeout_ms;                /* of one request; above the 20 s that PostHog may take */
+    const char *url[SIGNAL_COUNT]; /* whole URLs; copied */
+    const char *const *headers;    /* "Name: value", NULL at the end; copied */
+    uint32_t timeout_ms;           /* of one request; above the 20 s that PostHog may take */
     uint32_t concurrency;
     const char *name;
     struct route route; /* copied */

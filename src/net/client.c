@@ -14,7 +14,9 @@
  * is libcurl's, in no account, and as much as all calls together at most send. */
 #define UPLOAD_BYTES_MIN (64L << 10)
 #define UPLOAD_BYTES_MAX (1L << 20)
-#define CA_CACHE_S 60       /* a CA file that was mended counts after so long, not after libcurl's day */
+#define CA_CACHE_S \
+    60 /* a CA file that was mended counts after so long, not after libcurl's day \
+        */
 
 struct client {
     uv_loop_t *loop;
@@ -239,7 +241,7 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
     struct span line = span_of(data, n * one);
     call->head_bytes += line.len;
     if (call->head_bytes > CLIENT_HEAD_BYTES)
-        return 0; /* ends the transfer */
+        return 0;                           /* ends the transfer */
     if (span_starts(line, SPAN("HTTP/"))) { /* what came before was interim, or a proxy's */
         call->retry_after[0] = call->content_type[0] = '\0';
         call->has_head = false;
@@ -291,7 +293,7 @@ void client_close(struct client *c)
 {
     if (c == NULL)
         return;
-    LIST_EACH(node, &c->calls)
+    LIST_EACH (node, &c->calls)
         call_free(container_of(node, struct client_call, link));
     curl_multi_cleanup(c->multi); /* closes idle connections: on_socket() removes their polls */
     uv_timer_stop(&c->timer);
@@ -323,7 +325,8 @@ static void set_body(CURL *e, struct span body)
     curl_easy_setopt(e, CURLOPT_POST, 1L);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, body.len > 0 ? (const char *)body.base : "");
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
-    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, upload > UPLOAD_BYTES_MIN ? upload : UPLOAD_BYTES_MIN);
+    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE,
+                     upload > UPLOAD_BYTES_MIN ? upload : UPLOAD_BYTES_MIN);
 }
 
 static bool is_set(const char *text)
@@ -339,7 +342,8 @@ static void set_route(const struct client *c, CURL *e, const struct client_reque
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, route->insecure_skip_verify ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, route->insecure_skip_verify ? 0L : 2L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* What was read before the reload must not outlive it: until that is too old anyway, none is used. */
+    /* What was read before the reload must not outlive it: until that is too old anyway, none is
+     * used. */
     bool is_stale = c->forgotten_ms > 0 && uv_now(c->loop) - c->forgotten_ms < CA_CACHE_S * 1000u;
     curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, is_stale ? 0L : (long)CA_CACHE_S);
 #endif
@@ -396,7 +400,8 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    if (c->forgotten_ms > 0) { /* libcurl cuts ages to whole seconds, so one less, of which 0 would be none */
+    if (c->forgotten_ms >
+        0) { /* libcurl cuts ages to whole seconds, so one less, of which 0 would be none */
         uint64_t age_s = (uv_now(c->loop) - c->forgotten_ms) / 1000;
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s < 2 ? 1L : 0L);
         curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s < 2 ? 1 : age_s - 1));

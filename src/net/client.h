@@ -34,23 +34,23 @@ struct client_opts {
 };
 
 struct client_result {
-    int err;             /* 0: an HTTP answer arrived, or at least its head; else ERR_UNAVAILABLE (no
-                          * connection), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT */
-    int status;          /* HTTP status when err is 0 */
-    struct span body;    /* borrowed for the time of the call; what is too long is cut off */
+    int err;          /* 0: an HTTP answer arrived, or at least its head; else ERR_UNAVAILABLE (no
+                       * connection), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT */
+    int status;       /* HTTP status when err is 0 */
+    struct span body; /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */
     struct span content_type; /* likewise */
-    const char *text;    /* what went wrong, for people, when err is not 0 */
+    const char *text;         /* what went wrong, for people, when err is not 0 */
 };
 
 struct client_request {
-    const char *method;         /* "POST", "GET" */
+    const char *method; /* "POST", "GET" */
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
     struct span body;           /* POST */
     uint32_t timeout_ms;        /* the whole exchange; 0: none */
     size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
-    const struct route *route; /* NULL: the system's CAs, the environment's proxies */
+    const struct route *route;  /* NULL: the system's CAs, the environment's proxies */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
     /* The body of a 2xx as it arrives, and none of it is kept; may be NULL. */

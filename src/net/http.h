@@ -38,7 +38,15 @@
 
 enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2 };
 
-enum http_method { HTTP_OTHER, HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS };
+enum http_method {
+    HTTP_OTHER,
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS
+};
 
 /* The headers that anybody here reads. Absent: an empty span with base NULL;
  * present and empty: len 0 with a base. */
@@ -61,10 +69,10 @@ struct http_head {
 
 struct http_exchange {
     struct http_head head;
-    struct buf body;       /* grows until request(); charged to the budget */
-    struct arena arena;    /* the handler's small things; takes nothing until used */
-    size_t prefix_bytes;   /* head() may ask for prefix() at this many body bytes */
-    void *user;            /* the handler's own */
+    struct buf body;                     /* grows until request(); charged to the budget */
+    struct arena arena;                  /* the handler's small things; takes nothing until used */
+    size_t prefix_bytes;                 /* head() may ask for prefix() at this many body bytes */
+    void *user;                          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
 };
 
@@ -76,7 +84,7 @@ struct http_response {
     int status;
     const struct http_header *headers; /* content-type among them; no content-length */
     size_t header_count;
-    struct span body;                  /* copied before http_reply() returns */
+    struct span body;                   /* copied before http_reply() returns */
     const struct http_header *trailers; /* HTTP/2 only; a "trailers only" answer of gRPC
                                            puts them into headers and has no body */
     size_t trailer_count;
@@ -162,11 +170,11 @@ struct http_service {
 
     struct budget *budget;
     const struct clock *clock;
-    size_t max_body_bytes;   /* of one request body as sent */
-    size_t max_head_bytes;   /* request line and headers; 431 beyond */
-    uint32_t max_streams;    /* HTTP/2 streams at once per connection */
+    size_t max_body_bytes; /* of one request body as sent */
+    size_t max_head_bytes; /* request line and headers; 431 beyond */
+    uint32_t max_streams;  /* HTTP/2 streams at once per connection */
     uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    bool draining;           /* answers carry Connection: close, sessions say GOAWAY */
+    bool draining; /* answers carry Connection: close, sessions say GOAWAY */
 
     struct metric faults[HTTP_FAULT_COUNT];
     struct metric requests[3]; /* by enum http_version */

@@ -583,8 +583,8 @@ static void http2_tick(void *session)
     uint64_t now = now_ms(s);
 
     s->is_feeding = true;
-    LIST_EACH(node, &s->streams)
-    tick_stream(s, container_of(node, struct stream2, node), now);
+    LIST_EACH (node, &s->streams)
+        tick_stream(s, container_of(node, struct stream2, node), now);
     if (!s->has_preface && now - s->since_ms > s->service->head_timeout_ms && !s->is_broken) {
         fault(s, HTTP_FAULT_TIMEOUT);
         s->is_broken = true;
@@ -604,8 +604,8 @@ static void http2_free(void *session)
 {
     struct http2 *s = session;
     s->is_feeding = true; /* gone() may not make output any more */
-    LIST_EACH(node, &s->streams)
-    drop_stream(s, container_of(node, struct stream2, node));
+    LIST_EACH (node, &s->streams)
+        drop_stream(s, container_of(node, struct stream2, node));
     nghttp2_session_del(s->session);
     free(s);
 }
@@ -613,8 +613,7 @@ static void http2_free(void *session)
 /* A stream that can still be answered after the peer's last byte. */
 static bool has_answerable(const struct http2 *s)
 {
-    LIST_EACH(node, &s->streams)
-    {
+    LIST_EACH (node, &s->streams) {
         const struct stream2 *st = container_of(node, struct stream2, node);
         if (st->is_whole || st->is_answered)
             return true;

@@ -99,8 +99,11 @@ static void answer(struct http_exchange *x, int status, const char *type, struct
 
 static void answer_405(struct http_exchange *x, const struct page *p)
 {
-    struct span allow = p->write != NULL ? SPAN("GET, HEAD") : p->ask != NULL ? SPAN("POST") : SPAN("GET");
-    struct http_header headers[] = {{SPAN("content-type"), SPAN("text/plain")}, {SPAN("allow"), allow}};
+    struct span allow = p->write != NULL ? SPAN("GET, HEAD")
+                        : p->ask != NULL ? SPAN("POST")
+                                         : SPAN("GET");
+    struct http_header headers[] = {{SPAN("content-type"), SPAN("text/plain")},
+                                    {SPAN("allow"), allow}};
     char text[32];
     int n = snprintf(text, sizeof text, "use %.*s\n", (int)allow.len, (const char *)allow.base);
     http_reply(x, &(struct http_response){.status = 405,

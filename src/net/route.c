@@ -59,10 +59,11 @@ static int read_key(EVP_PKEY **out, const char *path, const char *prefix, struct
     *out = PEM_read_PrivateKey(f, NULL, no_pass_phrase, NULL);
     fclose(f);
     ERR_clear_error();
-    return *out != NULL ? 0
-                        : err_set(err, ERR_CONFIG,
-                                  "%s.tls.key_file: '%.200s' holds no PEM key without a pass phrase",
-                                  prefix, path);
+    return *out != NULL
+               ? 0
+               : err_set(err, ERR_CONFIG,
+                         "%s.tls.key_file: '%.200s' holds no PEM key without a pass phrase", prefix,
+                         path);
 }
 
 static int check_pair(const struct route *r, const char *prefix, struct error *err)
@@ -73,8 +74,8 @@ static int check_pair(const struct route *r, const char *prefix, struct error *e
     if (rc == 0)
         rc = read_key(&key, r->key_file, prefix, err);
     if (rc == 0 && X509_check_private_key(certificate, key) != 1)
-        rc = err_set(err, ERR_CONFIG, "%s.tls.key_file: '%.200s' is not the key of '%.200s'", prefix,
-                     r->key_file, r->cert_file);
+        rc = err_set(err, ERR_CONFIG, "%s.tls.key_file: '%.200s' is not the key of '%.200s'",
+                     prefix, r->key_file, r->cert_file);
     ERR_clear_error();
     X509_free(certificate);
     EVP_PKEY_free(key);
@@ -91,7 +92,8 @@ static int check_proxy(const char *url, const char *prefix, struct error *err)
     }
     /* Not shown: it may hold a password. */
     return err_set(err, ERR_CONFIG,
-                   "%s.proxy_url: not a URL that begins with http://, https:// or socks5://", prefix);
+                   "%s.proxy_url: not a URL that begins with http://, https:// or socks5://",
+                   prefix);
 }
 
 int route_check(const struct route *r, const char *prefix, struct error *err)
@@ -103,8 +105,9 @@ int route_check(const struct route *r, const char *prefix, struct error *err)
         X509_free(ca);
     }
     if (rc == 0 && is_set(r->cert_file) != is_set(r->key_file))
-        rc = err_set(err, ERR_CONFIG, "%s.tls.%s: must be set as well: certificate and key go together",
-                     prefix, is_set(r->cert_file) ? "key_file" : "cert_file");
+        rc = err_set(err, ERR_CONFIG,
+                     "%s.tls.%s: must be set as well: certificate and key go together", prefix,
+                     is_set(r->cert_file) ? "key_file" : "cert_file");
     if (rc == 0 && is_set(r->cert_file))
         rc = check_pair(r, prefix, err);
     if (rc == 0 && is_set(r->proxy_url))

@@ -526,22 +526,21 @@ static void tick(struct stream *s)
 
 void stream_set_tick(struct stream_set *set)
 {
-    LIST_EACH(node, &set->all)
-    tick(container_of(node, struct stream, node));
+    LIST_EACH (node, &set->all)
+        tick(container_of(node, struct stream, node));
 }
 
 void stream_set_close(struct stream_set *set)
 {
-    LIST_EACH(node, &set->all)
-    stream_close(container_of(node, struct stream, node));
+    LIST_EACH (node, &set->all)
+        stream_close(container_of(node, struct stream, node));
 }
 
 bool stream_set_is_quiet(const struct stream_set *set)
 {
     if (has_line(set))
         return false;
-    LIST_EACH(node, &set->all)
-    {
+    LIST_EACH (node, &set->all) {
         const struct stream *s = container_of(node, struct stream, node);
         if (unsent(s) > 0 || s->stash.len > 0)
             return false;

@@ -43,7 +43,8 @@ void capture_done(struct capture *c)
 static int decode(struct capture *c, struct span text, struct logs_count *count, struct error *err)
 {
     if (text.len > CAPTURE_DOCUMENT_BYTES)
-        return err_set(err, ERR_TOO_BIG, "a document of more than %u bytes", CAPTURE_DOCUMENT_BYTES);
+        return err_set(err, ERR_TOO_BIG, "a document of more than %u bytes",
+                       CAPTURE_DOCUMENT_BYTES);
     buf_clear(&c->json);
     buf_clear(&c->request);
     buf_reserve(&c->json, text.len + JSON_PADDING_BYTES);

@@ -1,7 +1,6 @@
 /* grpc: prefixes, status codes, trailer encodings. */
 #include "otlp/grpc.h"
 
-
 const char *grpc_status_name(enum grpc_status status)
 {
     static const char *const names[] = {

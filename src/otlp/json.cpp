@@ -26,7 +26,8 @@ using namespace simdjson;
 
 static_assert(JSON_PADDING_BYTES >= SIMDJSON_PADDING, "what the parser may read past the end");
 
-namespace {
+namespace
+{
 
 constexpr size_t keep_bytes = 1 << 20; /* a parser for longer texts is not kept */
 constexpr size_t slack_bytes = 32;     /* heads are written before they are paid for */
@@ -221,8 +222,8 @@ int code_of(error_code e)
  * whoever finds one reports it. */
 struct transcoder {
     const char *text, *text_end;
-    uint8_t *at, *limit; /* of the output; slack_bytes follow the limit */
-    bool escapes;        /* there is a backslash somewhere in the text */
+    uint8_t *at, *limit;     /* of the output; slack_bytes follow the limit */
+    bool escapes;            /* there is a backslash somewhere in the text */
     struct logs_count count; /* written so far */
     struct error *err;
     const char *path[LOGS_MAX_DEPTH + 1];
@@ -485,8 +486,8 @@ struct transcoder {
     template <size_t n>
     bool plain_string(const char **from, const char (&tail)[n], std::string_view &out) const
     {
-        const char *end = static_cast<const char *>(
-            memchr(*from, '"', static_cast<size_t>(text_end - *from)));
+        const char *end =
+            static_cast<const char *>(memchr(*from, '"', static_cast<size_t>(text_end - *from)));
         if (end == nullptr || memcmp(end, tail, n - 1) != 0)
             return false;
         out = std::string_view(*from, static_cast<size_t>(end - *from));
@@ -558,8 +559,8 @@ struct transcoder {
         count.records += f.type == &record;
         unsigned width = f.type->length_width;
         if (width == 0) /* about two bytes of text make one */
-            width = static_cast<unsigned>(
-                wire_varint_size(static_cast<size_t>(text_end - where) / 2));
+            width =
+                static_cast<unsigned>(wire_varint_size(static_cast<size_t>(text_end - where) / 2));
         uint8_t *content = open(f.number, width);
         int rc = message(object, *f.type, depth);
         if (f.type == &record) {
@@ -791,8 +792,8 @@ static size_t index_bytes(const struct buf *json)
     return 4 * tokens;
 }
 
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out, struct logs_count *count,
-                     struct error *err)
+int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
+                     struct logs_count *count, struct error *err)
 {
     size_t charge = index_bytes(json);
     int rc = buf_reserve_exact(json, JSON_PADDING_BYTES);

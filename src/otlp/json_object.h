@@ -1,9 +1,9 @@
 /*
  * json_object: the members of one JSON object, one at a time.
  *
- * For log bodies that are JSON text, and for small documents such as policies. The whole text must be valid JSON
- * (RFC 8259, UTF-8, whole surrogate pairs in escapes, numbers that fit 64 bits
- * or a double); what is nested inside a member is checked and not shown.
+ * For log bodies that are JSON text, and for small documents such as policies. The whole text must
+ * be valid JSON (RFC 8259, UTF-8, whole surrogate pairs in escapes, numbers that fit 64 bits or a
+ * double); what is nested inside a member is checked and not shown.
  *
  * Limits     texts of at most the max_bytes given to json_object_new(), nested
  *            at most 1,024 deep. The parser works without recursion.

@@ -179,7 +179,8 @@ static void write_double(struct buf *out, uint64_t bits)
         buf_printf(out, "%.17g", d);
 }
 
-static int write_message(struct buf *out, const struct message *m, struct span bytes, unsigned depth);
+static int write_message(struct buf *out, const struct message *m, struct span bytes,
+                         unsigned depth);
 
 static int write_value(struct buf *out, const struct field *f, const struct wire_field *w,
                        unsigned depth)
@@ -282,7 +283,8 @@ static int write_any_value(struct buf *out, struct span bytes, unsigned depth)
     return wire.err != 0 ? wire.err : out->err;
 }
 
-static int write_message(struct buf *out, const struct message *m, struct span bytes, unsigned depth)
+static int write_message(struct buf *out, const struct message *m, struct span bytes,
+                         unsigned depth)
 {
     struct wire wire;
     struct wire_field w;

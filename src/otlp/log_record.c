@@ -139,10 +139,9 @@ static int note_attribute(struct log_record *r, struct span key_value)
     const uint8_t *at = key_value.base;
     if (key_value.len >= 2 && at[0] == (KEY_VALUE_KEY << 3 | WIRE_LEN) && at[1] < 0x80) {
         size_t value_at = 2 + (size_t)at[1];
-        bool canonical = key_value.len >= value_at + 2 &&
-                         at[value_at] == (KEY_VALUE_VALUE << 3 | WIRE_LEN) &&
-                         at[value_at + 1] < 0x80 &&
-                         value_at + 2 + at[value_at + 1] == key_value.len;
+        bool canonical =
+            key_value.len >= value_at + 2 && at[value_at] == (KEY_VALUE_VALUE << 3 | WIRE_LEN) &&
+            at[value_at + 1] < 0x80 && value_at + 2 + at[value_at + 1] == key_value.len;
         if (canonical && !may_be_known(at[1], at[2]))
             return 0;
     }

@@ -51,8 +51,8 @@ int logs_check(struct span request, struct logs_count *out);
 /* Where a record stood. The same object with the same content is passed for
  * all records of one ScopeLogs. */
 struct logs_group {
-    struct span resource; /* fields of the ResourceLogs but scope_logs, as encoded */
-    struct span scope;    /* fields of the ScopeLogs but log_records, as encoded */
+    struct span resource;               /* fields of the ResourceLogs but scope_logs, as encoded */
+    struct span scope;                  /* fields of the ScopeLogs but log_records, as encoded */
     uint64_t resource_hash, scope_hash; /* hash64_seeded() of the two */
     struct span service_name;           /* attribute of the Resource, or empty */
     struct span service_instance_id;    /* likewise */

@@ -175,7 +175,7 @@ int logs_check(struct span request, struct logs_count *out)
     }
 
 sound:
-    *out = (struct logs_count){seen[RESOURCE_LOGS], seen[SCOPE_LOGS], seen[RECORD],
-                                record_bytes, largest};
+    *out = (struct logs_count){seen[RESOURCE_LOGS], seen[SCOPE_LOGS], seen[RECORD], record_bytes,
+                               largest};
     return 0;
 }

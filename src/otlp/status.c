@@ -45,16 +45,19 @@ static void encode_protobuf(const struct status *s, struct buf *out)
         delay.seconds = (int64_t)(s->retry_ms / 1000);
         delay.nanos = (int32_t)(s->retry_ms % 1000 * 1000000);
         info.retry_delay = &delay;
-        append_detail(&status, &any[status.n_details], TYPE_PREFIX RETRY_INFO, &retry_bytes, &info.base);
+        append_detail(&status, &any[status.n_details], TYPE_PREFIX RETRY_INFO, &retry_bytes,
+                      &info.base);
     }
     if (s->bad != NULL) {
-        Google__Rpc__BadRequest__FieldViolation one = GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
+        Google__Rpc__BadRequest__FieldViolation one =
+            GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
         Google__Rpc__BadRequest__FieldViolation *all[] = {&one};
         Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
         one.description = (char *)s->bad;
         bad.n_field_violations = 1;
         bad.field_violations = all;
-        append_detail(&status, &any[status.n_details], TYPE_PREFIX BAD_REQUEST, &bad_bytes, &bad.base);
+        append_detail(&status, &any[status.n_details], TYPE_PREFIX BAD_REQUEST, &bad_bytes,
+                      &bad.base);
     }
     if (retry_bytes.err != 0 || bad_bytes.err != 0)
         out->err = ERR_NOMEM;
@@ -128,7 +131,8 @@ void export_response_encode(int64_t rejected, const char *message, enum status_f
             buf_append_str(out, "{}");
             return;
         }
-        buf_printf(out, "{\"partialSuccess\":{\"rejectedLogRecords\":\"%" PRId64 "\",\"errorMessage\":",
+        buf_printf(out,
+                   "{\"partialSuccess\":{\"rejectedLogRecords\":\"%" PRId64 "\",\"errorMessage\":",
                    rejected);
         json_string(out, message != NULL ? message : "");
         buf_append_str(out, "}}");

@@ -85,7 +85,8 @@ static bool read_value(struct wire *w, uint32_t type, struct wire_field *f)
     }
 }
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fixed-width fields are read as they lie");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "fixed-width fields are read as they lie");
 
 /* A group is skipped whole: nobody has used one since 2008, but they are legal. */
 static bool skip_group(struct wire *w, uint32_t number, struct wire_field *f)
@@ -137,7 +138,8 @@ bool wire_next_any(struct wire *w, struct wire_field *f)
 void wire_append_tag(struct buf *b, uint32_t number, uint32_t type)
 {
     if (buf_reserve(b, WIRE_VARINT_BYTES) == 0)
-        b->len = (size_t)(wire_put_varint(b->base + b->len, (uint64_t)number << 3 | type) - b->base);
+        b->len =
+            (size_t)(wire_put_varint(b->base + b->len, (uint64_t)number << 3 | type) - b->base);
 }
 
 static void append_raw_varint(struct buf *b, uint64_t value)

@@ -70,8 +70,7 @@ static inline bool wire_next(struct wire *w, struct wire_field *f)
     const uint8_t *at = w->at;
     size_t left = (size_t)(w->end - at);
     /* Most fields by far: LEN, number below 16, content below 128 bytes. */
-    if (left >= 2 && (at[0] & 0x87) == WIRE_LEN && at[0] > 7 && at[1] < 0x80 &&
-        at[1] <= left - 2) {
+    if (left >= 2 && (at[0] & 0x87) == WIRE_LEN && at[0] > 7 && at[1] < 0x80 && at[1] <= left - 2) {
         f->number = at[0] >> 3;
         f->type = WIRE_LEN;
         f->value = 0;

@@ -8,35 +8,35 @@
 #include "util/hash.h"
 
 #define BLOCK_ENTRIES 256
-#define FACTOR 4.0        /* of what is usual ... */
-#define SIGMAS 4.0        /* ... and so many more, as if records came by chance ... */
-#define LEAST 10.0        /* ... and so many: small numbers do not cry */
-#define CALM 0.5          /* of that limit: below, a surge is over */
-#define OVER_PEAK 1.5     /* of the highest interval lately: what bursts each minute is no news */
-#define PEAK_KEEPS 0.9962 /* an interval: half after 180 of them, which is half an hour */
-#define WEIGHT 0.1        /* of an interval in what is usual */
+#define FACTOR 4.0         /* of what is usual ... */
+#define SIGMAS 4.0         /* ... and so many more, as if records came by chance ... */
+#define LEAST 10.0         /* ... and so many: small numbers do not cry */
+#define CALM 0.5           /* of that limit: below, a surge is over */
+#define OVER_PEAK 1.5      /* of the highest interval lately: what bursts each minute is no news */
+#define PEAK_KEEPS 0.9962  /* an interval: half after 180 of them, which is half an hour */
+#define WEIGHT 0.1         /* of an interval in what is usual */
 #define WEIGHT_SURGE 0.025 /* while it surges: a surge becomes usual in five minutes */
 #define PRESENCE_LEAST 0.9
-#define QUIET_LEAST 6     /* intervals */
+#define QUIET_LEAST 6      /* intervals */
 #define QUIET_RECORDS 20.0 /* by chance so many are missing once in 5e8 times */
-#define QUIET_MOST 360    /* intervals; then silence is usual */
+#define QUIET_MOST 360     /* intervals; then silence is usual */
 #define FADED 0.01f
 #define GAP_INTERVALS 3
 #define MEMORY_FACTOR 4
 
 /* How many came, interval by interval. */
 struct series {
-    uint32_t count;  /* of the interval under way */
-    float usual;     /* records an interval */
-    float presence;  /* share of intervals that had any */
-    float peak;      /* the highest interval lately */
+    uint32_t count; /* of the interval under way */
+    float usual;    /* records an interval */
+    float presence; /* share of intervals that had any */
+    float peak;     /* the highest interval lately */
     float strength;
-    uint16_t age;    /* intervals since the first record; saturates */
-    uint16_t quiet;  /* intervals since the last one; saturates */
+    uint16_t age;     /* intervals since the first record; saturates */
+    uint16_t quiet;   /* intervals since the last one; saturates */
     uint16_t service; /* of a pattern */
-    uint8_t holds;   /* bit per enum anomaly_kind */
+    uint8_t holds;    /* bit per enum anomaly_kind */
     bool seen;
-    bool untold;     /* it is new, and nobody was told */
+    bool untold; /* it is new, and nobody was told */
 };
 static_assert(sizeof(struct series) <= 32, "see anomaly.h");
 
@@ -50,10 +50,10 @@ struct anomaly {
     uint64_t now_ms, started_ms, interval_ms; /* 0: no tick yet; interval_ms: when it began */
     struct anomaly_stats stats;
     uint32_t block_count;
-    struct series **blocks;     /* by entry number; NULL until a pattern of it comes */
-    struct service *services;   /* by id */
-    uint32_t service_count;     /* ids below it were seen */
-    uint16_t *memory;           /* hashes of keys; 0: none */
+    struct series **blocks;   /* by entry number; NULL until a pattern of it comes */
+    struct service *services; /* by id */
+    uint32_t service_count;   /* ids below it were seen */
+    uint16_t *memory;         /* hashes of keys; 0: none */
     uint32_t memory_mask;
 };
 
@@ -124,7 +124,8 @@ void anomaly_free(struct anomaly *a)
 static struct series *series_of(struct anomaly *a, uint32_t number)
 {
     struct series **block = &a->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL && (a->opts.budget == NULL || budget_take(a->opts.budget, BLOCK_BYTES) == 0)) {
+    if (*block == NULL &&
+        (a->opts.budget == NULL || budget_take(a->opts.budget, BLOCK_BYTES) == 0)) {
         *block = calloc(BLOCK_ENTRIES, sizeof **block);
         if (*block == NULL && a->opts.budget != NULL)
             budget_give(a->opts.budget, BLOCK_BYTES);
@@ -192,14 +193,15 @@ struct judging {
     struct anomaly *a;
     bool of_service;
     uint32_t number;
-    double seconds;   /* that the counts are of */
-    bool is_whole;    /* the interval is over */
-    double scale;     /* from counts to an interval's */
-    float fades;      /* factor on strengths */
+    double seconds;         /* that the counts are of */
+    bool is_whole;          /* the interval is over */
+    double scale;           /* from counts to an interval's */
+    float fades;            /* factor on strengths */
     uint16_t service_quiet; /* a pattern's: for how long its service is quiet */
 };
 
-static void tell(const struct judging *j, const struct series *s, enum anomaly_kind kind, double count)
+static void tell(const struct judging *j, const struct series *s, enum anomaly_kind kind,
+                 double count)
 {
     const struct anomaly_opts *o = &j->a->opts;
     double interval_s = (double)o->interval_ms / 1000;
@@ -236,7 +238,8 @@ static double limit_of(double usual)
 }
 
 /* Already more than a whole interval may have. */
-static void judge_surge(const struct judging *j, struct series *s, enum anomaly_kind kind, double usual)
+static void judge_surge(const struct judging *j, struct series *s, enum anomaly_kind kind,
+                        double usual)
 {
     if (s->count <= LEAST || holds(s, kind) || s->age < ANOMALY_YOUNG)
         return;
@@ -254,8 +257,8 @@ static bool is_elsewhere(const struct judging *j)
     if (j->of_service || o->patterns == NULL)
         return false;
     const struct pattern *e = patterns_at(o->patterns, j->number);
-    return !e->in_use ||
-           (o->families != NULL && families_resolve(o->families, e->key.signature) != e->key.signature);
+    return !e->in_use || (o->families != NULL &&
+                          families_resolve(o->families, e->key.signature) != e->key.signature);
 }
 
 static void judge_silence(const struct judging *j, struct series *s)
@@ -293,7 +296,8 @@ static void learn(struct series *s, double count, double weight)
     s->presence += (float)((young > WEIGHT ? young : WEIGHT) * (1 - s->presence));
 }
 
-static void end_interval(const struct judging *j, struct series *s, enum anomaly_kind surge, double usual)
+static void end_interval(const struct judging *j, struct series *s, enum anomaly_kind surge,
+                         double usual)
 {
     double count = s->count * j->scale;
     release(s, ANOMALY_NEW);

@@ -85,6 +85,7 @@ uint64_t consistent_product(uint64_t a, uint64_t b)
 
 uint64_t consistent_carried(uint64_t r, uint64_t ours, uint64_t before)
 {
-    uint64_t carried = consistent_product(ours, before) + times(r - ours, RULES_REJECT_ALL - before);
+    uint64_t carried =
+        consistent_product(ours, before) + times(r - ours, RULES_REJECT_ALL - before);
     return carried < RULES_REJECT_ALL ? carried : RULES_REJECT_ALL - 1; /* rounding */
 }

@@ -35,7 +35,8 @@ enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13 };
 
 void event_record_done(struct event_record *r)
 {
-    struct buf *bufs[] = {&r->head, &r->body, &r->attributes, &r->resource, &r->scope, &r->pair, &r->whole};
+    struct buf *bufs[] = {&r->head,  &r->body, &r->attributes, &r->resource,
+                          &r->scope, &r->pair, &r->whole};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
 }
@@ -55,7 +56,8 @@ static void put_value(struct event_record *r, const char *key)
     put_pair(&r->attributes, RECORD_ATTRIBUTES, key, buf_span(&r->pair));
 }
 
-void event_record_value(struct event_record *r, const char *key, uint32_t field, struct span content)
+void event_record_value(struct event_record *r, const char *key, uint32_t field,
+                        struct span content)
 {
     buf_clear(&r->pair);
     wire_append_len(&r->pair, field, content);
@@ -101,17 +103,20 @@ void event_record_body(struct event_record *r, const char *fmt, ...)
     int n = vsnprintf(piece, sizeof piece, fmt, args);
     va_end(args);
     if (n > 0)
-        buf_append(&r->body, span_of(piece, (size_t)n < sizeof piece ? (size_t)n : sizeof piece - 1));
+        buf_append(&r->body,
+                   span_of(piece, (size_t)n < sizeof piece ? (size_t)n : sizeof piece - 1));
 }
 
 void event_record_begin(struct event_record *r, const char *name, bool is_warning, uint64_t unix_ns,
                         struct span service)
 {
-    struct buf *bufs[] = {&r->head, &r->body, &r->attributes, &r->resource, &r->scope, &r->pair, &r->whole};
+    struct buf *bufs[] = {&r->head,  &r->body, &r->attributes, &r->resource,
+                          &r->scope, &r->pair, &r->whole};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_clear(bufs[i]);
     wire_append_i64(&r->head, RECORD_TIME, unix_ns);
-    wire_append_varint(&r->head, RECORD_SEVERITY_NUMBER, is_warning ? SEVERITY_WARN : SEVERITY_INFO);
+    wire_append_varint(&r->head, RECORD_SEVERITY_NUMBER,
+                       is_warning ? SEVERITY_WARN : SEVERITY_INFO);
     wire_append_len(&r->head, RECORD_SEVERITY_TEXT, is_warning ? SPAN("WARN") : SPAN("INFO"));
     wire_append_i64(&r->head, RECORD_OBSERVED_TIME, unix_ns);
     wire_append_len(&r->head, RECORD_EVENT_NAME, span_str(name));
@@ -135,7 +140,8 @@ int event_record_end(struct event_record *r, uint64_t hash_seed, struct logs_gro
     wire_append_len_head(&r->whole, RECORD_BODY, wire_len_size(ANY_STRING, r->body.len));
     wire_append_len(&r->whole, ANY_STRING, buf_span(&r->body));
     buf_append(&r->whole, buf_span(&r->attributes));
-    const struct buf *bufs[] = {&r->head, &r->body, &r->attributes, &r->resource, &r->scope, &r->pair, &r->whole};
+    const struct buf *bufs[] = {&r->head,  &r->body, &r->attributes, &r->resource,
+                                &r->scope, &r->pair, &r->whole};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         if (bufs[i]->err < 0)
             return bufs[i]->err;

@@ -34,7 +34,8 @@ void event_record_text(struct event_record *r, const char *key, struct span text
 void event_record_count(struct event_record *r, const char *key, uint64_t count);
 void event_record_number(struct event_record *r, const char *key, double number);
 /* Content of an AnyValue's field (4 of 1 to 7, say), as encoded. */
-void event_record_value(struct event_record *r, const char *key, uint32_t field, struct span content);
+void event_record_value(struct event_record *r, const char *key, uint32_t field,
+                        struct span content);
 /* As RFC 3339 in UTC, milliseconds. */
 void event_record_time(struct event_record *r, const char *key, uint64_t unix_ns);
 /* A piece more of the body. */

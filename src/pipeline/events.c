@@ -150,7 +150,8 @@ void events_sample(struct events *v, uint32_t number, const struct log_value *bo
 {
     static const uint8_t fields[] = {[LOG_STRING] = 1, [LOG_ARRAY] = 5, [LOG_KVLIST] = 6};
     struct mark *m = v->opts.enabled ? find_or_make(v, number) : NULL;
-    if (m == NULL || m->sample != NULL || v->sample_bytes >= SAMPLES_BYTES || body->kind >= ARRAY_LEN(fields) || fields[body->kind] == 0)
+    if (m == NULL || m->sample != NULL || v->sample_bytes >= SAMPLES_BYTES ||
+        body->kind >= ARRAY_LEN(fields) || fields[body->kind] == 0)
         return;
     struct span text = body->kind == LOG_STRING ? utf8_cut(body->text, SAMPLE_BYTES) : body->text;
     size_t bytes = sizeof *m->sample + text.len;
@@ -170,7 +171,8 @@ void events_sample(struct events *v, uint32_t number, const struct log_value *bo
 
 static struct span service_name(const struct events *v, uint32_t service)
 {
-    return service == NO_SERVICE ? SPAN("lipservice") : ledger_service_name(v->opts.ledger, service);
+    return service == NO_SERVICE ? SPAN("lipservice")
+                                 : ledger_service_name(v->opts.ledger, service);
 }
 
 static void begin(struct events *v, enum event e, bool is_warning, uint32_t service)
@@ -251,7 +253,8 @@ static void put_news(struct event_record *r, const struct anomaly_news *n, const
         event_record_body(r, "New pattern");
         return;
     case ANOMALY_SURGE:
-        event_record_body(r, "%s surges: %.3g records a second, usually %.3g", whose, n->rate, n->usual_rate);
+        event_record_body(r, "%s surges: %.3g records a second, usually %.3g", whose, n->rate,
+                          n->usual_rate);
         break;
     case ANOMALY_ERRORS:
         event_record_body(r, "Errors surge: %.3g a second, usually %.3g", n->rate, n->usual_rate);
@@ -296,7 +299,8 @@ struct loss {
     uint32_t number;
 };
 
-static struct pattern_counts counts_since(const struct pattern_counts *now, const struct pattern_counts *then)
+static struct pattern_counts counts_since(const struct pattern_counts *now,
+                                          const struct pattern_counts *then)
 {
     return (struct pattern_counts){
         .received = now->received - then->received,
@@ -318,7 +322,8 @@ static struct pattern_counts untold(const struct events *v, uint32_t number)
 {
     static const struct mark none = {0};
     const struct mark *m = find(v, number);
-    return counts_since(&patterns_at(v->opts.patterns, number)->counts, m == NULL ? &none.told : &m->told);
+    return counts_since(&patterns_at(v->opts.patterns, number)->counts,
+                        m == NULL ? &none.told : &m->told);
 }
 
 static void mark_told(struct events *v, uint32_t number)
@@ -381,8 +386,8 @@ static int louder(const void *a, const void *b)
 static void tell_rest(struct events *v, const struct loss *list, uint32_t count)
 {
     struct event_record *r = &v->record;
-    struct pattern_counts n =
-        counts_since(patterns_other(v->opts.patterns), &v->told_of_evicted), evicted = n;
+    struct pattern_counts n = counts_since(patterns_other(v->opts.patterns), &v->told_of_evicted),
+                          evicted = n;
     for (uint32_t i = 0; i < count; i++) {
         struct pattern_counts one = untold(v, list[i].number);
         pattern_counts_add(&n, &one);
@@ -438,8 +443,9 @@ static bool tell_service(struct events *v, uint32_t service)
     uint32_t n = v->suppressed[service];
     double seconds = (double)(v->suppressed_last_ms - v->suppressed_first_ms) / 1000;
     begin(v, EVENT_SUPPRESSED, true, service);
-    event_record_body(r, "%u errors were dropped in %.3g s: more than sampling.floor.max_per_second (%u)", n,
-                      seconds, v->opts.floor_per_second);
+    event_record_body(
+        r, "%u errors were dropped in %.3g s: more than sampling.floor.max_per_second (%u)", n,
+        seconds, v->opts.floor_per_second);
     event_record_count(r, "lipservice.errors.suppressed", n);
     event_record_number(r, "lipservice.seconds", seconds);
     event_record_count(r, "lipservice.limit", v->opts.floor_per_second);

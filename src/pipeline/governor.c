@@ -11,30 +11,31 @@
 #include "util/err.h"
 
 #define INTERVAL_MS 5000
-#define EARLY_MS 1000      /* after a guard was hit */
-#define PRESSED_MS 250     /* while the queue fills */
-#define PRESSED_STEP 0.05  /* of the pressure's level that is worth it */
-#define SLOW_DOWN 0.3      /* weight of a new volume that is no rise */
-#define NOISE_SIGMAS 2.0   /* a count that is higher by less is no rise: taking it would
-                            * overestimate rare patterns by a third */
+#define EARLY_MS 1000     /* after a guard was hit */
+#define PRESSED_MS 250    /* while the queue fills */
+#define PRESSED_STEP 0.05 /* of the pressure's level that is worth it */
+#define SLOW_DOWN 0.3     /* weight of a new volume that is no rise */
+#define NOISE_SIGMAS \
+    2.0                       /* a count that is higher by less is no rise: taking it would \
+                               * overestimate rare patterns by a third */
 #define FORGET_RECORDS_S 0.01 /* a pattern this quiet is as good as new */
-#define BURST_FACTOR 4.0   /* of a pattern's part, within a second */
-#define NEW_PART 0.1       /* of the budget: what a pattern may take that nothing is known of */
-#define SLACK 1.2          /* of the rate: how fast the level drains */
-#define LEVEL_FREE 0.05    /* seconds of the rate that the level may hold unguarded ... */
-#define LEVEL_SCALE 0.08   /* ... and over which factors then fall by e */
-#define LEVEL_STEPS 4.0    /* e^-4: what a storm of errors leaves of the factors */
-#define LEVEL_KEEPS_S 0.5  /* how long credit for silence lasts, and two usual lulls more */
-#define LULL_MAX_S 10.0    /* longer silence gives no more credit: exporters wait up to 5 s */
+#define BURST_FACTOR 4.0      /* of a pattern's part, within a second */
+#define NEW_PART 0.1          /* of the budget: what a pattern may take that nothing is known of */
+#define SLACK 1.2             /* of the rate: how fast the level drains */
+#define LEVEL_FREE 0.05       /* seconds of the rate that the level may hold unguarded ... */
+#define LEVEL_SCALE 0.08      /* ... and over which factors then fall by e */
+#define LEVEL_STEPS 4.0       /* e^-4: what a storm of errors leaves of the factors */
+#define LEVEL_KEEPS_S 0.5     /* how long credit for silence lasts, and two usual lulls more */
+#define LULL_MAX_S 10.0       /* longer silence gives no more credit: exporters wait up to 5 s */
 #define LULL_WEIGHT 0.05
-#define LUMPS 1.5          /* usual lulls whose records may come together */
-#define CREDIT_S 20.0      /* how much is remembered of what was not used or too much */
+#define LUMPS 1.5     /* usual lulls whose records may come together */
+#define CREDIT_S 20.0 /* how much is remembered of what was not used or too much */
 #define REPAY_S 20.0
-#define REPAY_MORE 0.5     /* bounds of the correction, as a share of the rate */
+#define REPAY_MORE 0.5 /* bounds of the correction, as a share of the rate */
 #define REPAY_LESS 0.75
-#define FIRST_PART 0.5     /* of the budget, for firsts */
+#define FIRST_PART 0.5 /* of the budget, for firsts */
 #define FIRST_DEPTH_S 1.0
-#define LEAST_PART 0.01    /* of the budget, for what is sampled, if all else is kept */
+#define LEAST_PART 0.01 /* of the budget, for what is sampled, if all else is kept */
 #define BUCKET_FACTOR 4.0
 #define BUCKET_DEPTH_S 10.0
 #define LEAST_RATE (1.0 / 65536) /* one survivor stands for at most so many */
@@ -42,11 +43,11 @@
 #define SEVERITIES 6
 
 struct share {
-    double volume;      /* cost of this interval, were the own rates all */
+    double volume; /* cost of this interval, were the own rates all */
     uint32_t count;
-    uint32_t second_ms; /* when the second began; may wrap */
-    float smooth;       /* cost a second */
-    float factor, part; /* part: cost a second */
+    uint32_t second_ms;       /* when the second began; may wrap */
+    float smooth;             /* cost a second */
+    float factor, part;       /* part: cost a second */
     float in_second, ceiling; /* expected cost of the second, and where the guard begins */
     uint8_t level;
     bool known, seen;
@@ -54,25 +55,25 @@ struct share {
 
 struct governor {
     struct governor_opts opts;
-    struct share *shares;        /* by entry number */
-    struct allocation *strata;   /* the same places */
+    struct share *shares;      /* by entry number */
+    struct allocation *strata; /* the same places */
     uint32_t room, made;
-    bool no_memory;              /* until the next interval */
+    bool no_memory; /* until the next interval */
 
     bool is_on;
-    bool is_fresh;               /* nothing is smooth yet: no allocation since it is on */
+    bool is_fresh;                /* nothing is smooth yet: no allocation since it is on */
     uint64_t now_ms, interval_ms; /* interval_ms: when this one began */
     struct pressure pressure;
-    double pressure_then;        /* at the last allocation */
-    bool presses;                /* the last allocation was bound by it */
-    bool is_guarded;             /* a guard was hit in this interval */
+    double pressure_then; /* at the last allocation */
+    bool presses;         /* the last allocation was bound by it */
+    bool is_guarded;      /* a guard was hit in this interval */
 
-    double rate;                 /* of the budget, cost a second */
-    double arrived, arrivals;    /* in this interval; smoothed, a second */
+    double rate;              /* of the budget, cost a second */
+    double arrived, arrivals; /* in this interval; smoothed, a second */
     double level, lull_s;
     double credit;
     double certain, certain_rate; /* in this interval; smoothed, a second */
-    double firsts;               /* what is left for them */
+    double firsts;                /* what is left for them */
     double bucket;
     double used, allowed;
     uint64_t allocations;
@@ -398,7 +399,8 @@ static void turn_off(struct governor *g)
 void governor_set_target(struct governor *g, const struct governor_target *target)
 {
     struct governor_target *now = &g->opts.target;
-    if (now->unit == target->unit && now->amount == target->amount && now->exponent == target->exponent)
+    if (now->unit == target->unit && now->amount == target->amount &&
+        now->exponent == target->exponent)
         return;
     if (now->unit != target->unit)
         g->used = g->allowed = 0;
@@ -410,8 +412,9 @@ void governor_set_target(struct governor *g, const struct governor_target *targe
 static void tell_pressure(double before, const struct pressure *now, double fullness)
 {
     if (before <= 0 && now->level > 0)
-        diag(DIAG_WARN, "shedding", "the queue fills: the loudest and least severe patterns are shed",
-             "fullness=%.2f", fullness);
+        diag(DIAG_WARN, "shedding",
+             "the queue fills: the loudest and least severe patterns are shed", "fullness=%.2f",
+             fullness);
     else if (before > 0 && now->level <= 0)
         diag(DIAG_INFO, "shedding_ended", "the queue has room again", "fullness=%.2f", fullness);
 }

@@ -65,9 +65,9 @@ struct governor_opts {
 enum governor_cause { GOVERNOR_FREE, GOVERNOR_BY_BUDGET, GOVERNOR_BY_PRESSURE };
 
 struct governor_stats {
-    double rate;           /* the budget now, in cost a second; 0: none */
-    double used, allowed;  /* cost: what was kept, and what the budget was over the same time */
-    double pressure;       /* 0 to 1 */
+    double rate;          /* the budget now, in cost a second; 0: none */
+    double used, allowed; /* cost: what was kept, and what the budget was over the same time */
+    double pressure;      /* 0 to 1 */
     uint64_t allocations;
 };
 
@@ -97,7 +97,7 @@ struct governor_record {
     uint32_t number; /* of its pattern */
     unsigned level;  /* its severity class, 0 is TRACE */
     size_t bytes;
-    double wish;     /* the probability that its own rate gives it */
+    double wish; /* the probability that its own rate gives it */
 };
 
 /* The factor on `wish` for a record that is left to chance: above 0, at most 1. Meters it. */

@@ -20,8 +20,8 @@
 #include "util/fate.h"
 #include "util/span.h"
 
-#define LEDGER_OTHER 0u          /* the service id of everything past the bound */
-#define LEDGER_NAME_BYTES 255    /* longer service names are cut: the older server's column */
+#define LEDGER_OTHER 0u       /* the service id of everything past the bound */
+#define LEDGER_NAME_BYTES 255 /* longer service names are cut: the older server's column */
 
 /* clang-format off */
 #define VERDICTS(X) \
@@ -44,7 +44,8 @@ struct ledger_row {
     uint64_t fate[FATE_COUNT];
     uint64_t released;
     uint64_t received_bytes, kept_bytes, released_bytes; /* of the records as they came */
-    uint64_t reported; /* of received: what the policy server knows of, as patterns' marks are of theirs */
+    uint64_t reported; /* of received: what the policy server knows of, as patterns' marks are of
+                          theirs */
 };
 
 struct ledger;

@@ -6,7 +6,9 @@
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 
-#define OVERFLOW_SHARE 8 /* of a service's patterns: lines of so many kinds are enough to look at */
+#define OVERFLOW_SHARE \
+    8 /* of a service's patterns: lines of so many kinds are enough to look at \
+       */
 
 /* What a survivor carries when its pattern is its own family and it has a trace id. */
 static size_t typical_stamp(unsigned set)
@@ -30,8 +32,10 @@ static void on_new_pattern(void *ctx, uint32_t number)
     if (p->events != NULL)
         events_forget(p->events, number);
     if (p->anomaly != NULL) {
-        bool has_merged = p->families != NULL && families_generation(p->families) != p->placing.generation;
-        anomaly_begin(p->anomaly, number, &patterns_at(p->patterns, number)->key, p->placing.key, has_merged);
+        bool has_merged =
+            p->families != NULL && families_generation(p->families) != p->placing.generation;
+        anomaly_begin(p->anomaly, number, &patterns_at(p->patterns, number)->key, p->placing.key,
+                      has_merged);
     }
 }
 
@@ -59,8 +63,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .budget = opts->budget,
     };
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
-    if (ledger_new(&p->ledger, &ledger) < 0 ||
-        patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
+    if (ledger_new(&p->ledger, &ledger) < 0 || patterns_new(&p->patterns, &patterns) < 0 ||
+        signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
@@ -178,7 +182,8 @@ int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules 
 
 static int ensure_shadow(struct pipeline *p)
 {
-    const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps), p->opts.budget};
+    const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps),
+                                     p->opts.budget};
     return p->shadow != NULL ? 0 : shadow_new(&p->shadow, &opts);
 }
 

@@ -45,7 +45,7 @@ struct pipeline_sink {
 struct pipeline_opts {
     uint32_t max_patterns, max_services;
     uint32_t max_patterns_per_service; /* 0: as many as there are */
-    uint32_t family_weight; /* of families; 0: every pattern is its own */
+    uint32_t family_weight;            /* of families; 0: every pattern is its own */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
@@ -54,7 +54,7 @@ struct pipeline_opts {
         uint64_t window_ms;
         uint32_t max_records, max_per_second;
     } context;
-    uint32_t floor_per_second; /* 0: all of the floor's are kept, which is the promise */
+    uint32_t floor_per_second;     /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
     struct {
         bool enabled;
@@ -74,7 +74,8 @@ struct pipeline_opts {
 struct pipeline;
 
 /* `rules` is what applies to services without a policy of their own. */
-int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules);
+int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts,
+                 const struct rules *rules);
 void pipeline_free(struct pipeline *p);
 
 /* Take an ExportLogsServiceRequest. On success *records is how many it held.

@@ -83,8 +83,8 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
 }
 
-static struct span stamp(const struct pipeline *p, const struct subject *s, const struct decision *d,
-                         uint8_t *room)
+static struct span stamp(const struct pipeline *p, const struct subject *s,
+                         const struct decision *d, uint8_t *room)
 {
     struct stamp_values v = {
         .threshold = d->threshold,
@@ -148,7 +148,8 @@ static int release_context(const struct pass *pass, const struct subject *s)
 
 /* The allocator said no in the middle of a request. It is refused as a whole, so that its
  * client sends it again: what has gone on may arrive twice, but nothing is lost. */
-static void reject_rest(struct pass *pass, const struct subject *s, const struct decision *d, int rc)
+static void reject_rest(struct pass *pass, const struct subject *s, const struct decision *d,
+                        int rc)
 {
     pass->all = VERDICT_REJECTED;
     pass->failed = rc;
@@ -169,7 +170,8 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
     if (d->threshold > 0 && p->opts.stamps != 0)
         added += stamp(p, s, d, room + added).len;
     if (rc == 0)
-        rc = p->opts.sink.emit(p->opts.sink.ctx, s->group, s->bytes, span_of(room, added), pass->service);
+        rc = p->opts.sink.emit(p->opts.sink.ctx, s->group, s->bytes, span_of(room, added),
+                               pass->service);
     if (rc < 0)
         reject_rest(pass, s, d, rc);
     return rc == 0;
@@ -189,9 +191,12 @@ static void limit_floor(struct pass *pass, struct decision *d)
         p->floor.untold++;
         events_suppressed(p->events, pass->service, pass->now_ms);
     }
-    if (p->floor.untold > 0 && (p->floor.told_ms == 0 || pass->now_ms - p->floor.told_ms >= TELL_MS)) {
-        diag(DIAG_WARN, "errors", "more errors than sampling.floor.max_per_second: the others are dropped",
-             "limit=%u dropped=%llu", p->opts.floor_per_second, (unsigned long long)p->floor.untold);
+    if (p->floor.untold > 0 &&
+        (p->floor.told_ms == 0 || pass->now_ms - p->floor.told_ms >= TELL_MS)) {
+        diag(DIAG_WARN, "errors",
+             "more errors than sampling.floor.max_per_second: the others are dropped",
+             "limit=%u dropped=%llu", p->opts.floor_per_second,
+             (unsigned long long)p->floor.untold);
         p->floor.untold = 0;
         p->floor.told_ms = pass->now_ms;
     }
@@ -264,14 +269,16 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         .now_ms = pass->now_ms,
         .governor = pass->governor,
     };
-    struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level, pipeline_status_class(&record)};
+    struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level,
+                              pipeline_status_class(&record)};
     if (p->anomaly != NULL) {
         p->placing.key = &key;
         p->placing.generation = p->families == NULL ? 0 : families_generation(p->families);
     }
     s.pattern = pattern_place(&p->place, &key, pass->unix_ns, &s.family);
     if (p->anomaly != NULL)
-        s.anomaly = anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
+        s.anomaly =
+            anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};

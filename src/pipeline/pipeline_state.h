@@ -14,11 +14,11 @@ struct pipeline {
     struct patterns *patterns;
     struct families *families; /* NULL: no merging */
     struct signer *signer;
-    struct governor *governor;   /* NULL: neither a budget nor a queue that could press */
+    struct governor *governor; /* NULL: neither a budget nor a queue that could press */
     struct rulebook rulebook;
-    struct shadow *shadow;       /* NULL: nothing is only counted */
-    struct anomaly *anomaly;     /* NULL: neither boosts nor events */
-    struct events *events;       /* NULL: nothing could be told */
+    struct shadow *shadow;   /* NULL: nothing is only counted */
+    struct anomaly *anomaly; /* NULL: neither boosts nor events */
+    struct events *events;   /* NULL: nothing could be told */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */
         uint32_t generation;           /* of families, before */
@@ -26,11 +26,11 @@ struct pipeline {
     struct pipeline_reasons reasons;
     struct timestamp_counts timestamps;
     struct pattern_place place;
-    struct recorder *recorder;        /* NULL: errors have no context */
+    struct recorder *recorder; /* NULL: errors have no context */
     struct {
         struct token_bucket bucket;
-        uint64_t untold, told_ms; /* what was dropped since it was last said */
-    } floor;                      /* where the floor has a limit */
+        uint64_t untold, told_ms;    /* what was dropped since it was last said */
+    } floor;                         /* where the floor has a limit */
     struct pipeline_watcher watcher; /* nobody, as a rule */
 };
 
@@ -41,10 +41,10 @@ struct pass {
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
     const struct rules *rules, *second;
-    size_t request_bytes; /* and all stamps that its records may get */
+    size_t request_bytes;      /* and all stamps that its records may get */
     struct governor *governor; /* NULL: nothing to govern now */
-    enum verdict all; /* REJECTED: count only */
-    int failed;       /* why, when that began in the middle; else 0 */
+    enum verdict all;          /* REJECTED: count only */
+    int failed;                /* why, when that began in the middle; else 0 */
 };
 
 /* ---- pipeline_record.c ------------------------------------------------- */

@@ -8,7 +8,7 @@
 #define WATCH 0.25
 #define BEGIN 0.5
 #define FULL 0.9
-#define FALL_PER_S 0.2   /* a queue drains in a second; shedding ends over five */
+#define FALL_PER_S 0.2    /* a queue drains in a second; shedding ends over five */
 #define LEAST_SHARE 0.002 /* never none: without a chance there is no weight */
 #define WEIGHT_STEP 16.0
 

@@ -115,7 +115,8 @@ static void *take(struct recorder *r, enum kind kind, size_t bytes, uint64_t *at
         r->tail += tail_to_end < sizeof *oldest ? tail_to_end : oldest->size;
     }
     if (skip >= sizeof(struct entry))
-        *(struct entry *)entry_at(r, r->head) = (struct entry){.size = (uint32_t)skip, .kind = PADDING};
+        *(struct entry *)entry_at(r, r->head) =
+            (struct entry){.size = (uint32_t)skip, .kind = PADDING};
     r->head += skip;
     *at = r->head;
     r->head += size;

@@ -15,7 +15,8 @@
 #include "pattern/families.h"
 #include "pipeline/rules.h"
 
-#define RULEBOOK_BIND_MS 1000 /* while much is learned, binding each time would copy all rules each time */
+#define RULEBOOK_BIND_MS \
+    1000 /* while much is learned, binding each time would copy all rules each time */
 
 /* Rules as they were given, and as they apply to what is known of families. */
 struct in_force {

@@ -339,8 +339,8 @@ static int bind_rates(struct rules *r, const struct rules *from,
     return 0;
 }
 
-static void bind_matchers(struct matchers *m,
-                          uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx)
+static void bind_matchers(struct matchers *m, uint64_t (*resolve)(void *ctx, uint64_t signature),
+                          void *ctx)
 {
     for (unsigned i = 0; i < m->count; i++)
         if (m->list[i].has_pattern)

@@ -53,19 +53,19 @@ static inline enum level level_of(unsigned severity_number)
     return severity_number > 24 ? LEVEL_FATAL : (enum level)((severity_number - 1) / 4);
 }
 
-#define RULES_PATTERNS_MAX 16384  /* as many as the pattern table holds */
-#define RULES_MATCHERS_MAX 256    /* each is tried for each record */
-#define RULES_CONDITIONS_MAX 16   /* attributes asked for by one matcher */
+#define RULES_PATTERNS_MAX 16384 /* as many as the pattern table holds */
+#define RULES_MATCHERS_MAX 256   /* each is tried for each record */
+#define RULES_CONDITIONS_MAX 16  /* attributes asked for by one matcher */
 
 /* One `keep` or `drop` rule: all conditions that are set must hold. Texts are
  * globs over the whole value (`*` is any run of bytes). */
 struct rules_matcher {
-    unsigned levels;          /* bit per enum level; 0: any */
-    struct span service;      /* base NULL: any */
-    struct span body;         /* of a text body; base NULL: any */
+    unsigned levels;     /* bit per enum level; 0: any */
+    struct span service; /* base NULL: any */
+    struct span body;    /* of a text body; base NULL: any */
     bool has_pattern;
-    uint64_t pattern;         /* a signature or a family */
-    uint64_t family;          /* what that has become; set by rules_bind() */
+    uint64_t pattern; /* a signature or a family */
+    uint64_t family;  /* what that has become; set by rules_bind() */
     struct {
         struct span key, value;
     } attribute[RULES_CONDITIONS_MAX];

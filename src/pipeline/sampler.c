@@ -153,7 +153,8 @@ static bool is_among_first(const struct rules *rules, const struct subject *s)
 static bool is_on_floor(const struct subject *s)
 {
     const struct log_value *type = log_known(s->record, LOG_EXCEPTION_TYPE);
-    return s->level >= LEVEL_ERROR || (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
+    return s->level >= LEVEL_ERROR ||
+           (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
 }
 
 enum wish { WISH_NONE, WISH_KEEP, WISH_DROP };
@@ -174,7 +175,8 @@ static enum wish priority_of(const struct log_record *r)
 static bool is_context(const struct log_record *r)
 {
     const struct log_value *v = log_known(r, LOG_ADJUSTED_COUNT);
-    return v != NULL && ((v->kind == LOG_DOUBLE && v->real == 0) || (v->kind == LOG_INT && v->integer == 0));
+    return v != NULL &&
+           ((v->kind == LOG_DOUBLE && v->real == 0) || (v->kind == LOG_INT && v->integer == 0));
 }
 
 /* A threshold of 0 keeps: what is on the record from before stays as it is. */

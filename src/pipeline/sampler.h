@@ -70,7 +70,7 @@ struct subject {
     const struct log_record *record;
     enum level level;
     uint64_t signature, family; /* the same while it has none */
-    struct pattern *pattern; /* its entry, which counts the window */
+    struct pattern *pattern;    /* its entry, which counts the window */
     uint64_t now_ms;
     struct governor *governor; /* NULL: nothing to govern */
     float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */

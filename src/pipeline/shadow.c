@@ -77,7 +77,8 @@ static struct row *find(const struct shadow *s, uint32_t number)
 static struct row *find_or_make(struct shadow *s, uint32_t number)
 {
     struct row **block = &s->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL && (s->opts.budget == NULL || budget_take(s->opts.budget, block_bytes()) == 0)) {
+    if (*block == NULL &&
+        (s->opts.budget == NULL || budget_take(s->opts.budget, block_bytes()) == 0)) {
         *block = calloc(BLOCK_ENTRIES, sizeof **block);
         if (*block == NULL && s->opts.budget != NULL)
             budget_give(s->opts.budget, block_bytes());

@@ -9,7 +9,13 @@
 
 #define HEX_DIGITS (RULES_RANDOM_BITS / 4)
 
-enum { RECORD_ATTRIBUTES = 6, KEY_VALUE_KEY = 1, KEY_VALUE_VALUE = 2, ANY_STRING = 1, ANY_DOUBLE = 4 };
+enum {
+    RECORD_ATTRIBUTES = 6,
+    KEY_VALUE_KEY = 1,
+    KEY_VALUE_VALUE = 2,
+    ANY_STRING = 1,
+    ANY_DOUBLE = 4
+};
 
 static const struct {
     const char *name, *key;
@@ -97,7 +103,8 @@ struct span stamp_write(uint8_t room[STAMP_BYTES], unsigned set, const struct st
     uint8_t *at = room;
     char digits[HEX_DIGITS], id[SIGNATURE_TEXT_BYTES];
     if ((set >> STAMP_ADJUSTED_COUNT & 1) != 0)
-        at = put_double(at, STAMP_ADJUSTED_COUNT, v->released ? 0 : 1 / rules_rate_of(v->threshold));
+        at =
+            put_double(at, STAMP_ADJUSTED_COUNT, v->released ? 0 : 1 / rules_rate_of(v->threshold));
     if ((set >> STAMP_PATTERN & 1) != 0) {
         signature_format(id, v->signature);
         at = put_text(at, STAMP_PATTERN, span_of(id, SIGNATURE_TEXT_BYTES - 1));

@@ -46,12 +46,12 @@ const char *stamp_name(enum stamp s);
 int stamp_parse(struct span name);
 
 struct stamp_values {
-    bool released;            /* represented by others: its adjusted count is 0 */
-    uint64_t threshold;       /* > 0, unless released */
+    bool released;      /* represented by others: its adjusted count is 0 */
+    uint64_t threshold; /* > 0, unless released */
     uint64_t randomness;
-    bool own_randomness;      /* else it is in the record already */
+    bool own_randomness;        /* else it is in the record already */
     uint64_t signature, family; /* the same: none to tell, because bytes are billed */
-    struct span template_text; /* empty: unknown, or the record has its own */
+    struct span template_text;  /* empty: unknown, or the record has its own */
     const char *reason;
 };
 

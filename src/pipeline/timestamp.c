@@ -10,8 +10,8 @@ static bool is_good(uint64_t ns)
     return ns > 0 && ns <= INT64_MAX;
 }
 
-struct span timestamp_mend(uint8_t room[TIMESTAMP_BYTES], const struct log_record *r, uint64_t now_ns,
-                           struct timestamp_counts *counts)
+struct span timestamp_mend(uint8_t room[TIMESTAMP_BYTES], const struct log_record *r,
+                           uint64_t now_ns, struct timestamp_counts *counts)
 {
     if (is_good(r->time_unix_ns))
         return (struct span){0};

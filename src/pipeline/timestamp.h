@@ -26,5 +26,5 @@ struct timestamp_counts {
 };
 
 /* What goes behind the record: empty, or the field, in room. */
-struct span timestamp_mend(uint8_t room[TIMESTAMP_BYTES], const struct log_record *r, uint64_t now_ns,
-                           struct timestamp_counts *counts);
+struct span timestamp_mend(uint8_t room[TIMESTAMP_BYTES], const struct log_record *r,
+                           uint64_t now_ns, struct timestamp_counts *counts);

@@ -142,9 +142,9 @@ static bool on_member(void *arg, const struct json_member *m)
         const char *outer, *key; /* key NULL: any */
         bool (*read)(struct reading *r, const struct json_member *m);
     } members[] = {
-        {"", "global_rate", read_global},    {"", "anomaly_boost", read_boost},
-        {"", "version", read_version},       {"", "severity_rates", read_maps},
-        {"", "pattern_rates", read_maps},    {"severity_rates", NULL, read_severity},
+        {"", "global_rate", read_global},      {"", "anomaly_boost", read_boost},
+        {"", "version", read_version},         {"", "severity_rates", read_maps},
+        {"", "pattern_rates", read_maps},      {"severity_rates", NULL, read_severity},
         {"pattern_rates", NULL, read_pattern},
     };
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
@@ -152,8 +152,9 @@ static bool on_member(void *arg, const struct json_member *m)
             (members[i].key == NULL || span_eq(m->key, span_str(members[i].key))))
             return members[i].read(arg, m);
     return !((struct reading *)arg)->strict || !is_unknown(m) ||
-           refuse(arg, m, "no such member: global_rate, severity_rates, pattern_rates, "
-                          "anomaly_boost and version are");
+           refuse(arg, m,
+                  "no such member: global_rate, severity_rates, pattern_rates, "
+                  "anomaly_boost and version are");
 }
 
 /* What makes rules of the members read. `rc`: how reading them ended. */

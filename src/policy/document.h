@@ -20,8 +20,8 @@
 #define POLICY_DOCUMENT_BYTES (1u << 20) /* rates for as many patterns as the table holds */
 
 struct policy_notes {
-    unsigned raised;        /* severities at or above ERROR that asked for less than 1 */
-    unsigned foreign_keys;  /* of pattern_rates */
+    unsigned raised;       /* severities at or above ERROR that asked for less than 1 */
+    unsigned foreign_keys; /* of pattern_rates */
 };
 
 /* ERR_MALFORMED with a sentence; *out then untouched. The caller owns *out. */

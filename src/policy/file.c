@@ -69,7 +69,8 @@ int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visi
 {
     struct buf text = {.max_bytes = POLICY_FILE_BYTES};
     int rc = read_whole(path, &text, err);
-    if (rc == 0 && policy_document_read_file(out, visit, path, buf_span(&text), base, notes, err) < 0)
+    if (rc == 0 &&
+        policy_document_read_file(out, visit, path, buf_span(&text), base, notes, err) < 0)
         rc = ERR_CONFIG;
     buf_done(&text);
     return rc;
@@ -100,8 +101,9 @@ static void install(struct policy_file *f, struct rules *rules)
     f->stats.version = rules_version(rules);
     f->stats.installed_ms = clock_now_ms(f->opts.clock);
     f->opts.install(f->opts.ctx, rules);
-    diag(DIAG_INFO, "policy_file", "the policy file is in force", "file=%s version=%lld foreign_keys=%u",
-         diag_quote(path, span_str(f->path)), (long long)f->stats.version, f->notes.foreign_keys);
+    diag(DIAG_INFO, "policy_file", "the policy file is in force",
+         "file=%s version=%lld foreign_keys=%u", diag_quote(path, span_str(f->path)),
+         (long long)f->stats.version, f->notes.foreign_keys);
 }
 
 static void free_when_closed(struct policy_file *f)
@@ -216,8 +218,9 @@ int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct pol
         return ERR_NOMEM;
     f->opts = *opts;
     f->path = strdup(opts->path);
-    f->dir = slash == NULL ? strdup(".")
-                           : strndup(opts->path, slash == opts->path ? 1 : (size_t)(slash - opts->path));
+    f->dir = slash == NULL
+                 ? strdup(".")
+                 : strndup(opts->path, slash == opts->path ? 1 : (size_t)(slash - opts->path));
     f->base = rules_ref(opts->base);
     f->job_force = true;
     if (f->path == NULL || f->dir == NULL)
@@ -225,7 +228,9 @@ int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct pol
     else
         on_job(&f->job);
     if (f->rc < 0) {
-        int rc = f->rc == ERR_NOMEM ? f->rc : err_set(err, ERR_CONFIG, "sampling.policy_file: %s", f->err.text);
+        int rc = f->rc == ERR_NOMEM
+                     ? f->rc
+                     : err_set(err, ERR_CONFIG, "sampling.policy_file: %s", f->err.text);
         free_when_closed(f);
         return rc;
     }

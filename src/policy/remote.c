@@ -11,9 +11,9 @@
 #include "util/rng.h"
 
 #define TICK_MS 250
-#define FETCHES_AT_ONCE 4      /* a fleet's restart must not become a flood of its own */
-#define FIRST_DELAY_MS 100     /* jitter of the first fetch */
-#define RETRY_MS 30000         /* after a failure, or the interval where that is shorter */
+#define FETCHES_AT_ONCE 4  /* a fleet's restart must not become a flood of its own */
+#define FIRST_DELAY_MS 100 /* jitter of the first fetch */
+#define RETRY_MS 30000     /* after a failure, or the interval where that is shorter */
 #define URL_BYTES 2048
 #define JITTER_PERCENT 10
 
@@ -32,7 +32,7 @@ struct remote {
     struct json_object *json;
     uv_timer_t timer;
     struct rng rng;
-    char *server, *auth; /* auth: a whole header, or NULL */
+    char *server, *auth;    /* auth: a whole header, or NULL */
     struct watch **watches; /* by service id; NULL: not seen */
     uint32_t watch_count;
     uint32_t in_flight;
@@ -72,15 +72,17 @@ static void install(struct watch *w, struct span text)
     if (policy_document_read(&rules, r->json, text, r->base, &notes, &err) < 0) {
         char why[DIAG_QUOTE_BYTES];
         metric_inc(&r->stats.invalid);
-        diag(DIAG_WARN, "policy_refused", "the policy server's answer is no policy; the last good one stays",
+        diag(DIAG_WARN, "policy_refused",
+             "the policy server's answer is no policy; the last good one stays",
              "service=%s reason=%s", name, diag_quote(why, span_str(err.text)));
         return;
     }
     metric_inc(&r->stats.installed);
     r->stats.last_success_ms = clock_now_ms(r->opts.clock);
     if (notes.raised > 0)
-        diag(DIAG_WARN, "policy_floor", "the policy asks for less than all errors; they are kept all the same",
-             "service=%s", name);
+        diag(DIAG_WARN, "policy_floor",
+             "the policy asks for less than all errors; they are kept all the same", "service=%s",
+             name);
     if (!w->has_policy || rules_version(rules) != w->version)
         diag(DIAG_INFO, "policy", "a policy is in force", "service=%s version=%lld foreign_keys=%u",
              name, (long long)rules_version(rules), notes.foreign_keys);
@@ -197,7 +199,8 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
         if (r->auth != NULL)
             snprintf(r->auth, n, "Authorization: Bearer %s", opts->api_key);
     }
-    if (route_copy(&r->opts.route, &opts->route) < 0 || r->server == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+    if (route_copy(&r->opts.route, &opts->route) < 0 || r->server == NULL ||
+        (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
     for (size_t n = strlen(r->server); n > 0 && r->server[n - 1] == '/'; n--)
         r->server[n - 1] = '\0';

@@ -25,7 +25,7 @@ struct remote;
 struct remote_opts {
     const char *server;  /* base URL, without a slash at the end; copied */
     const char *api_key; /* bearer; "" for none; copied */
-    struct route route;          /* copied */
+    struct route route;  /* copied */
     uint32_t team_id, refresh_interval_ms, timeout_ms;
     const struct clock *clock;
     const struct ledger *ledger; /* the names of services */
@@ -36,11 +36,11 @@ struct remote_opts {
 };
 
 struct remote_stats {
-    struct metric installed; /* answers that were a policy */
-    struct metric unknown;   /* 404 */
-    struct metric invalid;   /* answers that were none */
-    struct metric failed;    /* no answer, or another status */
-    uint32_t services;       /* with a fetched policy in force */
+    struct metric installed;  /* answers that were a policy */
+    struct metric unknown;    /* 404 */
+    struct metric invalid;    /* answers that were none */
+    struct metric failed;     /* no answer, or another status */
+    uint32_t services;        /* with a fetched policy in force */
     uint64_t last_success_ms; /* monotonic; 0: never */
 };
 

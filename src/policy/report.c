@@ -55,7 +55,8 @@ struct group {
 static void add_entry(struct group *g, struct pattern *e)
 {
     uint64_t count = e->counts.received - e->reported.received;
-    e->pending = (struct pattern_mark){e->counts.received, e->counts.kept, e->counts.received_bytes};
+    e->pending =
+        (struct pattern_mark){e->counts.received, e->counts.kept, e->counts.received_bytes};
     g->count += count;
     g->kept += e->counts.kept - e->reported.kept;
     g->bytes += e->counts.received_bytes - e->reported.bytes;
@@ -77,8 +78,8 @@ static void write_group(struct buf *out, const struct report_opts *opts, const s
                signature_format(id, e->key.signature), g->count, g->kept, (double)g->first_ns / 1e9,
                (double)g->last_ns / 1e9, g->bytes);
     json_write_string(out, span_of(e->template_text, e->template_len));
-    uint64_t family = opts->families != NULL ? families_resolve(opts->families, e->family)
-                                             : e->family;
+    uint64_t family =
+        opts->families != NULL ? families_resolve(opts->families, e->family) : e->family;
     if (family != e->key.signature)
         buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
     buf_append_str(out, ",\"severity_distribution\":{");
@@ -165,7 +166,8 @@ static void on_posted(void *ctx, const struct client_result *result)
     } else {
         char why[DIAG_QUOTE_BYTES];
         metric_inc(&r->stats.failed);
-        diag(DIAG_WARN, "report_failed", "the policy server did not take a report; its counts go with the next",
+        diag(DIAG_WARN, "report_failed",
+             "the policy server did not take a report; its counts go with the next",
              "status=%d error=%s", result->status,
              diag_quote(why, result->err != 0 ? span_str(result->text) : result->body));
     }
@@ -181,7 +183,8 @@ static void send_one(struct report *r, struct post *p, uint32_t service)
     p->body.budget = r->opts.budget;
     int rc = report_write(&p->body, &r->opts, service, row->received - row->reported);
     if (rc == 0 && span_eq(ledger_service_name(r->opts.ledger, service), SPAN("lipservice"))) {
-        ledger_set_reported(r->opts.ledger, service, row->received); /* our own events: no pattern to learn from */
+        ledger_set_reported(r->opts.ledger, service,
+                            row->received); /* our own events: no pattern to learn from */
         buf_done(&p->body);
         return;
     }
@@ -211,7 +214,8 @@ static void pump(struct report *r)
     uint32_t busy = 0;
     for (size_t i = 0; i < POSTS_AT_ONCE; i++) {
         struct post *p = &r->posts[i];
-        while (p->call == NULL && r->in_round && r->next_service < ledger_services(r->opts.ledger)) {
+        while (p->call == NULL && r->in_round &&
+               r->next_service < ledger_services(r->opts.ledger)) {
             uint32_t service = r->next_service++;
             const struct ledger_row *row = ledger_row(r->opts.ledger, service);
             if (service != LEDGER_OTHER && row->received > row->reported)
@@ -244,7 +248,8 @@ static void on_due(uv_timer_t *timer)
 static void schedule(struct report *r)
 {
     uint64_t spread = (uint64_t)r->opts.interval_ms * JITTER_PERCENT / 100;
-    uv_timer_start(&r->timer, on_due, r->opts.interval_ms - spread + rng_upto(&r->rng, 2 * spread), 0);
+    uv_timer_start(&r->timer, on_due, r->opts.interval_ms - spread + rng_upto(&r->rng, 2 * spread),
+                   0);
 }
 
 bool report_is_idle(const struct report *r)
@@ -276,7 +281,8 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
         base--;
     r->url = malloc(n);
     r->auth = opts->api_key[0] != '\0' ? malloc(n) : NULL;
-    if (route_copy(&r->opts.route, &opts->route) < 0 || r->url == NULL || (opts->api_key[0] != '\0' && r->auth == NULL))
+    if (route_copy(&r->opts.route, &opts->route) < 0 || r->url == NULL ||
+        (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
     snprintf(r->url, n, "%.*s/api/v1/patterns/stats", (int)base, opts->server);
     if (r->auth != NULL)

@@ -8,9 +8,10 @@
 #include "receiver/reply.h"
 #include "util/diag.h"
 
-#define ARENA_FACTOR 17               /* of the request's size: two bytes can be a ResourceLogs to pad */
+#define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
 #define ARENA_EXTRA_BYTES 65536
-#define SCRATCH_KEEP_BYTES (1u << 20) /* of inflated or transcoded bytes kept for the next request */
+#define SCRATCH_KEEP_BYTES \
+    (1u << 20)         /* of inflated or transcoded bytes kept for the next request */
 #define DISK_RETRY_S 1 /* a disk that does again is noticed within a second */
 #define ALLOWED "POST, OPTIONS"
 
@@ -107,11 +108,16 @@ static enum refusal refusal_of(int err)
         int err;
         enum refusal refusal;
     } table[] = {
-        {ERR_MALFORMED, REFUSED_MALFORMED}, {ERR_MORE, REFUSED_MALFORMED},
-        {ERR_UTF8, REFUSED_UTF8},           {ERR_TOO_DEEP, REFUSED_DEPTH},
-        {ERR_TOO_BIG, REFUSED_TOO_BIG},     {ERR_FULL, REFUSED_FULL},
-        {ERR_NOMEM, REFUSED_FULL},          {ERR_UNSUPPORTED, REFUSED_CODING},
-        {ERR_IO, REFUSED_DISK},             {ERR_DISK_FULL, REFUSED_DISK},
+        {ERR_MALFORMED, REFUSED_MALFORMED},
+        {ERR_MORE, REFUSED_MALFORMED},
+        {ERR_UTF8, REFUSED_UTF8},
+        {ERR_TOO_DEEP, REFUSED_DEPTH},
+        {ERR_TOO_BIG, REFUSED_TOO_BIG},
+        {ERR_FULL, REFUSED_FULL},
+        {ERR_NOMEM, REFUSED_FULL},
+        {ERR_UNSUPPORTED, REFUSED_CODING},
+        {ERR_IO, REFUSED_DISK},
+        {ERR_DISK_FULL, REFUSED_DISK},
         {UV_ETIMEDOUT, REFUSED_TIMEOUT},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -137,8 +143,8 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     if (why == REFUSED_DISK || why == REFUSED_ENDED)
         f.retry_after_s = DISK_RETRY_S;
     metric_inc(&r->stats.refused[why]);
-    diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused", f.message,
-         "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
+    diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused",
+         f.message, "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
          diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
 
     enum reply_form form = reply_form_of(x->head.content_type);
@@ -170,7 +176,8 @@ static const struct endpoint *find_endpoint(struct span path)
     return NULL;
 }
 
-static bool type_fits(const struct endpoint *endpoint, const struct http_head *head, enum reply_form form)
+static bool type_fits(const struct endpoint *endpoint, const struct http_head *head,
+                      enum reply_form form)
 {
     if (endpoint->grpc)
         return form == REPLY_GRPC && head->version == HTTP_2;
@@ -246,7 +253,7 @@ static void on_refuse(void *ctx, struct http_exchange *x, int err)
 static void on_gone(void *ctx, struct http_exchange *x)
 {
     struct call *call = x->user;
-    (void)ctx; /* nothing entered before the whole body was there */
+    (void)ctx;                       /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
         journal_forget(&call->waiter);
 }
@@ -372,8 +379,8 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
     if (signal != SIGNAL_LOGS) {
         if (r->opts.relay[signal] == RELAY_DISCARD)
             return 0;
-        struct span type = call->form == REPLY_JSON ? SPAN("application/json")
-                                                    : SPAN("application/x-protobuf");
+        struct span type =
+            call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
         return exporter_relay(r->opts.exporter, signal, payload, coding, type);
     }
     if (coding != CODING_IDENTITY) {

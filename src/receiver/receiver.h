@@ -45,7 +45,12 @@ enum refusal { REFUSALS(X) REFUSAL_COUNT };
 #undef X
 
 /* What a client spoke. */
-enum receiver_protocol { RECEIVED_GRPC, RECEIVED_HTTP_PROTOBUF, RECEIVED_HTTP_JSON, RECEIVED_COUNT };
+enum receiver_protocol {
+    RECEIVED_GRPC,
+    RECEIVED_HTTP_PROTOBUF,
+    RECEIVED_HTTP_JSON,
+    RECEIVED_COUNT
+};
 
 const char *refusal_name(enum refusal r);
 const char *receiver_protocol_name(enum receiver_protocol p);
@@ -64,8 +69,8 @@ struct receiver_opts {
 struct receiver_stats {
     struct metric accepted[SIGNAL_COUNT][RECEIVED_COUNT]; /* requests */
     struct metric refused[REFUSAL_COUNT];                 /* requests */
-    struct metric received_bytes; /* bodies as sent, of accepted requests */
-    struct metric decoded_bytes;  /* the same, inflated */
+    struct metric received_bytes;                         /* bodies as sent, of accepted requests */
+    struct metric decoded_bytes;                          /* the same, inflated */
 };
 
 struct receiver;

@@ -46,7 +46,8 @@ void reply_success(struct http_exchange *x, enum reply_form form)
                                           {(const uint8_t *)"0", 1}};
     struct fields headers = {.count = 0};
     add(&headers, "content-type", span_str(type_of[form]));
-    struct http_response r = {.status = 200, .headers = headers.list, .header_count = headers.count};
+    struct http_response r = {
+        .status = 200, .headers = headers.list, .header_count = headers.count};
     if (form == REPLY_GRPC) {
         r.body = span_of(empty_message, sizeof empty_message);
         r.trailers = &ok;

@@ -20,8 +20,8 @@ enum reply_form reply_form_of(struct span content_type);
 /* What went wrong, for the client. */
 struct failure {
     int http_status;
-    int code;              /* enum grpc_status, for gRPC and in the body */
-    const char *message;   /* what a person should know */
+    int code;               /* enum grpc_status, for gRPC and in the body */
+    const char *message;    /* what a person should know */
     uint32_t retry_after_s; /* 0: none is told */
     const char *allow;      /* of a 405 */
     bool offers_codings;    /* of a 415 for the coding: Accept-Encoding */

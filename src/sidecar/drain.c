@@ -33,7 +33,8 @@ const char *sidecar_phase_name(enum sidecar_phase phase)
 
 /* What is settled, and what will not be any more: when a system call does not return, records
  * are queued to the end. */
-static void end_fates(struct sidecar *sc, struct ledger_row *t, const struct durable_end_counts *spool)
+static void end_fates(struct sidecar *sc, struct ledger_row *t,
+                      const struct durable_end_counts *spool)
 {
     if (sc->journal == NULL)
         t->fate[FATE_LOST_SHUTDOWN] += t->queued;
@@ -60,7 +61,8 @@ void sidecar_log_ledger(struct sidecar *sc)
                      (unsigned long long)t.fate[f]);
     }
     if (sc->journal != NULL)
-        snprintf(on_disk, sizeof on_disk, " earlier_unread=%llu spool_lost=%llu spool_lost_frames=%llu",
+        snprintf(on_disk, sizeof on_disk,
+                 " earlier_unread=%llu spool_lost=%llu spool_lost_frames=%llu",
                  (unsigned long long)spool.earlier_unread, (unsigned long long)spool.lost,
                  (unsigned long long)spool.lost_frames);
     bool has_lost = lost > 0 || spool.lost_frames > 0;
@@ -110,8 +112,8 @@ static void finish_pipeline(struct sidecar *sc)
 
 static bool is_flushed(const struct sidecar *sc)
 {
-    return (sc->journal == NULL || journal_is_idle(sc->journal)) && exporter_is_idle(sc->exporter) &&
-           (sc->report == NULL || report_is_idle(sc->report));
+    return (sc->journal == NULL || journal_is_idle(sc->journal)) &&
+           exporter_is_idle(sc->exporter) && (sc->report == NULL || report_is_idle(sc->report));
 }
 
 static void report_last(struct sidecar *sc)

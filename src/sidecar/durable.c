@@ -34,8 +34,9 @@ static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t reco
 static int open_disk(struct disk *disk, const char *dir, struct error *err)
 {
     int rc = disk_open(disk, dir, true);
-    return rc == 0 ? 0
-                   : err_set(err, ERR_UNAVAILABLE, "spool.directory %.300s: %s", dir, strerror(-rc));
+    return rc == 0
+               ? 0
+               : err_set(err, ERR_UNAVAILABLE, "spool.directory %.300s: %s", dir, strerror(-rc));
 }
 
 int durable_open(struct sidecar *sc, struct error *err)
@@ -72,7 +73,10 @@ int durable_open(struct sidecar *sc, struct error *err)
     if (rc == 0)
         return 0;
     /* A newer version is for a person to decide on; the rest may pass by itself. */
-    return err_set(err, rc == ERR_UNSUPPORTED ? ERR_CONFIG : rc == ERR_IO ? ERR_UNAVAILABLE : rc,
+    return err_set(err,
+                   rc == ERR_UNSUPPORTED ? ERR_CONFIG
+                   : rc == ERR_IO        ? ERR_UNAVAILABLE
+                                         : rc,
                    "spool.directory %.200s: %.200s", cfg->spool.directory,
                    why.text[0] != '\0' ? why.text : err_text(rc));
 }
@@ -124,7 +128,8 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
     struct journal_stats s = {0};
     if (sc->journal != NULL)
         journal_stats(sc->journal, &s);
-    /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole. */
+    /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole.
+     */
     uint64_t queued = ledger_total(pipeline_ledger(sc->pipeline))->queued + s.unfound_records;
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
     uint64_t elsewhere = gone + s.unstored_records;
@@ -154,9 +159,9 @@ const char *durable_status(const struct sidecar *sc)
 {
     if (sc->journal == NULL)
         return NULL;
-    return journal_broken(sc->journal) != 0        ? "spool_broken"
+    return journal_broken(sc->journal) != 0     ? "spool_broken"
            : journal_is_unreadable(sc->journal) ? "spool_unreadable"
-                                                    : NULL;
+                                                : NULL;
 }
 
 void durable_write(struct buf *out, const struct sidecar *sc)

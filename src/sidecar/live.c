@@ -163,7 +163,7 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
     int rc = explain_init(&e, &opts);
     if (rc == 0)
         rc = span_eq(page_query(query, "input"), SPAN("line")) ? explain_line(&e, body)
-                                                              : explain_text(&e, body);
+                                                               : explain_text(&e, body);
     bool nothing = e.records == 0;
     explain_done(&e);
     if (rc == ERR_TOO_BIG)
@@ -288,7 +288,8 @@ static const char *parse_filter(struct span query, struct tap_filter *f, uint32_
         return "service: too long, or no UTF-8";
     if (page_query_text(query, "grep", f->grep, sizeof f->grep) < 0)
         return "grep: too long, or no UTF-8";
-    return parse_rate(page_query(query, "rate"), rate) < 0 ? "rate: lines a second, 1 to 10000" : NULL;
+    return parse_rate(page_query(query, "rate"), rate) < 0 ? "rate: lines a second, 1 to 10000"
+                                                           : NULL;
 }
 
 int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *out)
@@ -309,10 +310,12 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
     while (t < live->taps + LIVE_TAPS_MAX && t->x != NULL)
         t++;
     if (live->is_stopping || t == live->taps + LIVE_TAPS_MAX)
-        return refuse(out, 503, live->is_stopping ? "stopping" : "as many taps as there may be are open");
+        return refuse(out, 503,
+                      live->is_stopping ? "stopping" : "as many taps as there may be are open");
     if (budget_take(&sc->budget, TAP_MEMORY_BYTES) < 0)
         return refuse(out, 503, "no memory for a tap now");
-    const struct http_response head = {.status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
+    const struct http_response head = {
+        .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
     if (http_stream(x, &head) < 0) {
         budget_give(&sc->budget, TAP_MEMORY_BYTES);
         return refuse(out, 501, "a tap needs HTTP/1.1");

@@ -34,8 +34,9 @@ static void write_records(struct buf *out, const struct sidecar *sc)
     const struct ledger_row *t = ledger_total(l);
     const struct pipeline_reasons *why = pipeline_reasons(sc->pipeline);
 
-    expose_family(out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
-                  "Log records of requests that were answered with success, and events of our own.");
+    expose_family(
+        out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
+        "Log records of requests that were answered with success, and events of our own.");
     expose_plain(out, "lipservice_receiver_accepted_log_records_total",
                  (double)(t->received - t->verdict[VERDICT_REJECTED]));
     expose_family(out, "lipservice_receiver_refused_log_records_total", EXPOSE_COUNTER,
@@ -59,20 +60,25 @@ static void write_records(struct buf *out, const struct sidecar *sc)
                    (double)why->dropped[r]);
     expose_family(out, "lipservice_record_bytes_total", EXPOSE_COUNTER,
                   "Encoded bytes of records: received, kept, and released as context.");
-    expose_one(out, "lipservice_record_bytes_total", "stage", "received", (double)t->received_bytes);
+    expose_one(out, "lipservice_record_bytes_total", "stage", "received",
+               (double)t->received_bytes);
     expose_one(out, "lipservice_record_bytes_total", "stage", "kept", (double)t->kept_bytes);
 
-    expose_one(out, "lipservice_record_bytes_total", "stage", "released", (double)t->released_bytes);
+    expose_one(out, "lipservice_record_bytes_total", "stage", "released",
+               (double)t->released_bytes);
     write_context(out, sc, t);
     const struct timestamp_counts *times = pipeline_timestamps(sc->pipeline);
-    expose_family(out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
-                  "Records whose time was 0, or above 2^63-1, and became the observed time or now.");
+    expose_family(
+        out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
+        "Records whose time was 0, or above 2^63-1, and became the observed time or now.");
     expose_one(out, "lipservice_timestamps_mended_total", "cause", "zero", (double)times->filled);
-    expose_one(out, "lipservice_timestamps_mended_total", "cause", "out_of_range", (double)times->repaired);
+    expose_one(out, "lipservice_timestamps_mended_total", "cause", "out_of_range",
+               (double)times->repaired);
 
     expose_family(out, "lipservice_exporter_sent_log_records_total", EXPOSE_COUNTER,
                   "Kept records that the upstream has accepted.");
-    expose_plain(out, "lipservice_exporter_sent_log_records_total", (double)t->fate[FATE_DELIVERED]);
+    expose_plain(out, "lipservice_exporter_sent_log_records_total",
+                 (double)t->fate[FATE_DELIVERED]);
     expose_family(out, "lipservice_records_lost_total", EXPOSE_COUNTER,
                   "Kept records that could not be delivered, by reason.");
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
@@ -87,7 +93,8 @@ static void write_records(struct buf *out, const struct sidecar *sc)
     expose_family(out, "lipservice_services", EXPOSE_GAUGE, "Services counted apart.");
     expose_plain(out, "lipservice_services", (double)ledger_services(l) - 1);
     expose_family(out, "lipservice_patterns", EXPOSE_GAUGE, "Patterns counted apart.");
-    expose_plain(out, "lipservice_patterns", (double)patterns_count(pipeline_patterns(sc->pipeline)));
+    expose_plain(out, "lipservice_patterns",
+                 (double)patterns_count(pipeline_patterns(sc->pipeline)));
     expose_family(out, "lipservice_patterns_evicted_total", EXPOSE_COUNTER,
                   "Patterns whose counts were folded into 'other' to make room.");
     expose_plain(out, "lipservice_patterns_evicted_total",
@@ -115,9 +122,10 @@ static void write_shadow(struct buf *out, const struct sidecar *sc)
     expose_plain(out, "lipservice_observing", sc->cfg->observe);
     if (s == NULL)
         return;
-    expose_family(out, "lipservice_shadow_records_total", EXPOSE_COUNTER,
-                  "What would have become of records, by lane (enforced: what observing holds back; "
-                  "shadow: a second policy) and verdict.");
+    expose_family(
+        out, "lipservice_shadow_records_total", EXPOSE_COUNTER,
+        "What would have become of records, by lane (enforced: what observing holds back; "
+        "shadow: a second policy) and verdict.");
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
         const struct shadow_counts *c = shadow_total(s, (enum shadow_lane)lane);
         const uint64_t counts[] = {c->kept, c->sampled_out, c->dropped_by_rule};
@@ -158,19 +166,23 @@ static void write_events(struct buf *out, const struct sidecar *sc)
         expose_family(out, "lipservice_anomalous_patterns", EXPOSE_GAUGE,
                       "Patterns that are new, surge or have fallen silent.");
         expose_plain(out, "lipservice_anomalous_patterns", s.patterns);
-        expose_family(out, "lipservice_anomalous_services", EXPOSE_GAUGE,
-                      "Services whose volume or share of errors surges, or that have fallen silent.");
+        expose_family(
+            out, "lipservice_anomalous_services", EXPOSE_GAUGE,
+            "Services whose volume or share of errors surges, or that have fallen silent.");
         expose_plain(out, "lipservice_anomalous_services", s.services);
     }
     if (v == NULL)
         return;
     const struct events_stats *s = events_stats(v);
-    expose_family(out, "lipservice_events_total", EXPOSE_COUNTER,
-                  "Events told as records of our own, which count as kept ones of the service lipservice.");
+    expose_family(
+        out, "lipservice_events_total", EXPOSE_COUNTER,
+        "Events told as records of our own, which count as kept ones of the service lipservice.");
     for (int e = 0; e < EVENT_COUNT; e++)
-        expose_one(out, "lipservice_events_total", "event", event_name((enum event)e), (double)s->told[e]);
-    expose_family(out, "lipservice_events_dropped_total", EXPOSE_COUNTER,
-                  "Events that were not told: beyond events.max_per_minute, or no room in the queue.");
+        expose_one(out, "lipservice_events_total", "event", event_name((enum event)e),
+                   (double)s->told[e]);
+    expose_family(
+        out, "lipservice_events_dropped_total", EXPOSE_COUNTER,
+        "Events that were not told: beyond events.max_per_minute, or no room in the queue.");
     expose_plain(out, "lipservice_events_dropped_total", (double)s->dropped);
 }
 
@@ -201,7 +213,8 @@ static void write_taps(struct buf *out, const struct sidecar *sc)
     struct live_stats s = live_stats(sc->live);
     expose_family(out, "lipservice_taps", EXPOSE_GAUGE, "Taps that are open.");
     expose_plain(out, "lipservice_taps", s.taps);
-    expose_family(out, tap_lines, EXPOSE_COUNTER, "Decisions that taps wanted, by what became of them.");
+    expose_family(out, tap_lines, EXPOSE_COUNTER,
+                  "Decisions that taps wanted, by what became of them.");
     expose_one(out, tap_lines, "outcome", "shown", (double)s.shown);
     expose_one(out, tap_lines, "outcome", "over_rate", (double)s.over_rate);
     expose_one(out, tap_lines, "outcome", "slow", (double)s.slow);
@@ -236,8 +249,10 @@ static void write_receiver(struct buf *out, const struct sidecar *sc)
                    refusal_name((enum refusal)r), (double)s->refused[r].value);
     expose_family(out, "lipservice_receiver_bytes_total", EXPOSE_COUNTER,
                   "Bodies of accepted log requests: as sent, and decoded.");
-    expose_one(out, "lipservice_receiver_bytes_total", "form", "sent", (double)s->received_bytes.value);
-    expose_one(out, "lipservice_receiver_bytes_total", "form", "decoded", (double)s->decoded_bytes.value);
+    expose_one(out, "lipservice_receiver_bytes_total", "form", "sent",
+               (double)s->received_bytes.value);
+    expose_one(out, "lipservice_receiver_bytes_total", "form", "decoded",
+               (double)s->decoded_bytes.value);
     expose_family(out, "lipservice_http_requests_total", EXPOSE_COUNTER,
                   "Requests on the OTLP ports by version of HTTP, refused ones included.");
     for (size_t v = 0; v < ARRAY_LEN(versions); v++)
@@ -269,8 +284,7 @@ static void write_relays(struct buf *out, const struct exporter_stats *s)
                   "Requests of traces and metrics to be relayed, by what became of them.");
     for (int g = SIGNAL_TRACES; g < SIGNAL_COUNT; g++) {
         for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
-            const char *at = (const char *)s + outcomes[i].offset +
-                             (size_t)g * sizeof s->relay[0];
+            const char *at = (const char *)s + outcomes[i].offset + (size_t)g * sizeof s->relay[0];
             struct expose_label labels[] = {
                 {"signal", span_str(signal_name((enum signal)g))},
                 {"outcome", span_str(outcomes[i].outcome)},
@@ -313,10 +327,10 @@ static void write_circuit(struct buf *out, const struct exporter_stats *s)
 static void write_exporter(struct buf *out, const struct sidecar *sc)
 {
     static const char *const answers[] = {
-        [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",   [ANSWER_RETRY] = "retry",
-        [ANSWER_SPLIT_LATER] = "server_error", [ANSWER_RECODE] = "recode", [ANSWER_HOLD] = "unauthorized",
-        [ANSWER_ISOLATE] = "isolate",
-        [ANSWER_DROP] = "refused",
+        [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",
+        [ANSWER_RETRY] = "retry",     [ANSWER_SPLIT_LATER] = "server_error",
+        [ANSWER_RECODE] = "recode",   [ANSWER_HOLD] = "unauthorized",
+        [ANSWER_ISOLATE] = "isolate", [ANSWER_DROP] = "refused",
     };
     struct exporter_stats s;
     exporter_stats(sc->exporter, &s);
@@ -330,12 +344,15 @@ static void write_exporter(struct buf *out, const struct sidecar *sc)
                   "Requests that got no answer: connection, TLS, timeout.");
     expose_plain(out, "lipservice_exporter_failures_total", (double)s.failures.value);
     expose_family(out, "lipservice_exporter_memory_failures_total", EXPOSE_COUNTER,
-                  "How often there was no memory to take a record or to seal a batch: requests are refused until there is.");
+                  "How often there was no memory to take a record or to seal a batch: requests are "
+                  "refused until there is.");
     expose_plain(out, "lipservice_exporter_memory_failures_total", (double)s.memory_failures.value);
     expose_family(out, "lipservice_exporter_sent_bytes_total", EXPOSE_COUNTER,
                   "Bodies of accepted requests: on the wire, and decoded as PostHog meters them.");
-    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "wire", (double)s.sent_wire_bytes.value);
-    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "decoded", (double)s.sent_decoded_bytes.value);
+    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "wire",
+               (double)s.sent_wire_bytes.value);
+    expose_one(out, "lipservice_exporter_sent_bytes_total", "form", "decoded",
+               (double)s.sent_decoded_bytes.value);
     expose_family(out, "lipservice_exporter_queue_size_bytes", EXPOSE_GAUGE,
                   "Memory of requests that wait or are under way.");
     expose_plain(out, "lipservice_exporter_queue_size_bytes", (double)s.queue_bytes);
@@ -354,8 +371,9 @@ static void write_exporter(struct buf *out, const struct sidecar *sc)
     expose_family(out, "lipservice_exporter_oldest_seconds", EXPOSE_GAUGE,
                   "Age of the oldest record that is not delivered yet.");
     expose_plain(out, "lipservice_exporter_oldest_seconds", (double)s.oldest_ms / 1000);
-    expose_family(out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
-                  "1 while the upstream refuses the key (401, 403), or a proxy its credentials (407).");
+    expose_family(
+        out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
+        "1 while the upstream refuses the key (401, 403), or a proxy its credentials (407).");
     expose_plain(out, "lipservice_exporter_key_refused", s.holds_for_key);
     write_circuit(out, &s);
     write_relays(out, &s);
@@ -370,9 +388,10 @@ static void write_unsynced(struct buf *out, const struct sidecar *sc)
         journal_stats(sc->journal, &s);
         records = s.unsynced_records;
     }
-    expose_family(out, "lipservice_records_unsynced", EXPOSE_GAUGE,
-                  "Kept records that a crash of the machine now would lose: in memory, all that wait; "
-                  "on disk, what is not synced.");
+    expose_family(
+        out, "lipservice_records_unsynced", EXPOSE_GAUGE,
+        "Kept records that a crash of the machine now would lose: in memory, all that wait; "
+        "on disk, what is not synced.");
     expose_plain(out, "lipservice_records_unsynced", (double)records);
 }
 
@@ -422,9 +441,11 @@ static void write_spool(struct buf *out, const struct sidecar *sc)
                   "Calls to the disk that failed, by what they were for.");
     expose_one(out, "lipservice_spool_errors_total", "operation", "write", (double)d->write_errors);
     expose_one(out, "lipservice_spool_errors_total", "operation", "read", (double)d->read_errors);
-    expose_one(out, "lipservice_spool_errors_total", "operation", "position", (double)d->position_errors);
-    expose_family(out, "lipservice_spool_lost_records_total", EXPOSE_COUNTER,
-                  "Stored records that will not be delivered, by reason; of earlier processes, too.");
+    expose_one(out, "lipservice_spool_errors_total", "operation", "position",
+               (double)d->position_errors);
+    expose_family(
+        out, "lipservice_spool_lost_records_total", EXPOSE_COUNTER,
+        "Stored records that will not be delivered, by reason; of earlier processes, too.");
     for (int w = 0; w < SPOOL_LOSS_COUNT; w++)
         expose_one(out, "lipservice_spool_lost_records_total", "reason",
                    spool_loss_name((enum spool_loss)w), (double)d->lost_records[w]);
@@ -454,9 +475,12 @@ static void write_policy_file(struct buf *out, const struct sidecar *sc)
     expose_plain(out, "lipservice_policy_file_age_seconds", age_seconds(sc, s->installed_ms));
     expose_family(out, "lipservice_policy_file_loads_total", EXPOSE_COUNTER,
                   "Times the policy file was read and had changed, by outcome.");
-    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "installed", (double)s->installed.value);
-    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "invalid", (double)s->invalid.value);
-    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "unreadable", (double)s->unreadable.value);
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "installed",
+               (double)s->installed.value);
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "invalid",
+               (double)s->invalid.value);
+    expose_one(out, "lipservice_policy_file_loads_total", "outcome", "unreadable",
+               (double)s->unreadable.value);
 }
 
 static void write_policy(struct buf *out, const struct sidecar *sc)
@@ -468,10 +492,14 @@ static void write_policy(struct buf *out, const struct sidecar *sc)
 
     expose_family(out, "lipservice_policy_fetches_total", EXPOSE_COUNTER,
                   "Policies asked of the policy server, by outcome.");
-    expose_one(out, "lipservice_policy_fetches_total", "outcome", "installed", (double)f->installed.value);
-    expose_one(out, "lipservice_policy_fetches_total", "outcome", "unknown_service", (double)f->unknown.value);
-    expose_one(out, "lipservice_policy_fetches_total", "outcome", "invalid", (double)f->invalid.value);
-    expose_one(out, "lipservice_policy_fetches_total", "outcome", "failed", (double)f->failed.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "installed",
+               (double)f->installed.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "unknown_service",
+               (double)f->unknown.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "invalid",
+               (double)f->invalid.value);
+    expose_one(out, "lipservice_policy_fetches_total", "outcome", "failed",
+               (double)f->failed.value);
     expose_family(out, "lipservice_policy_services", EXPOSE_GAUGE,
                   "Services with a fetched policy in force.");
     expose_plain(out, "lipservice_policy_services", f->services);
@@ -480,8 +508,10 @@ static void write_policy(struct buf *out, const struct sidecar *sc)
     expose_plain(out, "lipservice_policy_age_seconds", age_seconds(sc, f->last_success_ms));
     expose_family(out, "lipservice_policy_reports_total", EXPOSE_COUNTER,
                   "Reports of pattern counts to the policy server, by outcome.");
-    expose_one(out, "lipservice_policy_reports_total", "outcome", "accepted", (double)r->accepted.value);
-    expose_one(out, "lipservice_policy_reports_total", "outcome", "failed", (double)r->failed.value);
+    expose_one(out, "lipservice_policy_reports_total", "outcome", "accepted",
+               (double)r->accepted.value);
+    expose_one(out, "lipservice_policy_reports_total", "outcome", "failed",
+               (double)r->failed.value);
     expose_family(out, "lipservice_policy_report_age_seconds", EXPOSE_GAUGE,
                   "Time since the last report was accepted; -1: never.");
     expose_plain(out, "lipservice_policy_report_age_seconds", age_seconds(sc, r->last_success_ms));

@@ -67,7 +67,9 @@ static void write_row(struct buf *out, const struct ledger_row *r)
     buf_printf(out, "\"received\":%" PRIu64, r->received);
     for (int v = 0; v < VERDICT_COUNT; v++)
         buf_printf(out, ",\"%s\":%" PRIu64, verdict_name((enum verdict)v), r->verdict[v]);
-    buf_printf(out, ",\"released\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":{",
+    buf_printf(out,
+               ",\"released\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64
+               ",\"lost\":{",
                r->released, r->fate[FATE_DELIVERED], r->queued);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
         if (r->fate[f] == 0)
@@ -199,8 +201,9 @@ uint32_t sidecar_read_limit(struct span query)
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
-struct pattern **sidecar_list_patterns(const struct sidecar *sc, int (*compare)(const void *, const void *),
-                                   struct buf *room, struct buf *out, uint32_t *n)
+struct pattern **sidecar_list_patterns(const struct sidecar *sc,
+                                       int (*compare)(const void *, const void *), struct buf *room,
+                                       struct buf *out, uint32_t *n)
 {
     struct patterns *table = pipeline_patterns(sc->pipeline);
     uint32_t slots = patterns_slots(table);
@@ -227,7 +230,8 @@ static struct pattern **list_patterns(const struct sidecar *sc, struct span quer
     for (size_t i = 0; i < ARRAY_LEN(orders); i++)
         if (span_eq(sort, span_str(orders[i].name)))
             order = i;
-    return sidecar_list_patterns(sc, reverse ? orders[order].reversed : orders[order].compare, room, out, n);
+    return sidecar_list_patterns(sc, reverse ? orders[order].reversed : orders[order].compare, room,
+                                 out, n);
 }
 
 static int write_patterns(void *ctx, struct span query, struct buf *out)
@@ -241,9 +245,9 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
         return 503;
     const struct pattern_counts *other = patterns_other(table);
     buf_printf(out,
-               "{\"patterns_held\":%u,\"evicted\":%" PRIu64
-               ",\"other\":{\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
-               ",\"dropped_by_rule\":%" PRIu64 "},\"patterns\":[",
+               "{\"patterns_held\":%u,\"evicted\":%" PRIu64 ",\"other\":{\"received\":%" PRIu64
+               ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64 ",\"dropped_by_rule\":%" PRIu64
+               "},\"patterns\":[",
                n, patterns_evicted(table), other->received, other->kept, other->sampled_out,
                other->dropped_by_rule);
     for (uint32_t i = 0; i < n && i < limit; i++) {
@@ -271,19 +275,17 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     exporter_stats(sc->exporter, &s);
     for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
         lost += t->fate[f];
-    buf_printf(out,
-               "{\"version\":\"" LIPSERVICE_VERSION "\",\"uptime_ms\":%" PRIu64
-               ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"rejected\":%" PRIu64
-               ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"lost\":%" PRIu64
-               ",\"received_bytes\":%" PRIu64 ",\"kept_bytes\":%" PRIu64
-               ",\"queue_bytes\":%zu,\"queue_capacity\":%" PRIu64
-               ",\"policy\":\"%s\",\"policy_version\":%" PRId64
-               ",\"patterns_held\":%u,\"services\":%u}\n",
-               clock_now_ms(sc->clock) - sc->started_ms, t->received, t->verdict[VERDICT_KEPT],
-               t->verdict[VERDICT_REJECTED], t->fate[FATE_DELIVERED], t->queued, lost,
-               t->received_bytes, t->kept_bytes, s.queue_bytes, (uint64_t)sc->cfg->queue.max_bytes,
-               rules_origin(rules), rules_version(rules), n,
-               ledger_services(pipeline_ledger(sc->pipeline)) - 1);
+    buf_printf(
+        out,
+        "{\"version\":\"" LIPSERVICE_VERSION "\",\"uptime_ms\":%" PRIu64 ",\"received\":%" PRIu64
+        ",\"kept\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"delivered\":%" PRIu64
+        ",\"queued\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"received_bytes\":%" PRIu64
+        ",\"kept_bytes\":%" PRIu64 ",\"queue_bytes\":%zu,\"queue_capacity\":%" PRIu64
+        ",\"policy\":\"%s\",\"policy_version\":%" PRId64 ",\"patterns_held\":%u,\"services\":%u}\n",
+        clock_now_ms(sc->clock) - sc->started_ms, t->received, t->verdict[VERDICT_KEPT],
+        t->verdict[VERDICT_REJECTED], t->fate[FATE_DELIVERED], t->queued, lost, t->received_bytes,
+        t->kept_bytes, s.queue_bytes, (uint64_t)sc->cfg->queue.max_bytes, rules_origin(rules),
+        rules_version(rules), n, ledger_services(pipeline_ledger(sc->pipeline)) - 1);
     for (uint32_t i = 0; i < n && i < limit; i++) {
         write_pattern(out, sc, list[i]);
         buf_append_byte(out, '\n');
@@ -340,16 +342,18 @@ static int write_index(void *ctx, struct span query, struct buf *out)
 {
     (void)ctx;
     (void)query;
-    buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n"
-                        "/api/ledger            what happened to every record, in total and per service\n"
-                        "/api/patterns?limit=N  the patterns; sort=volume, kept, saved or severity, reverse=1\n"
-                        "/api/top               totals and patterns, one a line, for lipservice top\n"
-                        "/api/tap               decisions as they are made, a sample, one a line\n"
-                        "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
-                        "/api/families          the patterns that became one with others\n"
-                        "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
-                        "/api/reload            POST: read the configuration again, for lipservice reload\n"
-                        "/api/config            the configuration in force, secrets redacted\n");
+    buf_append_str(
+        out,
+        "lipservice " LIPSERVICE_VERSION "\n"
+        "/api/ledger            what happened to every record, in total and per service\n"
+        "/api/patterns?limit=N  the patterns; sort=volume, kept, saved or severity, reverse=1\n"
+        "/api/top               totals and patterns, one a line, for lipservice top\n"
+        "/api/tap               decisions as they are made, a sample, one a line\n"
+        "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
+        "/api/families          the patterns that became one with others\n"
+        "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
+        "/api/reload            POST: read the configuration again, for lipservice reload\n"
+        "/api/config            the configuration in force, secrets redacted\n");
     return 200;
 }
 

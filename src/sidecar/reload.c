@@ -1,6 +1,7 @@
 /*
- * sidecar_reload: SIGHUP, or `lipservice reload`. The configuration is read again, as it was read at
- * the start, and put in force whole or not at all; listeners, connections and what is queued stay.
+ * sidecar_reload: SIGHUP, or `lipservice reload`. The configuration is read again, as it was read
+ * at the start, and put in force whole or not at all; listeners, connections and what is queued
+ * stay.
  */
 #include "config/route.h"
 #include "otlp/json_write.h"
@@ -41,7 +42,8 @@ static int try_policy_files(const struct config *cfg, const struct config *old, 
         struct rules *rules = NULL;
         if (paths[i][0][0] == '\0' || strcmp(paths[i][0], paths[i][1]) == 0)
             continue;
-        rc = policy_file_load(&rules, paths[i][0], config_visit_yaml, cfg->sampling.rules, &notes, err);
+        rc = policy_file_load(&rules, paths[i][0], config_visit_yaml, cfg->sampling.rules, &notes,
+                              err);
         rules_unref(rules);
     }
     return rc;
@@ -71,7 +73,8 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         pipeline_set_shadow_rules(sc->pipeline, NULL);
     if (rc == 0)
         rc = policies_set_files(sc, old, err);
-    bool is_open = sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
+    bool is_open =
+        sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
     if (is_open && same_policy_server(cfg, old)) {
         if (sc->remote != NULL)
             remote_set_base(sc->remote, cfg->sampling.rules);
@@ -84,7 +87,8 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         rc = policies_open_server(sc, err);
     if (rc < 0)
         policies_close_server(sc); /* half open is not to be used */
-    for (uint32_t i = 0; sc->remote != NULL && i < ledger_services(pipeline_ledger(sc->pipeline)); i++)
+    for (uint32_t i = 0; sc->remote != NULL && i < ledger_services(pipeline_ledger(sc->pipeline));
+         i++)
         remote_service_seen(sc->remote, i);
     return rc;
 }
@@ -104,8 +108,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     config_adopt(next, old, &stale);
     if (stale.len > 0) {
         buf_append_byte(&stale, '\0');
-        diag(DIAG_WARN, "reload_needs_restart", "these settings hold from the next start on", "keys=\"%s\"",
-             stale.err == 0 ? (const char *)stale.base : "");
+        diag(DIAG_WARN, "reload_needs_restart", "these settings hold from the next start on",
+             "keys=\"%s\"", stale.err == 0 ? (const char *)stale.base : "");
     }
     buf_done(&stale);
     if (!same_kind_of_exporter(next, old))
@@ -169,7 +173,7 @@ int sidecar_reload(struct sidecar *sc, struct error *err)
         metric_inc(&sc->reloads.refused);
         diag(DIAG_ERROR, "reload_refused",
              next != NULL && next == sc->cfg ? "in force in part only: reload it again"
-                                              : "the configuration in force stays",
+                                             : "the configuration in force stays",
              "reason=%s", diag_quote(quoted, span_str(err->text)));
         return rc;
     }

@@ -19,7 +19,8 @@ static void write_counts(struct buf *out, const struct sidecar *sc, const struct
     buf_printf(out,
                "\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64 ",\"dropped_by_rule\":%" PRIu64
                ",\"kept_bytes\":%" PRIu64 ",\"cost\":%.9g}",
-               c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes, cost_of(sc, c->kept_bytes));
+               c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes,
+               cost_of(sc, c->kept_bytes));
 }
 
 /* The rules of a lane; NULL: there are none. */
@@ -48,7 +49,8 @@ static size_t list_lanes(const struct sidecar *sc, struct lane lanes[LANES_MAX])
     size_t n = 0;
     lanes[n++] = (struct lane){
         .name = "everything",
-        .total = {.kept = t->received - t->verdict[VERDICT_REJECTED], .kept_bytes = t->received_bytes},
+        .total = {.kept = t->received - t->verdict[VERDICT_REJECTED],
+                  .kept_bytes = t->received_bytes},
         .shadow = -1,
     };
     lanes[n++] = (struct lane){
@@ -60,32 +62,34 @@ static size_t list_lanes(const struct sidecar *sc, struct lane lanes[LANES_MAX])
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
         const struct rules *rules = rules_of(sc, (enum shadow_lane)lane);
         if (rules != NULL)
-            lanes[n++] = (struct lane){shadow_lane_name((enum shadow_lane)lane), rules,
-                                       *shadow_total(pipeline_shadow(sc->pipeline), (enum shadow_lane)lane),
-                                       lane};
+            lanes[n++] = (struct lane){
+                shadow_lane_name((enum shadow_lane)lane), rules,
+                *shadow_total(pipeline_shadow(sc->pipeline), (enum shadow_lane)lane), lane};
     }
     return n;
 }
 
-static struct shadow_counts counts_in(const struct sidecar *sc, const struct lane *l, const struct pattern *p)
+static struct shadow_counts counts_in(const struct sidecar *sc, const struct lane *l,
+                                      const struct pattern *p)
 {
     if (l->shadow < 0)
-        return (struct shadow_counts){p->counts.kept, p->counts.sampled_out, p->counts.dropped_by_rule,
-                                      p->counts.kept_bytes};
+        return (struct shadow_counts){p->counts.kept, p->counts.sampled_out,
+                                      p->counts.dropped_by_rule, p->counts.kept_bytes};
     return shadow_of(pipeline_shadow(sc->pipeline), (enum shadow_lane)l->shadow, p->number);
 }
 
 /* ---- as JSON ----------------------------------------------------------- */
 
-static void write_lanes(struct buf *out, const struct sidecar *sc, const struct lane *lanes, size_t n)
+static void write_lanes(struct buf *out, const struct sidecar *sc, const struct lane *lanes,
+                        size_t n)
 {
     buf_printf(out, "{\"mode\":\"%s\",\"cost_per_gb\":%.9g,\"lanes\":[",
                sc->cfg->observe ? "observe" : "enforce", sc->cfg->cost_per_gb);
     for (size_t i = 0; i < n; i++) {
         buf_printf(out, "%s{\"lane\":\"%s\",", i > 0 ? "," : "", lanes[i].name);
         if (lanes[i].rules != NULL)
-            buf_printf(out, "\"origin\":\"%s\",\"version\":%" PRId64 ",", rules_origin(lanes[i].rules),
-                       rules_version(lanes[i].rules));
+            buf_printf(out, "\"origin\":\"%s\",\"version\":%" PRId64 ",",
+                       rules_origin(lanes[i].rules), rules_version(lanes[i].rules));
         write_counts(out, sc, &lanes[i].total);
     }
     buf_append_str(out, "],\"patterns\":[");
@@ -115,18 +119,20 @@ static double percent(uint64_t part, uint64_t whole)
 static void say_lanes(struct buf *out, const struct sidecar *sc, const struct lane *lanes, size_t n)
 {
     buf_printf(out, "%s; money at %.6g for 10^9 bytes\n\n%-12s %16s %7s %18s %7s %14s  %s\n",
-               sc->cfg->observe ? "observing: everything is forwarded" : "enforcing", sc->cfg->cost_per_gb,
-               "", "kept", "", "bytes", "", "money", "policy");
+               sc->cfg->observe ? "observing: everything is forwarded" : "enforcing",
+               sc->cfg->cost_per_gb, "", "kept", "", "bytes", "", "money", "policy");
     for (size_t i = 0; i < n; i++) {
         const struct shadow_counts *c = &lanes[i].total, *all = &lanes[0].total;
-        buf_printf(out, "%-12s %16" PRIu64 " %6.1f%% %18" PRIu64 " %6.1f%% %14.6f  ", lanes[i].name, c->kept,
-                   percent(c->kept, all->kept), c->kept_bytes, percent(c->kept_bytes, all->kept_bytes),
-                   cost_of(sc, c->kept_bytes));
+        buf_printf(out, "%-12s %16" PRIu64 " %6.1f%% %18" PRIu64 " %6.1f%% %14.6f  ", lanes[i].name,
+                   c->kept, percent(c->kept, all->kept), c->kept_bytes,
+                   percent(c->kept_bytes, all->kept_bytes), cost_of(sc, c->kept_bytes));
         if (lanes[i].rules != NULL)
-            buf_printf(out, "%s, version %" PRId64, rules_origin(lanes[i].rules), rules_version(lanes[i].rules));
+            buf_printf(out, "%s, version %" PRId64, rules_origin(lanes[i].rules),
+                       rules_version(lanes[i].rules));
         buf_append_byte(out, '\n');
     }
-    buf_printf(out, "\nkept of each pattern, most bytes first\n%-21s %-5s %12s", "", "", "received");
+    buf_printf(out, "\nkept of each pattern, most bytes first\n%-21s %-5s %12s", "", "",
+               "received");
     for (size_t i = 1; i < n; i++)
         buf_printf(out, " %10s", lanes[i].name);
     buf_append_byte(out, '\n');
@@ -163,7 +169,8 @@ int sidecar_write_shadow(void *ctx, struct span query, struct buf *out)
     uint32_t n, limit = sidecar_read_limit(query);
     bool words = span_eq(page_query(query, "as"), SPAN("words"));
     if (pipeline_shadow(sc->pipeline) == NULL) {
-        buf_append_str(out, "{\"error\":\"neither mode: observe nor shadow.policy_file is set\"}\n");
+        buf_append_str(out,
+                       "{\"error\":\"neither mode: observe nor shadow.policy_file is set\"}\n");
         return 404;
     }
     struct buf room = {.budget = out->budget};

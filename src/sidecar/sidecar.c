@@ -11,7 +11,7 @@
 #include "util/fate.h"
 #include "util/rng.h"
 
-#define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
+#define TICK_MS 1000    /* of the pipeline; less where anomalies are judged more often */
 #define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
@@ -84,7 +84,8 @@ static int exporter_start(struct sidecar *sc, struct error *err)
     if (rc < 0)
         return rc;
 
-    struct refused_file_opts refused = {cfg->refused_file.path, cfg->refused_file.max_bytes, &sc->budget};
+    struct refused_file_opts refused = {cfg->refused_file.path, cfg->refused_file.max_bytes,
+                                        &sc->budget};
     if (refused.path[0] != '\0')
         rc = refused_file_open(&sc->refused_file, &refused, err);
     if (rc < 0)
@@ -141,7 +142,8 @@ static void on_tick(uv_timer_t *timer)
 static int pipeline_start(struct sidecar *sc, struct error *err)
 {
     struct rng rng;
-    uint32_t tick_ms = sc->cfg->events.interval_ms < TICK_MS ? sc->cfg->events.interval_ms : TICK_MS;
+    uint32_t tick_ms =
+        sc->cfg->events.interval_ms < TICK_MS ? sc->cfg->events.interval_ms : TICK_MS;
     (void)err;
     rng_init(&rng);
     uv_timer_init(&sc->loop, &sc->tick_timer);
@@ -152,25 +154,27 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .family_weight = sc->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
         .stamps = sc->cfg->sampling.stamps,
-        .context = {
-            .bytes = context_bytes(sc->cfg),
-            .trigger = sc->cfg->sampling.context_trigger,
-            .window_ms = sc->cfg->sampling.context_window_ms,
-            .max_records = sc->cfg->sampling.context_records,
-            .max_per_second = sc->cfg->sampling.context_per_second,
-        },
+        .context =
+            {
+                .bytes = context_bytes(sc->cfg),
+                .trigger = sc->cfg->sampling.context_trigger,
+                .window_ms = sc->cfg->sampling.context_window_ms,
+                .max_records = sc->cfg->sampling.context_records,
+                .max_per_second = sc->cfg->sampling.context_per_second,
+            },
         .observe = sc->cfg->observe,
         .floor_per_second = sc->cfg->sampling.floor_per_second,
         .budget = &sc->budget,
         .clock = sc->clock,
         .target = config_target(sc->cfg),
-        .events = {
-            .enabled = sc->cfg->events.enabled,
-            .interval_ms = sc->cfg->events.interval_ms,
-            .learning_ms = sc->cfg->events.learning_ms,
-            .summary_ms = sc->cfg->events.summary_ms,
-            .max_per_minute = sc->cfg->events.max_per_minute,
-        },
+        .events =
+            {
+                .enabled = sc->cfg->events.enabled,
+                .interval_ms = sc->cfg->events.interval_ms,
+                .learning_ms = sc->cfg->events.learning_ms,
+                .summary_ms = sc->cfg->events.summary_ms,
+                .max_per_minute = sc->cfg->events.max_per_minute,
+            },
         .sink = {sc, on_admit, on_emit, on_fullness},
         .service_seen = on_service_seen,
         .service_ctx = sc,
@@ -194,7 +198,9 @@ static void pipeline_release(struct sidecar *sc)
 static int name_setting(int rc, const char *key, struct error *err)
 {
     struct error inner = *err;
-    return rc == 0 ? 0 : err_set(err, rc, "%s: %.400s", key, inner.text[0] != '\0' ? inner.text : err_text(rc));
+    return rc == 0 ? 0
+                   : err_set(err, rc, "%s: %.400s", key,
+                             inner.text[0] != '\0' ? inner.text : err_text(rc));
 }
 
 static int receiver_start(struct sidecar *sc, struct error *err)
@@ -225,12 +231,14 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     struct {
         struct listener *listener;
         const char *addr, *key;
-    } ports[] = {{&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
-                 {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
+    } ports[] = {
+        {&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
+        {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
         struct listener_opts l = {&sc->service, ports[i].addr, sc->connections};
         if (ports[i].addr[0] != '\0')
-            rc = name_setting(listener_open(ports[i].listener, &sc->loop, &l, err), ports[i].key, err);
+            rc = name_setting(listener_open(ports[i].listener, &sc->loop, &l, err), ports[i].key,
+                              err);
     }
     return rc;
 }
@@ -259,10 +267,12 @@ static int pages_start(struct sidecar *sc, struct error *err)
         const struct page *pages;
         size_t count;
     } servers[] = {
-        {&sc->health, cfg->telemetry.health_endpoint, "telemetry.health.endpoint", sidecar_health_pages, sidecar_health_page_count},
-        {&sc->metrics, cfg->telemetry.metrics_endpoint, "telemetry.metrics.endpoint", sidecar_metrics_pages,
-         sidecar_metrics_page_count},
-        {&sc->admin, cfg->telemetry.admin_endpoint, "telemetry.admin.endpoint", sidecar_admin_pages, sidecar_admin_page_count},
+        {&sc->health, cfg->telemetry.health_endpoint, "telemetry.health.endpoint",
+         sidecar_health_pages, sidecar_health_page_count},
+        {&sc->metrics, cfg->telemetry.metrics_endpoint, "telemetry.metrics.endpoint",
+         sidecar_metrics_pages, sidecar_metrics_page_count},
+        {&sc->admin, cfg->telemetry.admin_endpoint, "telemetry.admin.endpoint", sidecar_admin_pages,
+         sidecar_admin_page_count},
     };
     int rc = live_open(sc);
     for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
@@ -276,7 +286,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .max_connections = sc->page_connections,
         };
         if (opts.addr[0] != '\0')
-            rc = name_setting(page_server_open(servers[i].server, &sc->loop, &opts, err), servers[i].key, err);
+            rc = name_setting(page_server_open(servers[i].server, &sc->loop, &opts, err),
+                              servers[i].key, err);
     }
     return rc;
 }
@@ -361,7 +372,8 @@ static void log_start(struct sidecar *sc)
     char health[LISTENER_ADDR_BYTES], metrics[LISTENER_ADDR_BYTES], admin[LISTENER_ADDR_BYTES];
     const char *key = cfg->posthog.api_key;
     size_t n = strlen(key);
-    bool to_stdout = key[0] == '\0' && strcmp(exporter_sink_name(sc->exporter), "standard output") == 0;
+    bool to_stdout =
+        key[0] == '\0' && strcmp(exporter_sink_name(sc->exporter), "standard output") == 0;
     diag(DIAG_INFO, "started",
          to_stdout ? "no POSTHOG_API_KEY: what is kept goes to standard output" : "listening",
          "version=%s grpc=%s http=%s health=%s metrics=%s admin=%s exporter=%s key=%s%s "
@@ -370,7 +382,10 @@ static void log_start(struct sidecar *sc)
          listener_address(&sc->health.listener, health),
          listener_address(&sc->metrics.listener, metrics),
          listener_address(&sc->admin.listener, admin),
-         diag_quote(to, span_str(exporter_sink_name(sc->exporter))), n > 8 ? "..." : n > 0 ? "set" : "none",
+         diag_quote(to, span_str(exporter_sink_name(sc->exporter))),
+         n > 8   ? "..."
+         : n > 0 ? "set"
+                 : "none",
          n > 8 ? key + n - 4 : "", proxy_text(cfg), (unsigned long long)cfg->memory_limit_bytes,
          cfg->observe ? "observe" : "enforce", cfg->source[0] != '\0' ? cfg->source : "none");
 }

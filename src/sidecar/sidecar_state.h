@@ -70,15 +70,15 @@ struct sidecar {
     struct client *client;
     struct exporter *exporter;
     struct refused_file *refused_file; /* NULL without exporters.refused_file */
-    struct journal *journal; /* durability: disk; else NULL */
-    bool leaves_on_disk;     /* the end: what is not delivered now is not lost */
+    struct journal *journal;           /* durability: disk; else NULL */
+    bool leaves_on_disk;               /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
-    struct remote *remote; /* NULL without policy.server, as is report */
+    struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
     struct receiver *receiver;
-    struct http_service service; /* of both OTLP ports */
+    struct http_service service;            /* of both OTLP ports */
     uint32_t connections, page_connections; /* at most, of one port */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
@@ -107,8 +107,9 @@ uint32_t sidecar_read_limit(struct span query);
 
 /* All *n patterns, sorted, in the memory of *room, which is the caller's to free. NULL: there
  * is none, and *out says so; the status is 503. */
-struct pattern **sidecar_list_patterns(const struct sidecar *sc, int (*compare)(const void *, const void *),
-                                   struct buf *room, struct buf *out, uint32_t *n);
+struct pattern **sidecar_list_patterns(const struct sidecar *sc,
+                                       int (*compare)(const void *, const void *), struct buf *room,
+                                       struct buf *out, uint32_t *n);
 
 /* A page. */
 int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
@@ -128,7 +129,7 @@ struct durable_end_counts {
     uint64_t earlier_unread; /* of those: stored by an earlier process and not read by this one */
     uint64_t removed;        /* stored, and their files were removed under us: lost */
     uint64_t dropped;        /* read, not delivered, and their segment made room: lost */
-    uint64_t unstored;       /* kept, and not stored: their clients were not answered with success */
+    uint64_t unstored; /* kept, and not stored: their clients were not answered with success */
     uint64_t lost, lost_frames; /* by the spool, those of earlier processes included */
 };
 void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out);
@@ -186,4 +187,5 @@ void policies_close_server(struct sidecar *sc);
 /* ---- sink.c ---- */
 
 /* Open the one exporter that is configured. */
-int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression, struct error *err);
+int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression,
+                      struct error *err);

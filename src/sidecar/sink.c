@@ -39,8 +39,10 @@ static int open_posthog(struct sidecar *sc, struct sink *sink, struct error *err
         return rc;
     warn_timeout(cfg);
     if (!span_starts(span_str(cfg->posthog.api_key), SPAN("phc_")))
-        diag(DIAG_WARN, "unusual_key", "project API keys of PostHog begin with phc_; of a wrong one it takes "
-             "the records, says 200 and throws them away", "setting=exporters.posthog.api_key");
+        diag(DIAG_WARN, "unusual_key",
+             "project API keys of PostHog begin with phc_; of a wrong one it takes "
+             "the records, says 200 and throws them away",
+             "setting=exporters.posthog.api_key");
     snprintf(name, sizeof name, "posthog %s", urls[SIGNAL_LOGS]);
     snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
     const char *const headers[] = {auth, NULL};
@@ -82,7 +84,8 @@ static int open_otlphttp(struct sidecar *sc, struct sink *sink, struct error *er
     return rc;
 }
 
-int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression, struct error *err)
+int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression,
+                      struct error *err)
 {
     const struct config *cfg = sc->cfg;
     if (cfg->posthog.api_key[0] != '\0') {

@@ -35,9 +35,9 @@ static void add_text(struct buf *out, struct span text)
 static void add_body(struct buf *out, const struct log_value *body)
 {
     static const char *const kinds[] = {
-        [LOG_NONE] = "none",   [LOG_BOOL] = "a boolean",    [LOG_INT] = "an integer",
-        [LOG_DOUBLE] = "a number", [LOG_ARRAY] = "a list", [LOG_KVLIST] = "a map",
-        [LOG_BYTES] = "bytes", [LOG_STRING] = "",
+        [LOG_NONE] = "none",       [LOG_BOOL] = "a boolean", [LOG_INT] = "an integer",
+        [LOG_DOUBLE] = "a number", [LOG_ARRAY] = "a list",   [LOG_KVLIST] = "a map",
+        [LOG_BYTES] = "bytes",     [LOG_STRING] = "",
     };
     if (body->kind == LOG_STRING)
         add_text(out, body->text);
@@ -98,7 +98,8 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         break;
     case SAMPLER_PRIORITY:
         if (step->applies)
-            buf_append_str(out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
+            buf_append_str(
+                out, "  priority   sampling.priority decides: 0 drops, any other number keeps\n");
         break;
     case SAMPLER_CONTEXT:
         if (step->applies)
@@ -106,30 +107,38 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         break;
     case SAMPLER_KEEP:
     case SAMPLER_DROP:
-        buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop", step->place,
-                   rule_text(e, step->stage == SAMPLER_KEEP, step->place),
-                   !step->applies ? "does not match" : step->stage == SAMPLER_KEEP ? "matches: kept" : "matches: dropped");
+        buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop",
+                   step->place, rule_text(e, step->stage == SAMPLER_KEEP, step->place),
+                   !step->applies                ? "does not match"
+                   : step->stage == SAMPLER_KEEP ? "matches: kept"
+                                                 : "matches: dropped");
         break;
     case SAMPLER_FIRST:
         if (rules_first(e->rules) == 0)
             buf_append_str(out, "  first      none are kept for being first\n");
         else
-            buf_printf(out, "  first      the first %u of a pattern in each %llu ms are kept: depends on the "
-                            "records before, not counted here\n",
-                       rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
+            buf_printf(
+                out,
+                "  first      the first %u of a pattern in each %llu ms are kept: depends on the "
+                "records before, not counted here\n",
+                rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
         break;
     case SAMPLER_RATE:
         buf_printf(out, "  rate       %.6g, from %s (%s)\n", rules_rate_of(step->threshold),
                    rate_setting(step->source), rules_origin(e->rules));
         break;
     case SAMPLER_BOOST:
-        buf_printf(out, "  boost      up to %g times the rate while the pattern or its service is anomalous: "
-                        "depends on the records before, not counted here\n",
-                   rules_boost(e->rules));
+        buf_printf(
+            out,
+            "  boost      up to %g times the rate while the pattern or its service is anomalous: "
+            "depends on the records before, not counted here\n",
+            rules_boost(e->rules));
         break;
     case SAMPLER_BUDGET:
-        buf_append_str(out, "  budget     sampling.budget may lower the rate: depends on the records before, not "
-                            "counted here\n");
+        buf_append_str(
+            out,
+            "  budget     sampling.budget may lower the rate: depends on the records before, not "
+            "counted here\n");
         break;
     }
 }
@@ -141,7 +150,7 @@ static uint64_t randomness(const struct subject *s, const char **from)
     bare.known_set &= ~(1u << LOG_SAMPLING_RANDOMNESS);
     uint64_t of_trace = sampler_randomness(&bare, s->bytes);
     bare.trace_id = (struct span){0};
-    *from = r != of_trace                                    ? "attribute"
+    *from = r != of_trace                                     ? "attribute"
             : of_trace != sampler_randomness(&bare, s->bytes) ? "trace_id"
                                                               : "record";
     return r;
@@ -162,10 +171,12 @@ static bool counts_of(const struct explain *e, const struct subject *s, struct e
     return s->pattern != NULL && e->opts.counts(e->opts.ctx, s->pattern, out);
 }
 
-static void row_words(struct buf *out, const char *title, const struct pattern_counts *n, uint64_t since_ns)
+static void row_words(struct buf *out, const char *title, const struct pattern_counts *n,
+                      uint64_t since_ns)
 {
-    buf_printf(out, "  %s %" PRIu64 " received, %" PRIu64 " kept, %" PRIu64 " sampled out, %" PRIu64
-                    " dropped by rule, since ",
+    buf_printf(out,
+               "  %s %" PRIu64 " received, %" PRIu64 " kept, %" PRIu64 " sampled out, %" PRIu64
+               " dropped by rule, since ",
                title, n->received, n->kept, n->sampled_out, n->dropped_by_rule);
     add_time(out, since_ns);
 }
@@ -198,7 +209,8 @@ static void end_words(struct explain *e, const struct subject *s, const struct d
     if (d->threshold > 0 && d->verdict == VERDICT_KEPT)
         buf_printf(&e->out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
     else if (d->verdict == VERDICT_SAMPLED_OUT)
-        buf_printf(&e->out, ": R < T%s", rules_first(e->rules) > 0 ? ", unless it is among the first" : "");
+        buf_printf(&e->out, ": R < T%s",
+                   rules_first(e->rules) > 0 ? ", unless it is among the first" : "");
     buf_append_byte(&e->out, '\n');
     if (e->opts.counts != NULL)
         counts_words(e, s);
@@ -219,8 +231,7 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
     buf_printf(&e->out, ",\"signature\":\"%s\"", signature_format(id, s->signature));
     buf_printf(&e->out, ",\"family\":\"%s\"", signature_format(id, s->family));
     buf_printf(&e->out, ",\"severity\":{\"level\":\"%s\",\"from\":\"%s\",\"number\":%d,\"text\":",
-               level_name(s->level), severity_source(s->record),
-               s->record->severity_number);
+               level_name(s->level), severity_source(s->record), s->record->severity_number);
     json_write_string(&e->out, s->record->severity_text);
     buf_append_str(&e->out, "},\"steps\":[");
 }
@@ -228,34 +239,38 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
 static void step_json(struct explain *e, const struct sampler_step *step)
 {
     static const char *const stages[] = {
-        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep", [SAMPLER_DROP] = "drop",
-        [SAMPLER_CONTEXT] = "context", [SAMPLER_FIRST] = "first", [SAMPLER_RATE] = "rate",
-        [SAMPLER_BOOST] = "boost", [SAMPLER_BUDGET] = "budget",
+        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep",
+        [SAMPLER_DROP] = "drop",   [SAMPLER_CONTEXT] = "context",   [SAMPLER_FIRST] = "first",
+        [SAMPLER_RATE] = "rate",   [SAMPLER_BOOST] = "boost",       [SAMPLER_BUDGET] = "budget",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
                stages[step->stage], step->applies ? "true" : "false");
     if (is_rule) {
         buf_printf(&e->out, ",\"place\":%u,\"rule\":", step->place);
-        json_write_string(&e->out, span_str(rule_text(e, step->stage == SAMPLER_KEEP, step->place)));
+        json_write_string(&e->out,
+                          span_str(rule_text(e, step->stage == SAMPLER_KEEP, step->place)));
     } else if (step->stage == SAMPLER_FIRST) {
         buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
                    rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
     } else if (step->stage == SAMPLER_BUDGET) {
         buf_append_str(&e->out, ",\"note\":\"not counted here\"");
     } else if (step->stage == SAMPLER_BOOST) {
-        buf_printf(&e->out, ",\"boost\":%.15g,\"note\":\"not counted here\"", rules_boost(e->rules));
+        buf_printf(&e->out, ",\"boost\":%.15g,\"note\":\"not counted here\"",
+                   rules_boost(e->rules));
     } else if (step->stage == SAMPLER_RATE) {
         buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
-                   rules_rate_of(step->threshold), rate_setting(step->source), rules_origin(e->rules));
+                   rules_rate_of(step->threshold), rate_setting(step->source),
+                   rules_origin(e->rules));
     }
     buf_append_byte(&e->out, '}');
 }
 
 static void row_json(struct buf *out, const struct pattern_counts *n)
 {
-    buf_printf(out, "\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
-                    ",\"dropped_by_rule\":%" PRIu64,
+    buf_printf(out,
+               "\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
+               ",\"dropped_by_rule\":%" PRIu64,
                n->received, n->kept, n->sampled_out, n->dropped_by_rule);
 }
 
@@ -268,8 +283,8 @@ static void counts_json(struct explain *e, const struct subject *s)
     }
     buf_append_str(&e->out, ",\"counts\":{");
     row_json(&e->out, &n.all);
-    buf_printf(&e->out, ",\"first_seen\":%.3f,\"last_seen\":%.3f,\"today\":{", (double)n.first_seen_ns / 1e9,
-               (double)n.last_seen_ns / 1e9);
+    buf_printf(&e->out, ",\"first_seen\":%.3f,\"last_seen\":%.3f,\"today\":{",
+               (double)n.first_seen_ns / 1e9, (double)n.last_seen_ns / 1e9);
     row_json(&e->out, &n.today);
     buf_printf(&e->out, ",\"since\":%.3f}}", (double)n.today_ns / 1e9);
 }
@@ -278,11 +293,12 @@ static void end_json(struct explain *e, const struct subject *s, const struct de
 {
     const char *from;
     uint64_t r = randomness(s, &from);
-    buf_printf(&e->out,
-               "],\"threshold\":\"0x%014llx\",\"randomness\":\"0x%014llx\",\"randomness_from\":\"%s\","
-               "\"verdict\":\"%s\",\"reason\":\"%s\"",
-               (unsigned long long)d->threshold, (unsigned long long)r, from,
-               verdict_name(d->verdict), reason_name(d->reason));
+    buf_printf(
+        &e->out,
+        "],\"threshold\":\"0x%014llx\",\"randomness\":\"0x%014llx\",\"randomness_from\":\"%s\","
+        "\"verdict\":\"%s\",\"reason\":\"%s\"",
+        (unsigned long long)d->threshold, (unsigned long long)r, from, verdict_name(d->verdict),
+        reason_name(d->reason));
     if (e->opts.counts != NULL)
         counts_json(e, s);
     buf_append_str(&e->out, "}\n");
@@ -342,14 +358,14 @@ static int one_line(struct explain *e, struct span text)
     struct buf value = {0}, pair = {0}, attr = {0}, record = {0}, logs = {0}, request = {0};
     if (e->opts.severity.len > 0)
         wire_append_len(&record, 3, e->opts.severity); /* LogRecord.severity_text */
-    wire_append_len(&value, 1, text);                       /* AnyValue.string_value */
-    wire_append_len(&record, 5, buf_span(&value));          /* LogRecord.body */
+    wire_append_len(&value, 1, text);                  /* AnyValue.string_value */
+    wire_append_len(&record, 5, buf_span(&value));     /* LogRecord.body */
     buf_clear(&value);
     wire_append_len(&value, 1, e->opts.service);
     wire_append_len(&pair, 1, SPAN("service.name")); /* KeyValue */
     wire_append_len(&pair, 2, buf_span(&value));
-    wire_append_len(&attr, 1, buf_span(&pair));    /* Resource.attributes */
-    wire_append_len(&logs, 1, buf_span(&attr));    /* ResourceLogs.resource */
+    wire_append_len(&attr, 1, buf_span(&pair)); /* Resource.attributes */
+    wire_append_len(&logs, 1, buf_span(&attr)); /* ResourceLogs.resource */
     buf_clear(&pair);
     wire_append_len(&pair, 2, buf_span(&record));  /* ScopeLogs.log_records */
     wire_append_len(&logs, 2, buf_span(&pair));    /* ResourceLogs.scope_logs */

@@ -26,7 +26,7 @@ struct explain_opts {
     /* The wording of the nth keep or drop rule, as it was configured. */
     const char *(*rule_text)(const void *rules, bool keep, unsigned place);
     const void *rules;
-    struct budget *budget;         /* may be NULL */
+    struct budget *budget; /* may be NULL */
     bool json;
     struct span service, severity; /* of records that are mere lines; severity may be empty */
     uint64_t max_records;          /* ERR_TOO_BIG beyond; 0: any number */

@@ -89,8 +89,8 @@ void tap_line(struct buf *out, const struct subject *s, const struct decision *d
     char id[SIGNATURE_TEXT_BYTES];
     buf_printf(out, "{\"time\":%.3f,\"service\":", (double)unix_ns / 1e9);
     json_write_string(out, utf8_cut(s->group->service_name, LEDGER_NAME_BYTES));
-    buf_printf(out, ",\"severity\":\"%s\",\"verdict\":\"%s\",\"reason\":\"%s\"", level_name(s->level),
-               verdict_name(d->verdict), reason_name(d->reason));
+    buf_printf(out, ",\"severity\":\"%s\",\"verdict\":\"%s\",\"reason\":\"%s\"",
+               level_name(s->level), verdict_name(d->verdict), reason_name(d->reason));
     double rate = d->verdict == VERDICT_DROPPED_BY_RULE ? 0 : rules_rate_of(d->threshold);
     buf_printf(out, ",\"rate\":%.6g,\"threshold\":\"0x%014" PRIx64 "\"", rate, d->threshold);
     buf_printf(out, ",\"pattern\":\"%s\"", signature_format(id, s->signature));

@@ -22,17 +22,17 @@
 #include "util/err.h"
 #include "util/token_bucket.h"
 
-#define TAP_TEXT_BYTES 256          /* of a filter's text */
-#define TAP_BODY_BYTES 1024         /* of a body in a line */
-#define TAP_LINES_PER_S 100         /* more than anybody reads */
+#define TAP_TEXT_BYTES 256  /* of a filter's text */
+#define TAP_BODY_BYTES 1024 /* of a body in a line */
+#define TAP_LINES_PER_S 100 /* more than anybody reads */
 #define TAP_LINES_PER_S_MAX 10000
-#define TAP_BYTES_PER_S 65536       /* a slow ssh link carries that; grows with the lines asked for */
+#define TAP_BYTES_PER_S 65536 /* a slow ssh link carries that; grows with the lines asked for */
 
 struct tap_filter {
-    unsigned verdicts;         /* bit per enum verdict; 0: any */
-    unsigned levels;           /* bit per enum level; 0: any */
+    unsigned verdicts; /* bit per enum verdict; 0: any */
+    unsigned levels;   /* bit per enum level; 0: any */
     bool has_pattern;
-    uint64_t pattern;          /* a signature or a family */
+    uint64_t pattern;             /* a signature or a family */
     char service[TAP_TEXT_BYTES]; /* a glob; "": any */
     char grep[TAP_TEXT_BYTES];    /* bytes that the body holds; "": any */
 };

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #define LINE_BYTES 8192 /* the longest fields, and what JSON puts around them */
-#define KINDS 64           /* events told apart by the limiter; the tree has fewer */
+#define KINDS 64        /* events told apart by the limiter; the tree has fewer */
 #define LINES_PER_SECOND 10
-#define QUOTED_BYTES 256   /* of a peer's text in one value */
+#define QUOTED_BYTES 256 /* of a peer's text in one value */
 
 static struct {
     struct diag_opts opts;
@@ -202,7 +202,8 @@ void diag(enum diag_level level, const char *event, const char *msg, const char 
         put_str(&l, text);
     }
     if (held > 0) {
-        snprintf(head, sizeof head, state.opts.json ? ",\"suppressed\":%d" : " suppressed=%d", held);
+        snprintf(head, sizeof head, state.opts.json ? ",\"suppressed\":%d" : " suppressed=%d",
+                 held);
         put_str(&l, head);
     }
     if (l.len > sizeof l.text - 3)

@@ -3,8 +3,8 @@
  *
  * Each kind of message (`event`, a constant name) is limited to 10 lines a
  * second; what was left out is told in the next line of that kind that gets
- * through (suppressed=n), as are lines that standard error had no room for. Record contents and secrets are never passed here; a
- * peer's bytes only through diag_quote().
+ * through (suppressed=n), as are lines that standard error had no room for. Record contents and
+ * secrets are never passed here; a peer's bytes only through diag_quote().
  *
  *     diag(DIAG_WARN, "upstream_refused", "PostHog refused a batch",
  *          "status=%d host=%s", status, diag_quote(text, host));

@@ -16,7 +16,7 @@ struct span {
 };
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* A string literal as a span, without its NUL. */
 #define SPAN(literal) ((struct span){(const uint8_t *)("" literal), sizeof(literal) - 1})

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct logs_count wrote;
     int rc = json_logs_decode(d, &json, &out, &wrote, &err);
     if (rc == 0) {
-        assert(logs_check(buf_span(&out), &count) == 0 && count.resources == wrote.resources && count.scopes == wrote.scopes);
+        assert(logs_check(buf_span(&out), &count) == 0 && count.resources == wrote.resources &&
+               count.scopes == wrote.scopes);
         assert(count.records == wrote.records && count.largest == wrote.largest);
         assert(count.record_bytes == wrote.record_bytes);
         assert(out.len <= size);

@@ -27,8 +27,10 @@ static bool is_odd(const ProtobufCMessageDescriptor *type, struct span message)
             ;
         if (f.type == WIRE_GROUP || tag > 4 || head - tag > 4)
             return true;
-        const ProtobufCFieldDescriptor *known = protobuf_c_message_descriptor_get_field(type, f.number);
-        if (known != NULL && known->type == PROTOBUF_C_TYPE_MESSAGE && is_odd(known->descriptor, f.bytes))
+        const ProtobufCFieldDescriptor *known =
+            protobuf_c_message_descriptor_get_field(type, f.number);
+        if (known != NULL && known->type == PROTOBUF_C_TYPE_MESSAGE &&
+            is_odd(known->descriptor, f.bytes))
             return true;
     }
     return false;
@@ -86,8 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run.builder = batch_builder_new(&(struct batch_opts){.max_bytes = SIZE_MAX / 2});
     if (logs_check(request, &count) == 0) {
         pb_request *q = pb_unpack(request);
-        assert(q != NULL || is_odd(&opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor,
-                                   request));
+        assert(
+            q != NULL ||
+            is_odd(
+                &opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor,
+                request));
         pb_free(q);
         assert(logs_each(request, 1, &arena, on_record, &run) == 0);
         assert(run.records == count.records);

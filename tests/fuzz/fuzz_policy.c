@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct policy_notes notes;
     struct rules *of_file = NULL, *of_server = NULL;
     struct error err = {{0}}, unused = {{0}};
-    int rc = policy_document_read_file(&of_file, config_visit_yaml, "fuzz", text, base, &notes, &err);
+    int rc =
+        policy_document_read_file(&of_file, config_visit_yaml, "fuzz", text, base, &notes, &err);
     assert(rc == 0 || (of_file == NULL && err.text[0] != '\0'));
     if (rc == 0)
         check(of_file);

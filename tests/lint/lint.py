@@ -3,6 +3,7 @@
 
     lint.py includes            floors of src/, and the homes of foreign headers
     lint.py npm                 exact versions, and a lock file that names no registry
+    lint.py format              .clang-format holds (exit status 77 without clang-format 14)
     lint.py readme PROGRAM      README.md tells every setting with its default, and every metric
 
 Each first proves on bad examples of its own that it can find something.
@@ -243,8 +244,31 @@ def run_readme(args):
     return lint_readme(readme.read_text(), reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
 
 
+FORMATTER = "14"  # its versions differ in what they make of the same file
+UNFORMATTED = r"src/util/unicode_table\.h|src/pattern/.*|tests/unit/pattern/.*|bench/micro/signature\.c"
+
+
+def run_format(_):
+    try:
+        version = subprocess.run(["clang-format", "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        version = ""
+    if f"version {FORMATTER}." not in version:
+        print(f"skipped: clang-format {FORMATTER} is not installed")
+        sys.exit(77)
+    files = [
+        p.relative_to(ROOT).as_posix()
+        for folder in ("src", "tests", "bench")
+        for p in sorted((ROOT / folder).rglob("*"))
+        if p.suffix in (".c", ".h", ".cpp") and "node_modules" not in p.parts
+    ]
+    files = [f for f in files if not re.fullmatch(UNFORMATTED, f)]
+    checked = subprocess.run(["clang-format", "--dry-run", "--ferror-limit=1", *files], cwd=ROOT, capture_output=True, text=True)
+    return sorted({line.partition(":")[0] + ": clang-format -i" for line in checked.stderr.splitlines() if ": warning:" in line})
+
+
 def main():
-    checks = {"includes": run_includes, "npm": run_npm, "readme": run_readme}
+    checks = {"includes": run_includes, "npm": run_npm, "format": run_format, "readme": run_readme}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = checks[sys.argv[1]](sys.argv[2:])

@@ -18,21 +18,27 @@ static void text_fits_and_is_harmless(void **state)
         {"hello", 1, 1, "…"},
         {"hello", 0, 0, ""},
         {"\033[2J\a\t", 9, 6, "?[2J??"},
-        {"a\xc2\x9b" "b", 9, 3, "a?b"},       /* CSI in one byte */
-        {"a\xe2\x80\xae" "b", 9, 3, "a?b"},   /* turns the writing direction */
-        {"a\xff" "b", 9, 3, "a?b"},           /* no UTF-8 */
+        {"a\xc2\x9b"
+         "b",
+         9, 3, "a?b"}, /* CSI in one byte */
+        {"a\xe2\x80\xae"
+         "b",
+         9, 3, "a?b"}, /* turns the writing direction */
+        {"a\xff"
+         "b",
+         9, 3, "a?b"}, /* no UTF-8 */
         {"日本語", 6, 6, "日本語"},
         {"日本語", 5, 5, "日本…"},
         {"日本語", 4, 3, "日…"},
-        {"e\xcc\x81t", 2, 2, "e\xcc\x81t"},   /* a combining accent takes no column */
+        {"e\xcc\x81t", 2, 2, "e\xcc\x81t"}, /* a combining accent takes no column */
         {"\xf0\x9f\x98\x80!", 3, 3, "\xf0\x9f\x98\x80!"},
         {"çà", 2, 2, "çà"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out = {0};
         unsigned used = term_add(&out, span_str(rows[i].text), rows[i].columns);
-        assert_row(used == rows[i].used && span_eq(buf_span(&out), span_str(rows[i].shown)), "%zu: %u '%.*s'",
-                   i, used, (int)out.len, (const char *)out.base);
+        assert_row(used == rows[i].used && span_eq(buf_span(&out), span_str(rows[i].shown)),
+                   "%zu: %u '%.*s'", i, used, (int)out.len, (const char *)out.base);
         buf_done(&out);
     }
 }

@@ -8,17 +8,23 @@
 #include "util/unicode.h"
 
 #define TOTALS(uptime, received) \
-    "{\"version\":\"0.1.0\",\"uptime_ms\":" #uptime ",\"received\":" #received ",\"kept\":500,\"rejected\":0," \
-    "\"delivered\":400,\"queued\":100,\"lost\":0,\"received_bytes\":200000,\"kept_bytes\":50000,\"queue_bytes\":1234," \
-    "\"queue_capacity\":33554432,\"policy\":\"server\",\"policy_version\":7,\"patterns_held\":3,\"services\":2}\n"
+    "{\"version\":\"0.1.0\",\"uptime_ms\":" #uptime ",\"received\":" #received \
+    ",\"kept\":500,\"rejected\":0," \
+    "\"delivered\":400,\"queued\":100,\"lost\":0,\"received_bytes\":200000,\"kept_bytes\":50000," \
+    "\"queue_bytes\":1234," \
+    "\"queue_capacity\":33554432,\"policy\":\"server\",\"policy_version\":7,\"patterns_held\":3," \
+    "\"services\":2}\n"
 #define ROW(id, severity, received, kept, in, out, text) \
-    "{\"pattern\":\"lps1:" id "\",\"service\":\"checkout\",\"severity\":\"" severity "\",\"template\":\"" text \
-    "\",\"received\":" #received ",\"kept\":" #kept ",\"received_bytes\":" #in ",\"kept_bytes\":" #out "}\n"
+    "{\"pattern\":\"lps1:" id "\",\"service\":\"checkout\",\"severity\":\"" severity \
+    "\",\"template\":\"" text "\",\"received\":" #received ",\"kept\":" #kept \
+    ",\"received_bytes\":" #in ",\"kept_bytes\":" #out "}\n"
 
 static const char first[] = TOTALS(60000, 1000) ROW("a", "INFO", 600, 60, 90000, 9000, "loud <*>")
-    ROW("b", "WARN", 300, 300, 30000, 30000, "kept whole") ROW("c", "DEBUG", 100, 1, 80000, 800, "wide 日本語 text");
+    ROW("b", "WARN", 300, 300, 30000, 30000, "kept whole")
+        ROW("c", "DEBUG", 100, 1, 80000, 800, "wide 日本語 text");
 static const char second[] = TOTALS(62000, 1500) ROW("a", "INFO", 610, 61, 91500, 9150, "loud <*>")
-    ROW("b", "WARN", 300, 300, 30000, 30000, "kept whole") ROW("c", "DEBUG", 590, 6, 472000, 4800, "wide 日本語 text");
+    ROW("b", "WARN", 300, 300, 30000, 30000, "kept whole")
+        ROW("c", "DEBUG", 590, 6, 472000, 4800, "wide 日本語 text");
 
 static void rig_open(struct top_view *v)
 {
@@ -59,7 +65,7 @@ static void each_order_and_its_reverse(void **state)
     static const struct {
         const char *name, *rows, *reversed;
     } rows[] = {
-        {"volume", "acb", "bca"}, {"now", "cab", "bac"}, {"kept", "bac", "cab"},
+        {"volume", "acb", "bca"}, {"now", "cab", "bac"},      {"kept", "bac", "cab"},
         {"saved", "cab", "bac"},  {"severity", "bac", "cab"},
     };
     struct top_view v;
@@ -72,9 +78,11 @@ static void each_order_and_its_reverse(void **state)
         assert_row(order >= 0, "%s", rows[i].name);
         v.order = (enum top_order)order;
         v.reverse = false;
-        assert_row(strcmp(order_of(draw(&v, &out, 120, 0), text), rows[i].rows) == 0, "%s: %s", rows[i].name, text);
+        assert_row(strcmp(order_of(draw(&v, &out, 120, 0), text), rows[i].rows) == 0, "%s: %s",
+                   rows[i].name, text);
         v.reverse = true;
-        assert_row(strcmp(order_of(draw(&v, &out, 120, 0), text), rows[i].reversed) == 0, "%s: %s", rows[i].name, text);
+        assert_row(strcmp(order_of(draw(&v, &out, 120, 0), text), rows[i].reversed) == 0, "%s: %s",
+                   rows[i].name, text);
     }
     assert_int_equal(top_order_of_key('k'), TOP_BY_KEPT);
     assert_true(top_order_of_key('x') < 0);
@@ -89,12 +97,14 @@ static void rates_are_between_two_answers(void **state)
     struct top_view v;
     struct buf out = {0};
     rig_open(&v);
-    assert_non_null(strstr(draw(&v, &out, 100, 0), "      -     600  60.0%  10.0%   81.0k       - INFO"));
+    assert_non_null(
+        strstr(draw(&v, &out, 100, 0), "      -     600  60.0%  10.0%   81.0k       - INFO"));
     assert_int_equal(top_view_take(&v, span_str(second), 12000), 0); /* 2 s later */
     const char *frame = draw(&v, &out, 100, 0);
     assert_non_null(strstr(frame, "    245     590  39.3%   1.0%    467k    194k DEBUG checkout"));
     assert_non_null(strstr(frame, "      5     610"));
-    assert_non_null(strstr(frame, "records 1.50k (250/s)  kept 33.3%  rejected 0  delivered 400  queued 100  lost 0"));
+    assert_non_null(strstr(
+        frame, "records 1.50k (250/s)  kept 33.3%  rejected 0  delivered 400  queued 100  lost 0"));
     assert_non_null(strstr(frame, "up 0:01:02  policy server v7  services 2  patterns 3"));
     assert_non_null(strstr(frame, "queue 1.23k of 33.6M"));
     /* Another process: its counts began anew. */
@@ -131,7 +141,8 @@ static void no_line_is_wider_and_no_frame_higher(void **state)
                 rest = span_skip(rest, n + 1);
                 lines++;
             }
-            assert_row(lines <= height && lines >= (height < 8 ? height : 8), "%u lines of %u", lines, height);
+            assert_row(lines <= height && lines >= (height < 8 ? height : 8), "%u lines of %u",
+                       lines, height);
         }
     }
     buf_done(&out);
@@ -161,14 +172,20 @@ static void scrolling_stays_inside(void **state)
 static void nonsense_changes_nothing(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"", "\n", "{}", "{\"error\":\"no memory\"}\n", "<html>", "[1,2]\n"};
+    static const char *const rows[] = {"",       "\n",     "{}", "{\"error\":\"no memory\"}\n",
+                                       "<html>", "[1,2]\n"};
     struct top_view v;
     struct buf out = {0};
     rig_open(&v);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(top_view_take(&v, span_str(rows[i]), 20000) == ERR_MALFORMED && v.count == 3, "%s", rows[i]);
+        assert_row(top_view_take(&v, span_str(rows[i]), 20000) == ERR_MALFORMED && v.count == 3,
+                   "%s", rows[i]);
     /* A line that is none is left out; a row's text cannot move the cursor. */
-    assert_int_equal(top_view_take(&v, SPAN(TOTALS(70000, 1) "garbage\n" ROW("z", "INFO", 1, 1, 1, 1, "\\u001b[2Jx")), 30000), 0);
+    assert_int_equal(
+        top_view_take(
+            &v, SPAN(TOTALS(70000, 1) "garbage\n" ROW("z", "INFO", 1, 1, 1, 1, "\\u001b[2Jx")),
+            30000),
+        0);
     assert_int_equal(v.count, 1);
     const char *frame = draw(&v, &out, 80, 0);
     assert_non_null(strstr(frame, "?[2Jx"));

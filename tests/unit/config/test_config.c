@@ -132,7 +132,8 @@ static void values(void **state)
         {"sampling.budget.exponent", "nan", NULL},
         {"sampling.stamps", "[]", "[]"},
         {"sampling.stamps", "[ reason , template ]", "[template, reason]"},
-        {"sampling.stamps", "threshold,randomness,pattern,adjusted_count", "[adjusted_count, pattern, threshold, randomness]"},
+        {"sampling.stamps", "threshold,randomness,pattern,adjusted_count",
+         "[adjusted_count, pattern, threshold, randomness]"},
         {"sampling.stamps", "pattern", "[pattern]"},
         {"sampling.stamps", "", NULL},
         {"sampling.stamps", "pattern,", NULL},
@@ -193,7 +194,8 @@ static void what_is_refused_and_where(void **state)
         {"batch:\n  max_age: \"1s\\0\"\n", ":2:12:", "NUL"},
         {"batch:\n  max_age: ${env:NOT_SET}\n", ":2:12:", "NOT_SET is not set"},
         {"batch:\n  max_age: ${env:NOT_SET\n", ":2:12:", "without }"},
-        {"sampling:\n  budget:\n    records_per_second: 5\n    target_reduction: 0.5\n", ":4:23:", "a second budget"},
+        {"sampling:\n  budget:\n    records_per_second: 5\n    target_reduction: 0.5\n",
+         ":4:23:", "a second budget"},
         {"sampling:\n  budget:\n    target_reduction: 1\n", ":3:23:", "must be below 1"},
         {"sampling:\n  budget:\n    bytes_per_month: 5\n", ":3:22:", "at least 1MiB"},
         {"sampling:\n  budget:\n    bytes_per_month: .nan\n", ":3:22:", "a size such as"},
@@ -206,31 +208,38 @@ static void what_is_refused_and_where(void **state)
         {"sampling:\n  severity_rates: {ERROR: 0.9}\n", ":2:27:", "errors are always kept"},
         {"sampling:\n  severity_rates: {CRITICAL: 0}\n", ":2:30:", "errors are always kept"},
         {"sampling:\n  severity_rates: {INFO: [1]}\n", ":2:26:", "a single value"},
-        {"sampling:\n  pattern_rates: {192e2189dedd759b686b29a872987cc1: 1}\n", ":2:", "pattern id"},
-        {"sampling:\n  pattern_rates: {\"lps1:0123456789abcdef\": 1.1}\n", ":2:", "rate from 0 to 1"},
+        {"sampling:\n  pattern_rates: {192e2189dedd759b686b29a872987cc1: 1}\n",
+         ":2:", "pattern id"},
+        {"sampling:\n  pattern_rates: {\"lps1:0123456789abcdef\": 1.1}\n",
+         ":2:", "rate from 0 to 1"},
         {"sampling:\n  keep: 5\n", ":2:9:", "a list of rules"},
         {"sampling:\n  keep:\n    - 5\n", ":3:7:", "at least one condition"},
         {"sampling:\n  keep:\n    - {}\n", ":3:7:", "at least one condition"},
         {"sampling:\n  drop:\n    - {bodi: x}\n", ":3:8:", "a rule has severity"},
         {"sampling:\n  drop:\n    - {severity: LOUD}\n", ":3:18:", "severity: one of"},
         {"sampling:\n  drop:\n    - {severity: [INFO, [WARN]]}\n", ":3:25:", "a name or a list"},
-        {"sampling:\n  drop:\n    - {severity: \"${env:NOT_SET}\"}\n", ":3:18:", "NOT_SET is not set"},
+        {"sampling:\n  drop:\n    - {severity: \"${env:NOT_SET}\"}\n",
+         ":3:18:", "NOT_SET is not set"},
         {"sampling:\n  drop:\n    - {pattern: abc}\n", ":3:17:", "an id such as"},
         {"sampling:\n  drop:\n    - {attributes: x}\n", ":3:20:", "a map of names"},
         {"sampling:\n  drop:\n    - {attributes: {a: [1]}}\n", ":3:24:", "a text is wanted"},
         {"exporters:\n  otlphttp:\n    headers: {\"a b\": c}\n", ":3:", "not a header"},
         {"exporters:\n  otlphttp:\n    headers: {a: \"s3cret\\nx: y\"}\n", ":3:", "not a header"},
-        {"exporters:\n  posthog:\n    api_key: ${file:/nowhere/key}\n", ":3:14:", "cannot read '/nowhere/key'"},
-        {"exporters:\n  posthog:\n    api_key: ${file:/nowhere/key\n", ":3:14:", "${file: without }"},
+        {"exporters:\n  posthog:\n    api_key: ${file:/nowhere/key}\n",
+         ":3:14:", "cannot read '/nowhere/key'"},
+        {"exporters:\n  posthog:\n    api_key: ${file:/nowhere/key\n",
+         ":3:14:", "${file: without }"},
         {"mode: watch\n", ":1:7:", "'watch' is not one of enforce, observe"},
         {"cost: {per_gb: -1}\n", ":1:16:", "'-1' is not a number, 0 or more"},
         {"sampling: {error_context: {trigger: LOUD}}\n", ":1:37:", "'LOUD' is not one of TRACE"},
-        {"sampling:\n  stamps: [pattern, patterns]\n", ":2:21:", "'patterns' is not one or more of adjusted_count"},
+        {"sampling:\n  stamps: [pattern, patterns]\n",
+         ":2:21:", "'patterns' is not one or more of adjusted_count"},
         {"sampling:\n  stamps:\n    - pattern\n    - [reason]\n", ":4:7:", "a word is wanted"},
         {"sampling:\n  stamps: everything\n", ":2:11:", "'everything' is not"},
         {"sampling:\n  stamps: {pattern: true}\n", ":2:11:", "a single value"},
         {"sampling:\n  stamps: [\"${env:NOT_SET}\"]\n", ":2:12:", "NOT_SET is not set"},
-        {"exporters:\n  posthog:\n    tls:\n      insecure_skip_verify: yes\n", ":4:29:", "'yes' is not one of true, false"},
+        {"exporters:\n  posthog:\n    tls:\n      insecure_skip_verify: yes\n",
+         ":4:29:", "'yes' is not one of true, false"},
         {"exporters:\n  refused_file_max_bytes: many\n", ":2:27:", "'many' is not"},
         {"policy:\n  tls: {ca: x}\n", ":2:9:", "ca"},
         {"exporters:\n  posthog:\n    api_key: [s3cret]\n", ":3:", "a list is not wanted"},
@@ -263,12 +272,18 @@ static void references_to_the_environment(void **state)
     static const struct {
         const char *text, *value;
     } rows[] = {
-        {"${env:X}", "one"},         {"a${env:X}b${env:XY}", "aonebtwo"},
-        {"${env:NO:-d}", "d"},       {"${env:EMPTY:-d}", "d"},
-        {"${env:X:-d}", "one"},      {"${env:NO:-}", ""},
-        {"a${env:EMPTY}b", "ab"},    {"$${env:X}", "${env:X}"},
-        {"$$$$", "$$"},              {"$X ${X}", "$X ${X}"},
-        {"${env:YAML}", "{a: b}"},   {"${env:NO:-a:-b}", "a:-b"},
+        {"${env:X}", "one"},
+        {"a${env:X}b${env:XY}", "aonebtwo"},
+        {"${env:NO:-d}", "d"},
+        {"${env:EMPTY:-d}", "d"},
+        {"${env:X:-d}", "one"},
+        {"${env:NO:-}", ""},
+        {"a${env:EMPTY}b", "ab"},
+        {"$${env:X}", "${env:X}"},
+        {"$$$$", "$$"},
+        {"$X ${X}", "$X ${X}"},
+        {"${env:YAML}", "{a: b}"},
+        {"${env:NO:-a:-b}", "a:-b"},
         {"100$", "100$"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -277,7 +292,8 @@ static void references_to_the_environment(void **state)
         char yaml[128];
         snprintf(yaml, sizeof yaml, "exporters: {file: {path: \"%s\"}}\n", rows[i].text);
         assert_row(load(&cfg, yaml, env, NULL, &err) == 0, "%s: %s", rows[i].text, err.text);
-        assert_row(strcmp(cfg.file.path, rows[i].value) == 0, "%s: %s", rows[i].text, cfg.file.path);
+        assert_row(strcmp(cfg.file.path, rows[i].value) == 0, "%s: %s", rows[i].text,
+                   cfg.file.path);
         config_done(&cfg);
     }
 }
@@ -285,21 +301,26 @@ static void references_to_the_environment(void **state)
 static void the_later_wins(void **state)
 {
     (void)state;
-    char *env[] = {"LIPSERVICE_BATCH_MAX_AGE=3s", "LIPSERVICE_BATCH_MAX_RECORDS=30",
-                       "LIPSERVICE_EXPORTERS_OTLPHTTP_LOGS_ENDPOINT=http://a/b",
-                       "LIPSERVICE_TELEMETRY_LOG_LEVEL=", "LIPSERVICE_SERVICE_PORT=tcp://1.2.3.4",
-                       "OTEL_EXPORTER_OTLP_ENDPOINT=http://nowhere", NULL};
-    static const char *const sets[] = {"batch.max_age=4s", "sampling.severity_rates={WARNING: 0.25}",
-                                       "sampling.first={count: 9, window: 2m}",
-                                       "sampling.stamps=[reason]", NULL};
+    char *env[] = {"LIPSERVICE_BATCH_MAX_AGE=3s",
+                   "LIPSERVICE_BATCH_MAX_RECORDS=30",
+                   "LIPSERVICE_EXPORTERS_OTLPHTTP_LOGS_ENDPOINT=http://a/b",
+                   "LIPSERVICE_TELEMETRY_LOG_LEVEL=",
+                   "LIPSERVICE_SERVICE_PORT=tcp://1.2.3.4",
+                   "OTEL_EXPORTER_OTLP_ENDPOINT=http://nowhere",
+                   NULL};
+    static const char *const sets[] = {
+        "batch.max_age=4s", "sampling.severity_rates={WARNING: 0.25}",
+        "sampling.first={count: 9, window: 2m}", "sampling.stamps=[reason]", NULL};
     struct config cfg;
     struct error err;
-    assert_int_equal(load(&cfg, "batch: {max_age: 2s, max_records: 20, max_bytes: 2MiB}\n"
-                                "telemetry: {log: {level: warn}}\n",
-                          env, sets, &err), 0);
-    assert_int_equal(cfg.batch.max_age_ms, 4000);    /* --set over environment over file */
-    assert_int_equal(cfg.batch.max_records, 30);     /* environment over file */
-    assert_int_equal(cfg.batch.max_bytes, 2 << 20);  /* file over default */
+    assert_int_equal(load(&cfg,
+                          "batch: {max_age: 2s, max_records: 20, max_bytes: 2MiB}\n"
+                          "telemetry: {log: {level: warn}}\n",
+                          env, sets, &err),
+                     0);
+    assert_int_equal(cfg.batch.max_age_ms, 4000);         /* --set over environment over file */
+    assert_int_equal(cfg.batch.max_records, 30);          /* environment over file */
+    assert_int_equal(cfg.batch.max_bytes, 2 << 20);       /* file over default */
     assert_int_equal(cfg.telemetry.log_level, DIAG_WARN); /* empty is absent */
     assert_string_equal(cfg.otlphttp.logs_endpoint, "http://a/b");
     assert_string_equal(cfg.otlphttp.endpoint, "");
@@ -327,9 +348,12 @@ static void sets_that_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "batch.max_age",  "=1s",          "batch.max_age=", "nonsense=1", "nonsense=",
-        "sampling.stamps=[a]", "sampling.stamps=", "sampling.stamps=all",
-        "batch=5",        "sampling.keep=[{}]", "batch.max_age=[1]",
+        "batch.max_age",     "=1s",
+        "batch.max_age=",    "nonsense=1",
+        "nonsense=",         "sampling.stamps=[a]",
+        "sampling.stamps=",  "sampling.stamps=all",
+        "batch=5",           "sampling.keep=[{}]",
+        "batch.max_age=[1]",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         const char *const sets[] = {bad[i], NULL};
@@ -383,12 +407,23 @@ static void ranges_and_exporters(void **state)
         {{"exporters.otlphttp.endpoint=http://collector:4318"}, true},
         {{"exporters.otlphttp.endpoint=http://127.0.0.1.example.com:4318"}, true},
         {{"exporters.otlphttp.logs_endpoint=http://localhost:4318/v1/logs"}, false},
-        {{"exporters.otlphttp.endpoint=http://x", "exporters.otlphttp.traces_endpoint=http://localhost:4318/v1/traces"}, false},
-        {{"exporters.otlphttp.endpoint=http://localhost:4318", "receivers.otlp.protocols.http.endpoint=:5318"}, true},
-        {{"exporters.otlphttp.endpoint=http://localhost:5318", "receivers.otlp.protocols.http.endpoint=:5318"}, false},
-        {{"exporters.otlphttp.endpoint=http://localhost", "receivers.otlp.protocols.http.endpoint=:80"}, false},
-        {{"exporters.posthog.api_key=phc_x", "exporters.posthog.host=http://localhost:4318"}, false},
-        {{"exporters.posthog.api_key=phc_x", "exporters.posthog.host=localhost", "receivers.otlp.protocols.grpc.endpoint=:443"}, false},
+        {{"exporters.otlphttp.endpoint=http://x",
+          "exporters.otlphttp.traces_endpoint=http://localhost:4318/v1/traces"},
+         false},
+        {{"exporters.otlphttp.endpoint=http://localhost:4318",
+          "receivers.otlp.protocols.http.endpoint=:5318"},
+         true},
+        {{"exporters.otlphttp.endpoint=http://localhost:5318",
+          "receivers.otlp.protocols.http.endpoint=:5318"},
+         false},
+        {{"exporters.otlphttp.endpoint=http://localhost",
+          "receivers.otlp.protocols.http.endpoint=:80"},
+         false},
+        {{"exporters.posthog.api_key=phc_x", "exporters.posthog.host=http://localhost:4318"},
+         false},
+        {{"exporters.posthog.api_key=phc_x", "exporters.posthog.host=localhost",
+          "receivers.otlp.protocols.grpc.endpoint=:443"},
+         false},
         {{"exporters.posthog.api_key=phc_x", "exporters.posthog.host=http://localhost:8000"}, true},
         {{"exporters.posthog.host=http://localhost:4318"}, true}, /* without a key it is not used */
     };
@@ -431,7 +466,8 @@ static void what_is_printed_is_the_same_again(void **state)
     (void)state;
     static const char *const sets[] = {
         "sampling.pattern_rates={\"lps1:0123456789abcdef\": 0.75}",
-        "exporters.otlphttp.headers={x-a: other}", NULL,
+        "exporters.otlphttp.headers={x-a: other}",
+        NULL,
     };
     struct config cfg, again;
     struct error err;
@@ -476,12 +512,15 @@ static void empty_sections_are_the_defaults(void **state)
     (void)state;
     struct config cfg;
     struct error err;
-    assert_int_equal(load(&cfg, "receivers:\n  otlp:\n    protocols:\n      http:\nbatch: ~\n"
-                                "sampling:\n  keep:\n  pattern_rates:\nexporters: null\n",
-                          NULL, NULL, &err), 0);
+    assert_int_equal(load(&cfg,
+                          "receivers:\n  otlp:\n    protocols:\n      http:\nbatch: ~\n"
+                          "sampling:\n  keep:\n  pattern_rates:\nexporters: null\n",
+                          NULL, NULL, &err),
+                     0);
     assert_string_equal(cfg.receiver.http_endpoint, "localhost:4318");
     config_done(&cfg);
-    assert_int_equal(load(&cfg, "receivers: {otlp: {protocols: {http: {endpoint: }}}}\n", NULL, NULL, &err), 0);
+    assert_int_equal(
+        load(&cfg, "receivers: {otlp: {protocols: {http: {endpoint: }}}}\n", NULL, NULL, &err), 0);
     assert_string_equal(cfg.receiver.http_endpoint, ""); /* said to be nothing: not at all */
     config_done(&cfg);
     struct config_input in = {.file = "/nonexistent"};

@@ -31,8 +31,8 @@ static void what_leads_back(void **state)
         {"http://localhost:4318", "", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(own_address_leads_here(rows[i].url, &rows[i].listener, 1) == rows[i].ours, "%s at %s",
-                   rows[i].url, rows[i].listener);
+        assert_row(own_address_leads_here(rows[i].url, &rows[i].listener, 1) == rows[i].ours,
+                   "%s at %s", rows[i].url, rows[i].listener);
 }
 
 int main(void)

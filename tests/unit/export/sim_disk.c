@@ -9,7 +9,7 @@
 #define GROW(array, count, cap) \
     do { \
         if ((count) >= (cap)) { \
-            (cap) = (cap) == 0 ? 8 : (cap) * 2; \
+            (cap) = (cap) == 0 ? 8 : (cap)*2; \
             (array) = realloc((array), (cap) * sizeof *(array)); \
             assert((array) != NULL); \
         } \
@@ -73,7 +73,8 @@ static void dir_apply(struct sim_dir *d, const struct sim_dir_op *op)
     }
 }
 
-static void dir_do(struct sim *s, enum sim_dir_verb verb, const char *name, const char *to, int file)
+static void dir_do(struct sim *s, enum sim_dir_verb verb, const char *name, const char *to,
+                   int file)
 {
     struct sim_dir_op op = {.verb = verb, .file = file};
     snprintf(op.name, sizeof op.name, "%s", name);
@@ -85,7 +86,8 @@ static void dir_do(struct sim *s, enum sim_dir_verb verb, const char *name, cons
 
 static void dir_copy(struct sim_dir *to, const struct sim_dir *from)
 {
-    *to = (struct sim_dir){calloc(from->count + 1, sizeof *to->entries), from->count, from->count + 1};
+    *to = (struct sim_dir){calloc(from->count + 1, sizeof *to->entries), from->count,
+                           from->count + 1};
     if (from->count > 0)
         memcpy(to->entries, from->entries, from->count * sizeof *to->entries);
 }
@@ -149,7 +151,8 @@ static void file_synced(struct sim_file *f)
 static int fault(struct sim *s)
 {
     s->calls++;
-    bool strikes = s->fail_at > 0 && (s->calls == s->fail_at || (s->fail_for_ever && s->calls > s->fail_at));
+    bool strikes =
+        s->fail_at > 0 && (s->calls == s->fail_at || (s->fail_for_ever && s->calls > s->fail_at));
     return strikes ? s->fail_code : 0;
 }
 
@@ -358,9 +361,9 @@ static int64_t sim_free(void *self)
 }
 
 static const struct disk_ops sim_ops = {
-    sim_open,      sim_close,  sim_size,   sim_pread,    sim_pwritev, sim_allocate, sim_truncate,
-    sim_fdatasync, sim_rename, sim_unlink, sim_sync_dir, sim_list,    sim_lock,     sim_attached,
-    sim_renew,     sim_free,   sim_close_dir,
+    sim_open,     sim_close,     sim_size,   sim_pread,  sim_pwritev,   sim_allocate,
+    sim_truncate, sim_fdatasync, sim_rename, sim_unlink, sim_sync_dir,  sim_list,
+    sim_lock,     sim_attached,  sim_renew,  sim_free,   sim_close_dir,
 };
 
 /* ---- for tests ---------------------------------------------------------- */
@@ -398,12 +401,14 @@ void sim_crash(struct sim *out, const struct sim *s, enum sim_crash how, struct 
     for (size_t i = 0; i < dir.count; i++) {
         const struct sim_file *from = &s->files[dir.entries[i].file];
         struct sim_file landed = {0};
-        put(&landed.durable, &landed.durable_size, &landed.durable_cap, from->durable, from->durable_size, 0);
+        put(&landed.durable, &landed.durable_size, &landed.durable_cap, from->durable,
+            from->durable_size, 0);
         for (size_t j = 0; j < from->op_count; j++)
             op_land(&landed, from, &from->ops[j], how, rng);
         if (how == SIM_KILL) { /* the page cache is still there, whatever a failed fsync lost */
             landed.durable_size = 0;
-            put(&landed.durable, &landed.durable_size, &landed.durable_cap, from->now, from->now_size, 0);
+            put(&landed.durable, &landed.durable_size, &landed.durable_cap, from->now,
+                from->now_size, 0);
         }
         sim_put(out, dir.entries[i].name, landed.durable, landed.durable_size);
         free(landed.durable);

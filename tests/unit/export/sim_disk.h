@@ -55,12 +55,12 @@ struct sim {
     size_t dir_op_count, dir_op_cap;
     struct rng rng; /* what becomes of data whose fsync failed */
 
-    uint64_t calls;    /* that may fail */
-    uint64_t fail_at;  /* the first that does, from 1; 0: none */
+    uint64_t calls;   /* that may fail */
+    uint64_t fail_at; /* the first that does, from 1; 0: none */
     bool fail_for_ever;
-    int fail_code;     /* -errno; SIM_SHORT: half of a write or read is done */
+    int fail_code; /* -errno; SIM_SHORT: half of a write or read is done */
     bool cannot_allocate;
-    int open_code; /* existing files cannot be opened to be read: -errno; 0: they can */
+    int open_code;             /* existing files cannot be opened to be read: -errno; 0: they can */
     struct sim_file *bad_file; /* its bytes [bad_from, bad_to) cannot be read: EIO */
     uint64_t bad_from, bad_to;
     int64_t free_bytes; /* 0: more than anybody wants */
@@ -80,7 +80,8 @@ void sim_crash(struct sim *out, const struct sim *s, enum sim_crash how, struct 
 /* A copy with all that is not durable yet: what a kill leaves to the next process. */
 void sim_clone(struct sim *out, const struct sim *s);
 
-/* The content of a file, to be looked at or damaged (then it is durable, too). NULL: there is none. */
+/* The content of a file, to be looked at or damaged (then it is durable, too). NULL: there is none.
+ */
 struct sim_file *sim_find(struct sim *s, const char *name);
 /* A file with that content, durable. */
 void sim_put(struct sim *s, const char *name, const void *bytes, size_t n);

@@ -71,7 +71,7 @@ static void backoff_doubles_to_its_cap(void **state)
         uint32_t attempts;
         uint64_t most_ms;
     } rows[] = {
-        {1, 1000}, {2, 2000}, {3, 4000}, {4, 8000}, {5, 16000}, {6, 30000},
+        {1, 1000},  {2, 2000},   {3, 4000},   {4, 8000},   {5, 16000},          {6, 30000},
         {7, 30000}, {31, 30000}, {32, 30000}, {33, 30000}, {UINT32_MAX, 30000},
     };
     struct rng rng = {.state = 9};

@@ -7,7 +7,13 @@
 static struct logs_group group(const char *resource, const char *scope)
 {
     static const char *const fields[] = {
-        "\x1a\x01" "a", "\x1a\x01" "b", "\x1a\x01" "c", "",
+        "\x1a\x01"
+        "a",
+        "\x1a\x01"
+        "b",
+        "\x1a\x01"
+        "c",
+        "",
     };
     struct logs_group g = {0};
     g.resource = span_str(resource[0] == '-' ? fields[3] : fields[resource[0] - 'a']);
@@ -46,13 +52,21 @@ static void contexts_are_sent_once(void **state)
     assert_int_equal(batch_builder_records(b), 5);
     assert_int_equal(batch_seal(b, &batch), 0);
     assert_int_equal(batch->body.len, bytes);
-    assert_true(span_eq(buf_span(&batch->body),
-                        SPAN("\x0a\x19\x1a\x01" "a"
-                             "\x12\x0b\x1a\x01" "a" "\x12\x02\x10\x01" "\x12\x02\x10\x04"
-                             "\x12\x07\x1a\x01" "b" "\x12\x02\x10\x03"
-                             "\x0a\x0c\x1a\x01" "b"
-                             "\x12\x07\x1a\x01" "a" "\x12\x02\x10\x02"
-                             "\x0a\x06\x12\x04\x12\x02\x10\x05")));
+    assert_true(span_eq(buf_span(&batch->body), SPAN("\x0a\x19\x1a\x01"
+                                                     "a"
+                                                     "\x12\x0b\x1a\x01"
+                                                     "a"
+                                                     "\x12\x02\x10\x01"
+                                                     "\x12\x02\x10\x04"
+                                                     "\x12\x07\x1a\x01"
+                                                     "b"
+                                                     "\x12\x02\x10\x03"
+                                                     "\x0a\x0c\x1a\x01"
+                                                     "b"
+                                                     "\x12\x07\x1a\x01"
+                                                     "a"
+                                                     "\x12\x02\x10\x02"
+                                                     "\x0a\x06\x12\x04\x12\x02\x10\x05")));
     assert_int_equal(batch->records, 5);
     assert_int_equal(batch->part_count, 3);
     assert_int_equal(batch->parts[0].service, 1);
@@ -136,8 +150,7 @@ static void limits_say_seal_first(void **state)
     assert_int_equal(batch_builder_records(b), n);
     size_t left = 300 - bytes; /* a record of 2 bytes of head and the rest */
     if (left >= 2)
-        assert_int_equal(
-            batch_add(b, &g, (struct span){big, left - 2}, (struct span){0}, 1), 0);
+        assert_int_equal(batch_add(b, &g, (struct span){big, left - 2}, (struct span){0}, 1), 0);
     assert_int_equal(batch_add(b, &g, SPAN(""), SPAN(""), 1), ERR_TOO_BIG);
     bytes = batch_builder_bytes(b);
     assert_int_equal(batch_seal(b, &batch), 0);
@@ -331,13 +344,17 @@ static void a_batch_comes_back_from_its_bytes(void **state)
         struct batch_part parts[3];
         uint32_t count;
     } wrong[] = {
-        {{{1, 1}}, 0}, {{{1, 1}}, 1}, {{{1, 2}, {2, 1}}, 2}, {{{1, 1}, {2, 3}}, 2},
+        {{{1, 1}}, 0},
+        {{{1, 1}}, 1},
+        {{{1, 2}, {2, 1}}, 2},
+        {{{1, 1}, {2, 3}}, 2},
         {{{1, 1}, {2, 2}, {3, 1}}, 3},
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         assert_row(batch_new(&again, body, wrong[i].parts, wrong[i].count, NULL) == ERR_MALFORMED,
                    "%zu", i);
-    assert_true(batch_new(&again, (struct span){body.base, body.len - 1}, batch->parts, 2, NULL) < 0);
+    assert_true(batch_new(&again, (struct span){body.base, body.len - 1}, batch->parts, 2, NULL) <
+                0);
     batch_free(batch);
     batch_free(NULL);
     batch_builder_free(builder);

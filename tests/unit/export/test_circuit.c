@@ -3,8 +3,7 @@
 #include "export/circuit.h"
 #include "export/answer.h"
 
-static const struct circuit_failure ONE = {0}, PROBE = {.was_probe = true},
-                                    ALL = {.for_all = true};
+static const struct circuit_failure ONE = {0}, PROBE = {.was_probe = true}, ALL = {.for_all = true};
 
 static void three_in_a_row_open_it(void **state)
 {
@@ -45,7 +44,7 @@ static void one_probe_decides(void **state)
         assert_string_equal(circuit_state_name(c.state), "half_open");
         assert_true(circuit_allows(&c));
         assert_true(circuit_sent(&c));
-        assert_false(circuit_allows(&c)); /* only one */
+        assert_false(circuit_allows(&c));                /* only one */
         assert_false(circuit_fail(&c, &ONE, now, &rng)); /* a late answer of before: no news */
         assert_string_equal(circuit_state_name(c.state), "half_open");
         assert_false(circuit_fail(&c, &PROBE, now, &rng));

@@ -380,7 +380,8 @@ static void refused_compression_falls_back_for_good(void **state)
     assert_int_equal(gzip, 1);
     while (open_calls(&r) > 0) {
         struct call *c = any_call(&r);
-        answer_call(c, &(struct sink_answer){.status = c->parcel->coding == CODING_ZSTD ? 415 : 200});
+        answer_call(c,
+                    &(struct sink_answer){.status = c->parcel->coding == CODING_ZSTD ? 415 : 200});
     }
     assert_int_equal(r.fates[FATE_DELIVERED], 30);
     exporter_stats(r.exporter, &stats);
@@ -586,10 +587,12 @@ static void some_rejected_of_an_accepted_batch(void **state)
         const char *body;
         unsigned rejected; /* of 10 */
     } rows[] = {
-        {"{}", 0}, {"{\"partialSuccess\":{\"rejectedLogRecords\":\"3\"}}", 3},
+        {"{}", 0},
+        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"3\"}}", 3},
         {"{\"partialSuccess\":{\"rejectedLogRecords\":\"7\"}}", 7},
         {"{\"partialSuccess\":{\"rejectedLogRecords\":\"700\"}}", 10},
-        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"-1\"}}", 0}, {"<html>", 0},
+        {"{\"partialSuccess\":{\"rejectedLogRecords\":\"-1\"}}", 0},
+        {"<html>", 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
@@ -719,7 +722,9 @@ static void no_memory_to_seal_is_tried_again(void **state)
         assert_int_equal(add(&r, 1, 0), 0);
     uint64_t room = r.budget.limit - r.budget.used;
     assert_int_equal(budget_take(&r.budget, room), 0);
-    assert_int_equal(add(&r, 1, 0), ERR_NOMEM); /* full, and cannot be sealed: not ERR_TOO_BIG, which is for ever */
+    assert_int_equal(
+        add(&r, 1, 0),
+        ERR_NOMEM); /* full, and cannot be sealed: not ERR_TOO_BIG, which is for ever */
     assert_int_equal(open_calls(&r), 0);
     budget_give(&r.budget, room);
     assert_int_equal(exporter_admit(r.exporter, 100, 100), ERR_FULL); /* until it was tried again */
@@ -792,15 +797,19 @@ static void relays_are_counted_and_not_touched(void **state)
     assert_string_equal(exporter_sink_name(r.exporter), "fake");
     static const int statuses[] = {200, 413, 415, 400};
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
-        assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("spans"), CODING_ZSTD, SPAN("a/b")), 0);
+        assert_int_equal(
+            exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("spans"), CODING_ZSTD, SPAN("a/b")), 0);
         const struct parcel *p = any_call(&r)->parcel;
         assert_true(span_eq(buf_span(&p->body), SPAN("spans")));
         assert_string_equal(p->content_type, "a/b");
         answer(&r, statuses[i]);
     }
-    assert_int_equal(exporter_relay(r.exporter, SIGNAL_METRICS, SPAN("points"), CODING_ZSTD, SPAN("a/b")), 0);
+    assert_int_equal(
+        exporter_relay(r.exporter, SIGNAL_METRICS, SPAN("points"), CODING_ZSTD, SPAN("a/b")), 0);
     assert_int_equal(open_calls(&r), 0);
-    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, span_of("", 2 << 20), CODING_GZIP, SPAN("a/b")), ERR_TOO_BIG);
+    assert_int_equal(
+        exporter_relay(r.exporter, SIGNAL_TRACES, span_of("", 2 << 20), CODING_GZIP, SPAN("a/b")),
+        ERR_TOO_BIG);
     exporter_stats(r.exporter, &stats);
     assert_int_equal(stats.relay[SIGNAL_TRACES].received.value, 5);
     assert_int_equal(stats.relay[SIGNAL_TRACES].delivered.value, 1);

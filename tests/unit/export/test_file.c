@@ -78,9 +78,8 @@ static struct parcel *parcel(unsigned n)
 static void each_parcel_is_a_line(void **state)
 {
     (void)state;
-    static const char line[] =
-        "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":["
-        "{\"severityNumber\":9,\"severityText\":\"line\"}]}]}]}\n";
+    static const char line[] = "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":["
+                               "{\"severityNumber\":9,\"severityText\":\"line\"}]}]}]}\n";
     struct rig r;
     char text[512] = "";
     void *call;
@@ -171,7 +170,8 @@ static void a_torn_line_is_ended(void **state)
     /* The sink opened the pipe for itself, and blocking: make that one give up too. */
     for (int fd = ends[1] + 1; fd < ends[1] + 32; fd++) {
         struct stat a, b;
-        if (fstat(fd, &a) == 0 && fstat(ends[1], &b) == 0 && a.st_ino == b.st_ino && S_ISFIFO(a.st_mode))
+        if (fstat(fd, &a) == 0 && fstat(ends[1], &b) == 0 && a.st_ino == b.st_ino &&
+            S_ISFIFO(a.st_mode))
             fcntl(fd, F_SETFL, O_NONBLOCK);
     }
     struct parcel *big = parcel(1000), *one = parcel(1);

@@ -84,7 +84,7 @@ static void it_is_full_before_it_fails(void **state)
         assert_int_equal(frame_owners_reserve(&o, 1), 0);
         frame_owners_add(&o, ++id, &part, 1);
     }
-    assert_int_equal(id, 5000); /* four bytes each */
+    assert_int_equal(id, 5000);                       /* four bytes each */
     assert_int_equal(frame_owners_reserve(&o, 1), 0); /* for those that are on their way */
     frame_owners_until(&o, 100, NULL, NULL);
     assert_true(frame_owners_is_full(&o)); /* they may be asked for */

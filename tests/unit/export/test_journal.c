@@ -187,8 +187,8 @@ static int request_as(struct rig *r, struct client *c, uint32_t service, uint32_
 {
     static const uint8_t names[SERVICES] = {'0', '1', '2'};
     /* Field 1 of a ResourceLogs: a Resource with service.name. */
-    uint8_t resource[] = {10, 21, 10, 19, 10, 12, 's', 'e', 'r', 'v', 'i', 'c',
-                          'e', '.', 'n', 'a', 'm', 'e', 18, 3, 10, 1, names[named]};
+    uint8_t resource[] = {10,  21,  10,  19,  10,  12,  's', 'e', 'r', 'v', 'i',         'c',
+                          'e', '.', 'n', 'a', 'm', 'e', 18,  3,   10,  1,   names[named]};
     static uint8_t record[8192];
     assert_true(bytes <= 8000);
     record[0] = 0x2a; /* a body: AnyValue with a string */
@@ -370,7 +370,8 @@ static void damage_at_the_end_is_settled(void **state)
     struct client c;
     (void)state;
     sim_init(&r.sim, 11);
-    rig_open(&r, &(struct journal_opts){.commit_delay_ms = 0, .max_bytes = 4 << 20, .segment_bytes = 1 << 20});
+    rig_open(&r, &(struct journal_opts){
+                     .commit_delay_ms = 0, .max_bytes = 4 << 20, .segment_bytes = 1 << 20});
     for (uint32_t i = 0; i < 400; i++) {
         assert_int_equal(request(&r, &c, i % SERVICES, 1, 1000), 1);
         RUN_UNTIL(&r, c.told > 0);

@@ -40,7 +40,8 @@ static struct parcel *parcel(struct rig *r, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         uint8_t bytes[205] = {0x10, (uint8_t)(i & 0x7f), 0x1a, 0xc8, 0x01};
         memset(bytes + 5, 'x', 200);
-        assert_int_equal(batch_add(b, &g, span_of(bytes, sizeof bytes), (struct span){0}, i % 2 + 1), 0);
+        assert_int_equal(
+            batch_add(b, &g, span_of(bytes, sizeof bytes), (struct span){0}, i % 2 + 1), 0);
     }
     assert_int_equal(batch_seal(b, &batch), 0);
     batch->first_added_ms = 77;
@@ -56,7 +57,8 @@ static uint32_t records_in(struct rig *r, const struct parcel *p)
 {
     struct buf plain = {0};
     struct logs_count n;
-    assert_int_equal(coding_decode(r->packing.coder, p->coding, buf_span(&p->body), &plain, 1 << 20), 0);
+    assert_int_equal(
+        coding_decode(r->packing.coder, p->coding, buf_span(&p->body), &plain, 1 << 20), 0);
     assert_int_equal(plain.len, p->decoded_bytes);
     assert_int_equal(logs_check(buf_span(&plain), &n), 0);
     buf_done(&plain);
@@ -172,7 +174,8 @@ static void relays_are_bytes(void **state)
     char type[PARCEL_TYPE_BYTES + 1];
     rig_open(&r, CODING_GZIP);
     assert_int_equal(parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_ZSTD,
-                                     SPAN("application/json"), &r.budget), 0);
+                                     SPAN("application/json"), &r.budget),
+                     0);
     assert_true(span_eq(buf_span(&p->body), SPAN("bytes")));
     assert_int_equal(p->coding, CODING_ZSTD);
     assert_string_equal(p->content_type, "application/json");
@@ -183,8 +186,9 @@ static void relays_are_bytes(void **state)
     assert_true(parcel_of_relay(&p, SIGNAL_TRACES, SPAN(""), CODING_IDENTITY,
                                 span_of(type, PARCEL_TYPE_BYTES), &r.budget) < 0);
     r.budget.limit = 3;
-    assert_int_equal(parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_IDENTITY, SPAN(""),
-                                     &r.budget), ERR_FULL);
+    assert_int_equal(
+        parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_IDENTITY, SPAN(""), &r.budget),
+        ERR_FULL);
     parcel_free(NULL);
     rig_close(&r);
 }

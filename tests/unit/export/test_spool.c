@@ -59,9 +59,12 @@ static void rig_init(struct rig *r)
     *r = (struct rig){0};
     sim_init(&r->sim, 1);
     clock_fake_init(&r->clock, 1000, 100 * HOUR_NS);
-    r->opts = (struct spool_opts){
-        .segment_bytes = 4096, .salt = 7, .clock = &r->clock.clock, .ctx = r, .lost = on_lost,
-        .damaged = on_damaged};
+    r->opts = (struct spool_opts){.segment_bytes = 4096,
+                                  .salt = 7,
+                                  .clock = &r->clock.clock,
+                                  .ctx = r,
+                                  .lost = on_lost,
+                                  .damaged = on_damaged};
 }
 
 static void rig_done(struct rig *r)
@@ -85,7 +88,8 @@ static int put(struct rig *r, uint32_t number, size_t bytes, uint64_t *id)
     memset(payload, (int)(number % 251), sizeof payload);
     memcpy(payload, &number, sizeof number);
     const struct span s = {payload, bytes};
-    return spool_append(r->spool, &s, 1, number, clock_unix_ns(r->opts.clock), id != NULL ? id : &ignored);
+    return spool_append(r->spool, &s, 1, number, clock_unix_ns(r->opts.clock),
+                        id != NULL ? id : &ignored);
 }
 
 /* Read the next frame; which number it is, or the error. Its bytes must be right. */
@@ -259,7 +263,8 @@ static void old_frames_expire(void **state)
 static void a_step_of_the_clock_expires_nothing(void **state)
 {
     static const struct {
-        uint64_t boot[2]; /* of the process that stores and of the one that reads; equal: one process */
+        uint64_t
+            boot[2]; /* of the process that stores and of the one that reads; equal: one process */
         uint64_t begin_ns;
         int64_t step_ns; /* of the wall clock, after one minute */
         uint64_t wait_ms;
@@ -292,7 +297,8 @@ static void a_step_of_the_clock_expires_nothing(void **state)
             if (reopens)
                 reopen(&r);
             clock_fake_advance(&r.clock, rows[i].wait_ms);
-            assert_row(get(&r) == (rows[i].expires ? ERR_EMPTY : 1), "row %zu, reopened: %d", i, reopens);
+            assert_row(get(&r) == (rows[i].expires ? ERR_EMPTY : 1), "row %zu, reopened: %d", i,
+                       reopens);
             assert_int_equal(r.lost_frames, rows[i].expires);
             rig_done(&r);
         }
@@ -465,7 +471,7 @@ static void a_bad_sector_costs_what_lies_on_it(void **state)
     } rows[] = {
         {SEGMENT_DATA_AT + 3040 + 1000, SEGMENT_DATA_AT + 3040 + 1512, 2, 2}, /* a payload */
         {SEGMENT_DATA_AT + 3040 - 100, SEGMENT_DATA_AT + 3040 + 100, 1, 3},   /* and a head */
-        {SEGMENT_DATA_AT + 3040 + 2, SEGMENT_DATA_AT + 3040 + 30, 2, 2},     /* a head */
+        {SEGMENT_DATA_AT + 3040 + 2, SEGMENT_DATA_AT + 3040 + 30, 2, 2},      /* a head */
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -656,8 +662,8 @@ static void any_length_may_be_cut(void **state)
             size_t all = (file->now_size - SEGMENT_DATA_AT) / 3040;
             uint32_t gone = read_rest(&one, n, &first);
             if (length >= SEGMENT_DATA_AT || length == 0)
-                assert_row(gone <= all - whole && gone + 1 >= all - whole, "%s cut at %zu: %u gone", name,
-                           length, gone);
+                assert_row(gone <= all - whole && gone + 1 >= all - whole, "%s cut at %zu: %u gone",
+                           name, length, gone);
             rig_done(&one);
         }
     }
@@ -671,11 +677,13 @@ static void damage_is_kept_aside(void **state)
     uint64_t first = 0;
     rig_init(&r);
     uint32_t n = fill(&r);
-    sim_find(&r.sim, "0000000000000001.seg")->now[SEGMENT_DATA_AT + 2 * 3040 + 5] ^= 1; /* frame 3's head */
-    sim_find(&r.sim, "0000000000000006.seg")->now[SEGMENT_DATA_AT + 3040 + 500] ^= 1;   /* 7's payload */
+    sim_find(&r.sim, "0000000000000001.seg")->now[SEGMENT_DATA_AT + 2 * 3040 + 5] ^=
+        1; /* frame 3's head */
+    sim_find(&r.sim, "0000000000000006.seg")->now[SEGMENT_DATA_AT + 3040 + 500] ^=
+        1; /* 7's payload */
     assert_int_equal(read_rest(&r, n, &first), 2);
     assert_int_equal(stats(&r).missing_frames, 1);
-    assert_int_equal(r.lost_frames, 1); /* the other one was missed at the start */
+    assert_int_equal(r.lost_frames, 1);    /* the other one was missed at the start */
     assert_int_equal(r.damaged_frames, 2); /* and both are reported, with their records */
     assert_int_equal(r.damaged_records, 3 + 7);
     assert_string_equal(r.damaged, "0000000000000006.seg");
@@ -829,13 +837,14 @@ static void strange_directories(void **state)
             rows[i].make(&r.sim);
         assert_row(rig_open(&r) == 0, "%s: open", rows[i].name);
         struct spool_stats st = stats(&r);
-        assert_row(st.missing_frames == rows[i].missing && st.duplicate_frames == rows[i].duplicates &&
-                       st.position_errors == rows[i].position_errors && st.torn_bytes == rows[i].torn &&
-                       st.damaged_bytes == rows[i].damaged,
-                   "%s: missing %llu, twice %llu, position %llu, torn %llu, damaged %llu", rows[i].name,
-                   (unsigned long long)st.missing_frames, (unsigned long long)st.duplicate_frames,
-                   (unsigned long long)st.position_errors, (unsigned long long)st.torn_bytes,
-                   (unsigned long long)st.damaged_bytes);
+        assert_row(st.missing_frames == rows[i].missing &&
+                       st.duplicate_frames == rows[i].duplicates &&
+                       st.position_errors == rows[i].position_errors &&
+                       st.torn_bytes == rows[i].torn && st.damaged_bytes == rows[i].damaged,
+                   "%s: missing %llu, twice %llu, position %llu, torn %llu, damaged %llu",
+                   rows[i].name, (unsigned long long)st.missing_frames,
+                   (unsigned long long)st.duplicate_frames, (unsigned long long)st.position_errors,
+                   (unsigned long long)st.torn_bytes, (unsigned long long)st.damaged_bytes);
         uint32_t frames = 0;
         int64_t number, first = 0, last = 0;
         while ((number = get(&r)) > 0) {
@@ -844,16 +853,18 @@ static void strange_directories(void **state)
             first = first == 0 ? number : first;
             frames++;
         }
-        assert_row(first == rows[i].first && frames == rows[i].frames, "%s: %u frames from %lld", rows[i].name,
-                   frames, (long long)first);
+        assert_row(first == rows[i].first && frames == rows[i].frames, "%s: %u frames from %lld",
+                   rows[i].name, frames, (long long)first);
         uint64_t id = 0;
         assert_int_equal(put(&r, 99, 100, &id), 0);
         assert_true(id > 20);
         assert_int_equal(spool_sync(r.spool), 0);
         if (rows[i].make == strangers) {
-            const char *names[] = {"notes.txt", "000000000000000G.seg", "1.seg", "0000000000000001.seg.bak"};
+            const char *names[] = {"notes.txt", "000000000000000G.seg", "1.seg",
+                                   "0000000000000001.seg.bak"};
             for (size_t j = 0; j < ARRAY_LEN(names); j++)
-                assert_true(sim_find(&r.sim, names[j]) != NULL && sim_find(&r.sim, names[j])->now_size == 4);
+                assert_true(sim_find(&r.sim, names[j]) != NULL &&
+                            sim_find(&r.sim, names[j])->now_size == 4);
         }
         rig_done(&r);
     }
@@ -879,7 +890,8 @@ static void a_newer_version_is_not_touched(void **state)
     const struct segment_header h = {.first_id = 6, .void_from = 6};
     segment_header_encode(header, &h);
     header[8] = SEGMENT_VERSION + 1;
-    le32_put(header + SEGMENT_HEADER_BYTES - 4, crc32c(0, span_of(header, SEGMENT_HEADER_BYTES - 4)));
+    le32_put(header + SEGMENT_HEADER_BYTES - 4,
+             crc32c(0, span_of(header, SEGMENT_HEADER_BYTES - 4)));
     memcpy(f->now, header, SEGMENT_HEADER_BYTES);
     size_t before = changes(&r.sim);
     assert_int_equal(rig_open(&r), ERR_UNSUPPORTED);

@@ -36,7 +36,7 @@ struct model_frame {
 
 struct model {
     struct model_frame frames[IDS];
-    bool drops; /* frames in hand may be gone with their segment */
+    bool drops;   /* frames in hand may be gone with their segment */
     bool unnamed; /* frames were dropped without their ids */
     uint64_t position_errors;
     uint64_t duplicates, states;
@@ -68,7 +68,8 @@ static void model_lost(void *ctx, const struct spool_frame *f, uint64_t frames, 
     struct model *m = ctx;
     if (why == SPOOL_LOST_DAMAGED && f != NULL && m->frames[f->id].state == NONE)
         return; /* what a power loss left of a frame that was never stored */
-    assert_row(m->drops && why == SPOOL_LOST_DROPPED, "%llu frames lost by %d", (unsigned long long)frames, why);
+    assert_row(m->drops && why == SPOOL_LOST_DROPPED, "%llu frames lost by %d",
+               (unsigned long long)frames, why);
     if (f == NULL) { /* the oldest, by a disk that cannot be read */
         m->unnamed = true;
         return;
@@ -92,13 +93,14 @@ static bool model_allows(const struct model *m, uint64_t id, enum sim_crash how)
     return f->state != NONE;
 }
 
-static bool model_is_same(const struct model *m, const struct spool_frame *got, const struct buf *payload)
+static bool model_is_same(const struct model *m, const struct spool_frame *got,
+                          const struct buf *payload)
 {
     static uint8_t expected[1 << 16];
     const struct model_frame *f = &m->frames[got->id];
     model_bytes(f, expected);
-    return got->records == f->records && got->accepted_unix_ns == f->accepted && payload->len == f->bytes &&
-           memcmp(payload->base, expected, f->bytes) == 0;
+    return got->records == f->records && got->accepted_unix_ns == f->accepted &&
+           payload->len == f->bytes && memcmp(payload->base, expected, f->bytes) == 0;
 }
 
 /* ---- states ------------------------------------------------------------- */
@@ -113,7 +115,8 @@ struct rig {
     uint64_t seed;
 };
 
-static void rig_open(struct rig *r, struct spool **out, struct sim *sim, const struct spool_opts *opts)
+static void rig_open(struct rig *r, struct spool **out, struct sim *sim,
+                     const struct spool_opts *opts)
 {
     struct disk disk = sim_disk(sim);
     struct error err = {{0}};
@@ -134,10 +137,11 @@ static void check_state(struct rig *r, struct sim *sim, enum sim_crash how, bool
     memset(seen, 0, IDS);
     rig_open(r, &s, sim, &opts);
     while ((rc = spool_next(s, &f, &r->payload)) == 0) {
-        assert_row(f.id > last && f.id < IDS, "seed %llu: id %llu after %llu", (unsigned long long)r->seed,
-                   (unsigned long long)f.id, (unsigned long long)last);
+        assert_row(f.id > last && f.id < IDS, "seed %llu: id %llu after %llu",
+                   (unsigned long long)r->seed, (unsigned long long)f.id, (unsigned long long)last);
         assert_row(model_allows(m, f.id, how), "seed %llu: crash %d, id %llu in state %d was read",
-                   (unsigned long long)r->seed, how, (unsigned long long)f.id, m->frames[f.id].state);
+                   (unsigned long long)r->seed, how, (unsigned long long)f.id,
+                   m->frames[f.id].state);
         assert_row(model_is_same(m, &f, &r->payload), "seed %llu: id %llu has other bytes",
                    (unsigned long long)r->seed, (unsigned long long)f.id);
         m->duplicates += m->frames[f.id].state == SETTLED;
@@ -148,7 +152,8 @@ static void check_state(struct rig *r, struct sim *sim, enum sim_crash how, bool
     assert_int_equal(rc, ERR_EMPTY);
     for (size_t i = 0; i < IDS; i++)
         assert_row(m->frames[i].state != STORED || seen[i] || (m->drops && m->frames[i].in_hand),
-                   "seed %llu: crash %d: stored frame %zu is gone", (unsigned long long)r->seed, how, i);
+                   "seed %llu: crash %d: stored frame %zu is gone", (unsigned long long)r->seed,
+                   how, i);
     struct spool_stats st;
     spool_stats(s, &st);
     assert_true(st.next_id > last);
@@ -310,13 +315,14 @@ static void look_at_position(struct rig *r)
     r->model.unnamed = false;
     if (st.position_errors > r->model.position_errors)
         for (size_t i = 0; i < IDS; i++)
-            r->model.frames[i].excused |= r->model.frames[i].state == SETTLED && !r->model.frames[i].settled_durably;
+            r->model.frames[i].excused |=
+                r->model.frames[i].state == SETTLED && !r->model.frames[i].settled_durably;
     r->model.position_errors = st.position_errors;
 }
 
 static void (*const operations[])(struct rig *r) = {
-    append, append, append, append, sync_all, sync_all, read_one, read_one, read_one,
-    settle_one, settle_one, settle_one, checkpoint,
+    append,   append,   append,     append,     sync_all,   sync_all,   read_one,
+    read_one, read_one, settle_one, settle_one, settle_one, checkpoint,
 };
 
 static uint64_t number(const char *name, uint64_t otherwise)
@@ -358,7 +364,8 @@ static void run_sequence(struct rig *r, uint64_t seed)
         if (faulty && writes && rng_upto(rng, 4) == 0) {
             r->sim.fail_at = r->sim.calls + 1 + rng_upto(rng, 4);
             r->sim.fail_code = codes[rng_upto(rng, ARRAY_LEN(codes) - 1)];
-            r->sim.fail_for_ever = r->sim.fail_code != -EINTR && r->sim.fail_code != SIM_SHORT && rng_upto(rng, 1) == 0;
+            r->sim.fail_for_ever = r->sim.fail_code != -EINTR && r->sim.fail_code != SIM_SHORT &&
+                                   rng_upto(rng, 1) == 0;
         }
         operations[which](r);
         r->sim.fail_at = 0;
@@ -376,7 +383,8 @@ static void every_crash_state_is_sound(void **state)
 {
     (void)state;
     struct rig *r = calloc(1, sizeof *r);
-    uint64_t seed = number("LIPSERVICE_SEED", 1), states = number("LIPSERVICE_STATES", STATES_DEFAULT);
+    uint64_t seed = number("LIPSERVICE_SEED", 1),
+             states = number("LIPSERVICE_STATES", STATES_DEFAULT);
     print_message("seeds from %llu\n", (unsigned long long)seed);
     while (r->model.states < states)
         run_sequence(r, seed++);

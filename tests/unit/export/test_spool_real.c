@@ -59,7 +59,8 @@ static int writer(const char *dir, unsigned long frames)
         struct spool_frame f;
         if (append(s, &ids[0]) < 0 || append(s, &ids[1]) < 0 || spool_sync(s) < 0)
             return 3;
-        dprintf(STDOUT_FILENO, "s %llu\ns %llu\n", (unsigned long long)ids[0], (unsigned long long)ids[1]);
+        dprintf(STDOUT_FILENO, "s %llu\ns %llu\n", (unsigned long long)ids[0],
+                (unsigned long long)ids[1]);
         if (spool_next(s, &f, &payload) == 0) {
             dprintf(STDOUT_FILENO, "d %llu\n", (unsigned long long)f.id);
             spool_settle(s, f.id);
@@ -108,7 +109,8 @@ static void check(const char *dir, const struct promises *p)
     }
     assert_int_equal(rc, ERR_EMPTY);
     for (size_t i = 0; i < IDS; i++)
-        assert_row(!p->stored[i] || p->delivered[i] || seen[i], "frame %zu was promised and is gone", i);
+        assert_row(!p->stored[i] || p->delivered[i] || seen[i],
+                   "frame %zu was promised and is gone", i);
     spool_close(s);
     buf_done(&payload);
 }
@@ -195,8 +197,9 @@ static bool strace_works(void)
 static void killed_at_every_call(void **state)
 {
     (void)state;
-    static const char *const calls[] = {"pwritev", "pwrite64", "fdatasync", "fsync", "openat", "fallocate",
-                                        "ftruncate", "unlinkat", "renameat,renameat2", "pread64", "mkdir", "flock"};
+    static const char *const calls[] = {
+        "pwritev",   "pwrite64", "fdatasync",          "fsync",   "openat", "fallocate",
+        "ftruncate", "unlinkat", "renameat,renameat2", "pread64", "mkdir",  "flock"};
     if (!strace_works()) {
         print_message("skipped: strace is not installed, or ptrace is not permitted\n");
         skip();
@@ -211,8 +214,8 @@ static void killed_at_every_call(void **state)
             snprintf(trace, sizeof trace, "trace=%s", calls[i]);
             snprintf(inject, sizeof inject, "inject=%s:signal=KILL:when=%u", calls[i], n);
             snprintf(frames, sizeof frames, "%d", STRACE_FRAMES);
-            char *argv[] = {"strace", "-f", "-o", "/dev/null", "-e", trace, "-e", inject, self, "--writer",
-                            dir, frames, NULL};
+            char *argv[] = {"strace", "-f", "-o",       "/dev/null", "-e",   trace, "-e",
+                            inject,   self, "--writer", dir,         frames, NULL};
             int status = run(argv, p, 0);
             bool killed = WIFSIGNALED(status) || WEXITSTATUS(status) == 128 + SIGKILL;
             assert_row(killed || WEXITSTATUS(status) == 0, "%s %u: status %d", calls[i], n, status);

@@ -45,8 +45,11 @@ static void a_parcel_is_a_post(void **state)
     for (unsigned i = 0; i < 3; i++)
         snprintf(urls[i], sizeof urls[i], "%s%s", r.stub.url, rows[i].path);
     struct upstream_opts opts = {
-        .url = {urls[0], urls[1], urls[2]}, .headers = headers, .timeout_ms = 2000,
-        .concurrency = 3, .name = "stub",
+        .url = {urls[0], urls[1], urls[2]},
+        .headers = headers,
+        .timeout_ms = 2000,
+        .concurrency = 3,
+        .name = "stub",
     };
     assert_int_equal(upstream_open(&r.sink, r.client, &opts, &err), 0);
     assert_int_equal(r.sink.concurrency, 3);
@@ -57,7 +60,8 @@ static void a_parcel_is_a_post(void **state)
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         struct parcel *p;
         assert_int_equal(parcel_of_relay(&p, rows[i].signal, SPAN("bytes"), rows[i].coding,
-                                         SPAN("application/json"), NULL), 0);
+                                         SPAN("application/json"), NULL),
+                         0);
         assert_true(r.sink.takes[rows[i].signal]);
         assert_int_equal(r.sink.ops->send(r.sink.self, p, on_done, &r, &call), 0);
         stub_spin(&r.loop, &r.done, i + 1, 5000);
@@ -73,7 +77,8 @@ static void a_parcel_is_a_post(void **state)
     }
     struct parcel *p;
     r.stub.hangs = true;
-    assert_int_equal(parcel_of_relay(&p, SIGNAL_LOGS, SPAN("x"), CODING_IDENTITY, SPAN("a"), NULL), 0);
+    assert_int_equal(parcel_of_relay(&p, SIGNAL_LOGS, SPAN("x"), CODING_IDENTITY, SPAN("a"), NULL),
+                     0);
     assert_int_equal(r.sink.ops->send(r.sink.self, p, on_done, &r, &call), 0);
     stub_spin(&r.loop, &r.stub.requests, 4, 5000);
     r.sink.ops->cancel(r.sink.self, call);

@@ -21,7 +21,8 @@ struct stub {
     bool hangs; /* takes requests and never answers */
 
     unsigned requests;
-    const struct http_exchange *last; /* of HTTP/1.1: one for each connection; only to be compared */
+    const struct http_exchange
+        *last; /* of HTTP/1.1: one for each connection; only to be compared */
     enum http_method method;
     char path[1024], query[256], authorization[256], content_type[128], content_encoding[64];
     char got[STUB_BODY_BYTES + 1];

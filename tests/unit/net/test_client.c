@@ -42,14 +42,19 @@ static void rig_close(struct rig *r)
     assert_int_equal(uv_loop_close(&r->loop), 0);
 }
 
-static struct client_call *send_to(struct rig *r, const char *url, const char *method, struct span body,
-                                   uint32_t timeout_ms)
+static struct client_call *send_to(struct rig *r, const char *url, const char *method,
+                                   struct span body, uint32_t timeout_ms)
 {
     static const char *const headers[] = {"Authorization: Bearer k", "Content-Type: a/b", NULL};
     struct client_call *call = NULL;
     const struct client_request request = {
-        .method = method, .url = url, .headers = headers, .body = body,
-        .timeout_ms = timeout_ms, .ctx = r, .done = on_done,
+        .method = method,
+        .url = url,
+        .headers = headers,
+        .body = body,
+        .timeout_ms = timeout_ms,
+        .ctx = r,
+        .done = on_done,
     };
     unsigned before = r->done;
     assert_int_equal(client_send(r->client, &request, &call), 0);
@@ -110,7 +115,8 @@ static void a_long_answer_is_cut(void **state)
         r.stub.body = span_of(big, rows[i].sent);
         (void)send_to(&r, r.stub.url, "POST", SPAN("x"), 5000);
         stub_spin(&r.loop, &r.done, i + 1, 5000);
-        assert_row(r.done == i + 1 && r.last.err == 0 && r.last.status == 413, "%u: %d", i, r.last.err);
+        assert_row(r.done == i + 1 && r.last.err == 0 && r.last.status == 413, "%u: %d", i,
+                   r.last.err);
         assert_row(r.body_len == rows[i].read, "%u: %zu", i, r.body_len);
     }
     rig_close(&r);
@@ -129,7 +135,12 @@ static void a_long_answer_in_pieces(void **state)
     char *big = calloc(1, 4 << 20);
     rig_open(&r);
     const struct client_request request = {
-        .method = "GET", .url = r.stub.url, .timeout_ms = 5000, .ctx = &r, .done = on_done, .piece = on_piece,
+        .method = "GET",
+        .url = r.stub.url,
+        .timeout_ms = 5000,
+        .ctx = &r,
+        .done = on_done,
+        .piece = on_piece,
     };
     r.stub.body = span_of(big, 4 << 20);
     assert_int_equal(client_send(r.client, &request, NULL), 0);

@@ -492,7 +492,8 @@ static void an_answer_that_stays_open(void **state)
     assert_int_equal(http_stream_write(r.probe.held, SPAN("")), 0); /* not the end */
     assert_true(span_eq(buf_span(&r.out), SPAN("c\r\nsecond piece\r\n")));
     const struct span more = SPAN("GET / HTTP/1.1\r\n" H "\r\n");
-    assert_int_equal(rig_feed(&r, more), more.len); /* thrown away: the connection ends with this one */
+    assert_int_equal(rig_feed(&r, more),
+                     more.len); /* thrown away: the connection ends with this one */
     assert_true(span_eq(buf_span(&r.out), SPAN("c\r\nsecond piece\r\n")));
     /* A peer that does not read: whole pieces up to the bound, then none. */
     static uint8_t piece[1000];

@@ -258,11 +258,14 @@ static size_t say_post(int fd, size_t *said, size_t body)
 {
     static uint8_t zeros[1 << 20];
     char head[128];
-    size_t n = (size_t)snprintf(head, sizeof head, "POST /discard HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", body);
+    size_t n =
+        (size_t)snprintf(head, sizeof head,
+                         "POST /discard HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", body);
     while (*said < n + body) {
         bool in_head = *said < n;
         const uint8_t *from = in_head ? (const uint8_t *)head + *said : zeros;
-        ssize_t k = send(fd, from, in_head ? n - *said : n + body - *said, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t k =
+            send(fd, from, in_head ? n - *said : n + body - *said, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (k <= 0)
             break;
         *said += (size_t)k;
@@ -337,7 +340,8 @@ static void a_crowd_that_goes_on_shares_the_turns(void **state)
     assert_int_equal(r.probe.requests, CROWD * ROUNDS);
     assert_int_equal(r.probe.refusals, 0);
     assert_row(ahead <= 2, "%d rounds ahead of the last", ahead);
-    assert_row(r.probe.budget.peak < CROWD / 2 * BODY, "%llu bytes at once", (unsigned long long)r.probe.budget.peak);
+    assert_row(r.probe.budget.peak < CROWD / 2 * BODY, "%llu bytes at once",
+               (unsigned long long)r.probe.budget.peak);
     for (int i = 0; i < CROWD; i++)
         close(fds[i]);
     rig_close(&r);

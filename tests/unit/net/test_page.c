@@ -91,14 +91,16 @@ static void rig_close(struct rig *r)
 /* One request over a connection of its own; the answer is in r->text. */
 static int ask(struct rig *r, const char *method, const char *target, const char *host)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(r->port),
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons(r->port),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char request[512];
     size_t len = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-    int n = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
-                     method, target, host);
+    int n =
+        snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+                 method, target, host);
     assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
     for (int i = 0; i < 1000; i++) {
         uv_run(&r->loop, UV_RUN_NOWAIT);
@@ -158,11 +160,21 @@ static void on_loopback_only_our_names(void **state)
         const char *host;
         bool ours;
     } rows[] = {
-        {"localhost", true},       {"localhost:8888", true}, {"LocalHost:8888", true},
-        {"127.0.0.1", true},       {"127.0.0.1:8888", true}, {"10.1.2.3:1", true},
-        {"[::1]", true},           {"[::1]:8888", true},     {"evil.com", false},
-        {"evil.com:8888", false},  {"localhost5", false},    {"localhost.evil.com", false},
-        {"127.0.0.1.evil.com", false}, {"1.2.3.4x", false},  {"evil7:8888", false},
+        {"localhost", true},
+        {"localhost:8888", true},
+        {"LocalHost:8888", true},
+        {"127.0.0.1", true},
+        {"127.0.0.1:8888", true},
+        {"10.1.2.3:1", true},
+        {"[::1]", true},
+        {"[::1]:8888", true},
+        {"evil.com", false},
+        {"evil.com:8888", false},
+        {"localhost5", false},
+        {"localhost.evil.com", false},
+        {"127.0.0.1.evil.com", false},
+        {"1.2.3.4x", false},
+        {"evil7:8888", false},
     };
     struct rig r;
     rig_open(&r, "127.0.0.1:0");
@@ -208,8 +220,8 @@ static void queries(void **state)
     static const struct {
         const char *query, *value;
     } rows[] = {
-        {"", ""}, {"a=1", "1"}, {"b=2&a=1", "1"}, {"a=1&a=2", "1"}, {"aa=1", ""}, {"a", ""},
-        {"a=", ""}, {"xa=1&a=3", "3"}, {"a=1=2", "1=2"}, {"&&a=4&", "4"},
+        {"", ""},  {"a=1", "1"}, {"b=2&a=1", "1"},  {"a=1&a=2", "1"}, {"aa=1", ""},
+        {"a", ""}, {"a=", ""},   {"xa=1&a=3", "3"}, {"a=1=2", "1=2"}, {"&&a=4&", "4"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_row(span_eq(page_query(span_str(rows[i].query), "a"), span_str(rows[i].value)), "%s",
@@ -224,14 +236,22 @@ static void query_texts(void **state)
         int rc;
         const char *text;
     } rows[] = {
-        {"a=warn+", 0, "warn+"}, {"b=1", 0, ""}, {"a=%41%2a%c3%a9", 0, "A*\xc3\xa9"}, {"a=1234567", 0, "1234567"},
-        {"a=12345678", ERR_TOO_BIG, NULL}, {"a=%", ERR_MALFORMED, NULL}, {"a=%4", ERR_MALFORMED, NULL},
-        {"a=%4x", ERR_MALFORMED, NULL}, {"a=%00", ERR_MALFORMED, NULL}, {"a=%ff", ERR_MALFORMED, NULL},
+        {"a=warn+", 0, "warn+"},
+        {"b=1", 0, ""},
+        {"a=%41%2a%c3%a9", 0, "A*\xc3\xa9"},
+        {"a=1234567", 0, "1234567"},
+        {"a=12345678", ERR_TOO_BIG, NULL},
+        {"a=%", ERR_MALFORMED, NULL},
+        {"a=%4", ERR_MALFORMED, NULL},
+        {"a=%4x", ERR_MALFORMED, NULL},
+        {"a=%00", ERR_MALFORMED, NULL},
+        {"a=%ff", ERR_MALFORMED, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char text[8];
         int rc = page_query_text(span_str(rows[i].query), "a", text, sizeof text);
-        assert_row(rc == rows[i].rc && (rc < 0 || strcmp(text, rows[i].text) == 0), "%s: %d", rows[i].query, rc);
+        assert_row(rc == rows[i].rc && (rc < 0 || strcmp(text, rows[i].text) == 0), "%s: %d",
+                   rows[i].query, rc);
     }
 }
 

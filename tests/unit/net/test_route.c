@@ -96,7 +96,8 @@ static void files_and_proxies(void **state)
         struct error err = {{0}};
         int rc = route_check(&rows[i].route, "x", &err);
         assert_row(rc == (rows[i].said == NULL ? 0 : ERR_CONFIG), "%zu: %d %s", i, rc, err.text);
-        assert_row(rows[i].said == NULL || strstr(err.text, rows[i].said) != NULL, "%zu: %s", i, err.text);
+        assert_row(rows[i].said == NULL || strstr(err.text, rows[i].said) != NULL, "%zu: %s", i,
+                   err.text);
     }
 }
 
@@ -104,7 +105,8 @@ static void a_copy_owns_its_texts(void **state)
 {
     (void)state;
     char ca[] = "ca", proxy[] = "http://p";
-    const struct route from = {.ca_file = ca, .cert_file = "", .proxy_url = proxy, .insecure_skip_verify = true};
+    const struct route from = {
+        .ca_file = ca, .cert_file = "", .proxy_url = proxy, .insecure_skip_verify = true};
     struct route copy = {0};
     assert_int_equal(route_copy(&copy, &from), 0);
     ca[0] = proxy[0] = 'X';

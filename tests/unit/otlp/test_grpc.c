@@ -1,6 +1,5 @@
 #include "unit/test.h"
 
-
 #include "otlp/grpc.h"
 
 static void messages(void **state)

@@ -61,7 +61,8 @@ static const char *around(const char *pattern, const char *inner)
     static char text[4096];
     char record[2048];
     fill(record, sizeof record, pattern, inner);
-    snprintf(text, sizeof text, "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[%s]}]}]}", record);
+    snprintf(text, sizeof text, "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[%s]}]}]}",
+             record);
     return text;
 }
 
@@ -69,13 +70,18 @@ static const char *around(const char *pattern, const char *inner)
 
 static const char everything[] =
     "{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":"
-    "{\"stringValue\":\"shop\"}}],\"droppedAttributesCount\":4},\"scopeLogs\":[{\"scope\":{\"name\":"
+    "{\"stringValue\":\"shop\"}}],\"droppedAttributesCount\":4},\"scopeLogs\":[{\"scope\":{"
+    "\"name\":"
     "\"lib\",\"version\":\"1.2\",\"attributes\":[{\"key\":\"k\",\"value\":{}}],"
     "\"droppedAttributesCount\":5},\"logRecords\":[{\"timeUnixNano\":\"1732183891000000001\","
-    "\"severityNumber\":13,\"severityText\":\"WARN\",\"body\":{\"stringValue\":\"h\\u00e9llo \\ud83d\\ude00"
-    "\\n\"},\"attributes\":[{\"key\":\"b\",\"value\":{\"boolValue\":true}},{\"key\":\"i\",\"value\":"
-    "{\"intValue\":\"-9223372036854775808\"}},{\"key\":\"n\",\"value\":{\"intValue\":9007199254740993}},"
-    "{\"key\":\"d\",\"value\":{\"doubleValue\":0.1}},{\"key\":\"a\",\"value\":{\"arrayValue\":{\"values\":"
+    "\"severityNumber\":13,\"severityText\":\"WARN\",\"body\":{\"stringValue\":\"h\\u00e9llo "
+    "\\ud83d\\ude00"
+    "\\n\"},\"attributes\":[{\"key\":\"b\",\"value\":{\"boolValue\":true}},{\"key\":\"i\","
+    "\"value\":"
+    "{\"intValue\":\"-9223372036854775808\"}},{\"key\":\"n\",\"value\":{\"intValue\":"
+    "9007199254740993}},"
+    "{\"key\":\"d\",\"value\":{\"doubleValue\":0.1}},{\"key\":\"a\",\"value\":{\"arrayValue\":{"
+    "\"values\":"
     "[{\"stringValue\":\"x\"},{\"arrayValue\":{\"values\":[]}},{}]}}},{\"key\":\"m\",\"value\":"
     "{\"kvlistValue\":{\"values\":[{\"key\":\"in\",\"value\":{\"bytesValue\":\"_-8=\"}}]}}}],"
     "\"droppedAttributesCount\":6,\"flags\":257,\"traceId\":\"5B8EFFF798038103d269b633813fc60c\","
@@ -141,18 +147,20 @@ static void every_field_arrives(void **state)
 static void lengths_are_minimal(void **state)
 {
     static char text[80000], inner[70000];
-    static const size_t sizes[] = {0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129,
-                                   130, 250, 16370, 16371, 16375, 16380, 16383, 16384, 16390, 65000};
+    static const size_t sizes[] = {0,     1,     100,   119,   120,   121,   122,   123,
+                                   124,   125,   126,   127,   128,   129,   130,   250,
+                                   16370, 16371, 16375, 16380, 16383, 16384, 16390, 65000};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         struct buf out, packed = {0};
         struct error err;
         memset(inner, 'x', sizes[i]);
         inner[sizes[i]] = '\0';
-        snprintf(text, sizeof text,
-                 "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"severityText\":\"a\",\"body\":"
-                 "{\"arrayValue\":{\"values\":[{\"stringValue\":\"%s\"}]}}}]}]}]}",
-                 inner);
+        snprintf(
+            text, sizeof text,
+            "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"severityText\":\"a\",\"body\":"
+            "{\"arrayValue\":{\"values\":[{\"stringValue\":\"%s\"}]}}}]}]}]}",
+            inner);
         assert_int_equal(decode(span_str(text), &out, &err), 0);
         pb_request *q = pb_unpack(buf_span(&out));
         assert_non_null(q);
@@ -228,9 +236,10 @@ static void a_wrong_type_at_any_field_is_refused(void **state)
         const char *text;
         unsigned type; /* 0: null, which is the default but in lists */
     } values[] = {
-        {"7", NUM},      {"\"abcd\"", TXT}, {"true", BOOLEAN}, {"false", BOOLEAN}, {"{}", OBJ},
-        {"[]", ARR},     {"null", 0},       {"1.5", 0x40},     {"[[]]", 0x80},     {"{\"x\":[1]}", OBJ},
-        {"truer", 0x80}, {"nul", 0x80},     {"\"a", 0x80},     {"", 0x80},
+        {"7", NUM},     {"\"abcd\"", TXT},    {"true", BOOLEAN}, {"false", BOOLEAN},
+        {"{}", OBJ},    {"[]", ARR},          {"null", 0},       {"1.5", 0x40},
+        {"[[]]", 0x80}, {"{\"x\":[1]}", OBJ}, {"truer", 0x80},   {"nul", 0x80},
+        {"\"a", 0x80},  {"", 0x80},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -320,14 +329,18 @@ static void special_doubles_arrive(void **state)
     static const struct {
         const char *text;
         double value;
-    } rows[] = {{"\"Infinity\"", INFINITY}, {"\"-Infinity\"", -INFINITY}, {"\"NaN\"", NAN},
-                {"\"-2.5e3\"", -2500},      {"7", 7}};
+    } rows[] = {{"\"Infinity\"", INFINITY},
+                {"\"-Infinity\"", -INFINITY},
+                {"\"NaN\"", NAN},
+                {"\"-2.5e3\"", -2500},
+                {"7", 7}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out;
         struct error err;
         assert_int_equal(
-            decode(span_str(around("{\"body\":{\"doubleValue\":%s}}", rows[i].text)), &out, &err), 0);
+            decode(span_str(around("{\"body\":{\"doubleValue\":%s}}", rows[i].text)), &out, &err),
+            0);
         pb_request *q = pb_unpack(buf_span(&out));
         double got = q->resource_logs[0]->scope_logs[0]->log_records[0]->body->double_value;
         assert_row(isnan(rows[i].value) ? isnan(got) : got == rows[i].value, "%s", rows[i].text);
@@ -456,8 +469,8 @@ static void every_cut_of_a_document_is_refused(void **state)
 
 /* ---- nesting ---- */
 
-static int decode_nested(const char *before, const char *open, const char *close,
-                         const char *after, unsigned n)
+static int decode_nested(const char *before, const char *open, const char *close, const char *after,
+                         unsigned n)
 {
     struct buf text = {0}, out;
     struct error err;
@@ -510,9 +523,10 @@ static void the_last_value_of_a_key_wins(void **state)
     struct buf out;
     struct error err;
     (void)state;
-    const char *text = around("{%s}", "\"severityNumber\":5,\"severityNumber\":17,\"severityNumber\":null,"
-                                      "\"body\":{\"stringValue\":\"a\",\"intValue\":3},"
-                                      "\"sever\\u0069tyText\":\"E\",\"unknown\":{\"body\":1}");
+    const char *text =
+        around("{%s}", "\"severityNumber\":5,\"severityNumber\":17,\"severityNumber\":null,"
+                       "\"body\":{\"stringValue\":\"a\",\"intValue\":3},"
+                       "\"sever\\u0069tyText\":\"E\",\"unknown\":{\"body\":1}");
     assert_int_equal(decode(span_str(text), &out, &err), 0);
     pb_request *q = pb_unpack(buf_span(&out));
     const pb_record *r = q->resource_logs[0]->scope_logs[0]->log_records[0];

@@ -9,9 +9,9 @@
 /* Members as "key=kind:value;". */
 static bool note(void *arg, const struct json_member *m)
 {
-    static const char letters[] = {[JSON_NULL] = 'n',   [JSON_BOOL] = 'b',  [JSON_INT] = 'i',
-                                   [JSON_UINT] = 'u',   [JSON_DOUBLE] = 'd', [JSON_STRING] = 's',
-                                   [JSON_ARRAY] = 'a',  [JSON_OBJECT] = 'o'};
+    static const char letters[] = {
+        [JSON_NULL] = 'n',   [JSON_BOOL] = 'b',   [JSON_INT] = 'i',   [JSON_UINT] = 'u',
+        [JSON_DOUBLE] = 'd', [JSON_STRING] = 's', [JSON_ARRAY] = 'a', [JSON_OBJECT] = 'o'};
     struct buf *out = arg;
     buf_append(out, m->key);
     buf_printf(out, "=%c:", letters[m->kind]);

@@ -21,7 +21,8 @@ static void assert_round_trip(const char *name, struct span request)
     assert_row(was != NULL && is != NULL, "%s", name);
     pb_pack(&was->base, &a);
     pb_pack(&is->base, &b);
-    assert_row(span_eq(buf_span(&a), buf_span(&b)), "%s: %.*s", name, (int)json.len, (char *)json.base);
+    assert_row(span_eq(buf_span(&a), buf_span(&b)), "%s: %.*s", name, (int)json.len,
+               (char *)json.base);
     pb_free(was);
     pb_free(is);
     json_decoder_free(d);
@@ -55,14 +56,23 @@ static void every_kind_comes_back(void **state)
         const char *name;
         struct span record;
     } rows[] = {
-#define ROW(name, bytes) {name, {(const uint8_t *)(bytes), sizeof(bytes) - 1}}
+#define ROW(name, bytes) \
+    { \
+        name, \
+        { \
+            (const uint8_t *)(bytes), sizeof(bytes) - 1 \
+        } \
+    }
         ROW("empty", ""),
         ROW("times", "\x09\xff\xff\xff\xff\xff\xff\xff\xff\x59\x01\x00\x00\x00\x00\x00\x00\x80"),
-        ROW("severity", "\x10\x18\x1a\x05" "FATAL"),
+        ROW("severity", "\x10\x18\x1a\x05"
+                        "FATAL"),
         ROW("unknown severity", "\x10\xff\x01"),
         ROW("dropped, 32 bits", "\x38\xff\xff\xff\xff\x0f"),
         ROW("flags, 32 bits", "\x45\xff\xff\xff\xff"),
-        ROW("ids", "\x4a\x10\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff\x52\x08" "abcdefgh"),
+        ROW("ids",
+            "\x4a\x10\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff\x52\x08"
+            "abcdefgh"),
         ROW("event", "\x62\x02\xc3\xa9"),
         ROW("string", "\x2a\x04\x0a\x02hi"),
         ROW("empty string", "\x2a\x02\x0a\x00"),
@@ -89,7 +99,8 @@ static void every_kind_comes_back(void **state)
         ROW("severity twice", "\x10\x09\x1a\x01x\x10\x0d"),
         ROW("two members of a value", "\x2a\x06\x0a\x02hi\x18\x05"),
         ROW("the same, other order", "\x2a\x06\x18\x05\x0a\x02hi"),
-        ROW("escapes", "\x1a\x15" "\"\\/\b\f\n\r\t\x01\x1f\x7f\xe2\x80\xa8\xf0\x9f\x98\x80\xc2\x85z"),
+        ROW("escapes", "\x1a\x15"
+                       "\"\\/\b\f\n\r\t\x01\x1f\x7f\xe2\x80\xa8\xf0\x9f\x98\x80\xc2\x85z"),
 #undef ROW
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -103,25 +114,27 @@ static void resources_and_scopes(void **state)
 {
     (void)state;
     /* Resource with attributes and a count; two scopes apart; schema URLs; twice. */
-    static const char one[] =
-        "\x0a\x26"
-        "\x12\x0c\x0a\x04\x0a\x02sc\x12\x02\x10\x01\x1a\x00"
-        "\x0a\x0d\x0a\x09\x0a\x01k\x12\x04\x0a\x02vv\x10\x03"
-        "\x12\x04\x12\x02\x10\x02"
-        "\x1a\x01u";
+    static const char one[] = "\x0a\x26"
+                              "\x12\x0c\x0a\x04\x0a\x02sc\x12\x02\x10\x01\x1a\x00"
+                              "\x0a\x0d\x0a\x09\x0a\x01k\x12\x04\x0a\x02vv\x10\x03"
+                              "\x12\x04\x12\x02\x10\x02"
+                              "\x1a\x01u";
     struct buf request = {0};
     buf_append(&request, span_of(one, sizeof one - 1));
     buf_append(&request, span_of(one, sizeof one - 1));
     struct buf json = {0};
     assert_int_equal(json_write_logs(&json, buf_span(&request)), 0);
     buf_append_byte(&json, 0);
-    assert_string_equal((char *)json.base,
+    assert_string_equal(
+        (char *)json.base,
         "{\"resourceLogs\":["
-        "{\"scopeLogs\":[{\"scope\":{\"name\":\"sc\"},\"logRecords\":[{\"severityNumber\":1}],\"schemaUrl\":\"\"},"
+        "{\"scopeLogs\":[{\"scope\":{\"name\":\"sc\"},\"logRecords\":[{\"severityNumber\":1}],"
+        "\"schemaUrl\":\"\"},"
         "{\"logRecords\":[{\"severityNumber\":2}]}],"
         "\"resource\":{\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"vv\"}}],"
         "\"droppedAttributesCount\":3},\"schemaUrl\":\"u\"},"
-        "{\"scopeLogs\":[{\"scope\":{\"name\":\"sc\"},\"logRecords\":[{\"severityNumber\":1}],\"schemaUrl\":\"\"},"
+        "{\"scopeLogs\":[{\"scope\":{\"name\":\"sc\"},\"logRecords\":[{\"severityNumber\":1}],"
+        "\"schemaUrl\":\"\"},"
         "{\"logRecords\":[{\"severityNumber\":2}]}],"
         "\"resource\":{\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"vv\"}}],"
         "\"droppedAttributesCount\":3},\"schemaUrl\":\"u\"}]}");

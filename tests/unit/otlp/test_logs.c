@@ -52,18 +52,36 @@ static void records_are_sound_or_not(void **state)
         {"severity as LEN", SPAN("\x12\x01\x01"), ERR_MALFORMED},
         {"severity, ten bytes", SPAN("\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), 0},
         {"severity, 65 bits", SPAN("\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), ERR_MALFORMED},
-        {"severity, 11 bytes", SPAN("\x10\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), ERR_MALFORMED},
-        {"flags as I64", SPAN("\x41" "12345678"), ERR_MALFORMED},
-        {"flags cut short", SPAN("\x45" "123"), ERR_MORE},
-        {"time cut short", SPAN("\x09" "1234567"), ERR_MORE},
-        {"length past the end", SPAN("\x1a\x05" "four"), ERR_MORE},
+        {"severity, 11 bytes", SPAN("\x10\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
+         ERR_MALFORMED},
+        {"flags as I64",
+         SPAN("\x41"
+              "12345678"),
+         ERR_MALFORMED},
+        {"flags cut short",
+         SPAN("\x45"
+              "123"),
+         ERR_MORE},
+        {"time cut short",
+         SPAN("\x09"
+              "1234567"),
+         ERR_MORE},
+        {"length past the end",
+         SPAN("\x1a\x05"
+              "four"),
+         ERR_MORE},
         {"length of 2^63", SPAN("\x1a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), ERR_MORE},
         {"tag alone", SPAN("\x1a"), ERR_MORE},
         {"field number 0", SPAN("\x02\x00"), ERR_MALFORMED},
         {"field number 2^29", SPAN("\x82\x80\x80\x80\x10\x00"), ERR_MALFORMED},
         {"wire type 6", SPAN("\x7e"), ERR_MALFORMED},
         {"wire type 7", SPAN("\x7f"), ERR_MALFORMED},
-        {"unknown, all wire types", SPAN("\x78\x01\x79" "12345678" "\x7a\x01x\x7d" "1234"), 0},
+        {"unknown, all wire types",
+         SPAN("\x78\x01\x79"
+              "12345678"
+              "\x7a\x01x\x7d"
+              "1234"),
+         0},
         {"removed field 4, any type", SPAN("\x20\x01\x22\x01\xff"), 0},
         {"group", SPAN("\x7b\x08\x01\x7c"), 0},
         {"groups in a group", SPAN("\x7b\x7b\x08\x01\x7c\x7c"), 0},
@@ -81,8 +99,14 @@ static void records_are_sound_or_not(void **state)
         {"value not UTF-8", SPAN("\x32\x05\x12\x03\x0a\x01\xff"), ERR_UTF8},
         {"bytes need not be UTF-8", SPAN("\x2a\x03\x3a\x01\xff\x4a\x01\xff\x52\x01\xff"), 0},
         {"bool as LEN", SPAN("\x2a\x03\x12\x01x"), ERR_MALFORMED},
-        {"int as I64", SPAN("\x2a\x09\x19" "12345678"), ERR_MALFORMED},
-        {"double as I32", SPAN("\x2a\x05\x25" "1234"), ERR_MALFORMED},
+        {"int as I64",
+         SPAN("\x2a\x09\x19"
+              "12345678"),
+         ERR_MALFORMED},
+        {"double as I32",
+         SPAN("\x2a\x05\x25"
+              "1234"),
+         ERR_MALFORMED},
         {"array as varint", SPAN("\x2a\x02\x28\x01"), ERR_MALFORMED},
         {"element of the array as varint", SPAN("\x2a\x04\x2a\x02\x08\x01"), ERR_MALFORMED},
         {"kvlist with a pair", SPAN("\x2a\x07\x32\x05\x0a\x03\x0a\x01k"), 0},
@@ -110,8 +134,12 @@ static void the_levels_above_are_checked_too(void **state)
         {"schema_url not UTF-8", SPAN("\x0a\x03\x1a\x01\xff"), ERR_UTF8},
         {"scope schema_url not UTF-8", SPAN("\x0a\x05\x12\x03\x1a\x01\xff"), ERR_UTF8},
         {"scope name not UTF-8", SPAN("\x0a\x07\x12\x05\x0a\x03\x0a\x01\xff"), ERR_UTF8},
-        {"scope version as I32", SPAN("\x0a\x09\x12\x07\x0a\x05\x15" "1234"), ERR_MALFORMED},
-        {"resource attribute key not UTF-8", SPAN("\x0a\x07\x0a\x05\x0a\x03\x0a\x01\xff"), ERR_UTF8},
+        {"scope version as I32",
+         SPAN("\x0a\x09\x12\x07\x0a\x05\x15"
+              "1234"),
+         ERR_MALFORMED},
+        {"resource attribute key not UTF-8", SPAN("\x0a\x07\x0a\x05\x0a\x03\x0a\x01\xff"),
+         ERR_UTF8},
         {"entity type not UTF-8", SPAN("\x0a\x07\x0a\x05\x1a\x03\x12\x01\xff"), ERR_UTF8},
         {"text instead", SPAN("GET / HTTP/1.1\r\n"), ERR_MALFORMED},
     };
@@ -223,7 +251,10 @@ static void the_last_of_several_wins(void **state)
 {
     struct log_record r;
     (void)state;
-    assert_int_equal(log_record_read(&r, SPAN("\x10\x05\x10\x11\x1a\x01" "a\x1a\x01" "b")), 0);
+    assert_int_equal(log_record_read(&r, SPAN("\x10\x05\x10\x11\x1a\x01"
+                                              "a\x1a\x01"
+                                              "b")),
+                     0);
     assert_int_equal(r.severity_number, 17);
     assert_true(span_eq(r.severity_text, SPAN("b")));
 
@@ -236,14 +267,18 @@ static void the_last_of_several_wins(void **state)
     assert_int_equal(r.body.integer, 7);
 
     /* value before key, key twice */
-    assert_int_equal(log_record_read(&r, SPAN("\x32\x13\x12\x02\x18\x01\x0a\x01x\x0a\x0a" "event.name")), 0);
+    assert_int_equal(log_record_read(&r, SPAN("\x32\x13\x12\x02\x18\x01\x0a\x01x\x0a\x0a"
+                                              "event.name")),
+                     0);
     assert_int_equal(r.attributes, 1);
     assert_non_null(log_known(&r, LOG_EVENT_NAME));
     assert_int_equal(log_known(&r, LOG_EVENT_NAME)->integer, 1);
     assert_null(log_known(&r, LOG_EXCEPTION_TYPE));
 
     /* key twice, with no value behind */
-    assert_int_equal(log_record_read(&r, SPAN("\x32\x0f\x0a\x01x\x0a\x0a" "event.name")), 0);
+    assert_int_equal(log_record_read(&r, SPAN("\x32\x0f\x0a\x01x\x0a\x0a"
+                                              "event.name")),
+                     0);
     assert_non_null(log_known(&r, LOG_EVENT_NAME));
     assert_int_equal(log_known(&r, LOG_EVENT_NAME)->kind, LOG_NONE);
 
@@ -256,10 +291,9 @@ static void negative_and_large_numbers(void **state)
 {
     struct log_record r;
     (void)state;
-    assert_int_equal(
-        log_record_read(&r, SPAN("\x2a\x0b\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
-                                 "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
-        0);
+    assert_int_equal(log_record_read(&r, SPAN("\x2a\x0b\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+                                              "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+                     0);
     assert_int_equal(r.body.integer, -1);
     assert_int_equal(r.severity_number, -1);
     assert_int_equal(log_severity(&r), 0);
@@ -275,17 +309,61 @@ static void severities_in_all_spellings(void **state)
         const char *text;
         unsigned number;
     } rows[] = {
-        {"trace", 1},        {"TRACE", 1},      {"Trace3", 3},      {"verbose", 1},  {"trce", 1},
-        {"debug", 5},        {"dbug", 5},       {"DEBUG2", 6},      {"debug5", 5},   {"DBG", 5},
-        {"info", 9},         {"Information", 9}, {"INFORMATIONAL", 9}, {"notice", 9}, {"INFO4", 12},
-        {" info ", 9},       {"[INFO]", 9},     {"<warn>", 13},     {"(error)", 17}, {"INFO:", 9},
-        {"[ WARN ]", 13},    {"\tinfo\r\n", 9}, {"warn", 13},       {"Warning", 13}, {"WRN", 13},
-        {"warn2", 14},       {"error", 17},     {"err", 17},        {"eror", 17},    {"ERROR4", 20},
-        {"severe", 17},      {"fail", 17},      {"critical", 21},   {"crit", 21},    {"fatal", 21},
-        {"alert", 21},       {"emerg", 21},     {"emergency", 21},  {"panic", 21},   {"FATAL4", 24},
-        {"I", 9},            {"w", 13},         {"E", 17},          {"", 0},         {" ", 0},
-        {"[]", 0},           {"info5", 0},      {"info1", 0},       {"fatal0", 0},   {"notset", 0},
-        {"warning2", 0},     {"2", 0},          {"17", 0},          {"infos", 0},    {"in fo", 0},
+        {"trace", 1},
+        {"TRACE", 1},
+        {"Trace3", 3},
+        {"verbose", 1},
+        {"trce", 1},
+        {"debug", 5},
+        {"dbug", 5},
+        {"DEBUG2", 6},
+        {"debug5", 5},
+        {"DBG", 5},
+        {"info", 9},
+        {"Information", 9},
+        {"INFORMATIONAL", 9},
+        {"notice", 9},
+        {"INFO4", 12},
+        {" info ", 9},
+        {"[INFO]", 9},
+        {"<warn>", 13},
+        {"(error)", 17},
+        {"INFO:", 9},
+        {"[ WARN ]", 13},
+        {"\tinfo\r\n", 9},
+        {"warn", 13},
+        {"Warning", 13},
+        {"WRN", 13},
+        {"warn2", 14},
+        {"error", 17},
+        {"err", 17},
+        {"eror", 17},
+        {"ERROR4", 20},
+        {"severe", 17},
+        {"fail", 17},
+        {"critical", 21},
+        {"crit", 21},
+        {"fatal", 21},
+        {"alert", 21},
+        {"emerg", 21},
+        {"emergency", 21},
+        {"panic", 21},
+        {"FATAL4", 24},
+        {"I", 9},
+        {"w", 13},
+        {"E", 17},
+        {"", 0},
+        {" ", 0},
+        {"[]", 0},
+        {"info5", 0},
+        {"info1", 0},
+        {"fatal0", 0},
+        {"notset", 0},
+        {"warning2", 0},
+        {"2", 0},
+        {"17", 0},
+        {"infos", 0},
+        {"in fo", 0},
         {"informationally yours", 0},
     };
     (void)state;

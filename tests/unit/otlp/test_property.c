@@ -43,8 +43,17 @@ static void *make(struct maker *m, size_t bytes)
 static char *make_text(struct maker *m)
 {
     static const char *const pieces[] = {
-        "service.name", "checkout", "", "a", "order 17 of 20 failed", "h\xc3\xa9t\xc3\xa9rog\xc3\xa8ne",
-        "\xf0\x9f\x92\xa5", "exception.type", "http.status_code", "1234567", "{OriginalFormat}",
+        "service.name",
+        "checkout",
+        "",
+        "a",
+        "order 17 of 20 failed",
+        "h\xc3\xa9t\xc3\xa9rog\xc3\xa8ne",
+        "\xf0\x9f\x92\xa5",
+        "exception.type",
+        "http.status_code",
+        "1234567",
+        "{OriginalFormat}",
         "a somewhat longer piece of text, so that lengths of two bytes come up as well; ",
     };
     char *text = make(m, 1200);
@@ -56,10 +65,10 @@ static char *make_text(struct maker *m)
 
 static char *make_key(struct maker *m)
 {
-    static const char *const keys[] = {
-        "service.name", "service.instance.id", "host", "event.name", "sampling.threshold",
+    static const char *const keys[] = {"service.name",  "service.instance.id", "host",
+                                       "event.name",    "sampling.threshold",
 #define X(name, key) key,
-        LOG_KNOWN_MAP(X)
+                                       LOG_KNOWN_MAP(X)
 #undef X
     };
     return one_in(m, 3) ? make_text(m) : (char *)keys[below(m, ARRAY_LEN(keys))];
@@ -80,7 +89,10 @@ static void make_unknown(struct maker *m, ProtobufCMessage *message)
         f->wire_type = types[below(m, 4)];
         f->data = make(m, 16);
         f->len = f->wire_type == PROTOBUF_C_WIRE_TYPE_64BIT ? 8 : 4;
-        memcpy(f->data, "\x03" "abcdefgh", 9);
+        memcpy(f->data,
+               "\x03"
+               "abcdefgh",
+               9);
         if (f->wire_type == PROTOBUF_C_WIRE_TYPE_VARINT)
             f->len = 1;
     }
@@ -108,7 +120,8 @@ static pb_any_value *make_value(struct maker *m, unsigned depth)
     pb_any_value *v = make(m, sizeof *v);
     PB_COMMON(any_value__init)(v);
     v->value_case = below(m, 2) != 0 ? PB_ANY(STRING_VALUE) : below(m, 8);
-    if (depth > 6 && (v->value_case == PB_ANY(ARRAY_VALUE) || v->value_case == PB_ANY(KVLIST_VALUE)))
+    if (depth > 6 &&
+        (v->value_case == PB_ANY(ARRAY_VALUE) || v->value_case == PB_ANY(KVLIST_VALUE)))
         v->value_case = PB_ANY(INT_VALUE);
     switch (v->value_case) {
     case PB_ANY(STRING_VALUE):
@@ -452,7 +465,8 @@ static void assert_batch_holds(struct span body, const struct flat **rows, uint3
     flatten(q, &got);
     assert_int_equal(got.n, n);
     for (uint32_t i = 0; i < n; i++) {
-        assert_true(span_eq(buf_span(&got.row[i].resource_fields), buf_span(&rows[i]->resource_fields)));
+        assert_true(
+            span_eq(buf_span(&got.row[i].resource_fields), buf_span(&rows[i]->resource_fields)));
         assert_true(span_eq(buf_span(&got.row[i].scope_fields), buf_span(&rows[i]->scope_fields)));
         assert_true(span_eq(buf_span(&got.row[i].record_bytes), buf_span(&rows[i]->record_bytes)));
     }

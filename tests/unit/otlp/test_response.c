@@ -17,13 +17,17 @@ static void what_is_written_is_read(void **state)
     static const struct {
         int64_t rejected;
         const char *message;
-    } rows[] = {{0, ""}, {1, ""}, {3, "no \"room\" \xe2\x82\xac"}, {0, "slow down"}, {INT64_MAX, "all"}, {-5, "odd"}};
+    } rows[] = {
+        {0, ""},    {1, ""}, {3, "no \"room\" \xe2\x82\xac"}, {0, "slow down"}, {INT64_MAX, "all"},
+        {-5, "odd"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         for (int form = STATUS_PROTOBUF; form <= STATUS_JSON; form++) {
             struct buf body = {0};
             struct response r;
-            export_response_encode(rows[i].rejected, rows[i].message, (enum status_form)form, &body);
-            int rc = response_decode(&r, form == STATUS_JSON ? SPAN(JS "; charset=utf-8") : SPAN(PB), buf_span(&body));
+            export_response_encode(rows[i].rejected, rows[i].message, (enum status_form)form,
+                                   &body);
+            int rc = response_decode(
+                &r, form == STATUS_JSON ? SPAN(JS "; charset=utf-8") : SPAN(PB), buf_span(&body));
             assert_row(rc == 0, "%zu %d: %d", i, form, rc);
             uint64_t want = rows[i].rejected > 0 ? (uint64_t)rows[i].rejected : 0;
             assert_row(r.rejected == want, "%zu %d", i, form);
@@ -47,13 +51,13 @@ static void bodies(void **state)
         {PB, SPAN(""), OK, 0},
         {PB, SPAN("\x0a\x02\x08\x05"), OK, 5},
         {"Application/X-Protobuf", SPAN("\x0a\x02\x08\x05"), OK, 5},
-        {PB, SPAN("\x0a\x02\x08\x05\x0a\x02\x08\x06"), OK, 6},          /* twice: merged */
+        {PB, SPAN("\x0a\x02\x08\x05\x0a\x02\x08\x06"), OK, 6}, /* twice: merged */
         {PB, SPAN("\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), OK, 0}, /* -1 */
-        {PB, SPAN("\x1a\x01x\x0a\x04\x08\x05\x18\x01"), OK, 5},         /* unknown fields */
-        {PB, SPAN("\x0a\x05\x08\x05"), ERR_MORE, 0},                    /* cut short */
+        {PB, SPAN("\x1a\x01x\x0a\x04\x08\x05\x18\x01"), OK, 5}, /* unknown fields */
+        {PB, SPAN("\x0a\x05\x08\x05"), ERR_MORE, 0},            /* cut short */
         {PB, SPAN("\x0a\x02\x08"), ERR_MORE, 0},
-        {PB, SPAN("\x0a\x03\x0a\x01x"), ERR_MALFORMED, 0},              /* a count that is a string */
-        {PB, SPAN("\x0a\x02\x10\x01"), ERR_MALFORMED, 0},               /* a message that is a number */
+        {PB, SPAN("\x0a\x03\x0a\x01x"), ERR_MALFORMED, 0}, /* a count that is a string */
+        {PB, SPAN("\x0a\x02\x10\x01"), ERR_MALFORMED, 0},  /* a message that is a number */
         {PB, SPAN("\x08\x01"), ERR_MALFORMED, 0},
         {PB, SPAN("<html>200 OK</html>"), ERR_MALFORMED, 0},
         {JS, SPAN(""), OK, 0},
@@ -64,8 +68,9 @@ static void bodies(void **state)
         {JS, SPAN(P("\"7\"")), OK, 7},
         {JS, SPAN(P("\"-7\"")), OK, 0},
         {JS, SPAN(P("null")), OK, 0},
-        {JS, SPAN("{\"partial_success\":{\"rejected_log_records\":\"7\",\"error_message\":\"x\"}}"), OK, 7},
-        {JS, SPAN("{\"rejectedLogRecords\":7}"), OK, 0},                /* not in its place */
+        {JS, SPAN("{\"partial_success\":{\"rejected_log_records\":\"7\",\"error_message\":\"x\"}}"),
+         OK, 7},
+        {JS, SPAN("{\"rejectedLogRecords\":7}"), OK, 0}, /* not in its place */
         {JS, SPAN("{\"other\":{\"rejectedLogRecords\":7}}"), OK, 0},
         {JS, SPAN(P("\"\"")), ERR_MALFORMED, 0},
         {JS, SPAN(P("\"-\"")), ERR_MALFORMED, 0},
@@ -108,7 +113,8 @@ static void noise(void **state)
 {
     (void)state;
     struct rng rng = {.state = 5};
-    static const char seed[] = "\x0a\x0a\x08\x05\x12\x06" "a text{\"partialSuccess\":{\"rejectedLogRecords\":\"3\"}}";
+    static const char seed[] = "\x0a\x0a\x08\x05\x12\x06"
+                               "a text{\"partialSuccess\":{\"rejectedLogRecords\":\"3\"}}";
     for (int i = 0; i < 20000; i++) {
         uint8_t body[sizeof seed];
         size_t from = rng_upto(&rng, sizeof seed - 1), len = rng_upto(&rng, sizeof seed - from);

@@ -112,7 +112,8 @@ static void partial_success_in_both_forms(void **state)
     assert_non_null(got->partial_success);
     assert_int_equal(got->partial_success->rejected_log_records, 0);
     assert_string_equal(got->partial_success->error_message, "a warning");
-    opentelemetry__proto__collector__logs__v1__export_logs_service_response__free_unpacked(got, NULL);
+    opentelemetry__proto__collector__logs__v1__export_logs_service_response__free_unpacked(got,
+                                                                                           NULL);
     buf_done(&out);
 }
 

@@ -62,8 +62,8 @@ static void as_defined(void **state)
         double t = allocation_solve(strata, n, exponent, budget);
         for (size_t k = 0; k < n; k++) {
             double want = share_at(&strata[k], exponent, slow);
-            assert_row(fabs(strata[k].share - want) <= 1e-6 * want + 1e-12 * all, "%d/%zu: %g, not %g (t %g, %g)",
-                       round, k, strata[k].share, want, t, slow);
+            assert_row(fabs(strata[k].share - want) <= 1e-6 * want + 1e-12 * all,
+                       "%d/%zu: %g, not %g (t %g, %g)", round, k, strata[k].share, want, t, slow);
             assert_true(strata[k].share <= strata[k].volume);
             sum += strata[k].share;
         }
@@ -95,7 +95,8 @@ static void by_hand(void **state)
         double t = allocation_solve(s, 3, rows[i].exponent, rows[i].budget);
         assert_row((t == INFINITY) == (i < 2), "%s: %g", rows[i].name, t);
         for (int k = 0; k < 3; k++)
-            assert_row(fabs(s[k].share - rows[i].share[k]) < 1e-9, "%s: %d: %g", rows[i].name, k, s[k].share);
+            assert_row(fabs(s[k].share - rows[i].share[k]) < 1e-9, "%s: %d: %g", rows[i].name, k,
+                       s[k].share);
     }
     assert_true(allocation_solve(NULL, 0, 0.3, 1) == INFINITY);
 }

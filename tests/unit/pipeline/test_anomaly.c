@@ -239,7 +239,8 @@ static void silence_and_return(void **state)
     assert_true(r.last.for_ms >= 60000);
     assert_float_equal(r.last.usual_rate, 0.25, 0.1);
     steady(&r, 2, 2, 200);
-    assert_int_equal(r.told[0][ANOMALY_SILENT], 1); /* once; and never of the one that is not steady */
+    assert_int_equal(r.told[0][ANOMALY_SILENT],
+                     1); /* once; and never of the one that is not steady */
     assert_int_equal(anomaly_stats(r.a).patterns, 1);
     assert_float_equal(strength_of(&r, 1), 1, 0); /* its return counts more */
     steady(&r, 2, 2, INTERVAL_S);
@@ -324,8 +325,8 @@ static void chance_is_no_anomaly(void **state)
             second(&lumps);
         }
         unsigned lumpy = lumps.told[0][ANOMALY_SURGE] + lumps.told[0][ANOMALY_SILENT];
-        print_message("%g an interval: %u false alarms in %d intervals; in lumps of %d: %u\n", rates[k],
-                      told_in_all(&plain), INTERVALS, BURST, lumpy);
+        print_message("%g an interval: %u false alarms in %d intervals; in lumps of %d: %u\n",
+                      rates[k], told_in_all(&plain), INTERVALS, BURST, lumpy);
         assert_int_equal(told_in_all(&plain), 0);
         assert_row(lumpy <= INTERVALS / 200, "%g: %u", rates[k], lumpy);
         rig_close(&plain);

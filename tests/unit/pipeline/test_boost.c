@@ -19,8 +19,8 @@ enum { PATTERNS = 4, SECONDS = 3600, CYCLE_S = 600, SURGE_S = 60 };
 #define RATE 0.05
 #define BOOST 8.0
 
-static const char *const bodies[PATTERNS] = {"cache was warm", "request took long", "retry of a job",
-                                             "the index grew"};
+static const char *const bodies[PATTERNS] = {"cache was warm", "request took long",
+                                             "retry of a job", "the index grew"};
 
 struct stratum {
     double truth, sum, variance;
@@ -156,14 +156,16 @@ static void adds_up(bool has_budget)
     for (size_t k = 0; k < ARRAY_LEN(seeds); k++) {
         struct world w;
         run(&w, seeds[k], has_budget);
-        print_message("%.0f records, estimated %.0f, off by %.2f sigma; weights %.2f to %.2f; of surges "
-                      "%.3f kept\n",
-                      w.total.truth, w.total.sum, off(&w.total), w.least, w.most,
-                      (double)w.kept_in_surge / (double)w.surge);
+        print_message(
+            "%.0f records, estimated %.0f, off by %.2f sigma; weights %.2f to %.2f; of surges "
+            "%.3f kept\n",
+            w.total.truth, w.total.sum, off(&w.total), w.least, w.most,
+            (double)w.kept_in_surge / (double)w.surge);
         assert_true(w.total.truth > 100000);
         assert_row(fabs(off(&w.total)) < 3, "%zu: %g", k, off(&w.total));
         for (unsigned p = 0; p < PATTERNS; p++)
-            assert_row(fabs(off(&w.pattern[p])) < 3, "%zu: pattern %u: %g", k, p, off(&w.pattern[p]));
+            assert_row(fabs(off(&w.pattern[p])) < 3, "%zu: pattern %u: %g", k, p,
+                       off(&w.pattern[p]));
         assert_true(w.fading > 100);
         if (has_budget)
             continue;

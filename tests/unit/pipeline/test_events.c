@@ -42,7 +42,8 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     if (g->scope.len == 0 || memmem(g->scope.base, g->scope.len, "lipservice", 10) == NULL)
         return r->emit_rc;
     struct buf scope = {0}, resource = {0}, whole = {0};
-    assert_true(span_eq(ledger_service_name(pipeline_ledger(r->pipeline), service), SPAN("lipservice")));
+    assert_true(
+        span_eq(ledger_service_name(pipeline_ledger(r->pipeline), service), SPAN("lipservice")));
     if (r->emit_rc == 0) {
         buf_append(&scope, g->scope);
         wire_append_len(&scope, 2, record);
@@ -268,8 +269,8 @@ static void what_an_event_says(void **state)
 static void summaries_add_up(void **state)
 {
     (void)state;
-    static const char *const words[] = {"red", "green", "blue", "white", "black", "brown", "pink",
-                                        "grey", "gold", "silver", "violet", "orange"};
+    static const char *const words[] = {"red",  "green", "blue", "white",  "black",  "brown",
+                                        "pink", "grey",  "gold", "silver", "violet", "orange"};
     struct rig r;
     rig_init(&r);
     r.opts.max_patterns = 24; /* many are evicted */
@@ -338,7 +339,8 @@ static void a_sample_is_cut_and_is_of_the_interval(void **state)
     assert_int_equal(strlen(text(s, "lipservice.sample")), 1022);
     assert_int_equal(number(s, "lipservice.sampled_out"), 5);
     assert_int_equal(number(s, "lipservice.kept"), 0);
-    assert_non_null(strstr(s->record->body->string_value, "5 of 5 records were dropped: upload failed"));
+    assert_non_null(
+        strstr(s->record->body->string_value, "5 of 5 records were dropped: upload failed"));
     forget_events(&r);
     for (int i = 0; i <= 3 * SUMMARY_S; i++)
         second(&r);
@@ -361,7 +363,8 @@ static void more_than_may_be_told(void **state)
         push(&r, "cart", 1, 9, "steady");
         second(&r);
     }
-    static const char *const bodies[] = {"alpha came", "beta went", "gamma stood", "delta fell", "epsilon sat"};
+    static const char *const bodies[] = {"alpha came", "beta went", "gamma stood", "delta fell",
+                                         "epsilon sat"};
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
         push(&r, "cart", 1, 9, bodies[i]);
     second(&r);
@@ -413,7 +416,8 @@ static void a_family_is_not_new_and_its_members_not_silent(void **state)
         push(&r, "cart", 1, 9, "all is well");
         second(&r);
     }
-    assert_string_equal(text(the(&r, "lipservice.pattern.silent"), "log.record.template"), "session of <*> began");
+    assert_string_equal(text(the(&r, "lipservice.pattern.silent"), "log.record.template"),
+                        "session of <*> began");
     rig_close(&r);
 }
 

@@ -49,7 +49,7 @@ static void without_budget_and_pressure_there_is_nothing_to_do(void **state)
     assert_true(draw(g, 5, LEVEL_DEBUG, &why) < 1);
     assert_int_equal(why, GOVERNOR_BY_PRESSURE);
     assert_true(governor_pay(g, BYTES, true, false)); /* no budget, no bucket */
-    assert_true(governor_begin(g, 5000, 0));  /* falls slowly */
+    assert_true(governor_begin(g, 5000, 0));          /* falls slowly */
     assert_false(governor_begin(g, 20000, 0));
     assert_int_equal(memory.used, 0);
     governor_free(g);
@@ -62,7 +62,8 @@ static double lumps(struct governor *g, struct rng *rng, uint64_t *now_ms, unsig
     double kept = 0;
     for (uint64_t end = *now_ms + seconds * 1000; *now_ms < end; *now_ms += every_ms) {
         for (unsigned i = 0; i < each; i++) {
-            assert_true(i % 500 != 0 || governor_begin(g, *now_ms + i / 500, 0)); /* requests of 500 */
+            assert_true(i % 500 != 0 ||
+                        governor_begin(g, *now_ms + i / 500, 0)); /* requests of 500 */
             kept += draw(g, (uint32_t)rng_upto(rng, PATTERNS - 1), LEVEL_INFO, NULL);
         }
     }
@@ -94,10 +95,8 @@ static void each_unit_is_held(void **state)
         enum governor_unit unit;
         double amount, records; /* of 2,000 a second, each of 100 bytes */
     } rows[] = {
-        {GOVERNOR_RECORDS, 300, 300},
-        {GOVERNOR_BYTES, 30000, 300},
-        {GOVERNOR_REDUCTION, 0.1, 200},
-        {GOVERNOR_RECORDS, 3, 3},
+        {GOVERNOR_RECORDS, 300, 300},   {GOVERNOR_BYTES, 30000, 300},
+        {GOVERNOR_REDUCTION, 0.1, 200}, {GOVERNOR_RECORDS, 3, 3},
         {GOVERNOR_RECORDS, 5000, 2000}, /* more than there is */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -106,7 +105,8 @@ static void each_unit_is_held(void **state)
         uint64_t now = 1000;
         lumps(g, &rng, &now, 60, 10, 20);
         double kept = lumps(g, &rng, &now, 600, 10, 20);
-        assert_row(fabs(kept / rows[i].records - 1) < 0.05, "%zu: %g of %g", i, kept, rows[i].records);
+        assert_row(fabs(kept / rows[i].records - 1) < 0.05, "%zu: %g of %g", i, kept,
+                   rows[i].records);
         assert_true(governor_stats(g).rate > 0);
         governor_free(g);
     }
@@ -198,7 +198,8 @@ static void the_last_resort(void **state)
     (void)state;
     struct governor *g = governor(GOVERNOR_RECORDS, 10, NULL);
     unsigned kept = 0, errors = 0;
-    for (unsigned ms = 0; ms < 100000; ms++) { /* 1,000 a second that are kept with certainty, 500 errors */
+    for (unsigned ms = 0; ms < 100000;
+         ms++) { /* 1,000 a second that are kept with certainty, 500 errors */
         assert_true(governor_begin(g, 1000 + ms, 0));
         governor_certain(g, BYTES, false);
         kept += governor_pay(g, BYTES, false, false);
@@ -221,14 +222,16 @@ static void the_last_resort(void **state)
 static void factors_do_not_look_at_the_dice(void **state)
 {
     (void)state;
-    struct governor *a = governor(GOVERNOR_BYTES, 5000, NULL), *b = governor(GOVERNOR_BYTES, 5000, NULL);
+    struct governor *a = governor(GOVERNOR_BYTES, 5000, NULL),
+                    *b = governor(GOVERNOR_BYTES, 5000, NULL);
     struct rng rng = {8};
     for (uint64_t ms = 1000; ms < 30000; ms++) {
         governor_begin(a, ms, 0);
         governor_begin(b, ms, 0);
         for (uint64_t n = rng_upto(&rng, ms / 1000 % 7 == 0 ? 30 : 3); n > 0; n--) {
             uint32_t pattern = (uint32_t)rng_upto(&rng, 20);
-            assert_true(draw(a, pattern, LEVEL_INFO, NULL) - draw(b, pattern, LEVEL_INFO, NULL) == 0.0);
+            assert_true(draw(a, pattern, LEVEL_INFO, NULL) - draw(b, pattern, LEVEL_INFO, NULL) ==
+                        0.0);
             governor_pay(a, BYTES, true, false);
         }
     }
@@ -247,10 +250,12 @@ static void pressure_takes_the_loud_and_the_unimportant(void **state)
         assert_true(governor_begin(g, 1000 + ms, ms < 5000 ? 0.4 : 0.7));
         for (unsigned level = LEVEL_TRACE; level <= LEVEL_WARN; level++)
             for (unsigned i = 0; i < 11; i++)
-                kept[level][i > 0] += draw(g, level * 2 + (i > 0), level, NULL) * (ms >= 10000) / (i > 0 ? 100000 : 10000);
+                kept[level][i > 0] += draw(g, level * 2 + (i > 0), level, NULL) * (ms >= 10000) /
+                                      (i > 0 ? 100000 : 10000);
     }
     for (unsigned level = LEVEL_TRACE; level <= LEVEL_WARN; level++) {
-        print_message("%s: quiet %.4f, loud %.4f\n", level_name((enum level)level), kept[level][0], kept[level][1]);
+        print_message("%s: quiet %.4f, loud %.4f\n", level_name((enum level)level), kept[level][0],
+                      kept[level][1]);
         assert_true(kept[level][1] <= kept[level][0]);
         if (level > 0)
             assert_true(kept[level - 1][1] < kept[level][1]);
@@ -280,7 +285,8 @@ static void leaps_of_the_clock(void **state)
 static void another_target_holds_at_once(void **state)
 {
     (void)state;
-    static const struct governor_target rows[][3] = { /* before, after, and records of 10,000 */
+    static const struct governor_target rows[][3] = {
+        /* before, after, and records of 10,000 */
         {{GOVERNOR_BYTES, 1e6, 0.3}, {GOVERNOR_REDUCTION, 0.5, 0.3}, {.amount = 5000}},
         {{GOVERNOR_REDUCTION, 0.1, 0.3}, {GOVERNOR_REDUCTION, 0.5, 0.3}, {.amount = 5000}},
         {{GOVERNOR_BYTES, 1e5, 0.3}, {GOVERNOR_RECORDS, 1000, 0.3}, {.amount = 10000}},

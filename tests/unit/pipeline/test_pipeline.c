@@ -393,7 +393,8 @@ static void stamps_of_a_survivor(void **state)
         uint32_t records;
         rig_open_stamping(&r, (1u << STAMP_COUNT) - 1);
         rules_set_level(r.rules, LEVEL_INFO, 0.5, NULL);
-        buf_append(&record, SPAN("\x10\x09\x2a\x09\x0a\x07" "cart 17\x4a\x10trace-id\xff\xff\xff\xff\xff\xff\xff\xff"));
+        buf_append(&record, SPAN("\x10\x09\x2a\x09\x0a\x07"
+                                 "cart 17\x4a\x10trace-id\xff\xff\xff\xff\xff\xff\xff\xff"));
         if (rows[i].attribute != NULL)
             buf_append_str(&record, rows[i].attribute);
         wire_append_len(&scope, 2, buf_span(&record));
@@ -401,7 +402,8 @@ static void stamps_of_a_survivor(void **state)
         wire_append_len(&request, 2, buf_span(&scope));
         assert_int_equal(push(&r, &request, &records), 0);
         assert_int_equal(r.stamped, 1);
-        assert_int_equal(r.admitted, request.len + TIMESTAMP_BYTES + stamp_bytes((1u << STAMP_COUNT) - 1));
+        assert_int_equal(r.admitted,
+                         request.len + TIMESTAMP_BYTES + stamp_bytes((1u << STAMP_COUNT) - 1));
 
         struct log_attrs attrs;
         struct log_attr a;
@@ -435,10 +437,24 @@ static void status_classes_are_patterns_of_their_own(void **state)
         unsigned status_class;
     } rows[] = {
         {"none", {0}, 0},
-        {"int", {(const uint8_t *)"\x32\x1f\x0a\x19http.response.status_code\x12\x02\x18\x64", 33}, 1},
-        {"old name, text", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "503", 27}, 5},
-        {"text, not a status", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "abc", 27}, 0},
-        {"text, too high", {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03" "600", 27}, 0},
+        {"int",
+         {(const uint8_t *)"\x32\x1f\x0a\x19http.response.status_code\x12\x02\x18\x64", 33},
+         1},
+        {"old name, text",
+         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
+                           "503",
+          27},
+         5},
+        {"text, not a status",
+         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
+                           "abc",
+          27},
+         0},
+        {"text, too high",
+         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
+                           "600",
+          27},
+         0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
@@ -504,12 +520,14 @@ static void survivors_carry_their_family(void **state)
     assert_int_equal(alice->key.signature, id_of_line("user alice logged in"));
     assert_int_equal(alice->family, id_of_line("user 42 logged in"));
     assert_int_equal(alice->counts.received, 2); /* until it was a family's; then it counts there */
-    const struct pattern_key key = {id_of_line("user 42 logged in"), alice->key.service, LEVEL_INFO, 0};
+    const struct pattern_key key = {id_of_line("user 42 logged in"), alice->key.service, LEVEL_INFO,
+                                    0};
     const struct pattern *family = patterns_find(pipeline_patterns(r.pipeline), &key);
     assert_non_null(family);
     /* dave, erin and 42, and then all six */
     assert_int_equal(family->counts.received, 9);
-    assert_true(span_eq(span_of(family->template_text, family->template_len), SPAN("user <*> logged in")));
+    assert_true(
+        span_eq(span_of(family->template_text, family->template_len), SPAN("user <*> logged in")));
     rig_close(&r);
 }
 
@@ -517,12 +535,14 @@ static void survivors_carry_their_family(void **state)
 static void policies_bind_families(void **state)
 {
     (void)state;
-    static const char *const names[] = {"alice", "bob", "carol", "dave"}, *const others[] = {"erin", "42"};
+    static const char *const names[] = {"alice", "bob", "carol", "dave"}, *const others[] = {"erin",
+                                                                                             "42"};
     enum { BY_RATE, BY_DROP_RULE, BY_RATE_OF_FAMILY, WAYS };
     for (int way = 0; way < WAYS; way++) {
         struct rig r;
         rig_open(&r);
-        uint64_t alice = id_of_line("user alice logged in"), family = id_of_line("user 42 logged in");
+        uint64_t alice = id_of_line("user alice logged in"),
+                 family = id_of_line("user 42 logged in");
         struct rules_matcher drop = {.has_pattern = true, .pattern = alice};
         if (way == BY_DROP_RULE)
             rules_add_matcher(r.rules, false, &drop, NULL);
@@ -534,7 +554,8 @@ static void policies_bind_families(void **state)
         /* By its own name alice is dropped at once, the family's when dave has made it one. */
         assert_row(kept == 3, "way %d: %u", way, (unsigned)kept);
         log_in(&r, others, 2); /* bound at most a second ago: to nothing yet */
-        assert_row(total->verdict[VERDICT_KEPT] == kept + (way == BY_RATE_OF_FAMILY ? 0 : 2), "way %d", way);
+        assert_row(total->verdict[VERDICT_KEPT] == kept + (way == BY_RATE_OF_FAMILY ? 0 : 2),
+                   "way %d", way);
         kept = total->verdict[VERDICT_KEPT];
         r.clock.now_ms += 1000;
         log_in(&r, others, 2);
@@ -575,8 +596,11 @@ static void rig_reopen_with_context(struct rig *r, uint32_t floor_per_second)
         .max_patterns = 256,
         .max_services = SERVICES,
         .stamps = STAMPS_DEFAULT,
-        .context = {.bytes = 1 << 20, .trigger = LEVEL_ERROR, .window_ms = 5000,
-                    .max_records = 3, .max_per_second = 100},
+        .context = {.bytes = 1 << 20,
+                    .trigger = LEVEL_ERROR,
+                    .window_ms = 5000,
+                    .max_records = 3,
+                    .max_per_second = 100},
         .floor_per_second = floor_per_second,
         .budget = &r->budget,
         .clock = &r->clock.clock,
@@ -608,7 +632,8 @@ static void errors_bring_what_led_to_them(void **state)
     assert_int_equal(total->queued, 4);
     assert_int_equal(total->verdict[VERDICT_SAMPLED_OUT], 6); /* and stay counted so */
     assert_int_equal(r.emitted[1], 4);
-    assert_int_equal(r.stamped, 3); /* the error, kept with certainty, came last and carries nothing */
+    assert_int_equal(r.stamped,
+                     3); /* the error, kept with certainty, came last and carries nothing */
     assert_int_equal(r.last_stamp_len, 0);
     assert_int_equal(push(&r, &error, &records), 0);
     assert_int_equal(total->released, 3);
@@ -693,7 +718,8 @@ static void explaining_counts_nothing(void **state)
     assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
     assert_int_equal(told.begun, 3);
     assert_int_equal(told.ended, 3);
-    assert_int_equal(told.steps, 1 + 1 + 5); /* floor twice; floor, priority, context, first, rate */
+    assert_int_equal(told.steps,
+                     1 + 1 + 5); /* floor twice; floor, priority, context, first, rate */
     assert_string_equal(told.template_text, "added <*> to cart");
     assert_int_equal(told.last.reason, REASON_GLOBAL_RATE);
     assert_int_equal(told.last.verdict, VERDICT_SAMPLED_OUT);

@@ -9,7 +9,8 @@
 #define RING 65536
 #define WINDOW_MS 5000
 
-static struct recorder *recorder(uint32_t max_records, uint32_t max_per_second, struct budget *budget)
+static struct recorder *recorder(uint32_t max_records, uint32_t max_per_second,
+                                 struct budget *budget)
 {
     struct recorder *r = NULL;
     const struct recorder_opts opts = {RING, WINDOW_MS, max_records, max_per_second, 7, budget};
@@ -31,12 +32,14 @@ static void put(struct recorder *r, const char *resource, const char *trace, con
                 uint64_t now_ms)
 {
     struct logs_group g = group(resource);
-    const struct recording it = {.bytes = span_str(bytes), .signature = 1, .family = 2, .service = 3};
+    const struct recording it = {
+        .bytes = span_str(bytes), .signature = 1, .family = 2, .service = 3};
     recorder_put(r, &g, span_str(trace), &it, now_ms);
 }
 
 /* What a trigger releases, as "a b c". */
-static const char *released(struct recorder *r, const char *resource, const char *trace, uint64_t now_ms)
+static const char *released(struct recorder *r, const char *resource, const char *trace,
+                            uint64_t now_ms)
 {
     static char text[4096];
     struct recording found[RECORDER_RECORDS_MAX];

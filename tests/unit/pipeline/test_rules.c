@@ -35,9 +35,9 @@ static void thresholds(void **state)
         {1.0 / 1024, RULES_REJECT_ALL - (RULES_REJECT_ALL >> 10)},
         {-0.0, RULES_REJECT_ALL},
         {1e-300, RULES_REJECT_ALL},
-        {0.2, UINT64_C(0xcccd) << 40},                  /* as the Collector has it */
-        {0.9999, UINT64_C(0x00068dc) << 28},            /* leading zeros are free, */
-        {0.0001, UINT64_C(0xfff9724) << 28},            /* and so are leading f */
+        {0.2, UINT64_C(0xcccd) << 40},       /* as the Collector has it */
+        {0.9999, UINT64_C(0x00068dc) << 28}, /* leading zeros are free, */
+        {0.0001, UINT64_C(0xfff9724) << 28}, /* and so are leading f */
         {0x1p-55, RULES_REJECT_ALL - 2},
         {0x1p-56, RULES_REJECT_ALL - 1},
     };
@@ -121,20 +121,20 @@ static void spellings(void **state)
         const char *text;
         int level;
     } rows[] = {
-        {"TRACE", LEVEL_TRACE},   {"debug", LEVEL_DEBUG}, {"Info", LEVEL_INFO},
-        {"NOTICE", LEVEL_INFO},   {"warn", LEVEL_WARN},   {"WARNING", LEVEL_WARN},
-        {"err", LEVEL_ERROR},     {"ERROR", LEVEL_ERROR}, {"CRITICAL", LEVEL_FATAL},
-        {"fatal", LEVEL_FATAL},   {"", ERR_MALFORMED},    {"WARNINGS", ERR_MALFORMED},
-        {"WAR", ERR_MALFORMED},   {" INFO", ERR_MALFORMED},
+        {"TRACE", LEVEL_TRACE}, {"debug", LEVEL_DEBUG},   {"Info", LEVEL_INFO},
+        {"NOTICE", LEVEL_INFO}, {"warn", LEVEL_WARN},     {"WARNING", LEVEL_WARN},
+        {"err", LEVEL_ERROR},   {"ERROR", LEVEL_ERROR},   {"CRITICAL", LEVEL_FATAL},
+        {"fatal", LEVEL_FATAL}, {"", ERR_MALFORMED},      {"WARNINGS", ERR_MALFORMED},
+        {"WAR", ERR_MALFORMED}, {" INFO", ERR_MALFORMED},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_row(level_parse(span_str(rows[i].text)) == rows[i].level, "'%s'", rows[i].text);
     for (int l = 0; l < LEVEL_COUNT; l++)
         assert_int_equal(level_parse(span_str(level_name((enum level)l))), l);
     static const enum level numbers[] = {
-        [0] = LEVEL_INFO, [1] = LEVEL_TRACE,  [4] = LEVEL_TRACE,  [5] = LEVEL_DEBUG,
-        [8] = LEVEL_DEBUG, [9] = LEVEL_INFO,  [12] = LEVEL_INFO,  [13] = LEVEL_WARN,
-        [16] = LEVEL_WARN, [17] = LEVEL_ERROR, [20] = LEVEL_ERROR, [21] = LEVEL_FATAL,
+        [0] = LEVEL_INFO,   [1] = LEVEL_TRACE,  [4] = LEVEL_TRACE,  [5] = LEVEL_DEBUG,
+        [8] = LEVEL_DEBUG,  [9] = LEVEL_INFO,   [12] = LEVEL_INFO,  [13] = LEVEL_WARN,
+        [16] = LEVEL_WARN,  [17] = LEVEL_ERROR, [20] = LEVEL_ERROR, [21] = LEVEL_FATAL,
         [24] = LEVEL_FATAL, [25] = LEVEL_FATAL,
     };
     static const unsigned asked[] = {0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25};

@@ -18,7 +18,6 @@ struct rig {
     struct subject subject;
 };
 
-
 static void add_text_attr(struct buf *message, uint32_t number, const char *key, const char *text)
 {
     struct buf value = {0}, pair = {0};
@@ -115,29 +114,46 @@ static void the_first_reason_that_applies(void **state)
         {"fatal", NULL, "x", NULL, 24, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
         {"error by text", "Error", "drop me", NULL, 0, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
         {"critical by text", "CRITICAL", "x", NULL, 0, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
-        {"the number counts", "ERROR", "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
+        {"the number counts", "ERROR", "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT,
+         REASON_PATTERN_RATE},
         {"exception", NULL, "drop me", "E", 9, 0, true, true, VERDICT_KEPT, REASON_FLOOR},
-        {"empty exception", NULL, "x", "", 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
-        {"error over priority 0", NULL, "x", NULL, 17, 0, true, true, VERDICT_KEPT, REASON_FLOOR, "0"},
-        {"exception over priority 0", NULL, "x", "E", 9, 0, true, true, VERDICT_KEPT, REASON_FLOOR, "0"},
-        {"priority 0", NULL, "x", NULL, 9, 5, false, false, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0"},
-        {"priority 0 over keep", NULL, "keep me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0"},
-        {"priority over drop", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "1"},
-        {"priority below 0", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "-1"},
-        {"priority 0.0", NULL, "x", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_PRIORITY, "0.0"},
+        {"empty exception", NULL, "x", "", 9, 0, true, true, VERDICT_SAMPLED_OUT,
+         REASON_PATTERN_RATE},
+        {"error over priority 0", NULL, "x", NULL, 17, 0, true, true, VERDICT_KEPT, REASON_FLOOR,
+         "0"},
+        {"exception over priority 0", NULL, "x", "E", 9, 0, true, true, VERDICT_KEPT, REASON_FLOOR,
+         "0"},
+        {"priority 0", NULL, "x", NULL, 9, 5, false, false, VERDICT_DROPPED_BY_RULE,
+         REASON_PRIORITY, "0"},
+        {"priority 0 over keep", NULL, "keep me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE,
+         REASON_PRIORITY, "0"},
+        {"priority over drop", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_KEPT,
+         REASON_PRIORITY, "1"},
+        {"priority below 0", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY,
+         "-1"},
+        {"priority 0.0", NULL, "x", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE,
+         REASON_PRIORITY, "0.0"},
         {"priority 0.5", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_PRIORITY, "0.5"},
-        {"priority nan", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE, "nan"},
-        {"priority as text", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE, "text"},
+        {"priority nan", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT,
+         REASON_PATTERN_RATE, "nan"},
+        {"priority as text", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT,
+         REASON_PATTERN_RATE, "text"},
         {"keep", NULL, "keep me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
-        {"keep over drop", NULL, "keep and drop me", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_KEEP_RULE},
-        {"drop over first", NULL, "drop me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE},
-        {"context over rate", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_ERROR_CONTEXT, NULL, true},
-        {"context over first", NULL, "x", NULL, 9, 5, true, true, VERDICT_KEPT, REASON_ERROR_CONTEXT, NULL, true},
-        {"drop over context", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_DROPPED_BY_RULE, REASON_DROP_RULE, NULL, true},
+        {"keep over drop", NULL, "keep and drop me", NULL, 9, 0, true, true, VERDICT_KEPT,
+         REASON_KEEP_RULE},
+        {"drop over first", NULL, "drop me", NULL, 9, 5, true, true, VERDICT_DROPPED_BY_RULE,
+         REASON_DROP_RULE},
+        {"context over rate", NULL, "x", NULL, 9, 0, true, true, VERDICT_KEPT, REASON_ERROR_CONTEXT,
+         NULL, true},
+        {"context over first", NULL, "x", NULL, 9, 5, true, true, VERDICT_KEPT,
+         REASON_ERROR_CONTEXT, NULL, true},
+        {"drop over context", NULL, "drop me", NULL, 9, 0, true, true, VERDICT_DROPPED_BY_RULE,
+         REASON_DROP_RULE, NULL, true},
         {"first over rate", NULL, "x", NULL, 9, 5, true, true, VERDICT_KEPT, REASON_FIRST},
         {"pattern", NULL, "x", NULL, 9, 0, true, true, VERDICT_SAMPLED_OUT, REASON_PATTERN_RATE},
         {"severity", NULL, "x", NULL, 9, 0, false, true, VERDICT_SAMPLED_OUT, REASON_SEVERITY_RATE},
-        {"none is info", NULL, "x", NULL, 0, 0, false, true, VERDICT_SAMPLED_OUT, REASON_SEVERITY_RATE},
+        {"none is info", NULL, "x", NULL, 0, 0, false, true, VERDICT_SAMPLED_OUT,
+         REASON_SEVERITY_RATE},
         {"global", NULL, "x", NULL, 9, 0, false, false, VERDICT_SAMPLED_OUT, REASON_GLOBAL_RATE},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -243,7 +259,8 @@ static void an_explanation_is_the_decision(void **state)
         r.pattern.in_window = 3; /* this record is no longer among the first */
         r.pattern.window = 1;
         struct decision same = sampler_decide(rules, s);
-        assert_row(d.verdict == same.verdict && d.reason == same.reason && d.threshold == same.threshold,
+        assert_row(d.verdict == same.verdict && d.reason == same.reason &&
+                       d.threshold == same.threshold,
                    "%s: %s, not %s", rows[i].name, reason_name(d.reason), reason_name(same.reason));
         if (strncmp(rows[i].stages, "fpkK", 4) == 0)
             assert_int_equal(seen.steps[3].place, 1);
@@ -265,8 +282,8 @@ static void a_boost_on_the_rate(void **state)
         float anomaly;
         double p;
     } rows[] = {
-        {0.1, 4, 0, 0.1},  {0.1, 4, 1, 0.4},  {0.1, 4, 0.5f, 0.25}, {0.1, 1, 1, 0.1},
-        {0.5, 4, 1, 1},    {0, 1000, 1, 0},   {1, 4, 1, 1},         {0.001, 1000, 1, 1},
+        {0.1, 4, 0, 0.1}, {0.1, 4, 1, 0.4}, {0.1, 4, 0.5f, 0.25}, {0.1, 1, 1, 0.1},
+        {0.5, 4, 1, 1},   {0, 1000, 1, 0},  {1, 4, 1, 1},         {0.001, 1000, 1, 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rules *rules;
@@ -315,12 +332,21 @@ static void matchers(void **state)
         {"other pattern", {.has_pattern = true, .pattern = 0}, false},
         {"body", {.body = {(const uint8_t *)"*world", 6}}, true},
         {"body, other end", {.body = {(const uint8_t *)"*worl", 5}}, false},
-        {"all of them", {.levels = 1u << LEVEL_INFO, .has_pattern = true, .pattern = 77,
-                         .body = {(const uint8_t *)"hello*", 6}}, true},
-        {"all but one", {.levels = 1u << LEVEL_INFO, .has_pattern = true, .pattern = 78,
-                         .body = {(const uint8_t *)"hello*", 6}}, false},
-#define ATTR(k, v) .attribute = {{{(const uint8_t *)(k), sizeof(k) - 1}, \
-                                  {(const uint8_t *)(v), sizeof(v) - 1}}}, .attributes = 1
+        {"all of them",
+         {.levels = 1u << LEVEL_INFO,
+          .has_pattern = true,
+          .pattern = 77,
+          .body = {(const uint8_t *)"hello*", 6}},
+         true},
+        {"all but one",
+         {.levels = 1u << LEVEL_INFO,
+          .has_pattern = true,
+          .pattern = 78,
+          .body = {(const uint8_t *)"hello*", 6}},
+         false},
+#define ATTR(k, v) \
+    .attribute = {{{(const uint8_t *)(k), sizeof(k) - 1}, {(const uint8_t *)(v), sizeof(v) - 1}}}, \
+    .attributes = 1
         {"record attribute", {ATTR("http.route", "/api/*")}, true},
         {"key is no glob", {ATTR("http.*", "*")}, false},
         {"missing attribute", {ATTR("http.method", "*")}, false},
@@ -338,8 +364,10 @@ static void matchers(void **state)
     rig_init(&r, 9, NULL, "hello world");
     add_text_attr(&r.bytes, 6, "http.route", "/api/v1");
     add_text_attr(&r.bytes, 6, "empty", "");
-    buf_append(&r.bytes, SPAN("\x32\x15\x0a\x06status\x12\x0b\x18\xec\xfc\xff\xff\xff\xff\xff\xff\xff\x01"));
-    buf_append(&r.bytes, SPAN("\x32\x0c\x0a\x06" "cached\x12\x02\x10\x01"));
+    buf_append(&r.bytes,
+               SPAN("\x32\x15\x0a\x06status\x12\x0b\x18\xec\xfc\xff\xff\xff\xff\xff\xff\xff\x01"));
+    buf_append(&r.bytes, SPAN("\x32\x0c\x0a\x06"
+                              "cached\x12\x02\x10\x01"));
     buf_append(&r.bytes, SPAN("\x32\x12\x0a\x05ratio\x12\x09\x21\x9a\x99\x99\x99\x99\x99\xb9\x3f"));
     buf_append(&r.bytes, SPAN("\x32\x0a\x0a\x04list\x12\x02\x2a\x00"));
     struct buf inner = {0};
@@ -379,7 +407,8 @@ static void the_first_of_each_window(void **state)
     uint64_t begin = 70000 + WINDOW - (70000 + r.pattern.key.signature) % WINDOW;
     for (int i = 0; i < 2 * N; i++) {
         r.subject.now_ms = begin + (uint64_t)i;
-        assert_row((sampler_decide(rules, rig_subject(&r)).reason == REASON_FIRST) == (i < N), "%d", i);
+        assert_row((sampler_decide(rules, rig_subject(&r)).reason == REASON_FIRST) == (i < N), "%d",
+                   i);
     }
     r.subject.now_ms = begin + WINDOW - 1;
     assert_int_equal(sampler_decide(rules, rig_subject(&r)).reason, REASON_SEVERITY_RATE);
@@ -397,7 +426,8 @@ static void the_first_of_each_window(void **state)
 static void randomness(void **state)
 {
     (void)state;
-    static const uint8_t id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa0, 0xb1, 0xc2, 0xd3, 0xe4, 0xf5, 0x06};
+    static const uint8_t id[16] = {1, 2,    3,    4,    5,    6,    7,    8,
+                                   9, 0xa0, 0xb1, 0xc2, 0xd3, 0xe4, 0xf5, 0x06};
     static const uint8_t zero[16];
     struct log_record r = {.trace_id = {id, 16}};
     assert_int_equal(sampler_randomness(&r, SPAN("a")), 0xa0b1c2d3e4f506);
@@ -493,27 +523,33 @@ static void earlier_thresholds_are_joined(void **state)
     } rows[] = {
         {"nothing before", NULL, NULL, "80000000000000", 0, 0.5, half, true, false},
         {"ours is higher", "8", NULL, "c0000000000000", 0, 0.25, 3 * quarter, true, false},
-        {"ours is higher: dropped", "8", NULL, "bfffffffffffff", 0, 0.25, 3 * quarter, false, false},
+        {"ours is higher: dropped", "8", NULL, "bfffffffffffff", 0, 0.25, 3 * quarter, false,
+         false},
         {"ours is lower", "c", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
-        {"trailing zeros", "c0000000000000", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
+        {"trailing zeros", "c0000000000000", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true,
+         false},
         {"capitals", "C", NULL, "c0000000000000", 0, 0.5, 3 * quarter, true, false},
         {"we keep all", "c", NULL, "c0000000000000", 0, 1, 3 * quarter, true, false},
         {"zero", "0", NULL, "80000000000000", 0, 0.5, half, true, false},
         {"not hex", "8g", NULL, "80000000000000", 0, 0.5, half, true, false},
         {"empty", "", NULL, "80000000000000", 0, 0.5, half, true, false},
         {"15 digits", "c00000000000000", NULL, "80000000000000", 0, 0.5, half, true, false},
-        {"randomness over trace id", "8", "c0000000000000", "00000000000001", 0, 0.25, 3 * quarter, true, false},
+        {"randomness over trace id", "8", "c0000000000000", "00000000000001", 0, 0.25, 3 * quarter,
+         true, false},
         {"randomness alone", NULL, "80000000000000", NULL, 0, 0.5, half, true, false},
         {"randomness alone: dropped", NULL, "7fffffffffffff", NULL, 0, 0.5, half, false, false},
-        {"13 digits of randomness", NULL, "8000000000000", "7fffffffffffff", 0, 0.5, half, false, false},
+        {"13 digits of randomness", NULL, "8000000000000", "7fffffffffffff", 0, 0.5, half, false,
+         false},
         {"adjusted count", NULL, NULL, "c0000000000000", 4, 0.5, 3 * quarter, true, false},
         {"threshold over adjusted count", "8", NULL, "80000000000000", 4, 1, half, true, false},
-        {"adjusted count for a bad threshold", "x", NULL, "c0000000000000", 4, 1, 3 * quarter, true, false},
+        {"adjusted count for a bad threshold", "x", NULL, "c0000000000000", 4, 1, 3 * quarter, true,
+         false},
         {"count below 1", NULL, NULL, "80000000000000", 0.5, 0.5, half, true, false},
         {"count nan", NULL, NULL, "80000000000000", NAN, 0.5, half, true, false},
         {"count too large", NULL, NULL, "80000000000000", 1e18, 0.5, half, true, false},
         {"no shared randomness, we keep all", "c", NULL, NULL, 0, 1, 3 * quarter, true, true},
-        {"another draw: below its own threshold", "c", NULL, "bfffffffffffff", 0, 1, 3 * quarter, true, true},
+        {"another draw: below its own threshold", "c", NULL, "bfffffffffffff", 0, 1, 3 * quarter,
+         true, true},
         {"we keep none", "c", NULL, "ffffffffffffff", 0, 0, RULES_REJECT_ALL, false, false},
         {"we keep none, apart", "c", NULL, NULL, 0, 0, RULES_REJECT_ALL, false, true},
     };
@@ -537,7 +573,8 @@ static void earlier_thresholds_are_joined(void **state)
             wire_append_len(&r.bytes, 9, span_of(id, 16));
         }
         struct decision d = sampler_decide(rules, rig_subject(&r));
-        assert_row(d.threshold == rows[i].expect, "%s: %llx", rows[i].name, (unsigned long long)d.threshold);
+        assert_row(d.threshold == rows[i].expect, "%s: %llx", rows[i].name,
+                   (unsigned long long)d.threshold);
         assert_row((d.verdict == VERDICT_KEPT) == rows[i].kept, "%s", rows[i].name);
         assert_row(d.own_randomness == rows[i].own, "%s", rows[i].name);
         assert_row(!rows[i].kept || d.randomness >= d.threshold, "%s", rows[i].name);
@@ -654,8 +691,10 @@ static void a_governor_lowers_our_rate(void **state)
         {"by itself", 9, 0.5, NULL, NULL, 1.0 / 16, REASON_PRESSURE},
         {"warn", 13, 0.5, NULL, NULL, 1.0 / 4, REASON_PRESSURE},
         {"debug", 5, 1, NULL, NULL, 1.0 / 64, REASON_PRESSURE},
-        {"a draw with the same R, lower than ours", 9, 0.5, "c", "ffffffffffffff", 1.0 / 32, REASON_PRESSURE},
-        {"a draw with the same R, higher than ours", 9, 0.25, "8", "ffffffffffffff", 1.0 / 32, REASON_PRESSURE},
+        {"a draw with the same R, lower than ours", 9, 0.5, "c", "ffffffffffffff", 1.0 / 32,
+         REASON_PRESSURE},
+        {"a draw with the same R, higher than ours", 9, 0.25, "8", "ffffffffffffff", 1.0 / 32,
+         REASON_PRESSURE},
         {"a draw apart", 9, 0.5, "c", NULL, 1.0 / 64, REASON_PRESSURE},
         {"a draw apart from the trace's", 9, 0.5, "c", "00000000000001", 1.0 / 64, REASON_PRESSURE},
         {"nothing is left to chance", 9, 0, NULL, NULL, 0, REASON_SEVERITY_RATE},

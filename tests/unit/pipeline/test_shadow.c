@@ -59,8 +59,11 @@ static void a_second_policy_has_windows_of_its_own(void **state)
     rules_set_first(other, 5, 60000, NULL);
     struct pattern pattern = {.number = 7};
     struct log_record record = {0};
-    const struct subject subject = {
-        .bytes = SPAN("x"), .record = &record, .level = LEVEL_INFO, .pattern = &pattern, .now_ms = 1000};
+    const struct subject subject = {.bytes = SPAN("x"),
+                                    .record = &record,
+                                    .level = LEVEL_INFO,
+                                    .pattern = &pattern,
+                                    .now_ms = 1000};
     unsigned kept = 0;
     for (int i = 0; i < 10; i++) {
         struct decision d = sampler_decide(rules, &subject);
@@ -76,7 +79,8 @@ static void a_second_policy_has_windows_of_its_own(void **state)
     rules_unref(other);
 }
 
-/* Of whatever signature the records of an entry are, and also of entries that there is no room for. */
+/* Of whatever signature the records of an entry are, and also of entries that there is no room for.
+ */
 static void windows_of_shared_entries_close(void **state)
 {
     (void)state;
@@ -91,9 +95,14 @@ static void windows_of_shared_entries_close(void **state)
         struct log_record record = {0};
         for (uint64_t i = 0; i < 1000; i++) {
             /* A family's entry; and many entries where they share what is left. */
-            struct pattern pattern = {.number = has_room ? 7 : i % 50, .key.signature = has_room ? 7 : i % 50};
-            const struct subject subject = {.bytes = SPAN("x"), .record = &record, .level = LEVEL_INFO,
-                                            .signature = i % 20 * 7919, .pattern = &pattern, .now_ms = 1000 + i};
+            struct pattern pattern = {.number = has_room ? 7 : i % 50,
+                                      .key.signature = has_room ? 7 : i % 50};
+            const struct subject subject = {.bytes = SPAN("x"),
+                                            .record = &record,
+                                            .level = LEVEL_INFO,
+                                            .signature = i % 20 * 7919,
+                                            .pattern = &pattern,
+                                            .now_ms = 1000 + i};
             shadow_decide(s, rules, &subject);
         }
         assert_row(shadow_total(s, SHADOW_POLICY)->kept == 5, "%d: %llu kept", has_room,

@@ -36,7 +36,8 @@ static double on_fullness(void *ctx)
     return r->held / QUEUE_BYTES;
 }
 
-static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp, uint32_t service)
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
 {
     struct rig *r = ctx;
     struct log_record view;
@@ -138,19 +139,21 @@ static double share(const struct rig *r, enum level level)
 static void a_slow_queue_sheds_and_refuses_nobody(void **state)
 {
     (void)state;
-    static const double drains[] = {2e6, 1.5e6, 1e6, 7e5}; /* of 2.4e6 that come; errors are 4.8e5 */
+    static const double drains[] = {2e6, 1.5e6, 1e6,
+                                    7e5}; /* of 2.4e6 that come; errors are 4.8e5 */
     for (size_t i = 0; i < ARRAY_LEN(drains); i++) {
         struct rig r;
         rig_open(&r);
         load(&r, 60, drains[i], true);
-        print_message("drain %g: DEBUG %.3f, INFO %.3f, WARN %.3f, ERROR %.3f, fullest %.2f\n", drains[i],
-                      share(&r, LEVEL_DEBUG), share(&r, LEVEL_INFO), share(&r, LEVEL_WARN),
-                      share(&r, LEVEL_ERROR), r.most / QUEUE_BYTES);
+        print_message("drain %g: DEBUG %.3f, INFO %.3f, WARN %.3f, ERROR %.3f, fullest %.2f\n",
+                      drains[i], share(&r, LEVEL_DEBUG), share(&r, LEVEL_INFO),
+                      share(&r, LEVEL_WARN), share(&r, LEVEL_ERROR), r.most / QUEUE_BYTES);
         assert_int_equal(r.refused, 0);
         assert_int_equal(r.kept[LEVEL_ERROR], r.offered[LEVEL_ERROR]);
         assert_true(share(&r, LEVEL_DEBUG) < share(&r, LEVEL_INFO));
         assert_true(share(&r, LEVEL_INFO) <= share(&r, LEVEL_WARN));
-        assert_true(share(&r, LEVEL_DEBUG) < 0.1 || share(&r, LEVEL_INFO) > 0.9); /* one after the other */
+        assert_true(share(&r, LEVEL_DEBUG) < 0.1 ||
+                    share(&r, LEVEL_INFO) > 0.9); /* one after the other */
         assert_true(share(&r, LEVEL_INFO) < 0.5 || share(&r, LEVEL_WARN) > 0.9);
         for (int l = LEVEL_DEBUG; l <= LEVEL_ERROR; l++) { /* the counts stay true */
             double off = r.weight[l] / r.offered[l] - 1;

@@ -39,7 +39,8 @@ static void the_default_is_two_attributes(void **state)
         {RULES_REJECT_ALL - 1, 72057594037927936.0, UINT64_MAX, "lps1:ffffffffffffffff"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct stamp_values v = {.threshold = rows[i].threshold, .signature = rows[i].signature,
+        struct stamp_values v = {.threshold = rows[i].threshold,
+                                 .signature = rows[i].signature,
                                  .family = rows[i].signature};
         pb_record *r = stamped(STAMPS_DEFAULT, &v);
         assert_int_equal(r->n_attributes, 3);
@@ -59,12 +60,17 @@ static void each_by_itself_and_all_together(void **state)
     char long_text[241];
     memset(long_text, 'x', 240);
     long_text[240] = '\0';
-    const struct stamp_values
-        plain = {.threshold = UINT64_C(0xcccd) << 40, .randomness = 0xd0000000000001,
-                 .own_randomness = true, .template_text = SPAN("user <*> in"), .reason = "first"},
-        shared = {.threshold = 1, .reason = "severity_rate"},
-        longest = {.threshold = RULES_REJECT_ALL - 1, .family = UINT64_MAX, .own_randomness = true,
-                   .template_text = span_str(long_text), .reason = "severity_rate__3"};
+    const struct stamp_values plain = {.threshold = UINT64_C(0xcccd) << 40,
+                                       .randomness = 0xd0000000000001,
+                                       .own_randomness = true,
+                                       .template_text = SPAN("user <*> in"),
+                                       .reason = "first"},
+                              shared = {.threshold = 1, .reason = "severity_rate"},
+                              longest = {.threshold = RULES_REJECT_ALL - 1,
+                                         .family = UINT64_MAX,
+                                         .own_randomness = true,
+                                         .template_text = span_str(long_text),
+                                         .reason = "severity_rate__3"};
     const struct {
         unsigned set;
         const struct stamp_values *v;

@@ -43,7 +43,7 @@ struct cell {
 
 struct stream {
     struct rng rng;
-    double zipf[LOUD]; /* cumulated */
+    double zipf[LOUD];                                                    /* cumulated */
     uint32_t rare_at[RARE * 8], rare_of[RARE * 8], rare_count, rare_next; /* ms, sorted */
     uint64_t made;
     struct cell cell[PATTERNS][MINUTES];
@@ -149,10 +149,11 @@ static void check(struct stream *s, const char *name, uint64_t seed)
     qsort(errors, n, sizeof *errors, by_size);
     double used = s->kept / (BUDGET * (double)SECONDS), median = quantile(errors, n, 0.5);
     double sigmas = (s->sum - s->truth) / sqrt(s->variance);
-    print_message("%s %llx: %.0f records, budget used %.3f, worst second %u (first minute %u), "
-                  "rare unseen %u, error median %.3f p90 %.3f of %zu, total off %.2f %% (%.2f sigma)\n",
-                  name, (unsigned long long)seed, s->truth, used, worst, first, unseen, median,
-                  quantile(errors, n, 0.9), n, 100 * (s->sum / s->truth - 1), sigmas);
+    print_message(
+        "%s %llx: %.0f records, budget used %.3f, worst second %u (first minute %u), "
+        "rare unseen %u, error median %.3f p90 %.3f of %zu, total off %.2f %% (%.2f sigma)\n",
+        name, (unsigned long long)seed, s->truth, used, worst, first, unseen, median,
+        quantile(errors, n, 0.9), n, 100 * (s->sum / s->truth - 1), sigmas);
     assert_true(used > 0.95 && used < 1.05);
     assert_true(worst <= 2 * BUDGET);
     assert_int_equal(unseen, 0);
@@ -174,7 +175,8 @@ static void decide(struct bare *b, unsigned pattern, uint32_t at_ms)
 {
     static const struct log_record record;
     static const struct logs_group group;
-    uint64_t bytes[2] = {rng_next(&b->s.rng), b->s.made++}; /* no two are alike, in no two streams */
+    uint64_t bytes[2] = {rng_next(&b->s.rng),
+                         b->s.made++}; /* no two are alike, in no two streams */
     struct subject subject = {
         .group = &group,
         .bytes = span_of(bytes, sizeof bytes),
@@ -198,7 +200,8 @@ static void decide(struct bare *b, unsigned pattern, uint32_t at_ms)
     tally(&b->s, pattern, at_ms, kept ? 1 / p : 0, p);
 }
 
-static void run(struct bare *b, uint32_t from_ms, uint32_t to_ms, void (*push)(struct bare *, unsigned, uint32_t))
+static void run(struct bare *b, uint32_t from_ms, uint32_t to_ms,
+                void (*push)(struct bare *, unsigned, uint32_t))
 {
     struct stream *s = &b->s;
     for (uint32_t ms = from_ms; ms < to_ms; ms++) {
@@ -229,7 +232,8 @@ static void half_an_hour(void **state)
         assert_int_equal(rules_new(&b->rules), 0);
         assert_int_equal(rules_set_first(b->rules, FIRST, 60000, NULL), 0);
         for (unsigned k = 0; k < PATTERNS; k++)
-            b->entry[k] = (struct pattern){.number = k, .key.signature = k * UINT64_C(0x9e3779b97f4a7c15)};
+            b->entry[k] =
+                (struct pattern){.number = k, .key.signature = k * UINT64_C(0x9e3779b97f4a7c15)};
         run(b, 0, SECONDS * 1000, decide);
         check(&b->s, "sampler", seeds[i]);
         rules_unref(b->rules);
@@ -257,7 +261,8 @@ static int on_admit(void *ctx, size_t bytes, size_t largest)
     return 0;
 }
 
-static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp, uint32_t service)
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
 {
     struct whole *w = ctx;
     struct log_record r;

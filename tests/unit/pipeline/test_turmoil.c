@@ -32,7 +32,8 @@ static int on_admit(void *ctx, size_t bytes, size_t largest)
     return dice(ctx, 30) == 0 ? ERR_FULL : 0;
 }
 
-static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp, uint32_t service)
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
 {
     struct rig *r = ctx;
     (void)g;
@@ -55,7 +56,8 @@ static double on_fullness(void *ctx)
 static void on_decided(void *ctx, const struct subject *s, const struct decision *d)
 {
     struct rig *r = ctx;
-    assert_true(s->pattern->in_use && s->pattern->counts.received > 0 && d->verdict < VERDICT_REJECTED);
+    assert_true(s->pattern->in_use && s->pattern->counts.received > 0 &&
+                d->verdict < VERDICT_REJECTED);
     r->watched++;
 }
 
@@ -78,11 +80,12 @@ static void put_record(struct rig *r, struct buf *scope)
 {
     static const uint8_t severities[] = {1, 5, 9, 9, 9, 13, 17, 21};
     struct buf value = {0}, record = {0}, text = {0};
-    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, severities[dice(r, ARRAY_LEN(severities))]};
+    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10,
+                        severities[dice(r, ARRAY_LEN(severities))]};
     uint8_t trace[16] = {1, [15] = (uint8_t)dice(r, 8)};
     buf_append(&record, span_of(head, sizeof head));
-    buf_printf(&text, "%s %s went w%d to %d", dice(r, 9) == 0 ? "drop" : "it", dice(r, 2) == 0 ? "well" : "badly",
-               (int)dice(r, 400), (int)dice(r, 1000));
+    buf_printf(&text, "%s %s went w%d to %d", dice(r, 9) == 0 ? "drop" : "it",
+               dice(r, 2) == 0 ? "well" : "badly", (int)dice(r, 400), (int)dice(r, 1000));
     wire_append_len(&value, 1, buf_span(&text));
     wire_append_len(&record, 5, buf_span(&value));
     if (dice(r, 2) == 0)
@@ -123,8 +126,8 @@ static void push(struct rig *r)
 static void reload(struct rig *r)
 {
     static const struct governor_target targets[] = {
-        {GOVERNOR_NONE, 0, 0.3},     {GOVERNOR_BYTES, 1, 0.3},         {GOVERNOR_BYTES, 1e5, 1},
-        {GOVERNOR_RECORDS, 50, 0},   {GOVERNOR_REDUCTION, 0.5, 0.3},   {GOVERNOR_REDUCTION, 0.001, 0.3},
+        {GOVERNOR_NONE, 0, 0.3},   {GOVERNOR_BYTES, 1, 0.3},       {GOVERNOR_BYTES, 1e5, 1},
+        {GOVERNOR_RECORDS, 50, 0}, {GOVERNOR_REDUCTION, 0.5, 0.3}, {GOVERNOR_REDUCTION, 0.001, 0.3},
     };
     struct rules *rules = some_rules(r);
     switch (dice(r, 7)) {
@@ -142,7 +145,8 @@ static void reload(struct rig *r)
         break;
     case 4: {
         uint32_t services = ledger_services(pipeline_ledger(r->pipeline));
-        pipeline_set_rules(r->pipeline, (uint32_t)dice(r, services), dice(r, 2) == 0 ? rules : NULL);
+        pipeline_set_rules(r->pipeline, (uint32_t)dice(r, services),
+                           dice(r, 2) == 0 ? rules : NULL);
         break;
     }
     case 5: { /* memory comes and goes */
@@ -219,7 +223,8 @@ static void nothing_is_lost_in_turmoil(void **state)
         pipeline_finish(r.pipeline);
         check(&r);
         const struct pipeline_reasons *why = pipeline_reasons(r.pipeline);
-        assert_true(why->kept[REASON_EVENT] > 0 && patterns_evicted(pipeline_patterns(r.pipeline)) > 0);
+        assert_true(why->kept[REASON_EVENT] > 0 &&
+                    patterns_evicted(pipeline_patterns(r.pipeline)) > 0);
         assert_true(pipeline_overflowed(r.pipeline) > 0 && r.watched > 0);
         assert_true(recorder_stats(pipeline_recorder(r.pipeline), 0).released > 0);
         pipeline_free(r.pipeline);

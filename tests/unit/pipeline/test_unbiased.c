@@ -29,15 +29,16 @@ enum {
     LIFE = 20000,     /* records between restarts */
     FIRST = 3,
     WINDOW_MS = 2000,
-    TABLE = 40, /* entries; there are 12 patterns * 6 levels * 2 services */
-    BUDGET = 22,          /* records a second, of 30 that arrive and 17 that are errors or firsts */
-    BUDGET_TABLE = 120,   /* some are evicted, some become known */
-    BURST = 500,          /* records ... */
+    TABLE = 40,         /* entries; there are 12 patterns * 6 levels * 2 services */
+    BUDGET = 22,        /* records a second, of 30 that arrive and 17 that are errors or firsts */
+    BUDGET_TABLE = 120, /* some are evicted, some become known */
+    BURST = 500,        /* records ... */
     BETWEEN_BURSTS = 20000,
 };
 
 static const double level_rate[LEVEL_COUNT] = {0.02, 0.05, 0.2, 0.5, 1, 1};
-static const double ample_rate[LEVEL_COUNT] = {1, 0.5, 1, 0.8, 1, 1}; /* what a budget then lowers */
+static const double ample_rate[LEVEL_COUNT] = {1,   0.5, 1,
+                                               0.8, 1,   1}; /* what a budget then lowers */
 static const struct {
     unsigned pattern;
     double rate;
@@ -73,7 +74,7 @@ struct world {
     struct pipeline *pipeline;
     struct pipeline *twin; /* NULL: no budget */
     bool has_budget;
-    size_t resource;       /* of the record in hand */
+    size_t resource; /* of the record in hand */
     uint64_t budgeted;
     struct rules *rules;
     struct clock_fake clock;
@@ -176,15 +177,16 @@ static void add_attr(struct world *w, const char *key, const char *text, double 
 static void start_record(struct world *w, unsigned pattern, unsigned level)
 {
     static const char *const words[PATTERNS] = {
-        "cart updated",   "payment authorised", "cache missed",  "user signed in",
+        "cart updated",   "payment authorised", "cache missed",   "user signed in",
         "job scheduled",  "file rotated",       "session closed", "queue drained",
-        "mail delivered", "index rebuilt",      "token renewed", "page rendered",
+        "mail delivered", "index rebuilt",      "token renewed",  "page rendered",
     };
     char body[64];
     buf_clear(&w->record);
     wire_append_i64(&w->record, 1, 1700000000000000000u + w->made++); /* no two are alike */
     wire_append_varint(&w->record, 2, 4 * level + 1);
-    int n = snprintf(body, sizeof body, "%s in %u ms", words[pattern], (unsigned)rng_upto(&w->rng, 999));
+    int n = snprintf(body, sizeof body, "%s in %u ms", words[pattern],
+                     (unsigned)rng_upto(&w->rng, 999));
     wire_append_len_head(&w->record, 5, 2 + (size_t)n);
     wire_append_len(&w->record, 1, span_of(body, (size_t)n));
 }
@@ -202,8 +204,10 @@ static void add_trace(struct world *w, uint64_t trace, uint64_t r)
 static void push_to(struct world *w, struct pipeline *p)
 {
     static const char *const resources[] = {
-        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02" "ab",
-        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02" "cd",
+        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02"
+        "ab",
+        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02"
+        "cd",
     };
     struct buf *b = &w->scratch;
     uint32_t records;
@@ -244,7 +248,9 @@ static void make_policy(struct world *w)
         assert_int_equal(rules_set_pattern(w->rules, signature, pattern_rates[i].rate, NULL), 0);
     }
     for (int l = 0; l < LEVEL_COUNT; l++)
-        assert_int_equal(rules_set_level(w->rules, (enum level)l, w->has_budget ? ample_rate[l] : level_rate[l], NULL), 0);
+        assert_int_equal(rules_set_level(w->rules, (enum level)l,
+                                         w->has_budget ? ample_rate[l] : level_rate[l], NULL),
+                         0);
     /* Firsts come before the budget's part: few of them, or nothing were left to chance. */
     uint64_t window = w->has_budget ? 20 * WINDOW_MS : WINDOW_MS;
     assert_int_equal(rules_set_first(w->rules, FIRST, window, NULL), 0);
@@ -330,7 +336,8 @@ static void one_trace(struct world *w)
     for (size_t i = 0; i < n; i++) {
         uint64_t skew = rng_upto(&w->rng, PATTERNS * PATTERNS - 1);
         struct item *it = &items[i];
-        *it = (struct item){(unsigned)sqrt((double)skew), (unsigned)rng_upto(&w->rng, LEVEL_COUNT - 1), 1};
+        *it = (struct item){(unsigned)sqrt((double)skew),
+                            (unsigned)rng_upto(&w->rng, LEVEL_COUNT - 1), 1};
         w->total.truth++;
         w->pattern[it->pattern].truth++;
         w->level[it->level].truth++;
@@ -407,7 +414,8 @@ static void adds_up(bool has_budget)
             strata++;
         }
         for (int l = 0; l < LEVEL_COUNT; l++)
-            assert_row(fabs(off(&w.level[l])) < 3, "%s: %g", level_name((enum level)l), off(&w.level[l]));
+            assert_row(fabs(off(&w.level[l])) < 3, "%s: %g", level_name((enum level)l),
+                       off(&w.level[l]));
         world_done(&w);
     }
     /* The sigmas are what they should be: neither too small nor generous. */
@@ -462,7 +470,8 @@ static void one_behind_the_other(void **state)
             }
             /* With shared randomness the lower rate counts, else both. */
             double p = traced || k == 1 ? 0.2 : 0.1;
-            assert_row(fabs(kept - N * p) < 3 * sqrt(N * p * (1 - p)), "%zu %d: %g kept", k, traced, kept);
+            assert_row(fabs(kept - N * p) < 3 * sqrt(N * p * (1 - p)), "%zu %d: %g kept", k, traced,
+                       kept);
             assert_row(fabs(sum - N) < 3 * sqrt(N * (1 - p) / p), "%zu %d: %g", k, traced, sum);
             for (int i = 0; i < 2; i++) {
                 die(&w[i]);

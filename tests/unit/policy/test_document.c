@@ -13,19 +13,51 @@ static void documents(void **state)
         int64_t version;
     } rows[] = {
         {"of the older server",
-         "{\"global_rate\": 1.0, \"severity_rates\": {\"DEBUG\": 0.05, \"INFO\": 0.2, \"WARNING\": 0.5, "
-         "\"ERROR\": 1.0, \"CRITICAL\": 1.0}, \"pattern_rates\": {\"192e2189dedd759b686b29a872987cc1\": 0.01}, "
+         "{\"global_rate\": 1.0, \"severity_rates\": {\"DEBUG\": 0.05, \"INFO\": 0.2, \"WARNING\": "
+         "0.5, "
+         "\"ERROR\": 1.0, \"CRITICAL\": 1.0}, \"pattern_rates\": "
+         "{\"192e2189dedd759b686b29a872987cc1\": 0.01}, "
          "\"anomaly_boost\": 3.0, \"reasoning\": \"x\", \"llm_model\": null, \"version\": 4}",
-         true, {0.05, 0.05, 0.2, 0.5, 1, 1}, 0, 1, 4},
-        {"TRACE of its own", "{\"severity_rates\": {\"TRACE\": 0.5, \"DEBUG\": 0.25}}", true,
-         {0.5, 0.25, 1, 1, 1, 1}, 0, 0, 0},
-        {"global only", "{\"global_rate\": 0.25}", true, {0.25, 0.25, 0.25, 0.25, 0.25, 0.25}, 0, 0, 0},
-        {"integers are rates", "{\"global_rate\": 0, \"severity_rates\": {\"INFO\": 1}}", true,
-         {0, 0, 1, 0, 0, 0}, 0, 0, 0},
-        {"errors are raised", "{\"severity_rates\": {\"ERROR\": 0.5, \"FATAL\": 0}}", true,
-         {1, 1, 1, 1, 1, 1}, 2, 0, 0},
-        {"unknown members", "{\"global_rate\": 1, \"x\": [1], \"y\": {\"INFO\": 7}}", true,
-         {1, 1, 1, 1, 1, 1}, 0, 0, 0},
+         true,
+         {0.05, 0.05, 0.2, 0.5, 1, 1},
+         0,
+         1,
+         4},
+        {"TRACE of its own",
+         "{\"severity_rates\": {\"TRACE\": 0.5, \"DEBUG\": 0.25}}",
+         true,
+         {0.5, 0.25, 1, 1, 1, 1},
+         0,
+         0,
+         0},
+        {"global only",
+         "{\"global_rate\": 0.25}",
+         true,
+         {0.25, 0.25, 0.25, 0.25, 0.25, 0.25},
+         0,
+         0,
+         0},
+        {"integers are rates",
+         "{\"global_rate\": 0, \"severity_rates\": {\"INFO\": 1}}",
+         true,
+         {0, 0, 1, 0, 0, 0},
+         0,
+         0,
+         0},
+        {"errors are raised",
+         "{\"severity_rates\": {\"ERROR\": 0.5, \"FATAL\": 0}}",
+         true,
+         {1, 1, 1, 1, 1, 1},
+         2,
+         0,
+         0},
+        {"unknown members",
+         "{\"global_rate\": 1, \"x\": [1], \"y\": {\"INFO\": 7}}",
+         true,
+         {1, 1, 1, 1, 1, 1},
+         0,
+         0,
+         0},
         {"unknown severity", "{\"severity_rates\": {\"LOUD\": 0.5}}", false, {0}, 0, 0, 0},
         {"above 1", "{\"global_rate\": 1.1}", false, {0}, 0, 0, 0},
         {"below 0", "{\"severity_rates\": {\"INFO\": -0.1}}", false, {0}, 0, 0, 0},
@@ -36,10 +68,28 @@ static void documents(void **state)
         {"huge", "{\"global_rate\": 18446744073709551615}", false, {0}, 0, 0, 0},
         {"rates in a list", "{\"global_rate\": 1, \"severity_rates\": [0.5]}", false, {0}, 0, 0, 0},
         {"patterns in a list", "{\"global_rate\": 1, \"pattern_rates\": []}", false, {0}, 0, 0, 0},
-        {"pattern above 1", "{\"global_rate\": 1, \"pattern_rates\": {\"lps1:0000000000000001\": 2}}", false, {0}, 0, 0, 0},
-        {"foreign, above 1", "{\"global_rate\": 1, \"pattern_rates\": {\"md5\": 2}}", false, {0}, 0, 0, 0},
+        {"pattern above 1",
+         "{\"global_rate\": 1, \"pattern_rates\": {\"lps1:0000000000000001\": 2}}",
+         false,
+         {0},
+         0,
+         0,
+         0},
+        {"foreign, above 1",
+         "{\"global_rate\": 1, \"pattern_rates\": {\"md5\": 2}}",
+         false,
+         {0},
+         0,
+         0,
+         0},
         {"boost below 1", "{\"global_rate\": 1, \"anomaly_boost\": 0.5}", false, {0}, 0, 0, 0},
-        {"boost is no number", "{\"global_rate\": 1, \"anomaly_boost\": \"3\"}", false, {0}, 0, 0, 0},
+        {"boost is no number",
+         "{\"global_rate\": 1, \"anomaly_boost\": \"3\"}",
+         false,
+         {0},
+         0,
+         0,
+         0},
         {"version is no number", "{\"global_rate\": 1, \"version\": \"4\"}", false, {0}, 0, 0, 0},
         {"a list", "[1]", false, {0}, 0, 0, 0},
         {"a number", "1", false, {0}, 0, 0, 0},
@@ -58,7 +108,8 @@ static void documents(void **state)
         struct policy_notes notes = {99, 99};
         struct error err = {{0}};
         int rc = policy_document_read(&rules, json, span_str(rows[i].text), base, &notes, &err);
-        assert_row(rc == (rows[i].good ? 0 : ERR_MALFORMED), "%s: %d %s", rows[i].name, rc, err.text);
+        assert_row(rc == (rows[i].good ? 0 : ERR_MALFORMED), "%s: %d %s", rows[i].name, rc,
+                   err.text);
         if (!rows[i].good) {
             assert_row(strncmp(err.text, "policy", 6) == 0, "%s: %s", rows[i].name, err.text);
             assert_row(rules == NULL && notes.raised == 99, "%s", rows[i].name);
@@ -67,8 +118,8 @@ static void documents(void **state)
         for (int l = 0; l < LEVEL_COUNT; l++) {
             enum rules_source source;
             assert_row(rules_threshold(rules, 1, 1, (enum level)l, &source) ==
-                           rules_threshold_of(rows[i].rate[l]), "%s: %s", rows[i].name,
-                       level_name((enum level)l));
+                           rules_threshold_of(rows[i].rate[l]),
+                       "%s: %s", rows[i].name, level_name((enum level)l));
         }
         assert_row(notes.raised == rows[i].raised, "%s: %u", rows[i].name, notes.raised);
         assert_row(notes.foreign_keys == rows[i].foreign, "%s", rows[i].name);
@@ -94,22 +145,27 @@ static void what_it_does_not_speak_of_stays(void **state)
     rules_add_matcher(base, true, &m, NULL);
     rules_set_first(base, 9, 5000, NULL);
     rules_set_level(base, LEVEL_INFO, 0.5, NULL);
-    assert_int_equal(policy_document_read(
-        &rules, json, SPAN("{\"global_rate\": 1, \"pattern_rates\": {\"lps1:00000000000000AB\": 0.75}}"),
-        base, &notes, &err), 0);
+    assert_int_equal(
+        policy_document_read(
+            &rules, json,
+            SPAN("{\"global_rate\": 1, \"pattern_rates\": {\"lps1:00000000000000AB\": 0.75}}"),
+            base, &notes, &err),
+        0);
     rules_matchers(rules, true, &count);
     assert_int_equal(count, 1);
     assert_int_equal(rules_first(rules), 9);
     assert_int_equal(rules_window_ms(rules), 5000);
     enum rules_source source;
-    assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_INFO, &source), 0); /* rates are the server's */
+    assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_INFO, &source),
+                     0); /* rates are the server's */
     assert_int_equal(rules_threshold(rules, 0xab, 0xab, LEVEL_INFO, &source), RULES_REJECT_ALL / 4);
     assert_int_equal(source, RULES_PATTERN);
     rules_unref(rules);
 
     rules_set_global(base, 0.25, NULL);
-    assert_int_equal(policy_document_read(&rules, json, SPAN("{\"severity_rates\": {\"WARN\": 1}}"), base,
-                                          &notes, &err), 0);
+    assert_int_equal(policy_document_read(&rules, json, SPAN("{\"severity_rates\": {\"WARN\": 1}}"),
+                                          base, &notes, &err),
+                     0);
     assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_WARN, &source), 0);
     assert_int_equal(rules_threshold(rules, 2, 2, LEVEL_INFO, &source), RULES_REJECT_ALL / 4 * 3);
     assert_int_equal(source, RULES_GLOBAL);

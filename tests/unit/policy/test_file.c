@@ -88,7 +88,8 @@ static void rig_done(struct rig *r)
     uv_run(&r->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&r->loop), 0);
     rules_unref(r->base);
-    const char *const names[] = {"policy", "new", "..data/policy", "a/policy", "b/policy", "..data", "..tmp"};
+    const char *const names[] = {"policy",   "new",    "..data/policy", "a/policy",
+                                 "b/policy", "..data", "..tmp"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         unlink(path_of(r, names[i]));
     rmdir(path_of(r, "a"));
@@ -106,22 +107,30 @@ static void what_is_a_policy(void **state)
     } rows[] = {
         {"global_rate: 0.5\n", NULL, 0.5, 0},
         {"# by hand\nseverity_rates:\n  info: 0.25\n  Warning: 1\nversion: 3\n", NULL, 0.25, 0},
-        {"{\"global_rate\": 1, \"severity_rates\": {\"INFO\": 2e-1, \"ERROR\": 1.0}, \"anomaly_boost\": 3.0,\n"
-         "\t\"pattern_rates\": {\"192e2189dedd759b686b29a872987cc1\": 0.01, \"lps1:00000000000000aa\": 0},\n"
-         " \"reasoning\": \"a\\/b \\\\ud83d \\ud83d\\ude00 \\u00fc\", \"llm_model\": null, \"generated_by\": \"x\", \"version\": 4}",
+        {"{\"global_rate\": 1, \"severity_rates\": {\"INFO\": 2e-1, \"ERROR\": 1.0}, "
+         "\"anomaly_boost\": 3.0,\n"
+         "\t\"pattern_rates\": {\"192e2189dedd759b686b29a872987cc1\": 0.01, "
+         "\"lps1:00000000000000aa\": 0},\n"
+         " \"reasoning\": \"a\\/b \\\\ud83d \\ud83d\\ude00 \\u00fc\", \"llm_model\": null, "
+         "\"generated_by\": \"x\", \"version\": 4}",
          NULL, 0.2, 1},
         {"{global_rate: 1, severity_rates: {INFO: 0}}", NULL, 0, 0},
         {"", ":1:1: a map", 0, 0},
         {"- 1\n", ":1:1: a map", 0, 0},
         {"version: 3\n", ": policy: neither global_rate", 0, 0},
-        {"global_rate: 0.5\nseverity_rates:\n  INFO: 1.5\n", ":3:9: severity_rates.INFO: a rate is a number from 0 to 1", 0, 0},
+        {"global_rate: 0.5\nseverity_rates:\n  INFO: 1.5\n",
+         ":3:9: severity_rates.INFO: a rate is a number from 0 to 1", 0, 0},
         {"global_rate: .nan\n", ":1:14: global_rate: a rate", 0, 0},
         {"global_rate: \"1\"\n", ":1:14: global_rate: a rate", 0, 0},
         {"global_rate: 1-1\n", ":1:14: global_rate: a rate", 0, 0},
-        {"global_rate: 1\nseverity_rates: {LOUD: 1}\n", ":2:24: severity_rates.LOUD: no such severity: one of TRACE", 0, 0},
-        {"severity_rates: {ERROR: 0.9}\n", ":1:25: severity_rates.ERROR: errors are always kept", 0, 0},
-        {"severity_rates: {CRITICAL: 0}\n", ":1:28: severity_rates.CRITICAL: errors are always kept", 0, 0},
-        {"global_rate: 1\npattern_rates: {lps1:12: 0.5}\n", ":2:26: pattern_rates.lps1:12: not a pattern id", 0, 0},
+        {"global_rate: 1\nseverity_rates: {LOUD: 1}\n",
+         ":2:24: severity_rates.LOUD: no such severity: one of TRACE", 0, 0},
+        {"severity_rates: {ERROR: 0.9}\n", ":1:25: severity_rates.ERROR: errors are always kept", 0,
+         0},
+        {"severity_rates: {CRITICAL: 0}\n",
+         ":1:28: severity_rates.CRITICAL: errors are always kept", 0, 0},
+        {"global_rate: 1\npattern_rates: {lps1:12: 0.5}\n",
+         ":2:26: pattern_rates.lps1:12: not a pattern id", 0, 0},
         {"global_rate: 1\nseverity_rate: {}\n", ":2:1: severity_rate: no such member", 0, 0},
         {"global_rate: 1\nsampled: 1\n", ":2:10: sampled: no such member", 0, 0},
         {"global_rate: 1\nglobal_rate: 0\n", ":2:1: this key is here twice", 0, 0},
@@ -140,12 +149,14 @@ static void what_is_a_policy(void **state)
         struct error err = {{0}};
         enum rules_source source;
         write_file(path_of(&r, "policy"), rows[i].text);
-        int rc = policy_file_load(&rules, path_of(&r, "policy"), config_visit_yaml, r.base, &notes, &err);
+        int rc = policy_file_load(&rules, path_of(&r, "policy"), config_visit_yaml, r.base, &notes,
+                                  &err);
         assert_row((rc == 0) == (rows[i].said == NULL), "%s: %s", rows[i].text, err.text);
         if (rc < 0) {
             assert_row(rc == ERR_CONFIG && rules == NULL, "%s", rows[i].text);
             assert_row(strstr(err.text, rows[i].said) != NULL, "%s: %s", rows[i].text, err.text);
-            assert_row(strncmp(err.text, r.dir, strlen(r.dir)) == 0, "%s: %s", rows[i].text, err.text);
+            assert_row(strncmp(err.text, r.dir, strlen(r.dir)) == 0, "%s: %s", rows[i].text,
+                       err.text);
             continue;
         }
         uint64_t t = rules_threshold(rules, 1, 1, LEVEL_INFO, &source);
@@ -210,7 +221,7 @@ static void whatever_happens_the_last_good_one_stays(void **state)
     assert_int_equal(r.installs, 2);
 
     replace(&r, "global_rate: 0.5\nversion: 3\n"); /* the same again is no change */
-    policy_file_reload(r.file, NULL);                    /* but when asked */
+    policy_file_reload(r.file, NULL);              /* but when asked */
     TURN_UNTIL(r, r.installs == 3);
     policy_file_reload(r.file, NULL); /* closed while it reads */
     rig_done(&r);
@@ -253,7 +264,8 @@ static void another_directory_by_that_name(void **state)
     TURN_UNTIL(r, r.version == 2);
     replace(&r, "global_rate: 1\nversion: 3\n");
     TURN_UNTIL(r, r.version == 3);
-    assert_int_equal(policy_file_stats(r.file)->unreadable.value, 1); /* told once, not at each poll */
+    assert_int_equal(policy_file_stats(r.file)->unreadable.value,
+                     1); /* told once, not at each poll */
     rig_done(&r);
 }
 
@@ -306,7 +318,10 @@ static void a_thousand_swaps_under_load(void **state)
     add_request(&request);
     replace(&r, "global_rate: 1\nversion: 0\n");
     const struct pipeline_opts opts = {
-        .max_patterns = 16, .max_services = 4, .seed = 3, .clock = &r.clock.clock,
+        .max_patterns = 16,
+        .max_services = 4,
+        .seed = 3,
+        .clock = &r.clock.clock,
         .sink = {&r, on_admit, on_emit},
     };
     assert_int_equal(pipeline_new(&r.pipeline, &opts, r.base), 0);
@@ -314,7 +329,8 @@ static void a_thousand_swaps_under_load(void **state)
     for (int version = 1; version <= SWAPS; version++) {
         char text[64];
         bool bad = version % 10 == 7; /* in between, one that must not count */
-        snprintf(text, sizeof text, "global_rate: %d\nversion: %d\n", bad ? 7 : version % 2, version);
+        snprintf(text, sizeof text, "global_rate: %d\nversion: %d\n", bad ? 7 : version % 2,
+                 version);
         replace(&r, text);
         const struct policy_file_stats *s = policy_file_stats(r.file);
         uint64_t before = s->invalid.value;
@@ -325,7 +341,8 @@ static void a_thousand_swaps_under_load(void **state)
             assert_int_equal(pipeline_push(r.pipeline, buf_span(&request), &r.arena, &records), 0);
             arena_reset(&r.arena);
             pushed++;
-            expected += (uint64_t)(r.version % 2) | (r.version == 0); /* rate 1 or 0: nothing in between */
+            expected +=
+                (uint64_t)(r.version % 2) | (r.version == 0); /* rate 1 or 0: nothing in between */
             uv_run(&r.loop, UV_RUN_NOWAIT);
             usleep(50);
         }

@@ -37,8 +37,16 @@ static void rig_open(struct rig *r, const char *key)
     assert_int_equal(rules_new(&r->base), 0);
     snprintf(server, sizeof server, "%s//", r->stub.url);
     const struct remote_opts opts = {
-        .server = server, .api_key = key, .team_id = 7, .refresh_interval_ms = 100, .timeout_ms = 300,
-        .clock = clock_real(), .ledger = r->ledger, .base = r->base, .install = on_install, .ctx = r,
+        .server = server,
+        .api_key = key,
+        .team_id = 7,
+        .refresh_interval_ms = 100,
+        .timeout_ms = 300,
+        .clock = clock_real(),
+        .ledger = r->ledger,
+        .base = r->base,
+        .install = on_install,
+        .ctx = r,
     };
     assert_int_equal(remote_open(&r->remote, &r->loop, r->client, &opts), 0);
 }
@@ -120,7 +128,8 @@ static void the_last_good_one_stays(void **state)
     stub_spin(&r.loop, &r.installs, 1, 5000);
     assert_string_equal(r.stub.authorization, "");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const struct metric *m = (const void *)((const char *)remote_stats(r.remote) + rows[i].counter);
+        const struct metric *m =
+            (const void *)((const char *)remote_stats(r.remote) + rows[i].counter);
         uint64_t before = m->value;
         unsigned installs = r.installs, asked = r.stub.requests;
         r.stub.status = rows[i].status;

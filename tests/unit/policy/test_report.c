@@ -29,8 +29,14 @@ static void rig_open(struct rig *r)
     assert_int_equal(ledger_new(&r->ledger, &(struct ledger_opts){.max_services = 8}), 0);
     assert_int_equal(patterns_new(&r->patterns, &(struct patterns_opts){.max_entries = 256}), 0);
     r->opts = (struct report_opts){
-        .server = r->stub.url, .api_key = "key", .team_id = 7, .interval_ms = 3600000, .timeout_ms = 300,
-        .clock = &r->clock.clock, .ledger = r->ledger, .patterns = r->patterns,
+        .server = r->stub.url,
+        .api_key = "key",
+        .team_id = 7,
+        .interval_ms = 3600000,
+        .timeout_ms = 300,
+        .clock = &r->clock.clock,
+        .ledger = r->ledger,
+        .patterns = r->patterns,
         .budget = &r->budget,
     };
     assert_int_equal(report_open(&r->report, &r->loop, r->client, &r->opts), 0);
@@ -85,20 +91,27 @@ static void all_that_the_server_requires(void **state)
     struct rig r;
     struct buf body = {0};
     rig_open(&r);
-    uint32_t cart = ledger_service(r.ledger, SPAN("cart \"x\"")), pay = ledger_service(r.ledger, SPAN("pay"));
+    uint32_t cart = ledger_service(r.ledger, SPAN("cart \"x\"")),
+             pay = ledger_service(r.ledger, SPAN("pay"));
     count(&r, cart, 0xab, LEVEL_INFO, 5, 2);
     count(&r, cart, 0xab, LEVEL_WARN, 3, 1);
     count(&r, cart, 0x1, LEVEL_DEBUG, 4, 0);
     count(&r, pay, 0x2, LEVEL_INFO, 1, 1);
     assert_int_equal(report_write(&body, &r.opts, cart, 12), 2);
     buf_append_byte(&body, 0);
-    assert_string_equal((char *)body.base,
-        "{\"service_name\":\"cart \\\"x\\\"\",\"team_id\":7,\"timestamp\":1700000000.000,\"algorithm\":\"lps1\","
+    assert_string_equal(
+        (char *)body.base,
+        "{\"service_name\":\"cart "
+        "\\\"x\\\"\",\"team_id\":7,\"timestamp\":1700000000.000,\"algorithm\":\"lps1\","
         "\"patterns\":["
-        "{\"signature\":\"lps1:0000000000000001\",\"count\":4,\"sampled_count\":0,\"first_seen\":1600000000.500,"
-        "\"last_seen\":1600000009.000,\"bytes\":40,\"template\":\"took <*> \\\"ms\\\"\",\"severity_distribution\":{\"DEBUG\":4}},"
-        "{\"signature\":\"lps1:00000000000000ab\",\"count\":8,\"sampled_count\":3,\"first_seen\":1600000000.500,"
-        "\"last_seen\":1600000009.000,\"bytes\":80,\"template\":\"took <*> \\\"ms\\\"\",\"severity_distribution\":{\"INFO\":5,\"WARN\":3}}"
+        "{\"signature\":\"lps1:0000000000000001\",\"count\":4,\"sampled_count\":0,\"first_seen\":"
+        "1600000000.500,"
+        "\"last_seen\":1600000009.000,\"bytes\":40,\"template\":\"took <*> "
+        "\\\"ms\\\"\",\"severity_distribution\":{\"DEBUG\":4}},"
+        "{\"signature\":\"lps1:00000000000000ab\",\"count\":8,\"sampled_count\":3,\"first_seen\":"
+        "1600000000.500,"
+        "\"last_seen\":1600000009.000,\"bytes\":80,\"template\":\"took <*> "
+        "\\\"ms\\\"\",\"severity_distribution\":{\"INFO\":5,\"WARN\":3}}"
         "],\"total_logs\":12,\"unique_patterns\":2}");
     buf_done(&body);
     rig_close(&r);

@@ -74,7 +74,10 @@ static void success(void **state)
     } rows[] = {
         {REPLY_PROTOBUF, "content-type: application/x-protobuf\n", "", {NULL, 0}},
         {REPLY_JSON, "content-type: application/json\n", "", {(const uint8_t *)"{}", 2}},
-        {REPLY_GRPC, "content-type: application/grpc\n", "grpc-status: 0\n", {(const uint8_t *)"\0\0\0\0", 5}},
+        {REPLY_GRPC,
+         "content-type: application/grpc\n",
+         "grpc-status: 0\n",
+         {(const uint8_t *)"\0\0\0\0", 5}},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
@@ -90,13 +93,16 @@ static void success(void **state)
 static void failures(void **state)
 {
     (void)state;
-    static const struct failure full = {.http_status = 503, .code = GRPC_UNAVAILABLE,
-                                        .message = "full\n100%", .retry_after_s = 5};
-    static const struct failure bad = {.http_status = 400, .code = GRPC_INVALID_ARGUMENT, .message = "bad"};
-    static const struct failure method = {.http_status = 405, .code = GRPC_UNIMPLEMENTED,
-                                          .message = "POST only", .allow = "POST, OPTIONS"};
-    static const struct failure coding = {.http_status = 415, .code = GRPC_UNIMPLEMENTED,
-                                          .message = "br", .offers_codings = true};
+    static const struct failure full = {
+        .http_status = 503, .code = GRPC_UNAVAILABLE, .message = "full\n100%", .retry_after_s = 5};
+    static const struct failure bad = {
+        .http_status = 400, .code = GRPC_INVALID_ARGUMENT, .message = "bad"};
+    static const struct failure method = {.http_status = 405,
+                                          .code = GRPC_UNIMPLEMENTED,
+                                          .message = "POST only",
+                                          .allow = "POST, OPTIONS"};
+    static const struct failure coding = {
+        .http_status = 415, .code = GRPC_UNIMPLEMENTED, .message = "br", .offers_codings = true};
     static const struct {
         const char *name;
         enum reply_form form;
@@ -104,13 +110,16 @@ static void failures(void **state)
         int status;
         const char *header, *body; /* a part of each */
     } rows[] = {
-        {"full, JSON", REPLY_JSON, &full, 503, "content-type: application/json\nretry-after: 5\n", "\"retryDelay\""},
+        {"full, JSON", REPLY_JSON, &full, 503, "content-type: application/json\nretry-after: 5\n",
+         "\"retryDelay\""},
         {"full, protobuf", REPLY_PROTOBUF, &full, 503, "retry-after: 5\n", "RetryInfo"},
-        {"full, gRPC", REPLY_GRPC, &full, 200, "grpc-status: 14\ngrpc-message: full%0A100%25\ngrpc-status-details-bin: ", NULL},
+        {"full, gRPC", REPLY_GRPC, &full, 200,
+         "grpc-status: 14\ngrpc-message: full%0A100%25\ngrpc-status-details-bin: ", NULL},
         {"bad, JSON", REPLY_JSON, &bad, 400, "content-type: application/json\n", "\"bad\""},
         {"bad, gRPC", REPLY_GRPC, &bad, 200, "grpc-status: 3\n", NULL},
         {"method", REPLY_PROTOBUF, &method, 405, "allow: POST, OPTIONS\n", "POST only"},
-        {"method, gRPC", REPLY_GRPC, &method, 405, "content-type: application/x-protobuf\nallow: POST, OPTIONS\n", "POST only"},
+        {"method, gRPC", REPLY_GRPC, &method, 405,
+         "content-type: application/x-protobuf\nallow: POST, OPTIONS\n", "POST only"},
         {"coding", REPLY_JSON, &coding, 415, "accept-encoding: ", "br"},
         {"coding, gRPC type", REPLY_GRPC, &coding, 415, "accept-encoding: ", "br"},
     };
@@ -121,10 +130,11 @@ static void failures(void **state)
         assert_row(strstr(r.headers, rows[i].header) != NULL, "%s: %s", rows[i].name, r.headers);
         assert_row((r.body_len == 0) == (rows[i].body == NULL), "%s", rows[i].name);
         if (rows[i].body != NULL)
-            assert_row(memmem(r.body, r.body_len, rows[i].body, strlen(rows[i].body)) != NULL, "%s: %.*s",
-                       rows[i].name, (int)r.body_len, (const char *)r.body);
+            assert_row(memmem(r.body, r.body_len, rows[i].body, strlen(rows[i].body)) != NULL,
+                       "%s: %.*s", rows[i].name, (int)r.body_len, (const char *)r.body);
         assert_row((strstr(r.headers, "retry-after") != NULL) ==
-                       (rows[i].failure->retry_after_s > 0 && rows[i].form != REPLY_GRPC), "%s", rows[i].name);
+                       (rows[i].failure->retry_after_s > 0 && rows[i].form != REPLY_GRPC),
+                   "%s", rows[i].name);
         assert_string_equal(r.trailers, ""); /* gRPC: trailers only, as headers */
     }
     struct rig r;

@@ -20,8 +20,12 @@ static void rig_set(struct rig *r, const char *body)
     r->pattern.template_text = (char *)(uintptr_t) "a template";
     r->pattern.template_len = 10;
     r->d.threshold = rules_threshold_of(0.25);
-    r->s = (struct subject){.group = &r->group, .record = &r->record, .level = LEVEL_WARN,
-                            .signature = 0xa1, .family = 0xf1, .pattern = &r->pattern};
+    r->s = (struct subject){.group = &r->group,
+                            .record = &r->record,
+                            .level = LEVEL_WARN,
+                            .signature = 0xa1,
+                            .family = 0xf1,
+                            .pattern = &r->pattern};
 }
 
 static void each_filter_by_itself(void **state)
@@ -67,13 +71,20 @@ static void severities(void **state)
         int rc;
         unsigned levels;
     } rows[] = {
-        {"warn", 0, 1u << LEVEL_WARN}, {"WARNING", 0, 1u << LEVEL_WARN}, {"trace+", 0, (1u << LEVEL_COUNT) - 1},
-        {"warn+", 0, 1u << LEVEL_WARN | 1u << LEVEL_ERROR | 1u << LEVEL_FATAL}, {"fatal+", 0, 1u << LEVEL_FATAL},
-        {"", ERR_MALFORMED, 77}, {"+", ERR_MALFORMED, 77}, {"warn++", ERR_MALFORMED, 77}, {"loud", ERR_MALFORMED, 77},
+        {"warn", 0, 1u << LEVEL_WARN},
+        {"WARNING", 0, 1u << LEVEL_WARN},
+        {"trace+", 0, (1u << LEVEL_COUNT) - 1},
+        {"warn+", 0, 1u << LEVEL_WARN | 1u << LEVEL_ERROR | 1u << LEVEL_FATAL},
+        {"fatal+", 0, 1u << LEVEL_FATAL},
+        {"", ERR_MALFORMED, 77},
+        {"+", ERR_MALFORMED, 77},
+        {"warn++", ERR_MALFORMED, 77},
+        {"loud", ERR_MALFORMED, 77},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         unsigned levels = 77;
-        assert_row(tap_parse_severity(rows[i].text, &levels) == rows[i].rc && levels == rows[i].levels,
+        assert_row(tap_parse_severity(rows[i].text, &levels) == rows[i].rc &&
+                       levels == rows[i].levels,
                    "%s: %u", rows[i].text, levels);
     }
 }
@@ -99,7 +110,8 @@ static void lines_and_bytes_are_bounded(void **state)
     assert_int_equal(admitted(&t, 500, 1000, 10), TAP_LINES_PER_S);
     assert_int_equal(admitted(&t, 500, 1000, 10), 0);
     assert_int_equal(admitted(&t, 500, 1100, 10), TAP_LINES_PER_S / 10);
-    assert_int_equal(admitted(&t, 500, 99000, 10), TAP_LINES_PER_S); /* never more than a second's */
+    assert_int_equal(admitted(&t, 500, 99000, 10),
+                     TAP_LINES_PER_S); /* never more than a second's */
     assert_int_equal(t.shown, 2 * TAP_LINES_PER_S + TAP_LINES_PER_S / 10);
 
     tap_init(&t, &all, 5);

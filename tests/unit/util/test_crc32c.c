@@ -29,7 +29,8 @@ static void vectors(void **state)
         {"123456789", SPAN("123456789"), 0xe3069283},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        assert_row(crc32c(0, rows[i].bytes) == rows[i].crc, "%s: %08x", rows[i].name, crc32c(0, rows[i].bytes));
+        assert_row(crc32c(0, rows[i].bytes) == rows[i].crc, "%s: %08x", rows[i].name,
+                   crc32c(0, rows[i].bytes));
         assert_row(crc32c_portable(0, rows[i].bytes) == rows[i].crc, "%s, portable", rows[i].name);
     }
 }

@@ -52,7 +52,8 @@ static void quoted(void **state)
     };
     char out[DIAG_QUOTE_BYTES];
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_row(strcmp(diag_quote(out, rows[i].in), rows[i].out) == 0, "%s: %s", rows[i].name, out);
+        assert_row(strcmp(diag_quote(out, rows[i].in), rows[i].out) == 0, "%s: %s", rows[i].name,
+                   out);
     uint8_t worst[1000];
     memset(worst, 1, sizeof worst);
     assert_int_equal(strlen(diag_quote(out, span_of(worst, sizeof worst))), 256 * 6 + 2);
@@ -68,7 +69,8 @@ static void as_text(void **state)
     diag(DIAG_DEBUG, "hidden", "not at this level", "%s", "");
     const char *got = captured();
     assert_int_equal(strncmp(got, "time=20", 7), 0);
-    assert_non_null(strstr(got, "Z level=warn event=an_event msg=\"a \\\"message\\\"\" n=5 host=\"a b\"\n"));
+    assert_non_null(
+        strstr(got, "Z level=warn event=an_event msg=\"a \\\"message\\\"\" n=5 host=\"a b\"\n"));
     assert_non_null(strstr(got, " level=info event=bare msg=\"nothing to add\"\n"));
     assert_null(strstr(got, "hidden"));
 }
@@ -105,9 +107,10 @@ static void as_json(void **state)
     diag(DIAG_ERROR, "j1", "msg \x01", "n=-5 z=007 big=12345678901234567890 s=%s w=word e= last=1",
          diag_quote(q, SPAN("a \"b\\ = c\n")));
     const char *got = captured();
-    assert_non_null(strstr(got, "\"level\":\"error\",\"event\":\"j1\",\"msg\":\"msg \\u0001\",\"n\":-5,"
-                                "\"z\":\"007\",\"big\":\"12345678901234567890\","
-                                "\"s\":\"a \\\"b\\\\ = c\\u000a\",\"w\":\"word\",\"e\":\"\",\"last\":1}\n"));
+    assert_non_null(
+        strstr(got, "\"level\":\"error\",\"event\":\"j1\",\"msg\":\"msg \\u0001\",\"n\":-5,"
+                    "\"z\":\"007\",\"big\":\"12345678901234567890\","
+                    "\"s\":\"a \\\"b\\\\ = c\\u000a\",\"w\":\"word\",\"e\":\"\",\"last\":1}\n"));
     assert_json(got, 11);
 }
 

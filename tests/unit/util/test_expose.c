@@ -40,8 +40,9 @@ static void lines(void **state)
     const struct expose_label labels[] = {{"a", SPAN("1")}, {"b", SPAN("2")}};
     expose_family(&out, "m_total", EXPOSE_COUNTER, "What it counts.");
     expose_sample(&out, "m_total", labels, 2, 5);
-    assert_true(span_eq(buf_span(&out), SPAN("# HELP m_total What it counts.\n# TYPE m_total counter\n"
-                                             "m_total{a=\"1\",b=\"2\"} 5\n")));
+    assert_true(
+        span_eq(buf_span(&out), SPAN("# HELP m_total What it counts.\n# TYPE m_total counter\n"
+                                     "m_total{a=\"1\",b=\"2\"} 5\n")));
     buf_done(&out);
 }
 

@@ -11,13 +11,13 @@ static void whole_texts(void **state)
         const char *pattern, *text;
         bool hit;
     } rows[] = {
-        {"", "", true},          {"", "a", false},        {"*", "", true},
-        {"*", "anything", true}, {"a", "a", true},        {"a", "A", false},
-        {"a*", "a", true},       {"a*b", "ab", true},     {"a*b", "a-b-b", true},
-        {"a*b", "a-b-c", false}, {"*a*", "bab", true},    {"**", "x", true},
-        {"a**b", "axb", true},   {"*.x", "a.y.x", true},  {"a?c", "abc", false},
-        {"a\nb*", "a\nbc", true},   {"*", "\xff", true},       {"ab", "a", false},
-        {"*ab", "aab", true},    {"*aab", "aaaab", true}, {"x*", "", false},
+        {"", "", true},           {"", "a", false},        {"*", "", true},
+        {"*", "anything", true},  {"a", "a", true},        {"a", "A", false},
+        {"a*", "a", true},        {"a*b", "ab", true},     {"a*b", "a-b-b", true},
+        {"a*b", "a-b-c", false},  {"*a*", "bab", true},    {"**", "x", true},
+        {"a**b", "axb", true},    {"*.x", "a.y.x", true},  {"a?c", "abc", false},
+        {"a\nb*", "a\nbc", true}, {"*", "\xff", true},     {"ab", "a", false},
+        {"*ab", "aab", true},     {"*aab", "aaaab", true}, {"x*", "", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_row(glob_matches(span_str(rows[i].pattern), span_str(rows[i].text)) == rows[i].hit,
@@ -44,7 +44,8 @@ static void a_final_star_matches_at_once(void **state)
     assert_non_null(text);
     memcpy(text, "ab", 2);
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
-        assert_row(glob_matches(span_str(patterns[i]), span_of(text, SIZE_MAX / 2)), "'%s'", patterns[i]);
+        assert_row(glob_matches(span_str(patterns[i]), span_of(text, SIZE_MAX / 2)), "'%s'",
+                   patterns[i]);
     free(text);
 }
 

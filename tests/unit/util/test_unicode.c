@@ -78,8 +78,8 @@ static void lower_case_knows_pairs_runs_and_sigma(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint32_t out[8];
         size_t len = unicode_lower(rows[i].in, rows[i].n, out);
-        assert_row(len == rows[i].len && memcmp(out, rows[i].out, len * sizeof *out) == 0,
-                   "%zu", i);
+        assert_row(len == rows[i].len && memcmp(out, rows[i].out, len * sizeof *out) == 0, "%zu",
+                   i);
     }
 }
 
@@ -90,8 +90,13 @@ static void strip_takes_white_space_of_any_width(void **state)
         {"", ""},
         {" \t\r\n\x1f", ""},
         {" a b ", "a b"},
-        {"\xc2\xa0\xe3\x80\x80" "a\xe2\x80\x83\xc2\x85", "a"},
-        {"\xa0" "a\x80\x83", "\xa0" "a\x80\x83"}, /* tails of characters are no space */
+        {"\xc2\xa0\xe3\x80\x80"
+         "a\xe2\x80\x83\xc2\x85",
+         "a"},
+        {"\xa0"
+         "a\x80\x83",
+         "\xa0"
+         "a\x80\x83"}, /* tails of characters are no space */
         {"\xe2\x80", "\xe2\x80"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
