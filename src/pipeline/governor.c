@@ -65,8 +65,11 @@ struct governor {
     uint64_t now_ms, interval_ms; /* interval_ms: when this one began */
     struct pressure pressure;
     double pressure_then; /* at the last allocation */
-    bool presses;         /* the last allocation was bound by it */
-    bool is_guarded;      /* a guard was hit in this interval */
+    /* What the pressure has grown by since then leaves of a factor, by severity: a queue may fill
+     * within a fraction of the interval. */
+    double catch_up[SEVERITIES];
+    bool presses;    /* the last allocation was bound by it */
+    bool is_guarded; /* a guard was hit in this interval */
 
     double rate;              /* of the budget, cost a second */
     double arrived, arrivals; /* in this interval; smoothed, a second */
@@ -284,8 +287,9 @@ double governor_draw(struct governor *g, const struct governor_record *r, enum g
     struct share *s = share_of(g, r->number);
     double factor = 1;
     if (s != NULL && s->known) {
-        factor = s->factor;
-        *why = g->presses ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
+        double catch_up = g->catch_up[r->level < SEVERITIES ? r->level : SEVERITIES - 1];
+        factor = s->factor * catch_up;
+        *why = g->presses || catch_up < 1 ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
     } else if (g->pressure.level > 0) {
         factor = pressure_share(&g->pressure, r->level);
         *why = GOVERNOR_BY_PRESSURE;
@@ -419,6 +423,14 @@ static void tell_pressure(double before, const struct pressure *now, double full
         diag(DIAG_INFO, "shedding_ended", "the queue has room again", "fullness=%.2f", fullness);
 }
 
+static void set_catch_up(struct governor *g)
+{
+    const struct pressure then = {.level = g->pressure_then};
+    bool has_grown = g->pressure.level > g->pressure_then;
+    for (unsigned l = 0; l < SEVERITIES; l++)
+        g->catch_up[l] = has_grown ? pressure_share(&g->pressure, l) / pressure_share(&then, l) : 1;
+}
+
 bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
 {
     uint64_t passed_ms = g->is_on && now_ms > g->now_ms ? now_ms - g->now_ms : 0;
@@ -435,6 +447,7 @@ bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
     }
     if (!g->is_on)
         turn_on(g);
+    set_catch_up(g);
     if (passed_ms == 0)
         return true;
     double seconds = (double)passed_ms / 1000;
@@ -443,8 +456,10 @@ bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
         g->level *= fmax(0, 1 - seconds / (LEVEL_KEEPS_S + 2 * g->lull_s));
     if (has_budget(g) && g->opts.target.unit != GOVERNOR_REDUCTION)
         allow(g, g->rate * seconds);
-    if (is_due(g))
+    if (is_due(g)) {
         allocate(g);
+        set_catch_up(g);
+    }
     return true;
 }
 

@@ -19,6 +19,7 @@ struct rig {
     struct arena arena;
     struct budget budget;
     double held, most;
+    unsigned step_ms; /* between two requests; 0: STEP_MS */
     unsigned refused, offered[LEVEL_COUNT], kept[LEVEL_COUNT];
     double weight[LEVEL_COUNT];
 };
@@ -93,7 +94,8 @@ static void load(struct rig *r, unsigned seconds, double drain, bool has_errors)
     static const enum level levels[] = {LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN};
     static uint64_t made;
     struct buf record = {0}, scope = {0}, logs = {0}, request = {0};
-    for (unsigned ms = 0; ms < seconds * 1000; ms += STEP_MS) {
+    unsigned step_ms = r->step_ms > 0 ? r->step_ms : STEP_MS;
+    for (unsigned ms = 0; ms < seconds * 1000; ms += step_ms) {
         buf_clear(&scope);
         buf_clear(&logs);
         buf_clear(&request);
@@ -121,8 +123,8 @@ static void load(struct rig *r, unsigned seconds, double drain, bool has_errors)
         r->refused += rc == ERR_FULL;
         for (int l = 0; l < LEVEL_COUNT && rc == 0; l++)
             r->offered[l] += offered[l];
-        clock_fake_advance(&r->clock, STEP_MS);
-        r->held -= drain * STEP_MS / 1000;
+        clock_fake_advance(&r->clock, step_ms);
+        r->held -= drain * step_ms / 1000;
         if (r->held < 0)
             r->held = 0;
     }
@@ -183,6 +185,22 @@ static void a_dead_queue_refuses_late(void **state)
     rig_close(&r);
 }
 
+/* A queue that fills within a fraction of the interval in which rates are shared out. */
+static void a_fast_client_is_not_refused(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    load(&r, 1, 1e9, false); /* known before */
+    r.step_ms = 1;           /* 23 MiB a second for a queue of 4 */
+    load(&r, 10, 0, false);
+    print_message("fullest %.2f, %u refused\n", r.most / QUEUE_BYTES, r.refused);
+    assert_int_equal(r.refused, 0);
+    assert_true(share(&r, LEVEL_DEBUG) < share(&r, LEVEL_INFO));
+    assert_true(share(&r, LEVEL_INFO) < share(&r, LEVEL_WARN));
+    rig_close(&r);
+}
+
 static void what_is_over_is_forgotten(void **state)
 {
     (void)state;
@@ -205,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_queue_sheds_and_refuses_nobody),
         cmocka_unit_test(a_dead_queue_refuses_late),
+        cmocka_unit_test(a_fast_client_is_not_refused),
         cmocka_unit_test(what_is_over_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
