@@ -43,7 +43,7 @@ test('20 kill -9 at random under load: nothing acknowledged is lost', { timeout:
   await sidecar.stop();
 });
 
-// CRC32C, as README.md says of the spool's files.
+// CRC32C, as src/export/README.md says of the spool's files.
 function crc32c(bytes) {
   let crc = 0xffffffff;
   for (const byte of bytes) {

@@ -1,4 +1,4 @@
-// spool inspect, verify, export: directories that are made here, byte by byte, as README.md says.
+// spool inspect, verify, export: directories that are made here, byte by byte, as src/export/README.md says.
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';

@@ -4,7 +4,8 @@
     lint.py includes            floors of src/, and the homes of foreign headers
     lint.py npm                 exact versions, and a lock file that names no registry
     lint.py format              .clang-format holds (exit status 77 without clang-format 14)
-    lint.py readme PROGRAM      README.md tells every setting with its default, and every metric
+    lint.py readme PROGRAM      the manuals name every setting with its default, and every metric;
+                                README.md is short, and links lead somewhere
 
 Each first proves on bad examples of its own that it can find something.
 """
@@ -156,6 +157,35 @@ def lint_readme(readme, reference, metrics_source, maps):
     return problems
 
 
+FIRST_PAGE_LINES, FIRST_PAGE_COLUMNS, FIRST_PAGE_BYTES = 250, 120, 12 * 1024  # it is read in one sitting
+
+
+def lint_first_page(text):
+    lines = text.splitlines()
+    problems = [f"README.md:{i + 1}: more than {FIRST_PAGE_COLUMNS} columns" for i, line in enumerate(lines) if len(line) > FIRST_PAGE_COLUMNS]
+    if len(lines) > FIRST_PAGE_LINES or len(text.encode()) > FIRST_PAGE_BYTES:
+        problems.append(f"README.md: {len(lines)} lines, {len(text.encode())} bytes: the rest belongs beside its code")
+    return problems
+
+
+def anchors(text):
+    """As GitHub makes them of headings."""
+    return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
+def lint_links():
+    problems = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / ".github").glob("*.md"), *(p for d in ("src", "deploy", "tests", "bench") for p in (ROOT / d).rglob("*.md") if "node_modules" not in p.parts)]:
+        for target in re.findall(r"\]\(([^)#:]*(?:#[^)]*)?)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            if not file.exists():
+                problems.append(f"{page.relative_to(ROOT)}: there is no {path}")
+            elif anchor and anchor not in anchors(file.read_text()):
+                problems.append(f"{page.relative_to(ROOT)}: {path or 'it'} has no heading '{anchor}'")
+    return problems
+
+
 METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
                 "lipservice_relay_", "lipservice_memory_", "lipservice_process_", "lipservice_ledger_", "lipservice_policy_")
 
@@ -213,6 +243,8 @@ def prove_readme():
     expect(lint_readme(text.replace("record_11", "record_12"), reference, source, ["a.map"]), 1, "a metric less")
     expect(lint_readme(text + "lipservice_record_99", reference, source, ["a.map"]), 1, "a metric too many")
     expect(lint_readme(text, reference, source, ["a.other"]), 1, "a map less")
+    expect(lint_first_page("x" * 121 + "\n"), 1, "a long line")
+    expect(lint_first_page("x\n" * 251), 1, "a long page")
 
 
 # ---- on the tree
@@ -232,16 +264,15 @@ def run_npm(_):
 
 def run_readme(args):
     prove_readme()
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        return ["there is no README.md"]
+    manuals = [ROOT / "README.md", *sorted((ROOT / "src").rglob("README.md")), ROOT / "deploy" / "README.md"]
+    readme = "\n".join(p.read_text() for p in manuals)
     reference = subprocess.run([args[0], "settings"], capture_output=True, text=True, check=True).stdout
     config = (ROOT / "src" / "config" / "config.c").read_text()
     maps = re.findall(r'\{"([\w.]+)", CONFIG_\w+\}', config) + ["sampling.keep", "sampling.drop"]
     maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
     if len(maps) < 4:
         return ["the maps of config.c were not found"]
-    return lint_readme(readme.read_text(), reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
+    return lint_first_page((ROOT / "README.md").read_text()) + lint_links() + lint_readme(readme, reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
 
 
 FORMATTER = "14"  # its versions differ in what they make of the same file
