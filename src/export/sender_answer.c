@@ -1,0 +1,185 @@
+/* sender_answer: what an answer does to the parcel in hand, by a table. */
+#include <string.h>
+
+#include "export/sender_state.h"
+#include "otlp/response.h"
+#include "util/diag.h"
+
+#define SPLIT_LATER_ATTEMPTS 4 /* tries of a batch answered 500 before it is halved */
+#define SPLIT_QUEUE_MAX 512    /* an outage that answers 500 must not turn batches into dust */
+
+#define ISOLATE_GAIN 2 /* see ISOLATE_CREDIT */
+
+/* Halve; the first half is tried at once, the second waits at the head of the queue.
+ * ERR_EMPTY: there is nothing to halve; other errors: not now. */
+static int sender_split(struct sender *s)
+{
+    struct senders *x = s->senders;
+    struct parcel *a, *b;
+    int rc = parcel_split(&s->parcel, &a, &b, &x->opts.packing);
+    if (rc < 0)
+        return rc;
+    queue_push_front(&x->queue, b);
+    queue_push_front(&x->queue, a);
+    sender_release(s);
+    return 0;
+}
+
+/* A 2xx may say that some of the records were not taken after all. */
+static uint64_t read_rejected(const struct sender *s, const struct sink_answer *a)
+{
+    struct response r;
+    char quoted[DIAG_QUOTE_BYTES];
+    if (s->parcel->signal != SIGNAL_LOGS || response_decode(&r, a->content_type, a->body) < 0)
+        return 0; /* a success is one whatever its body */
+    if (r.rejected > 0 || r.message_len > 0)
+        diag(DIAG_WARN, "upstream_partial",
+             r.rejected > 0 ? "the upstream took the batch, but not all of its records"
+                            : "the upstream took the batch, and warns",
+             "rejected=%llu records=%u message=%s", (unsigned long long)r.rejected,
+             s->parcel->records, diag_quote(quoted, span_of(r.message, r.message_len)));
+    return r.rejected;
+}
+
+static void answer_accept(struct sender *s, const struct sink_answer *a)
+{
+    struct senders *x = s->senders;
+    uint64_t rejected = read_rejected(s, a);
+    x->last_success_ms = senders_now_ms(x);
+    metric_add(&x->stats->sent_wire_bytes, s->parcel->body.len);
+    metric_add(&x->stats->sent_decoded_bytes, s->parcel->decoded_bytes);
+    if (s->parcel->signal == SIGNAL_LOGS) {
+        x->isolate_credit += ISOLATE_GAIN;
+        if (x->isolate_credit > ISOLATE_CREDIT)
+            x->isolate_credit = ISOLATE_CREDIT;
+    }
+    if (rejected > 0)
+        parcel_settle_partial(sender_release(s), rejected, &x->opts.fates);
+    else
+        sender_settle(s, FATE_DELIVERED);
+}
+
+static void answer_split(struct sender *s, const struct sink_answer *a)
+{
+    int rc = sender_split(s);
+    (void)a;
+    if (rc == ERR_EMPTY)
+        sender_settle(s, FATE_LOST_TOO_BIG);
+    else if (rc < 0) /* no memory to halve it now is no reason to lose all of it */
+        sender_retry(s);
+}
+
+static void answer_retry(struct sender *s, const struct sink_answer *a)
+{
+    (void)a;
+    sender_retry(s);
+}
+
+/* 500 is ambiguous: the upstream is ill, or this batch is too large for it. Halve
+ * after a few tries; a single record is given up only when others got through. */
+static void answer_split_later(struct sender *s, const struct sink_answer *a)
+{
+    struct senders *x = s->senders;
+    struct parcel *p = s->parcel;
+    (void)a;
+    if (p->attempts + 1 < SPLIT_LATER_ATTEMPTS || x->queue.count > SPLIT_QUEUE_MAX ||
+        sender_split(s) < 0) {
+        bool others_passed = p->failed_ms > 0 && x->last_success_ms > p->failed_ms;
+        if (p->attempts + 1 >= SPLIT_LATER_ATTEMPTS && p->records <= 1 && others_passed)
+            sender_settle(s, FATE_LOST_POISON);
+        else
+            sender_retry(s);
+    } else { /* there is something new to try */
+        circuit_renew(&x->circuit, senders_now_ms(x));
+        senders_arm_circuit(x);
+    }
+}
+
+/* Something in this batch is refused for good: look for it, while that is not too dear. */
+static void answer_isolate(struct sender *s, const struct sink_answer *a)
+{
+    struct senders *x = s->senders;
+    int rc = ERR_EMPTY;
+    (void)a;
+    if (s->parcel->signal == SIGNAL_LOGS && x->isolate_credit > 0) {
+        x->isolate_credit--;
+        rc = sender_split(s);
+    }
+    if (rc == ERR_EMPTY)
+        sender_settle(s, FATE_LOST_REFUSED);
+    else if (rc < 0) /* no memory to halve it now */
+        sender_retry(s);
+}
+
+static void answer_recode(struct sender *s, const struct sink_answer *a)
+{
+    struct senders *x = s->senders;
+    struct parcel *p = s->parcel;
+    (void)a;
+    if (p->signal == SIGNAL_LOGS && p->coding == CODING_ZSTD &&
+        x->opts.packing.coding == CODING_ZSTD) {
+        x->opts.packing.coding = CODING_GZIP;
+        diag(DIAG_WARN, "compression_fallback", "the upstream does not take zstd: gzip from now on",
+             "status=415");
+    }
+    if (p->signal != SIGNAL_LOGS || p->coding == x->opts.packing.coding ||
+        p->coding == CODING_IDENTITY)
+        sender_settle(s, FATE_LOST_REFUSED);
+    else if (parcel_recode(p, &x->opts.packing) < 0) /* no memory for it now */
+        sender_retry(s);
+    else
+        sender_go(s, SENDER_PARKED); /* for the dispatch that follows */
+}
+
+static void answer_hold(struct sender *s, const struct sink_answer *a)
+{
+    (void)a;
+    s->parcel->attempts++;
+    sender_go(s, SENDER_PARKED);
+}
+
+static void answer_drop(struct sender *s, const struct sink_answer *a)
+{
+    (void)a;
+    sender_settle(s, FATE_LOST_REFUSED);
+}
+
+static void count_answer(struct senders *x, const struct parcel *p, const struct sink_answer *a,
+                         enum answer answer)
+{
+    char quoted[DIAG_QUOTE_BYTES];
+    x->last_status = a->err == 0 ? a->status : 0;
+    metric_inc(a->err != 0 ? &x->stats->failures : &x->stats->answers[answer]);
+    if (a->err != 0)
+        diag(DIAG_DEBUG, "upstream_failed", "no answer", "signal=%s attempts=%u error=%s",
+             signal_name(p->signal), p->attempts + 1,
+             diag_quote(quoted, span_str(a->text != NULL ? a->text : err_text(a->err))));
+    else if (answer != ANSWER_ACCEPT)
+        diag(senders_is_failure(a, answer) ? DIAG_DEBUG
+             : answer == ANSWER_DROP       ? DIAG_ERROR
+                                           : DIAG_WARN,
+             "upstream_refused", answer_text(answer),
+             "status=%d signal=%s records=%u bytes=%zu answer=%s", a->status,
+             signal_name(p->signal), p->records, p->decoded_bytes, diag_quote(quoted, a->body));
+}
+
+void sender_on_answer(void *ctx, const struct sink_answer *a)
+{
+    static void (*const acts[])(struct sender *, const struct sink_answer *) = {
+        [ANSWER_ACCEPT] = answer_accept,   [ANSWER_SPLIT] = answer_split,
+        [ANSWER_RETRY] = answer_retry,     [ANSWER_SPLIT_LATER] = answer_split_later,
+        [ANSWER_RECODE] = answer_recode,   [ANSWER_HOLD] = answer_hold,
+        [ANSWER_ISOLATE] = answer_isolate, [ANSWER_DROP] = answer_drop,
+    };
+    struct sender *s = ctx;
+    struct senders *x = s->senders;
+    bool was_probe = s->is_probe;
+    enum answer answer = a->err != 0 ? ANSWER_RETRY : answer_of_status(a->status);
+
+    s->call = NULL;
+    s->is_probe = false;
+    count_answer(x, s->parcel, a, answer);
+    senders_note_health(x, a, answer, was_probe, s->parcel->attempts);
+    acts[answer](s, a);
+    senders_dispatch(x);
+}

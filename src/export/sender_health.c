@@ -1,0 +1,128 @@
+/* sender_health: what an answer means to all senders, and the log lines about it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "export/sender_state.h"
+#include "util/diag.h"
+
+#define HOLD_MS 30000 /* between tries with a key that was refused */
+
+bool senders_is_expired(const struct senders *x, const struct parcel *p)
+{
+    return x->opts.max_age_ms > 0 && senders_now_ms(x) - p->born_ms > x->opts.max_age_ms;
+}
+
+/* Age is looked at when a parcel is sent; while the circuit is open, here. */
+static void give_up_expired(struct senders *x)
+{
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->list[i].state == SENDER_PARKED && senders_is_expired(x, x->list[i].parcel))
+            sender_settle(&x->list[i], FATE_LOST_EXPIRED);
+    while (x->queue.count > 0 &&
+           senders_is_expired(x, container_of(x->queue.parcels.next, struct parcel, link)))
+        senders_settle(x, queue_pop(&x->queue), FATE_LOST_EXPIRED);
+}
+
+static void on_circuit_time(uv_timer_t *timer);
+
+void senders_arm_circuit(struct senders *x)
+{
+    uint64_t now = senders_now_ms(x);
+    if (x->circuit.state != CIRCUIT_OPEN)
+        uv_timer_stop(&x->circuit_timer);
+    else
+        uv_timer_start(&x->circuit_timer, on_circuit_time,
+                       x->circuit.retry_at_ms > now ? x->circuit.retry_at_ms - now : 1, 0);
+}
+
+static void on_circuit_time(uv_timer_t *timer)
+{
+    struct senders *x = container_of(timer, struct senders, circuit_timer);
+    circuit_half_open(&x->circuit, senders_now_ms(x));
+    give_up_expired(x);
+    senders_arm_circuit(x);
+    senders_dispatch(x);
+}
+
+/* One line when it opens, and one when there is another reason, not one a try. */
+static void log_down(struct senders *x, const struct sink_answer *a, bool opened)
+{
+    char quoted[DIAG_QUOTE_BYTES], text[CAUSE_BYTES] = "";
+    const char *said = a->text != NULL ? a->text : err_text(a->err);
+    int status = a->err == 0 ? a->status : 0;
+    if (a->err == ERR_UNTRUSTED) /* other texts hold times and ports that change */
+        snprintf(text, sizeof text, "%s", said);
+    if (!opened && x->cause.err == a->err && x->cause.status == status &&
+        strcmp(x->cause.text, text) == 0)
+        return;
+    x->cause.err = a->err;
+    x->cause.status = status;
+    memcpy(x->cause.text, text, sizeof text);
+    uint64_t now = senders_now_ms(x), at = x->circuit.retry_at_ms;
+    uint32_t waiting = x->queue.count;
+    for (uint32_t i = 0; i < x->count; i++)
+        waiting += x->list[i].parcel != NULL;
+    diag(x->holds_for_key ? DIAG_ERROR : DIAG_WARN, "upstream_down",
+         x->holds_for_key && a->status == 407
+             ? "the proxy refuses its credentials; records wait until they are right"
+         : x->holds_for_key        ? "the upstream refuses the key; records wait until it is right"
+         : a->err == ERR_UNTRUSTED ? "the upstream cannot be trusted; nothing is sent, records wait"
+                                   : "the upstream does not take records; they wait",
+         "status=%d error=%s retry_in_ms=%llu waiting_requests=%u", status,
+         diag_quote(quoted, a->err != 0 ? span_str(said) : a->body),
+         (unsigned long long)(at > now ? at - now : 0), waiting);
+}
+
+/* What is asked for, as it came; how long that is held is capped. */
+static void log_long_wait(const struct sink_answer *a)
+{
+    char quoted[DIAG_QUOTE_BYTES];
+    diag(DIAG_WARN, "retry_after_long",
+         "the upstream asks for a long wait; it is tried again when the longest is over",
+         "status=%d retry_after=%s longest_ms=%d", a->status, diag_quote(quoted, a->retry_after),
+         RETRY_AFTER_CAP_MS);
+}
+
+bool senders_is_failure(const struct sink_answer *a, enum answer answer)
+{
+    return a->err != 0 || answer == ANSWER_RETRY || answer == ANSWER_SPLIT_LATER ||
+           answer == ANSWER_HOLD;
+}
+
+void senders_note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
+                         bool was_probe, uint32_t attempts)
+{
+    uint64_t now = senders_now_ms(x);
+    x->holds_for_key = a->err == 0 && answer == ANSWER_HOLD;
+    if (senders_is_failure(a, answer)) {
+        struct circuit_failure f = {
+            .was_probe = was_probe,
+            .for_all = x->holds_for_key || a->err == ERR_UNAVAILABLE || a->err == ERR_UNTRUSTED,
+        };
+        uint64_t asked = a->err == 0 && !x->holds_for_key
+                             ? retry_after_ms(a->retry_after, clock_unix_ns(x->opts.clock))
+                             : 0;
+        if (x->holds_for_key)
+            f.wait_ms = HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2);
+        /* It may be this batch's alone: the next one in turn does not wait for all its tries. */
+        if (a->err == 0 && answer == ANSWER_SPLIT_LATER && was_probe)
+            f.wait_ms = 1 + backoff_ms(&x->rng, attempts + 1);
+        if (asked > 0) {
+            /* Not before the time asked for, and not every client in the same instant. */
+            f.wait_ms = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);
+            f.for_all = f.is_asked = true;
+            if (asked == RETRY_AFTER_CAP_MS)
+                log_long_wait(a);
+        }
+        bool opened = circuit_fail(&x->circuit, &f, now, &x->rng);
+        if (x->circuit.state != CIRCUIT_CLOSED)
+            log_down(x, a, opened);
+    } else {
+        uint64_t since = x->circuit.opened_ms;
+        uint32_t failures = x->circuit.failures;
+        if (circuit_pass(&x->circuit, now))
+            diag(DIAG_INFO, "upstream_up", "the upstream answers again",
+                 "outage_ms=%llu failures=%u", (unsigned long long)(now - since), failures);
+    }
+    senders_arm_circuit(x);
+}
