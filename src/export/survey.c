@@ -325,68 +325,83 @@ static bool believe_end(struct tally *t, struct segment *seg, const struct segme
     return true;
 }
 
+/* What the walk found of a segment, when it came to its end. */
+static void finish_segment(struct survey *s, struct tally *t, size_t i,
+                           const struct segment_walk *w)
+{
+    struct segment *seg = &s->segments[i];
+    seg->is_damaged = w->damaged_bytes > 0;
+    seg->data_end = w->at;
+    seg->end_id = t->expect;
+    if (i + 1 == s->count) {
+        t->found->torn_bytes = w->tail_bytes;
+    } else if (w->tail_bytes > 0 && s->segments[i + 1].void_from > t->expect) {
+        seg->is_damaged = true; /* frames are missing where something stands */
+        seg->damaged_bytes += w->tail_bytes;
+    }
+    t->found->damaged_bytes += seg->damaged_bytes;
+}
+
+/* 0, or what ends the whole walk. */
+static int walk_segment(struct survey *s, struct tally *t, size_t i, bool all, survey_frame_fn *fn,
+                        void *ctx, const struct disk *disk)
+{
+    struct segment *seg = &s->segments[i];
+    bool is_last = i + 1 == s->count;
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(name, seg->name_id);
+    seg->verified = all || is_last;
+    struct segment_walk w = {
+        .disk = disk,
+        .file = disk->ops->open(disk->self, name, DISK_READ),
+        .salt = seg->salt,
+        .checks_payload = seg->verified,
+        .at = SEGMENT_DATA_AT,
+        .end = seg->file_bytes,
+    };
+    if (w.file == -ENOENT) { /* delivered and removed while we look */
+        seg->end_id = t->expect = is_last ? seg->end_id : s->segments[i + 1].first_id;
+        return 0;
+    }
+    bool believes = w.file >= 0 && !is_last && !all && fn == NULL && believe_end(t, seg, &w);
+    int rc = w.file < 0 ? w.file : believes ? 0 : walk_one(t, seg, &w, fn, ctx);
+    if (rc == 0 && !believes)
+        note_damage(seg, &w);
+    if (w.file >= 0)
+        disk->ops->close(disk->self, w.file);
+    if (believes)
+        return 0;
+    if (rc == ERR_NOMEM || rc > 0 || (fn != NULL && rc < 0 && w.file >= 0))
+        return rc;
+    if (rc < 0)
+        cut_short(s, t, i);
+    else
+        finish_segment(s, t, i, &w);
+    t->found->frames += seg->unread_frames;
+    t->found->records += seg->unread_records;
+    return 0;
+}
+
 int survey_walk(struct survey *s, const struct disk *disk, bool all, struct survey_findings *out,
                 survey_frame_fn *fn, void *ctx)
 {
     *out = (struct survey_findings){0};
     struct tally t = {s, out, s->has_position ? s->position.settled : 0};
-    char name[SEGMENT_NAME_BYTES];
     for (size_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->segments[i];
-        bool last = i + 1 == s->count;
         expect_upto(&t, seg->void_from,
                     i > 0 && s->segments[i - 1].is_damaged ? s->segments[i - 1].name_id : 0);
         if (t.expect < seg->first_id)
             t.expect = seg->first_id;
-        if (!last && s->has_position && s->segments[i + 1].void_from <= s->position.settled) {
+        if (i + 1 < s->count && s->has_position &&
+            s->segments[i + 1].void_from <= s->position.settled) {
             seg->end_id = s->segments[i + 1].first_id; /* delivered: not read */
             seg->data_end = seg->file_bytes;
             continue;
         }
-        segment_name(name, seg->name_id);
-        seg->verified = all || last;
-        struct segment_walk w = {
-            .disk = disk,
-            .file = disk->ops->open(disk->self, name, DISK_READ),
-            .salt = seg->salt,
-            .checks_payload = seg->verified,
-            .at = SEGMENT_DATA_AT,
-            .end = seg->file_bytes,
-        };
-        if (w.file == -ENOENT) { /* delivered and removed while we look */
-            t.expect = last ? seg->end_id : s->segments[i + 1].first_id;
-            seg->end_id = t.expect;
-            continue;
-        }
-        if (w.file >= 0 && !last && !all && fn == NULL && believe_end(&t, seg, &w)) {
-            disk->ops->close(disk->self, w.file);
-            continue;
-        }
-        int rc = w.file < 0 ? w.file : walk_one(&t, seg, &w, fn, ctx);
-        if (rc == 0)
-            note_damage(seg, &w);
-        if (w.file >= 0)
-            disk->ops->close(disk->self, w.file);
-        if (rc == ERR_NOMEM || rc > 0 || (fn != NULL && rc < 0 && w.file >= 0))
+        int rc = walk_segment(s, &t, i, all, fn, ctx, disk);
+        if (rc != 0)
             return rc;
-        out->frames += seg->unread_frames;
-        out->records += seg->unread_records;
-        if (rc < 0) {
-            uint64_t known = seg->unread_frames;
-            cut_short(s, &t, i);
-            out->frames += seg->unread_frames - known;
-            continue;
-        }
-        seg->is_damaged = w.damaged_bytes > 0;
-        seg->data_end = w.at;
-        seg->end_id = t.expect;
-        if (last)
-            out->torn_bytes = w.tail_bytes;
-        else if (w.tail_bytes > 0 && s->segments[i + 1].void_from > t.expect) {
-            seg->is_damaged = true; /* frames are missing where something stands */
-            seg->damaged_bytes += w.tail_bytes;
-        }
-        out->damaged_bytes += seg->damaged_bytes;
     }
     if (s->has_position)
         expect_upto(&t, s->position.stored, s->count > 0 ? s->segments[s->count - 1].name_id : 0);

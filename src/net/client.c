@@ -367,6 +367,50 @@ static void set_route(const struct client *c, CURL *e, const struct client_reque
     }
 }
 
+/* A connection from before a reload is not used. libcurl cuts ages to whole seconds, so one less,
+ * of which 0 would be none. */
+static void set_age(const struct client *c, CURL *e)
+{
+    if (c->forgotten_ms == 0)
+        return;
+    uint64_t age_s = (uv_now(c->loop) - c->forgotten_ms) / 1000;
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s < 2 ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s < 2 ? 1 : age_s - 1));
+}
+
+static void set_request(struct client_call *call, const struct client_request *r)
+{
+    struct client *c = call->client;
+    CURL *e = call->easy;
+    curl_easy_setopt(e, CURLOPT_URL, r->url);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+    set_route(c, e, r);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a silent name server holds a thread, not us */
+#endif
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->opts.connect_timeout_ms);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    set_age(c, e);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+    if (strcmp(r->method, "POST") == 0) {
+        set_body(e, r->body);
+    } else {
+        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
+    }
+}
+
 int client_send(struct client *c, const struct client_request *r, struct client_call **out)
 {
     struct client_call *call = calloc(1, sizeof *call);
@@ -383,41 +427,8 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     if (call->easy == NULL || call->headers == NULL)
         goto fail;
 
-    CURL *e = call->easy;
-    curl_easy_setopt(e, CURLOPT_URL, r->url);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
-    set_route(c, e, r);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT,
-                     1L); /* a name server that is silent holds its thread, not the loop */
-#endif
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->opts.connect_timeout_ms);
-    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    if (c->forgotten_ms >
-        0) { /* libcurl cuts ages to whole seconds, so one less, of which 0 would be none */
-        uint64_t age_s = (uv_now(c->loop) - c->forgotten_ms) / 1000;
-        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, age_s < 2 ? 1L : 0L);
-        curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s < 2 ? 1 : age_s - 1));
-    }
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, call);
-    if (strcmp(r->method, "POST") == 0) {
-        set_body(e, r->body);
-    } else {
-        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
-    }
-    if (curl_multi_add_handle(c->multi, e) != CURLM_OK)
+    set_request(call, r);
+    if (curl_multi_add_handle(c->multi, call->easy) != CURLM_OK)
         goto fail;
     list_append(&c->calls, &call->link);
     if (out != NULL)

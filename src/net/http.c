@@ -32,6 +32,16 @@ void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns)
              (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
+const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns)
+{
+    uint64_t second = unix_ns / 1000000000;
+    if (second != d->second || d->text[0] == '\0') {
+        d->second = second;
+        http_date(d->text, unix_ns);
+    }
+    return d->text;
+}
+
 const char *http_reason(int status)
 {
     /* clang-format off */
@@ -78,13 +88,13 @@ enum http_method http_method_of(struct span name)
         const char *name;
         enum http_method method;
     } methods[] = {
-        {"POST", HTTP_POST}, {"GET", HTTP_GET},       {"HEAD", HTTP_HEAD},
-        {"PUT", HTTP_PUT},   {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
+        {"POST", METHOD_POST}, {"GET", METHOD_GET},       {"HEAD", METHOD_HEAD},
+        {"PUT", METHOD_PUT},   {"DELETE", METHOD_DELETE}, {"OPTIONS", METHOD_OPTIONS},
     };
     for (size_t i = 0; i < ARRAY_LEN(methods); i++)
         if (span_eq(name, span_str(methods[i].name)))
             return methods[i].method;
-    return HTTP_OTHER;
+    return METHOD_OTHER;
 }
 
 void http_split_target(struct span target, struct span *path, struct span *query)

@@ -39,13 +39,13 @@
 enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2 };
 
 enum http_method {
-    HTTP_OTHER,
-    HTTP_GET,
-    HTTP_HEAD,
-    HTTP_POST,
-    HTTP_PUT,
-    HTTP_DELETE,
-    HTTP_OPTIONS
+    METHOD_OTHER,
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_DELETE,
+    METHOD_OPTIONS
 };
 
 /* The headers that anybody here reads. Absent: an empty span with base NULL;
@@ -233,6 +233,13 @@ void http_service_init(struct http_service *s);
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7) and a NUL. */
 #define HTTP_DATE_BYTES 30
 void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns);
+
+/* The Date of answers, made once a second. */
+struct http_date_cache {
+    uint64_t second;
+    char text[HTTP_DATE_BYTES];
+};
+const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns);
 
 /* The reason phrase of a status; never NULL. */
 const char *http_reason(int status);

@@ -1,18 +1,5 @@
 /* http1: llhttp tells what the bytes are; this file decides what that means. */
-/* llhttp names its methods as net/http.h does: give them other names here. */
-#define HTTP_GET LLHTTP_GET
-#define HTTP_HEAD LLHTTP_HEAD
-#define HTTP_POST LLHTTP_POST
-#define HTTP_PUT LLHTTP_PUT
-#define HTTP_DELETE LLHTTP_DELETE
-#define HTTP_OPTIONS LLHTTP_OPTIONS
 #include <llhttp.h>
-#undef HTTP_GET
-#undef HTTP_HEAD
-#undef HTTP_POST
-#undef HTTP_PUT
-#undef HTTP_DELETE
-#undef HTTP_OPTIONS
 
 #include "net/http1.h"
 
@@ -71,8 +58,7 @@ struct http1 {
     size_t body_bytes;  /* of the body in hand without it */
     size_t skip_from;   /* raw_bytes when SKIP began */
     uint64_t since_ms;  /* when the present wait for the peer began */
-    uint64_t date_s;    /* second for which `date` was made */
-    char date[HTTP_DATE_BYTES];
+    struct http_date_cache date;
     struct head head;
     struct http_exchange x;
     llhttp_t parser;
@@ -118,13 +104,8 @@ static void append_value(struct buf *out, struct span value)
 
 static void append_status(struct http1 *s, int status)
 {
-    uint64_t unix_ns = clock_unix_ns(s->service->clock);
-    if (unix_ns / 1000000000u != s->date_s || s->date[0] == 0) {
-        s->date_s = unix_ns / 1000000000u;
-        http_date(s->date, unix_ns);
-    }
     buf_printf(s->output.out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_reason(status),
-               s->date);
+               http_date_at(&s->date, clock_unix_ns(s->service->clock)));
 }
 
 /* An answer to bytes that are no request; the connection ends with it. */
@@ -171,7 +152,7 @@ static void http1_reply(struct http_exchange *x, const struct http_response *r)
     else if (x->head.version == HTTP_1_0)
         buf_append_str(out, "connection: keep-alive\r\n");
     buf_append_str(out, "\r\n");
-    if (has_length && x->head.method != HTTP_HEAD)
+    if (has_length && x->head.method != METHOD_HEAD)
         buf_append(out, r->body);
 
     s->is_open = false;
@@ -210,7 +191,7 @@ static int http1_stream(struct http_exchange *x, const struct http_response *r)
     struct http1 *s = container_of(x, struct http1, x);
     struct buf *out = s->output.out;
     assert(s->is_open && !s->is_streaming && s->state == HTTP1_WAIT);
-    if (x->head.version != HTTP_1_1 || x->head.method == HTTP_HEAD)
+    if (x->head.version != HTTP_1_1 || x->head.method == METHOD_HEAD)
         return ERR_UNSUPPORTED;
     append_status(s, r->status);
     append_headers(out, r);

@@ -39,8 +39,7 @@ struct http2 {
     bool has_preface;  /* the client's first SETTINGS came */
     uint8_t goaways;   /* while draining: 1 the warning, 2 the real one */
     uint64_t since_ms; /* when the last stream ended, or the connection began */
-    uint64_t date_s;
-    char date[HTTP_DATE_BYTES];
+    struct http_date_cache date;
     struct flood flood;
 };
 
@@ -51,8 +50,7 @@ struct stream2 {
     bool is_open;  /* shown to the handler, not answered yet */
     bool is_whole; /* the request has ended */
     bool is_answered;
-    bool is_too_large; /* the header list is; 431 at its end */
-    bool is_malformed;
+    int refusal; /* the status with which the header list is answered at its end; 0: none */
     bool prefix_told;
     uint32_t list_bytes; /* of the header list, as RFC 9113 6.5.2 counts */
     uint64_t since_ms;   /* when the head, the body or the answer began */
@@ -190,16 +188,6 @@ static void keep_answer(struct stream2 *st, const struct http_response *r)
     }
 }
 
-static const char *date_now(struct http2 *s)
-{
-    uint64_t unix_ns = clock_unix_ns(s->service->clock);
-    if (unix_ns / 1000000000u != s->date_s || s->date[0] == 0) {
-        s->date_s = unix_ns / 1000000000u;
-        http_date(s->date, unix_ns);
-    }
-    return s->date;
-}
-
 static void submit(struct http2 *s, struct stream2 *st, const struct http_response *r, bool is_head)
 {
     nghttp2_nv fields[HEADERS_MAX];
@@ -208,7 +196,8 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
 
     snprintf(status, sizeof status, "%d", r->status);
     fields[count++] = nv(SPAN(":status"), span_str(status));
-    fields[count++] = nv(SPAN("date"), span_str(date_now(s)));
+    const char *date = http_date_at(&s->date, clock_unix_ns(s->service->clock));
+    fields[count++] = nv(SPAN("date"), span_str(date));
     for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
         fields[count++] = nv(r->headers[i].name, r->headers[i].value);
     if (r->trailer_count == 0 && r->body.len > 0) {
@@ -239,7 +228,7 @@ static void http2_reply(struct http_exchange *x, const struct http_response *r)
     struct stream2 *st = container_of(x, struct stream2, x);
     struct http2 *s = st->owner;
     assert(st->is_open);
-    submit(s, st, r, x->head.method == HTTP_HEAD);
+    submit(s, st, r, x->head.method == METHOD_HEAD);
     end_exchange(st);
     head_clear(&st->head);
     pump_late(s); /* may free the stream */
@@ -364,8 +353,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     if (st->list_bytes > s->service->max_head_bytes)
-        st->is_too_large = true;
-    if (st->is_too_large || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        st->refusal = 431;
+    if (st->refusal == 431 || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0; /* trailers are ignored */
 
     struct head *h = &st->head;
@@ -374,10 +363,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     h->value_at = h->bytes.len;
     buf_append(&h->bytes, span_of(value, value_len));
     int rc = head_field(h);
-    if (rc == ERR_MALFORMED)
-        st->is_malformed = true;
-    else if (rc < 0)
-        st->is_too_large = true;
+    if (rc < 0)
+        st->refusal = rc == ERR_MALFORMED ? 400 : 431;
     return 0;
 }
 
@@ -389,14 +376,11 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
     x->ops = &exchange_ops;
     x->head.version = HTTP_2;
     st->since_ms = now_ms(s);
-    if (st->is_too_large) {
-        fault(s, HTTP_FAULT_TOO_LARGE);
-        answer_bare(s, st, 431);
-        return;
-    }
-    if (st->is_malformed || head_finish(&st->head, &x->head) < 0) {
-        fault(s, HTTP_FAULT_BAD_REQUEST);
-        answer_bare(s, st, 400);
+    if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)
+        st->refusal = 400;
+    if (st->refusal != 0) {
+        fault(s, st->refusal == 431 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
+        answer_bare(s, st, st->refusal);
         return;
     }
     x->body = (struct buf){.max_bytes = service->max_body_bytes, .budget = service->budget};

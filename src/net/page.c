@@ -125,7 +125,8 @@ static void answer_page(struct http_exchange *x, const struct page *p, int statu
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
-    bool is_foreign = x->head.method == HTTP_POST && !origin_is_ours(x->head.origin, x->head.host);
+    bool is_foreign =
+        x->head.method == METHOD_POST && !origin_is_ours(x->head.origin, x->head.host);
     if (is_foreign || (s->is_local && !host_is_ours(x->head.host))) {
         answer(x, 403, "text/plain", SPAN("this page is for local use\n"));
         return;
@@ -134,12 +135,13 @@ static void on_head(void *ctx, struct http_exchange *x)
         const struct page *p = &s->opts.pages[i];
         if (!span_eq(x->head.path, span_str(p->path)))
             continue;
-        bool get = x->head.method == HTTP_GET, head = x->head.method == HTTP_HEAD;
+        bool get = x->head.method == METHOD_GET, head = x->head.method == METHOD_HEAD;
         if (p->write != NULL && (get || head)) {
             struct buf out = {.budget = s->opts.budget};
             int status = p->write(s->opts.ctx, x->head.query, &out);
             answer_page(x, p, status, &out);
-        } else if ((p->ask != NULL && x->head.method == HTTP_POST) || (p->stream != NULL && get)) {
+        } else if ((p->ask != NULL && x->head.method == METHOD_POST) ||
+                   (p->stream != NULL && get)) {
             x->user = (void *)(uintptr_t)p; /* on_request() goes on */
         } else {
             answer_405(x, p);
@@ -155,7 +157,7 @@ static void on_request(void *ctx, struct http_exchange *x)
     struct page_server *s = ctx;
     const struct page *p = x->user;
     struct buf out = {.budget = s->opts.budget};
-    int status = p->ask != NULL && x->head.method == HTTP_POST
+    int status = p->ask != NULL && x->head.method == METHOD_POST
                      ? p->ask(s->opts.ctx, x->head.query, buf_span(&x->body), &out)
                      : p->stream(s->opts.ctx, x->head.query, x, &out);
     if (status != 0)

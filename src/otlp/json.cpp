@@ -22,9 +22,11 @@ extern "C" {
 #include "util/utf8.h"
 }
 
-using namespace simdjson;
+static_assert(JSON_PADDING_BYTES >= simdjson::SIMDJSON_PADDING,
+              "what the parser may read past the end");
 
-static_assert(JSON_PADDING_BYTES >= SIMDJSON_PADDING, "what the parser may read past the end");
+#include "otlp/json_scalar.hpp"
+#include "otlp/json_schema.hpp"
 
 namespace
 {
@@ -33,382 +35,9 @@ constexpr size_t keep_bytes = 1 << 20; /* a parser for longer texts is not kept 
 constexpr size_t slack_bytes = 32;     /* heads are written before they are paid for */
 static_assert(slack_bytes <= JSON_PADDING_BYTES, "the slack is in what json.h promises");
 
-enum kind {
-    STRING,
-    STRINGS,
-    BOOL,
-    INT32,  /* varint; enums too */
-    UINT32, /* varint */
-    INT64,  /* varint */
-    FIXED32,
-    FIXED64,
-    DOUBLE,
-    HEX,
-    BASE64,
-    MESSAGE,
-    MESSAGES,
-};
-
-struct field;
-
-struct message_type {
-    const field *fields;
-    unsigned count;
-    unsigned length_width; /* the guess; 0: as wide as the rest of the text needs */
-};
-
-/* A key is compared eight bytes at a time with the quote that ends it; the
- * text is padded, so reading past its end is fine. */
-constexpr unsigned key_words = 3;
-
-struct field {
-    uint64_t word[key_words], mask[key_words];
-    const char *name;
-    uint32_t number;
-    enum kind kind;
-    const message_type *type;
-
-    constexpr field(const char *text, uint32_t n, enum kind k, const message_type *t = nullptr)
-        : word{}, mask{}, name(text), number(n), kind(k), type(t)
-    {
-        unsigned i = 0;
-        for (; text[i] != '\0'; i++)
-            put(i, text[i]);
-        put(i, '"');
-    }
-    constexpr void put(unsigned i, char c)
-    {
-        word[i / 8] |= static_cast<uint64_t>(static_cast<unsigned char>(c)) << (i % 8 * 8);
-        mask[i / 8] |= static_cast<uint64_t>(0xff) << (i % 8 * 8);
-    }
-    bool is(const char *key) const
-    {
-        uint64_t text[key_words];
-        memcpy(text, key, sizeof text);
-        return ((text[0] ^ word[0]) & mask[0]) == 0 &&
-               (((text[1] ^ word[1]) & mask[1]) | ((text[2] ^ word[2]) & mask[2])) == 0;
-    }
-};
-
-#define TYPE(name, width) \
-    const message_type name = {name##_fields, sizeof(name##_fields) / sizeof(field), width}
-
-/* clang-format off */
-extern const message_type any_value;
-extern const message_type key_value;
-
-const field array_value_fields[] = {{"values", 1, MESSAGES, &any_value}};
-TYPE(array_value, 1);
-const field key_value_list_fields[] = {{"values", 1, MESSAGES, &key_value}};
-TYPE(key_value_list, 1);
-const field any_value_fields[] = {
-    {"stringValue", 1, STRING},
-    {"boolValue",   2, BOOL},
-    {"intValue",    3, INT64},
-    {"doubleValue", 4, DOUBLE},
-    {"arrayValue",  5, MESSAGE, &array_value},
-    {"kvlistValue", 6, MESSAGE, &key_value_list},
-    {"bytesValue",  7, BASE64},
-};
-TYPE(any_value, 1);
-const field key_value_fields[] = {
-    {"key",   1, STRING},
-    {"value", 2, MESSAGE, &any_value},
-};
-TYPE(key_value, 1);
-const field record_fields[] = {
-    {"timeUnixNano",           1,  FIXED64},
-    {"observedTimeUnixNano",   11, FIXED64},
-    {"severityNumber",         2,  INT32},
-    {"severityText",           3,  STRING},
-    {"body",                   5,  MESSAGE,  &any_value},
-    {"attributes",             6,  MESSAGES, &key_value},
-    {"droppedAttributesCount", 7,  UINT32},
-    {"flags",                  8,  FIXED32},
-    {"traceId",                9,  HEX},
-    {"spanId",                 10, HEX},
-    {"eventName",              12, STRING},
-};
-TYPE(record, 2);
-const field scope_fields[] = {
-    {"name",                   1, STRING},
-    {"version",                2, STRING},
-    {"attributes",             3, MESSAGES, &key_value},
-    {"droppedAttributesCount", 4, UINT32},
-};
-TYPE(scope, 1);
-const field scope_logs_fields[] = {
-    {"scope",      1, MESSAGE,  &scope},
-    {"logRecords", 2, MESSAGES, &record},
-    {"schemaUrl",  3, STRING},
-};
-TYPE(scope_logs, 0);
-const field entity_ref_fields[] = {
-    {"schemaUrl",       1, STRING},
-    {"type",            2, STRING},
-    {"idKeys",          3, STRINGS},
-    {"descriptionKeys", 4, STRINGS},
-};
-TYPE(entity_ref, 1);
-const field resource_fields[] = {
-    {"attributes",             1, MESSAGES, &key_value},
-    {"droppedAttributesCount", 2, UINT32},
-    {"entityRefs",             3, MESSAGES, &entity_ref},
-};
-TYPE(resource, 2);
-const field resource_logs_fields[] = {
-    {"resource",  1, MESSAGE,  &resource},
-    {"scopeLogs", 2, MESSAGES, &scope_logs},
-    {"schemaUrl", 3, STRING},
-};
-TYPE(resource_logs, 0);
-const field request_fields[] = {{"resourceLogs", 1, MESSAGES, &resource_logs}};
-TYPE(request, 0);
-/* clang-format on */
-
-/* The value of a hex digit; 0xff: none. A table, because the digits of ids are random:
- * every third comparison of a branch would be guessed wrongly. */
-struct hex_table {
-    uint8_t value[256];
-
-    constexpr hex_table() : value()
-    {
-        for (unsigned c = 0; c < 256; c++) {
-            unsigned lower = c | 0x20;
-            value[c] = c >= '0' && c <= '9'           ? static_cast<uint8_t>(c - '0')
-                       : lower >= 'a' && lower <= 'f' ? static_cast<uint8_t>(lower - 'a' + 10)
-                                                      : 0xff;
-        }
-    }
-};
-constexpr hex_table hex_digits;
-
-unsigned hex_digit(unsigned char c)
-{
-    return hex_digits.value[c];
-}
-
-/* The value of a base64 digit of either alphabet; 0xff: none. */
-unsigned base64_digit(unsigned char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26u;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52u;
-    if (c == '+' || c == '-')
-        return 62;
-    return c == '/' || c == '_' ? 63 : 0xff;
-}
-
-int code_of(error_code e)
-{
-    switch (e) {
-    case UTF8_ERROR:
-        return ERR_UTF8;
-    case MEMALLOC:
-        return ERR_NOMEM;
-    case CAPACITY:
-        return ERR_TOO_BIG;
-    case DEPTH_ERROR:
-        return ERR_TOO_DEEP;
-    default:
-        return ERR_MALFORMED;
-    }
-}
-
 /* One request on its way from text to bytes. Functions return 0 or an error;
- * whoever finds one reports it. */
-struct transcoder {
-    const char *text, *text_end;
-    uint8_t *at, *limit;     /* of the output; slack_bytes follow the limit */
-    bool escapes;            /* there is a backslash somewhere in the text */
-    struct logs_count count; /* written so far */
-    struct error *err;
-    const char *path[LOGS_MAX_DEPTH + 1];
-
-    int fail(int code, const char *where, unsigned depth, const char *what)
-    {
-        char names[256];
-        size_t len = 0;
-        names[0] = '\0';
-        for (unsigned i = 0; i < depth && i <= LOGS_MAX_DEPTH && len < sizeof names; i++) {
-            int n = snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? "." : "", path[i]);
-            len += static_cast<size_t>(n);
-        }
-        size_t offset = where >= text && where <= text_end ? static_cast<size_t>(where - text)
-                                                           : static_cast<size_t>(text_end - text);
-        return err_set(err, code, "JSON at byte %zu%s%s: %s", offset, depth > 0 ? ", " : "", names,
-                       what);
-    }
-    int fail(error_code e, const char *where, unsigned depth)
-    {
-        if (e == INCORRECT_TYPE)
-            return fail(ERR_MALFORMED, where, depth, "a value of another type is expected here");
-        return fail(code_of(e), where, depth, error_message(e));
-    }
-
-    /* ---- output ---- */
-
-    bool room(size_t bytes) const
-    {
-        return bytes <= static_cast<size_t>(limit - at);
-    }
-    void put_tag(uint32_t number, uint32_t type)
-    {
-        *at++ = static_cast<uint8_t>(number << 3 | type); /* all numbers are below 16 */
-    }
-    int put_len(uint32_t number, std::string_view content, const char *where, unsigned depth)
-    {
-        if (!room(content.size()))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
-        put_tag(number, WIRE_LEN);
-        at = wire_put_varint(at, content.size());
-        if (!room(content.size()))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
-        memcpy(at, content.data(), content.size());
-        at += content.size();
-        return 0;
-    }
-    /* The head of a nested message; its length comes with close(). */
-    uint8_t *open(uint32_t number, unsigned width)
-    {
-        put_tag(number, WIRE_LEN);
-        return at += width;
-    }
-    int close(uint8_t *content, unsigned width, const char *where, unsigned depth)
-    {
-        size_t len = static_cast<size_t>(at - content);
-        unsigned needed = static_cast<unsigned>(wire_varint_size(len));
-        if (at > limit || (needed > width && !room(needed - width)))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
-        if (needed != width) {
-            memmove(content - width + needed, content, len);
-            at = at - width + needed;
-        }
-        wire_put_varint(content - width, len);
-        return 0;
-    }
-
-    /* ---- scalars ---- */
-
-    /* The text of a string value, without quotes and escapes. */
-    int string(ondemand::value &v, std::string_view token, unsigned depth, std::string_view &out)
-    {
-        size_t len = token.size();
-        while (len > 0 && static_cast<unsigned char>(token[len - 1]) <= ' ')
-            len--;
-        if (len < 2 || *token.data() != '"' || token[len - 1] != '"')
-            return fail(ERR_MALFORMED, token.data(), depth, "a string is expected here");
-        if (!escapes || memchr(token.data(), '\\', len) == nullptr) {
-            ondemand::raw_json_string consumed;
-            error_code e = v.get_raw_json_string().get(consumed);
-            out = token.substr(1, len - 2);
-            return e == SUCCESS ? 0 : fail(e, token.data(), depth);
-        }
-        error_code e = v.get_string().get(out);
-        if (e != SUCCESS)
-            return fail(e, token.data(), depth);
-        /* simdjson before 3.2 lets lone low surrogates pass */
-        if (!utf8_is_valid(span_of(out.data(), out.size())))
-            return fail(ERR_UTF8, token.data(), depth, "a lone surrogate");
-        return 0;
-    }
-
-    /* An integer as number or string, exact. */
-    template <typename T>
-    int integer(ondemand::value &v, std::string_view token, unsigned depth, T &out)
-    {
-        if (*token.data() != '"') {
-            error_code e;
-            if constexpr (std::is_signed_v<T>)
-                e = v.get_int64().get(out);
-            else
-                e = v.get_uint64().get(out);
-            if (e == SUCCESS)
-                return 0;
-            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
-        }
-        std::string_view digits;
-        int rc = string(v, token, depth, digits);
-        if (rc < 0)
-            return rc;
-        auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
-        if (ec != std::errc() || end != digits.data() + digits.size())
-            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
-        return 0;
-    }
-
-    int real(ondemand::value &v, std::string_view token, unsigned depth, double &out)
-    {
-        error_code e;
-        if (*token.data() != '"') {
-            e = v.get_double().get(out);
-        } else if (std::string_view word = token.substr(1, token.find('"', 1) - 1);
-                   word == "NaN" || word == "Infinity" || word == "-Infinity") {
-            ondemand::raw_json_string consumed;
-            out = word == "NaN" ? NAN : word[0] == '-' ? -INFINITY : INFINITY;
-            e = v.get_raw_json_string().get(consumed);
-        } else {
-            e = v.get_double_in_string().get(out);
-        }
-        if (e == SUCCESS)
-            return 0;
-        return fail(ERR_MALFORMED, token.data(), depth, "a finite number is expected here");
-    }
-
-    int hex(uint32_t number, std::string_view digits, const char *where, unsigned depth)
-    {
-        size_t bytes = digits.size() / 2;
-        if (digits.size() % 2 != 0)
-            return fail(ERR_MALFORMED, where, depth, "an even number of hex digits is expected");
-        if (!room(bytes))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
-        put_tag(number, WIRE_LEN);
-        at = wire_put_varint(at, bytes);
-        for (size_t i = 0; i < bytes; i++) {
-            unsigned high = hex_digit(static_cast<unsigned char>(digits[2 * i]));
-            unsigned low = hex_digit(static_cast<unsigned char>(digits[2 * i + 1]));
-            if ((high | low) > 15)
-                return fail(ERR_MALFORMED, where, depth, "hex digits are expected here");
-            at[i] = static_cast<uint8_t>(high << 4 | low);
-        }
-        at += bytes;
-        return 0;
-    }
-
-    int base64(uint32_t number, std::string_view digits, const char *where, unsigned depth)
-    {
-        size_t padding = 0;
-        while (padding < 2 && !digits.empty() && digits.back() == '=') {
-            digits.remove_suffix(1);
-            padding++;
-        }
-        size_t tail = digits.size() % 4;
-        size_t bytes = digits.size() / 4 * 3 + (tail > 0 ? tail - 1 : 0);
-        if (tail == 1 || (padding > 0 && (digits.size() + padding) % 4 != 0))
-            return fail(ERR_MALFORMED, where, depth, "base64 is expected here");
-        if (!room(bytes))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
-        put_tag(number, WIRE_LEN);
-        at = wire_put_varint(at, bytes);
-        uint32_t bits = 0;
-        unsigned held = 0;
-        for (char c : digits) {
-            unsigned digit = base64_digit(static_cast<unsigned char>(c));
-            if (digit > 63)
-                return fail(ERR_MALFORMED, where, depth, "base64 is expected here");
-            bits = bits << 6 | digit;
-            held += 6;
-            if (held >= 8) {
-                held -= 8;
-                *at++ = static_cast<uint8_t>(bits >> held);
-            }
-        }
-        return 0;
-    }
-
+ * the one that finds a fault reports it. */
+struct transcoder : scalars {
     /* ---- values ---- */
 
     /* Walk a value that nobody wants, for its faults. */
@@ -597,82 +226,95 @@ struct transcoder {
         return 0;
     }
 
+    int text_value(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        std::string_view content;
+        int rc = string(v, token, depth, content);
+        if (rc < 0)
+            return rc;
+        if (f.kind == STRING)
+            return put_len(f.number, content, token.data(), depth);
+        return f.kind == HEX ? hex(f.number, content, token.data(), depth)
+                             : base64(f.number, content, token.data(), depth);
+    }
+
+    int boolean(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        bool value = false;
+        if (v.get_bool().get(value) != SUCCESS)
+            return fail(ERR_MALFORMED, token.data(), depth, "true or false is expected here");
+        put_tag(f.number, WIRE_VARINT);
+        *at++ = value;
+        return 0;
+    }
+
+    int signed_integer(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        int64_t value = 0;
+        int rc = integer(v, token, depth, value);
+        if (rc < 0)
+            return rc;
+        if (f.kind == INT32 && (value < INT32_MIN || value > INT32_MAX))
+            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
+        put_tag(f.number, WIRE_VARINT);
+        at = wire_put_varint(at, static_cast<uint64_t>(value));
+        return 0;
+    }
+
+    int unsigned_integer(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        uint64_t value = 0;
+        int rc = integer(v, token, depth, value);
+        if (rc < 0)
+            return rc;
+        if (f.kind != FIXED64 && value > UINT32_MAX)
+            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
+        if (f.kind == UINT32) {
+            put_tag(f.number, WIRE_VARINT);
+            at = wire_put_varint(at, value);
+            return 0;
+        }
+        put_fixed(f.number, &value, f.kind == FIXED64 ? 8 : 4);
+        return 0;
+    }
+
+    int floating(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        double value = 0;
+        int rc = real(v, token, depth, value);
+        if (rc == 0)
+            put_fixed(f.number, &value, sizeof value);
+        return rc;
+    }
+
     int known(ondemand::value &v, const field &f, unsigned depth)
     {
-        std::string_view token = v.raw_json_token(), content;
-        const char *where = token.data();
-        int rc;
+        std::string_view token = v.raw_json_token();
         if (*token.data() == 'n')
             return null(v, token, depth);
         if (!room(0))
-            return fail(ERR_TOO_BIG, where, depth, "no room for the result");
+            return fail(ERR_TOO_BIG, token.data(), depth, "no room for the result");
         switch (f.kind) {
         case STRING:
         case HEX:
         case BASE64:
-            rc = string(v, token, depth, content);
-            if (rc < 0)
-                return rc;
-            if (f.kind == STRING)
-                return put_len(f.number, content, where, depth);
-            return f.kind == HEX ? hex(f.number, content, where, depth)
-                                 : base64(f.number, content, where, depth);
+            return text_value(v, token, f, depth);
         case MESSAGE:
             return nested(v, f, depth);
         case MESSAGES:
         case STRINGS:
             return list(v, token, f, depth);
-        case BOOL: {
-            bool value = false;
-            error_code e = v.get_bool().get(value);
-            if (e != SUCCESS)
-                return fail(ERR_MALFORMED, where, depth, "true or false is expected here");
-            put_tag(f.number, WIRE_VARINT);
-            *at++ = value;
-            return 0;
-        }
+        case BOOL:
+            return boolean(v, token, f, depth);
         case INT32:
-        case INT64: {
-            int64_t value = 0;
-            rc = integer(v, token, depth, value);
-            if (rc < 0)
-                return rc;
-            if (f.kind == INT32 && (value < INT32_MIN || value > INT32_MAX))
-                return fail(ERR_MALFORMED, where, depth, "an integer in range is expected here");
-            put_tag(f.number, WIRE_VARINT);
-            at = wire_put_varint(at, static_cast<uint64_t>(value));
-            return 0;
-        }
+        case INT64:
+            return signed_integer(v, token, f, depth);
         case UINT32:
         case FIXED32:
-        case FIXED64: {
-            uint64_t value = 0;
-            rc = integer(v, token, depth, value);
-            if (rc < 0)
-                return rc;
-            if (f.kind != FIXED64 && value > UINT32_MAX)
-                return fail(ERR_MALFORMED, where, depth, "an integer in range is expected here");
-            if (f.kind == UINT32) {
-                put_tag(f.number, WIRE_VARINT);
-                at = wire_put_varint(at, value);
-                return 0;
-            }
-            size_t bytes = f.kind == FIXED64 ? 8 : 4;
-            put_tag(f.number, f.kind == FIXED64 ? WIRE_I64 : WIRE_I32);
-            memcpy(at, &value, bytes);
-            at += bytes;
-            return 0;
-        }
-        default: {
-            double value = 0;
-            rc = real(v, token, depth, value);
-            if (rc < 0)
-                return rc;
-            put_tag(f.number, WIRE_I64);
-            memcpy(at, &value, sizeof value);
-            at += sizeof value;
-            return 0;
-        }
+        case FIXED64:
+            return unsigned_integer(v, token, f, depth);
+        default:
+            return floating(v, token, f, depth);
         }
     }
 

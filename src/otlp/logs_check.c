@@ -106,6 +106,27 @@ struct frame {
     enum message in;
 };
 
+/* A field without a length is passed; false: it has one. */
+static inline bool pass_scalar(struct wire *w, int action)
+{
+    uint64_t ignored;
+    switch (action) {
+    case OTHER:
+        return true;
+    case VARINT:
+        wire_read_varint(w, &ignored);
+        return true;
+    case I64:
+        wire_skip(w, 8);
+        return true;
+    case I32:
+        wire_skip(w, 4);
+        return true;
+    default:
+        return false;
+    }
+}
+
 int logs_check(struct span request, struct logs_count *out)
 {
     struct frame above[LOGS_MAX_DEPTH];
@@ -136,22 +157,8 @@ int logs_check(struct span request, struct logs_count *out)
                 return action;
         }
 
-        switch (action) {
-        case OTHER:
+        if (pass_scalar(&w, action))
             continue;
-        case VARINT:
-            wire_read_varint(&w, &len);
-            continue;
-        case I64:
-            wire_skip(&w, 8);
-            continue;
-        case I32:
-            wire_skip(&w, 4);
-            continue;
-        default:
-            break;
-        }
-
         if (!wire_read_varint(&w, &len))
             return w.err;
         if (len > (uint64_t)(w.end - w.at))

@@ -199,11 +199,11 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_PATH, NULL);
         return;
     }
-    if (x->head.method == HTTP_OPTIONS) {
+    if (x->head.method == METHOD_OPTIONS) {
         reply_options(x, ALLOWED);
         return;
     }
-    if (x->head.method != HTTP_POST) {
+    if (x->head.method != METHOD_POST) {
         refuse(r, x, REFUSED_METHOD, NULL);
         return;
     }

@@ -91,11 +91,11 @@ def check_foreign(path, header):
     if header.removesuffix(".h") in STANDARD and header.endswith(".h"):
         return None
     if header in STANDARD_CPP:
-        return None if path.endswith(".cpp") else "a C++ header in C"
+        return None if path.endswith((".cpp", ".hpp")) else "a C++ header in C"
     for pattern, home in HOMES.items():
         if not re.fullmatch(pattern, header):
             continue
-        if path.endswith(".h") and header not in IN_HEADERS:
+        if path.endswith((".h", ".hpp")) and header not in IN_HEADERS:
             return "no library's header in a header"
         return None if re.fullmatch(home, path) else f"its home is {home}"
     return "a library without a home: name it in tests/lint/lint.py"
@@ -253,7 +253,7 @@ def prove_readme():
 def run_includes(_):
     prove_includes()
     src = ROOT / "src"
-    return lint_includes({p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp")})
+    return lint_includes({p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp", ".hpp")})
 
 
 def run_npm(_):
@@ -291,7 +291,7 @@ def run_format(_):
         p.relative_to(ROOT).as_posix()
         for folder in ("src", "tests", "bench")
         for p in sorted((ROOT / folder).rglob("*"))
-        if p.suffix in (".c", ".h", ".cpp") and "node_modules" not in p.parts
+        if p.suffix in (".c", ".h", ".cpp", ".hpp") and "node_modules" not in p.parts
     ]
     files = [f for f in files if not re.fullmatch(UNFORMATTED, f)]
     checked = subprocess.run(["clang-format", "--dry-run", "--ferror-limit=1", *files], cwd=ROOT, capture_output=True, text=True)

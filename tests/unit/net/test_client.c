@@ -87,10 +87,10 @@ static void statuses_and_headers(void **state)
     assert_string_equal(r.stub.authorization, "Bearer k");
     assert_string_equal(r.stub.content_type, "a/b");
     assert_string_equal(r.stub.got, "request");
-    assert_int_equal(r.stub.method, HTTP_POST);
+    assert_int_equal(r.stub.method, METHOD_POST);
     (void)send_to(&r, r.stub.url, "GET", SPAN(""), 5000);
     stub_spin(&r.loop, &r.done, 8, 5000);
-    assert_int_equal(r.stub.method, HTTP_GET);
+    assert_int_equal(r.stub.method, METHOD_GET);
     assert_int_equal(r.stub.got_len, 0);
     assert_int_equal(listener_connections(&r.stub.listener), 1); /* one, used again and again */
     rig_close(&r);

@@ -81,7 +81,7 @@ static void installed_at_first_sight(void **state)
     assert_string_equal(r.stub.path, "/api/v1/policies/my%20shop%2F%C3%A9%3F%26%25");
     assert_string_equal(r.stub.query, "team_id=7");
     assert_string_equal(r.stub.authorization, "Bearer key");
-    assert_int_equal(r.stub.method, HTTP_GET);
+    assert_int_equal(r.stub.method, METHOD_GET);
 
     r.stub.body = SPAN(GOOD("5", "0.5"));
     stub_spin(&r.loop, &r.installs, 2, 5000); /* and again after the interval */
