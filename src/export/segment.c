@@ -74,7 +74,8 @@ void frame_head_encode(uint8_t out[FRAME_HEAD_BYTES], const struct frame_head *h
     le32_put(out + HEAD_CRC_AT, crc32c(salt, span_of(out, HEAD_CRC_AT)));
 }
 
-bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES], uint32_t salt)
+static bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES],
+                              uint32_t salt)
 {
     if (memcmp(in, frame_magic, sizeof frame_magic) != 0 ||
         le32_get(in + HEAD_CRC_AT) != crc32c(salt, span_of(in, HEAD_CRC_AT)))
@@ -134,8 +135,8 @@ bool segment_name_read(uint64_t *id, const char *name)
 
 /* ---- from frame to frame ------------------------------------------------ */
 
-int segment_check_payload(const struct segment_walk *w, const struct frame_head *head,
-                          uint64_t payload_at)
+static int segment_check_payload(const struct segment_walk *w, const struct frame_head *head,
+                                 uint64_t payload_at)
 {
     uint8_t chunk[CHUNK_BYTES];
     uint32_t crc = 0;

@@ -60,7 +60,6 @@ void segment_header_encode(uint8_t out[SEGMENT_DATA_AT], const struct segment_he
 int segment_header_decode(struct segment_header *out, const uint8_t *in, size_t n);
 
 void frame_head_encode(uint8_t out[FRAME_HEAD_BYTES], const struct frame_head *h, uint32_t salt);
-bool frame_head_decode(struct frame_head *out, const uint8_t in[FRAME_HEAD_BYTES], uint32_t salt);
 
 struct segment_end {
     uint64_t end_id, frames, records, first_accepted_ns;
@@ -91,7 +90,3 @@ struct segment_walk {
 /* 1: *head and where its payload is; w->at is behind it. 0: no frame is left, w->at
  * is behind the last one. -errno: could not be read; w->at is where it was. */
 int segment_next(struct segment_walk *w, struct frame_head *head, uint64_t *payload_at);
-
-/* 1: the payload of that head is sound, 0: it is not, or -errno. */
-int segment_check_payload(const struct segment_walk *w, const struct frame_head *head,
-                          uint64_t payload_at);

@@ -134,10 +134,6 @@ struct spool_stats {
 int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *opts,
                struct error *err);
 
-/* Directory `dir` made where it is missing, then the same. */
-int spool_open_dir(struct spool **out, const char *dir, const struct spool_opts *opts,
-                   struct error *err);
-
 /* sync(), checkpoint(), unlock. Accepts NULL. */
 void spool_close(struct spool *s);
 

@@ -195,18 +195,3 @@ int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *o
     *out = s;
     return 0;
 }
-
-int spool_open_dir(struct spool **out, const char *dir, const struct spool_opts *opts,
-                   struct error *err)
-{
-    struct disk disk;
-    struct error why = {{0}};
-    int rc = disk_open(&disk, dir, true);
-    if (rc < 0)
-        return err_set(err, ERR_IO, "spool directory %s: %s", dir, strerror(-rc));
-    rc = spool_open(out, &disk, opts, &why);
-    if (rc < 0)
-        err_set(err, rc, "spool directory %.200s: %.200s", dir,
-                why.text[0] != '\0' ? why.text : err_text(rc));
-    return rc;
-}

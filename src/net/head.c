@@ -106,9 +106,7 @@ int head_finish(const struct head *h, struct http_head *out)
         .authorization = head_get(h, HEAD_AUTHORIZATION),
         .origin = head_get(h, HEAD_ORIGIN),
         .user_agent = head_get(h, HEAD_USER_AGENT),
-        .te = head_get(h, HEAD_TE),
         .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),
-        .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),
         .content_length = length,
     };
     http_split_target(head_get(h, HEAD_PATH), &out->path, &out->query);

@@ -26,9 +26,7 @@
     X(EXPECT,            "expect",            false) \
     X(USER_AGENT,        "user-agent",        false) \
     X(ORIGIN,            "origin",            false) \
-    X(TE,                "te",                false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \
-    X(GRPC_TIMEOUT,      "grpc-timeout",      false) \
     /* HTTP/2's pseudo-headers; HTTP/1 stores its target as one */ \
     X(PATH,              ":path",             true) \
     X(METHOD,            ":method",           true) \

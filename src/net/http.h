@@ -61,9 +61,7 @@ struct http_head {
     struct span authorization;
     struct span user_agent;
     struct span origin; /* of the web page whose script asks */
-    struct span te;
     struct span grpc_encoding;
-    struct span grpc_timeout;
     int64_t content_length; /* -1: not told */
 };
 

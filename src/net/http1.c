@@ -46,7 +46,6 @@ struct http1 {
     bool is_feeding;   /* inside feed(): no need to wake anybody */
     bool is_eof;       /* the peer has sent all it will */
     bool keep_alive;   /* what the request said */
-    bool expects_100;
     bool head_done, message_done; /* what the parser just paused for */
     bool prefix_told;
     uint8_t last_byte;  /* of the head so far, to see folds and bare CR or LF */

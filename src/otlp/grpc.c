@@ -1,16 +1,6 @@
 /* grpc: prefixes, status codes, trailer encodings. */
 #include "otlp/grpc.h"
 
-const char *grpc_status_name(enum grpc_status status)
-{
-    static const char *const names[] = {
-#define X(name, code) [GRPC_##name] = #name,
-        GRPC_STATUSES(X)
-#undef X
-    };
-    return (unsigned)status < ARRAY_LEN(names) ? names[status] : "UNKNOWN";
-}
-
 enum grpc_status grpc_prefix(struct span body, size_t max_bytes, size_t *total)
 {
     if (body.len < GRPC_PREFIX_BYTES || body.base[0] > 1)
@@ -38,14 +28,6 @@ enum grpc_status grpc_message(struct span body, size_t max_bytes, struct grpc_me
         .bytes = span_skip(body, GRPC_PREFIX_BYTES),
     };
     return GRPC_OK;
-}
-
-void grpc_append_prefix(struct buf *b, uint32_t len)
-{
-    const uint8_t prefix[GRPC_PREFIX_BYTES] = {
-        0, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len,
-    };
-    buf_append(b, span_of(prefix, sizeof prefix));
 }
 
 void grpc_append_percent(struct buf *b, struct span text)
@@ -88,34 +70,4 @@ bool grpc_is_content_type(struct span content_type)
         return true;
     uint8_t next = content_type.base[name.len];
     return next == '+' || next == ';' || next == ' ';
-}
-
-int grpc_timeout_ms(struct span value, uint64_t *out_ms)
-{
-    /* clang-format off */
-    static const struct {
-        char unit;
-        uint64_t ns;
-    } units[] = {
-        {'H', 3600000000000u}, {'M', 60000000000u}, {'S', 1000000000u},
-        {'m', 1000000u},       {'u', 1000u},        {'n', 1u},
-    };
-    /* clang-format on */
-    if (value.len < 2 || value.len > 9)
-        return ERR_MALFORMED;
-    uint64_t n = 0;
-    for (size_t i = 0; i + 1 < value.len; i++) {
-        if (value.base[i] < '0' || value.base[i] > '9')
-            return ERR_MALFORMED;
-        n = n * 10 + (value.base[i] - '0');
-    }
-    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        if (value.base[value.len - 1] != units[i].unit)
-            continue;
-        /* 99,999,999 hours are 3.6e20 ns: in milliseconds they fit 64 bits. */
-        uint64_t ns = units[i].ns;
-        *out_ms = ns >= 1000000 ? n * (ns / 1000000) : (n * ns + 999999) / 1000000;
-        return 0;
-    }
-    return ERR_MALFORMED;
 }

@@ -40,9 +40,6 @@
 enum grpc_status { GRPC_STATUSES(X) GRPC_STATUS_COUNT };
 #undef X
 
-/* "UNAVAILABLE"; "UNKNOWN" for a number that is none. Static. */
-const char *grpc_status_name(enum grpc_status status);
-
 struct grpc_message {
     bool is_compressed; /* by the call's grpc-encoding */
     struct span bytes;  /* may be empty: an empty message is a valid one */
@@ -58,9 +55,6 @@ enum grpc_status grpc_prefix(struct span body, size_t max_bytes, size_t *total);
  * no message or it is cut short; GRPC_UNIMPLEMENTED when something follows it. */
 enum grpc_status grpc_message(struct span body, size_t max_bytes, struct grpc_message *out);
 
-/* Append the prefix of an uncompressed message of `len` bytes, which the caller appends. */
-void grpc_append_prefix(struct buf *b, uint32_t len);
-
 /* Append `text` as grpc-message wants it: %XX for what is not printable ASCII, and for '%'. */
 void grpc_append_percent(struct buf *b, struct span text);
 
@@ -69,7 +63,3 @@ void grpc_append_base64(struct buf *b, struct span bytes);
 
 /* Is this content type gRPC's: "application/grpc", or it followed by '+' or ';'? */
 bool grpc_is_content_type(struct span content_type);
-
-/* grpc-timeout: 1 to 8 digits and a unit of H M S m u n. Rounded up to milliseconds, at
- * least 1 for anything but zero. ERR_MALFORMED for anything else. */
-int grpc_timeout_ms(struct span value, uint64_t *out_ms);

@@ -33,6 +33,22 @@ static const struct spool_opts *options(void)
     return &opts;
 }
 
+/* As the journal does it. */
+static int open_dir(struct spool **out, const char *dir, const struct spool_opts *opts,
+                    struct error *err)
+{
+    struct disk disk;
+    struct error why = {{0}};
+    int rc = disk_open(&disk, dir, true);
+    if (rc < 0)
+        return err_set(err, ERR_IO, "spool directory %s: %s", dir, strerror(-rc));
+    rc = spool_open(out, &disk, opts, &why);
+    if (rc < 0)
+        err_set(err, rc, "spool directory %.200s: %.200s", dir,
+                why.text[0] != '\0' ? why.text : err_text(rc));
+    return rc;
+}
+
 static int append(struct spool *s, uint64_t *id)
 {
     struct spool_stats st;
@@ -50,7 +66,7 @@ static int writer(const char *dir, unsigned long frames)
     struct spool *s;
     struct error err = {{0}};
     struct buf payload = {0};
-    if (spool_open_dir(&s, dir, options(), &err) < 0) {
+    if (open_dir(&s, dir, options(), &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         return 2;
     }
@@ -96,7 +112,7 @@ static void check(const char *dir, const struct promises *p)
     struct buf payload = {0};
     static uint8_t seen[IDS];
     uint64_t last = 0;
-    int rc = spool_open_dir(&s, dir, options(), &err);
+    int rc = open_dir(&s, dir, options(), &err);
     assert_row(rc == 0, "%s", err.text);
     memset(seen, 0, sizeof seen);
     while ((rc = spool_next(s, &f, &payload)) == 0) {
@@ -263,7 +279,7 @@ static void a_full_disk_is_survived(void **state)
     assert_int_equal(posix_fallocate(fd, 0, 40 << 20), 0);
     close(fd);
     struct spool_opts opts = {.segment_bytes = 1 << 20, .clock = clock_real()};
-    assert_int_equal(spool_open_dir(&s, dir, &opts, &err), 0);
+    assert_int_equal(open_dir(&s, dir, &opts, &err), 0);
     while (rc == 0) {
         rc = append(s, &id);
         if (rc == 0)
@@ -312,7 +328,7 @@ static void a_file_limit_is_a_full_disk(void **state)
     getrlimit(RLIMIT_FSIZE, &was);
     less = was;
     less.rlim_cur = 10000;
-    assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
+    assert_int_equal(open_dir(&s, dir, options(), &err), 0);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
     assert_int_equal(append(s, &id), ERR_DISK_FULL);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
@@ -366,7 +382,7 @@ static void what_is_removed_is_noticed(void **state)
             int rc;
             make_dir(dir);
             snprintf(elsewhere, sizeof elsewhere, "%s.moved", dir);
-            assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
+            assert_int_equal(open_dir(&s, dir, options(), &err), 0);
             for (int i = 0; i < 12; i++) /* three segments, of four frames or five */
                 assert_int_equal(append(s, &id), 0);
             assert_int_equal(spool_sync(s), 0);
@@ -410,14 +426,14 @@ static void a_second_process_is_told(void **state)
     struct error err = {{0}};
     char dir[64];
     make_dir(dir);
-    assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
-    assert_int_equal(spool_open_dir(&other, dir, options(), &err), ERR_UNAVAILABLE);
+    assert_int_equal(open_dir(&s, dir, options(), &err), 0);
+    assert_int_equal(open_dir(&other, dir, options(), &err), ERR_UNAVAILABLE);
     assert_non_null(strstr(err.text, dir));
     assert_non_null(strstr(err.text, "another process"));
     spool_close(s);
-    assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
+    assert_int_equal(open_dir(&s, dir, options(), &err), 0);
     spool_close(s);
-    assert_int_equal(spool_open_dir(&s, "/proc/nothing/here", options(), &err), ERR_IO);
+    assert_int_equal(open_dir(&s, "/proc/nothing/here", options(), &err), ERR_IO);
     remove_dir(dir);
 }
 
@@ -442,7 +458,7 @@ static void links_and_pipes_are_left_alone(void **state)
     assert_int_equal(mkfifo(path, 0600), 0);
     snprintf(path, sizeof path, "%s/0000000000000002.seg", dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(spool_open_dir(&s, dir, options(), &err), 0);
+    assert_int_equal(open_dir(&s, dir, options(), &err), 0);
     spool_stats(s, &stats);
     assert_int_equal(stats.damaged_segments, 3);
     assert_int_equal(append(s, &id), 0);
