@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "net/url.h"
 
 #define ANSWER_BYTES ((size_t)4 << 20)
 #define ERROR_BEGIN "{\"error\":\"" /* how the admin page says no */
@@ -131,16 +132,9 @@ int admin_ask(const struct config *cfg, const char *url, const struct buf *targe
 
 void admin_add_query(struct buf *target, const char *name, const char *value)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+*:";
     bool is_first = target->len > 0 && memchr(target->base, '?', target->len) == NULL;
     if (value == NULL || value[0] == '\0')
         return;
     buf_printf(target, "%c%s=", is_first ? '?' : '&', name);
-    for (; *value != '\0'; value++) {
-        if (strchr(plain, *value) != NULL)
-            buf_append_byte(target, (uint8_t)*value);
-        else
-            buf_printf(target, "%%%02x", (unsigned)(uint8_t)*value);
-    }
+    url_append_encoded(target, span_str(value));
 }

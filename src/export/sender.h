@@ -22,8 +22,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "export/refused_file.h"
 #include "export/parcel.h"
+#include "export/refused_file.h"
 #include "export/sink.h"
 #include "export/stats.h"
 #include "util/clock.h"

@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "export/refused_file.h"
+#include "export/answer.h"
 #include "export/circuit.h"
 #include "export/parcel.h"
-#include "export/answer.h"
+#include "export/refused_file.h"
 #include "util/metric.h"
 
 /* Counters that grow, and gauges of this moment. */

@@ -41,11 +41,11 @@ struct http1 {
     struct http_service *service;
     struct http_output output;
     enum http1_state state;
-    bool is_open;      /* x has been shown to the handler and has no answer yet */
-    bool is_streaming; /* or its answer has begun and not ended */
-    bool is_feeding;   /* inside feed(): no need to wake anybody */
-    bool is_eof;       /* the peer has sent all it will */
-    bool keep_alive;   /* what the request said */
+    bool is_open;                 /* x has been shown to the handler and has no answer yet */
+    bool is_streaming;            /* or its answer has begun and not ended */
+    bool is_feeding;              /* inside feed(): no need to wake anybody */
+    bool is_eof;                  /* the peer has sent all it will */
+    bool keep_alive;              /* what the request said */
     bool head_done, message_done; /* what the parser just paused for */
     bool prefix_told;
     uint8_t last_byte;  /* of the head so far, to see folds and bare CR or LF */

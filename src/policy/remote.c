@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/url.h"
 #include "policy/document.h"
 #include "util/buf.h"
 #include "util/diag.h"
@@ -39,19 +40,6 @@ struct remote {
     struct rules *base;
     struct remote_stats stats;
 };
-
-void url_append_encoded(struct buf *out, struct span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.base[i];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain)
-            buf_append_byte(out, c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
 
 static void schedule(struct watch *w, uint64_t after_ms)
 {
@@ -192,18 +180,13 @@ int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
     uv_timer_start(&r->timer, on_tick, TICK_MS, TICK_MS);
     *out = r; /* from here on remote_close() cleans up, also after a failure */
 
-    r->server = strdup(opts->server);
-    if (opts->api_key[0] != '\0') {
-        size_t n = strlen(opts->api_key) + 32;
-        r->auth = malloc(n);
-        if (r->auth != NULL)
-            snprintf(r->auth, n, "Authorization: Bearer %s", opts->api_key);
-    }
+    struct span server = url_base(opts->server);
+    r->server = strndup((const char *)server.base, server.len);
+    if (opts->api_key[0] != '\0')
+        r->auth = url_bearer(opts->api_key);
     if (route_copy(&r->opts.route, &opts->route) < 0 || r->server == NULL ||
         (opts->api_key[0] != '\0' && r->auth == NULL))
         return ERR_NOMEM;
-    for (size_t n = strlen(r->server); n > 0 && r->server[n - 1] == '/'; n--)
-        r->server[n - 1] = '\0';
     return json_object_new(&r->json, POLICY_DOCUMENT_BYTES);
 }
 

@@ -56,6 +56,3 @@ void remote_set_base(struct remote *r, const struct rules *base);
 void remote_service_seen(struct remote *r, uint32_t service);
 
 const struct remote_stats *remote_stats(const struct remote *r);
-
-/* Append `text` to a URL's path or query, percent-encoded (RFC 3986 2.3). */
-void url_append_encoded(struct buf *out, struct span text);

@@ -6,8 +6,8 @@
 
 #include "net/page.h"
 #include "otlp/json_write.h"
-#include "pattern/signature.h"
 #include "pattern/day_counts.h"
+#include "pattern/signature.h"
 #include "sidecar/sidecar_state.h"
 #include "telemetry/explain.h"
 

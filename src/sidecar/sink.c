@@ -6,6 +6,7 @@
 #include "export/file.h"
 #include "export/posthog.h"
 #include "export/upstream.h"
+#include "net/url.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
@@ -56,9 +57,7 @@ static int open_otlphttp(struct sidecar *sc, struct sink *sink, struct error *er
     const char *given[SIGNAL_COUNT] = {cfg->otlphttp.logs_endpoint, cfg->otlphttp.traces_endpoint,
                                        cfg->otlphttp.metrics_endpoint};
     char urls[SIGNAL_COUNT][UPSTREAM_URL_BYTES + 32], name[UPSTREAM_URL_BYTES + 64];
-    size_t base = strlen(cfg->otlphttp.endpoint);
-    while (base > 0 && cfg->otlphttp.endpoint[base - 1] == '/')
-        base--;
+    struct span base = url_base(cfg->otlphttp.endpoint);
     struct upstream_opts opts = {
         .headers = cfg->otlphttp.headers,
         .timeout_ms = cfg->otlphttp.timeout_ms,
@@ -67,11 +66,11 @@ static int open_otlphttp(struct sidecar *sc, struct sink *sink, struct error *er
     };
     bool reachable[SIGNAL_COUNT];
     for (int s = 0; s < SIGNAL_COUNT; s++) {
-        reachable[s] = given[s][0] != '\0' || base > 0;
+        reachable[s] = given[s][0] != '\0' || base.len > 0;
         if (given[s][0] != '\0')
             snprintf(urls[s], sizeof urls[s], "%s", given[s]);
         else
-            snprintf(urls[s], sizeof urls[s], "%.*s/v1/%s", (int)base, cfg->otlphttp.endpoint,
+            snprintf(urls[s], sizeof urls[s], "%.*s/v1/%s", (int)base.len, (const char *)base.base,
                      signal_name((enum signal)s));
         opts.url[s] = urls[s];
     }

@@ -1,7 +1,7 @@
 #include "unit/test.h"
 
-#include "export/circuit.h"
 #include "export/answer.h"
+#include "export/circuit.h"
 
 static const struct circuit_failure ONE = {0}, PROBE = {.was_probe = true}, ALL = {.for_all = true};
 

@@ -1,0 +1,38 @@
+/* url: see the header. */
+#include "net/url.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BEARER "Authorization: Bearer "
+
+void url_append_encoded(struct buf *out, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.base[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain)
+            buf_append_byte(out, c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+struct span url_base(const char *url)
+{
+    struct span s = span_str(url);
+    while (s.len > 0 && s.base[s.len - 1] == '/')
+        s.len--;
+    return s;
+}
+
+char *url_bearer(const char *key)
+{
+    size_t n = sizeof BEARER + strlen(key);
+    char *header = malloc(n);
+    if (header != NULL)
+        snprintf(header, n, BEARER "%s", key);
+    return header;
+}

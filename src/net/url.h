@@ -1,0 +1,15 @@
+/*
+ * url: pieces of URLs and of the header that goes with them.
+ */
+#pragma once
+
+#include "util/buf.h"
+
+/* Append `text` percent-encoded: all but the unreserved characters of RFC 3986 2.3. */
+void url_append_encoded(struct buf *out, struct span text);
+
+/* Without slashes at the end, so that a path can be appended. */
+struct span url_base(const char *url);
+
+/* "Authorization: Bearer KEY", to be freed. NULL: no memory. */
+char *url_bearer(const char *key);
