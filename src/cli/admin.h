@@ -4,8 +4,8 @@
  * The address is --admin URL, else telemetry.admin.endpoint of the configuration that
  * the verb sees. No proxy is used.
  *
- * Errors     exit codes, the cause told on standard error: EXIT_UNAVAILABLE when
- *            nobody answers, EXIT_USAGE when what was asked is refused, EXIT_CONFIG when
+ * Errors     exit codes, the cause printed on standard error: EXIT_UNAVAILABLE when
+ *            nothing answers, EXIT_USAGE when what was asked is refused, EXIT_CONFIG when
  *            the configuration is.
  * Blocking   admin_ask() until the answer is there; the others never.
  */

@@ -10,7 +10,7 @@
 int command_usage_error(const char *text, const char *what)
 {
     fprintf(stderr,
-            "lipservice: %s%s\n`lipservice --help` tells the commands, `lipservice settings` the "
+            "lipservice: %s%s\n`lipservice --help` lists the commands, `lipservice settings` the "
             "settings\n",
             text, what);
     return EXIT_USAGE;

@@ -52,7 +52,7 @@ int verb_healthcheck(int argc, char **argv)
         return EXIT_OK;
     fprintf(stderr, "lipservice: not ready: %s: %s\n", url,
             check.status > 0                  ? "it is starting or stopping"
-            : check.status == ERR_UNAVAILABLE ? "nobody answers there"
+            : check.status == ERR_UNAVAILABLE ? "nothing answers there"
                                               : err_text(check.status));
     return EXIT_UNAVAILABLE;
 }

@@ -1,4 +1,4 @@
-/* replay_report: one run, as a table for people or as JSON. */
+/* replay_report: one run, as a table to read, or as JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-/* tap: lines of JSON come in, lines for people or the same JSON go out. */
+/* tap: lines of JSON come in, readable lines or the same JSON go out. */
 #include "cli/verbs.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ struct verb {
     bool is_raw, has_colour, is_over;
     uint64_t limit, lines;
     uint64_t matched, over_rate, slow; /* as the sidecar said last */
-    uint64_t told;                     /* not shown, as was said last */
+    uint64_t printed;                  /* records not shown, as printed last */
     int code;
 };
 
@@ -101,11 +101,11 @@ static void write_words(struct verb *v, const struct row *r)
     buf_clear(out);
     if (v->has_colour)
         buf_append_str(out, colour_of(r));
-    if (r->is_sums && missed == v->told)
+    if (r->is_sums && missed == v->printed)
         return;
     if (r->is_sums) {
-        buf_printf(out, "... %" PRIu64 " more matched and were not shown", missed - v->told);
-        v->told = missed;
+        buf_printf(out, "... %" PRIu64 " more matched and were not shown", missed - v->printed);
+        v->printed = missed;
     } else {
         add_time(out, r->time);
         term_add_padded(out, r->service, 12);
@@ -193,7 +193,7 @@ static void on_piece(void *ctx, struct span bytes)
         buf_clear(&v->part);
     }
     if (fflush(stdout) != 0)
-        end(v); /* nobody reads us any more */
+        end(v); /* the reader of our output has gone */
 }
 
 static void on_done(void *ctx, const struct client_result *r)

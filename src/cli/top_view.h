@@ -13,7 +13,7 @@
 #include "otlp/json_object.h"
 #include "util/buf.h"
 
-#define TOP_ROWS_MAX 200     /* nobody scrolls further; 512 bytes each */
+#define TOP_ROWS_MAX 200     /* more than is scrolled through; 512 bytes each */
 #define TOP_LINE_BYTES 16384 /* of one line of the answer */
 
 /* clang-format off */

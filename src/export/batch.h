@@ -12,7 +12,7 @@
  * Units      bytes for sizes, records for counts.
  * Errors     int results: 0, or a negative code (util/err.h). Nothing is
  *            changed by a call that fails.
- * Ownership  the builder copies what it is given. A batch belongs to whoever
+ * Ownership  the builder copies what it is given. A batch belongs to the one that
  *            holds the pointer; the verbs that move it set the giver's to NULL.
  * Blocking   never.
  */
@@ -35,8 +35,8 @@ struct batch_part {
     uint32_t records;
 };
 
-/* Where the records of a batch came from, for whoever must know when the last batch with
- * records of it is gone: a range of numbers, each held once by each batch. Zero: nobody. */
+/* Where the records of a batch came from, for the owner that must know when the last batch with
+ * records of it is gone: a range of numbers, each held once by each batch. Zero: no owner. */
 struct batch_origin {
     void *ctx;
     void (*hold)(void *ctx, uint64_t first, uint64_t last);

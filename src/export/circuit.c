@@ -13,7 +13,7 @@ const char *circuit_state_name(enum circuit_state state)
     return names[state];
 }
 
-/* Nobody before at_ms. Moves the time of an open circuit only to later. */
+/* No try before at_ms. Moves the time of an open circuit only to later. */
 static void open_until(struct circuit *c, uint64_t at_ms)
 {
     if (c->state != CIRCUIT_OPEN || at_ms > c->retry_at_ms)

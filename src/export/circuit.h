@@ -3,15 +3,15 @@
  * the sender waits and sends.
  *
  *     CLOSED     everybody sends; who fails waits by himself
- *     OPEN       nobody sends until retry_at_ms
+ *     OPEN       nothing is sent until retry_at_ms
  *     HALF_OPEN  one may try (the probe); what comes of it decides for all
  *
  *     CLOSED --failures in a row, or one that speaks for all--> OPEN
  *     OPEN --time--> HALF_OPEN --a probe fails--> OPEN
- *     OPEN, HALF_OPEN --somebody passed--> CLOSED, but never before a Retry-After
+ *     OPEN, HALF_OPEN --a request passed--> CLOSED, but never before a Retry-After
  *
- * A probe is whoever is next, in turn: a batch that alone makes the upstream fail holds
- * up nobody for longer than one probe.
+ * A probe is the next request, in turn: a batch that alone makes the upstream fail holds
+ * up the others for no longer than one probe.
  *
  * Units: milliseconds, monotonic. Source: Nygard, "Release It!" (Circuit Breaker); waits
  * with full jitter, answer.h.
@@ -33,7 +33,7 @@ struct circuit {
     uint32_t failures;      /* in a row, of all senders */
     uint32_t probes;        /* that failed since it opened */
     bool probing;           /* in HALF_OPEN: the one is under way */
-    uint64_t opened_ms;     /* since when nobody passed */
+    uint64_t opened_ms;     /* since when no request has passed */
     uint64_t retry_at_ms;   /* in OPEN */
     uint64_t hold_until_ms; /* what the upstream asked for: not even a success is earlier */
 };
@@ -43,7 +43,7 @@ const char *circuit_state_name(enum circuit_state state);
 
 struct circuit_failure {
     bool was_probe;
-    bool for_all;     /* nobody else could have passed: no connection, no trust, no key */
+    bool for_all;     /* no other could have passed: no connection, no trust, no key */
     uint64_t wait_ms; /* at least so long, jitter included; 0: by backoff */
     bool is_asked;    /* wait_ms is the upstream's wish */
 };
@@ -52,7 +52,7 @@ struct circuit_failure {
 bool circuit_fail(struct circuit *c, const struct circuit_failure *f, uint64_t now_ms,
                   struct rng *rng);
 
-/* Somebody got an answer that was no failure. True: it has just closed. */
+/* A request got an answer that was no failure. True: the circuit has just closed. */
 bool circuit_pass(struct circuit *c, uint64_t now_ms);
 
 /* The time is over: OPEN becomes HALF_OPEN. */

@@ -49,7 +49,7 @@ struct disk_ops {
     /* Take the directory that its path names now (made where it is missing) and its lock
      * instead of the one in hand. Open files stay open. A failure changes nothing. */
     int (*renew)(void *self, const char *lock_name);
-    int64_t (*free_bytes)(void *self); /* that a file may take; -errno where nobody knows */
+    int64_t (*free_bytes)(void *self); /* that a file may take; -errno where it is not known */
     void (*close_dir)(void *self);
 };
 

@@ -112,8 +112,8 @@ int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
 double exporter_memory_fullness(const struct exporter *x)
 {
     const struct budget *b = x->opts.budget;
-    /* Of what is the queue's: tables that fill a small account must not look like a queue
-     * that never drains. */
+    /* Fullness is queued bytes against free memory, so that tables that fill a small account do
+     * not read as a queue that never drains. */
     double held = (double)held_bytes(x), left = (double)b->limit - (double)b->used;
     return held > 0 ? held / (held + (left > 0 ? left : 0)) : 0;
 }

@@ -54,7 +54,7 @@ double exporter_memory_fullness(const struct exporter *x);
 /* How near is exporter_admit() to saying no: 0 when nothing waits, 1 when full. */
 double exporter_fullness(const struct exporter *x);
 
-/* The records added from now on belong to number origin->first of whoever keeps them until
+/* The records added from now on belong to number origin->first of the one that keeps them until
  * they are settled; they wait for `age_ms` already. The number is held once for each batch
  * with records of it. `bytes` is about what comes: a batch without room for it is sealed. */
 void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,

@@ -20,7 +20,7 @@ struct hand {
 struct feeder {
     struct feeder_opts opts;
     struct frame_owners owners;
-    enum spool_loss open_loss; /* of frames that nobody named yet */
+    enum spool_loss open_loss; /* of frames that were not named yet */
     bool leaving;
     struct arena arena;
 
@@ -56,7 +56,7 @@ static void release(struct feeder *f, struct hand *h)
         f->settled[f->settled_count++] = h->frame.id;
 }
 
-/* Hands that nobody holds are free, and their frames are settled. */
+/* Hands without a holder are free, and their frames are settled. */
 static void advance(struct feeder *f, bool had_settled)
 {
     while (f->first < f->walked && at(f, f->first)->holders == 0)

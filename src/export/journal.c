@@ -11,7 +11,7 @@
 #include "export/journal_job.h"
 #include "util/diag.h"
 
-#define TICK_MS 250 /* between probes of a disk that does not do, and other chores */
+#define TICK_MS 250 /* between write probes of a failed disk, and between checkpoints */
 #define CHECKPOINT_MS \
     2000                 /* two syncs: seldom enough to miss the slowest hundredth of the answers */
 #define BACKLOG_DELAYS 4 /* with more frames waiting than may be in hand, commits wait longer */
@@ -89,7 +89,7 @@ void journal_forget(struct journal_waiter *w)
     list_remove(&w->link);
 }
 
-/* Group `number` has failed: whoever has records in it hears of that. */
+/* Group `number` has failed: so have the waiters with records in it. */
 static void mark_failed(struct journal *j, uint64_t number, int rc)
 {
     LIST_EACH (node, &j->waiters) {
@@ -103,8 +103,8 @@ static void mark_failed(struct journal *j, uint64_t number, int rc)
         j->touched_rc = rc;
 }
 
-/* All groups up to that number have their end. */
-static void tell_waiters(struct journal *j, uint64_t number)
+/* Every group up to `number` is stored or failed: wake its waiters. */
+static void wake_waiters(struct journal *j, uint64_t number)
 {
     while (!list_is_empty(&j->waiters)) {
         struct journal_waiter *w = container_of(j->waiters.next, struct journal_waiter, link);
@@ -140,7 +140,7 @@ static void close_group(struct journal *j)
         free(g);
         batch_builder_each_service(j->builder, fate_settle_part, &lost);
         batch_builder_clear(j->builder);
-        lose(j, number, rc); /* its waiters are told with the next group's, or by the tick */
+        lose(j, number, rc); /* its waiters are woken with the next group's, or by the tick */
         return;
     }
     *g = (struct journal_group){
@@ -157,7 +157,7 @@ static void on_commit_due(uv_timer_t *timer)
     kick(j);
 }
 
-/* A backlog means that nobody waits for these records at the other end, and small frames
+/* With a backlog these records wait in any case, and small frames
  * would fill the window of the reader. */
 static uint64_t commit_delay_ms(const struct journal *j)
 {
@@ -263,7 +263,7 @@ static void log_state(struct journal *j)
     if (is_full != j->stats.is_full)
         diag(is_full ? DIAG_INFO : DIAG_WARN, "spool_full",
              is_full ? "there is room in the spool again"
-                     : "the spool is full; clients are told to send again later",
+                     : "the spool is full; clients are answered to send again later",
              "bytes=%llu max_bytes=%llu", (unsigned long long)j->stats.spool.bytes,
              (unsigned long long)j->opts.max_bytes);
 }
@@ -337,7 +337,7 @@ static void count_sync(struct journal *j)
 static void end_closing(struct journal *j)
 {
     j->stats.is_closed = true;
-    tell_waiters(j, UINT64_MAX);
+    wake_waiters(j, UINT64_MAX);
     uv_close((uv_handle_t *)&j->commit_timer, NULL);
     uv_close((uv_handle_t *)&j->tick_timer, NULL);
 }
@@ -354,7 +354,7 @@ static void on_job_done(uv_work_t *work, int status)
         take_events(j);
     log_state(j);
     if (last > 0)
-        tell_waiters(j, last);
+        wake_waiters(j, last);
     if (j->job.spool == NULL) {
         end_closing(j);
         return;
@@ -458,7 +458,7 @@ static void kick(struct journal *j)
     uv_queue_work(j->tick_timer.loop, &j->work, on_job, on_job_done);
 }
 
-/* What nobody else sees to. */
+/* Probes, checkpoints, and reads that failed. */
 static void on_tick(uv_timer_t *timer)
 {
     struct journal *j = container_of(timer, struct journal, tick_timer);
@@ -466,7 +466,7 @@ static void on_tick(uv_timer_t *timer)
     if (now_ms(j) - j->checkpoint_ms >= CHECKPOINT_MS)
         j->wants_checkpoint = j->is_dirty;
     if (!j->is_busy && list_is_empty(&j->closed))
-        tell_waiters(j, j->open_number - 1); /* of a group that memory was too short for */
+        wake_waiters(j, j->open_number - 1); /* of a group that memory was too short for */
     if (j->read_failed)
         j->read_failed = j->read_waits = false;
     if (j->feeder != NULL && !j->is_busy)

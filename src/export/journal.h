@@ -1,7 +1,7 @@
 /*
  * journal: the loop's side of the spool (durability: disk).
  *
- *     journal_add() -> group -> [append, sync] -> waiters are told -> clients are answered
+ *     journal_add() -> group -> [append, sync] -> waiters are woken -> clients are answered
  *                                     [read]   -> feeder -> exporter
  *                                   [settle]  <- feeder
  *
@@ -10,10 +10,10 @@
  * one collects, so that the slower the disk the larger the commits. A group becomes one
  * frame of the spool. One job at a time runs in libuv's thread pool (export/journal_job.h).
  *
- * Failure  While the disk does not do, journal_admit() refuses before anything is decided,
+ * Failure  While the disk fails, journal_admit() refuses before anything is decided,
  *          and a probe is written a few times a second, so that it is found out when it does
  *          again. Records of a group that fails in flight are settled as FATE_LOST_DISK:
- *          its clients are told to send them again.
+ *          its clients are answered to send them again.
  *
  * Units    bytes, records, milliseconds. Blocking: never. Ownership: copies what it is given.
  */
@@ -53,7 +53,7 @@ struct journal_opts {
     void (*found)(void *ctx, uint32_t service, size_t bytes);
 };
 
-/* Somebody who must not be answered before his records are stored; in his own memory. */
+/* A request that must not be answered before its records are stored; in the caller's memory. */
 struct journal_waiter {
     struct list link;
     uint64_t first, last; /* groups */
@@ -70,7 +70,7 @@ int journal_open(struct journal **out, uv_loop_t *loop, struct disk *disk,
  * journal_leave() was called. ERR_NOMEM. */
 int journal_start(struct journal *j, struct exporter *x);
 
-/* May `bytes` more of records enter? 0, ERR_FULL, ERR_TOO_BIG, or why the disk does not do:
+/* May `bytes` more of records enter? 0, ERR_FULL, ERR_TOO_BIG, or how the disk fails:
  * ERR_IO, ERR_DISK_FULL. */
 int journal_admit(const struct journal *j, size_t bytes);
 

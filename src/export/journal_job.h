@@ -54,7 +54,7 @@ struct journal_job {
     size_t settled_count;
     bool syncs; /* what was appended, now or before */
     bool checkpoints;
-    bool probes; /* write an empty frame: does the disk do again? */
+    bool probes; /* write an empty frame: does the disk work again? */
     bool closes;
     size_t read_bytes; /* read until so many are there; 0: nothing */
 

@@ -160,7 +160,7 @@ void parcel_settle(struct parcel *p, enum fate fate, const struct fate_sink *sin
 }
 
 struct partial {
-    uint64_t rejected; /* still to be told */
+    uint64_t rejected; /* still to be settled */
     const struct fate_sink *sink;
 };
 

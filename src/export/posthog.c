@@ -11,7 +11,7 @@ int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal sign
                 struct error *err)
 {
     /* An app host routes /i/v1/logs to a login page that answers 200: nothing would
-     * arrive and nobody would know. */
+     * arrive without a sign of it. */
     static const struct {
         const char *app, *ingestion;
     } hosts[] = {

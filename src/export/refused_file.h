@@ -1,5 +1,5 @@
 /*
- * refused_file: where records go that the upstream refuses for good, so that somebody can look
+ * refused_file: where records go that the upstream refuses for good, so that they can be looked
  * at them or send them again: OTLP JSON lines at the end of a file of bounded size.
  *
  * A line is one request: one record where it was found alone, all of them where a batch
@@ -41,7 +41,7 @@ int refused_file_reopen(struct refused_file *a, const char *path, struct error *
 void refused_file_close(struct refused_file *a);
 
 /* Append a decoded request of so many records. A failure counts them as left out, and
- * leaves no half a line; the first of each kind is told in the log. */
+ * leaves no half a line; the first of each kind is logged. */
 int refused_file_put(struct refused_file *a, struct span request, uint32_t records);
 
 /* So many records have no bytes to write: there was no memory to decode them. */

@@ -19,7 +19,7 @@
  *
  * The head's CRC covers the payload's, so a start reads heads alone and is still
  * sure of them; the payload is proved when it is read to be sent. The salt (random,
- * one a segment) keeps a payload in which somebody has written a frame from being
+ * one a segment) keeps a payload that contains a frame, written there on purpose, from being
  * taken for one when damage makes the reader look for the next.
  *
  * accepted_ds counts tenths of a second of the monotonic clock. It is comparable while the

@@ -80,7 +80,7 @@ void sender_go(struct sender *s, enum sender_state to);
 
 /* The parcel in hand, which is the caller's now. */
 struct parcel *sender_release(struct sender *s);
-/* The end of the parcel in hand, or of one that is nobody's. */
+/* The end of the parcel in hand, or of one that no sender holds. */
 void sender_settle(struct sender *s, enum fate fate);
 void senders_settle(struct senders *x, struct parcel *p, enum fate fate);
 

@@ -11,12 +11,12 @@
 #include "util/span.h"
 
 struct sink_answer {
-    int err;                 /* 0: `status` tells; else the connection or the disk failed */
+    int err;                 /* 0: see `status`; else the connection or the disk failed */
     int status;              /* of HTTP; a file says 200 */
     struct span retry_after; /* the header's value */
     struct span content_type;
     struct span body; /* borrowed for the call */
-    const char *text; /* for people, when err is not 0 */
+    const char *text; /* a sentence, when err is not 0 */
 };
 
 typedef void sink_done_fn(void *ctx, const struct sink_answer *a);

@@ -31,8 +31,8 @@
  *          (stats.unreadable); what is given up is proven to be gone: its bytes are not
  *          what was written, its name is, or the medium refuses it for a minute while it
  *          gives the rest of the file.
- * Removed  When somebody removes or replaces the directory or the segment that is written,
- *          the next sync() fails, since nobody would find what it stored; the append after
+ * Removed  When another program removes or replaces the directory or the segment that is written,
+ *          the next sync() fails, since what it stored would not be found; the append after
  *          it begins anew at the directory's path. Frames in files that are still open are
  *          read from there.
  * Age      By the monotonic clock as long as the machine runs, so a wall clock that steps
@@ -93,7 +93,7 @@ struct spool_opts {
      * cannot be named. Frames in the reader's hands are not reported. */
     void (*lost)(void *ctx, const struct spool_frame *frame, uint64_t frames, uint64_t records,
                  enum spool_loss why);
-    /* For people: of the segment with that name `frames` are missing, with `records` as far as
+    /* To be logged: of the segment with that name `frames` are missing, with `records` as far as
      * these are known. Called from inside open(), next() and checkpoint(). May be NULL. */
     void (*damaged)(void *ctx, const char *segment, uint64_t frames, uint64_t records,
                     uint64_t bytes);
@@ -122,7 +122,7 @@ struct spool_stats {
     uint64_t position_errors;           /* the hint could not be written or was not usable */
     uint64_t lost_frames[SPOOL_LOSS_COUNT], lost_records[SPOOL_LOSS_COUNT];
     /* Damage, found at the start or later. lost_frames[DAMAGED] has missing_frames in it,
-     * whose records nobody knows any more. */
+     * whose records are not known any more. */
     uint64_t missing_frames, damaged_bytes, torn_bytes, duplicate_frames;
     uint64_t damaged_segments, aside_files, aside_bytes;
 };

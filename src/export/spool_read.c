@@ -358,7 +358,7 @@ static int read_payload(struct spool *s, const struct frame_head *head, uint64_t
 
 int spool_next(struct spool *s, struct spool_frame *out, struct buf *payload)
 {
-    bool moved = false; /* past frames that nobody will settle: the position tells it */
+    bool moved = false; /* past frames that will not be settled: the position has it */
     int rc = 0;
     while (rc == 0) {
         struct frame_head head;

@@ -1,4 +1,4 @@
-/* spool_state: what the files of the spool share. Nobody else includes it. */
+/* spool_state: what the files of the spool share. Only export/spool*.c includes it. */
 #pragma once
 
 #include "export/position.h"
@@ -53,7 +53,7 @@ struct spool {
     uint64_t bytes;           /* of all segments */
 };
 
-/* rc as ERR_*, after counting it and remembering that the disk does not do; 0 stays. */
+/* rc as ERR_*, after counting it and marking the spool broken; 0 stays. */
 int spool_failed(struct spool *s, int rc);
 
 /* Nothing since the last stored frame is stored, or ever will be: end the segment there.
@@ -79,7 +79,7 @@ void spool_write_position(struct spool *s);
 /* Segment or directory are not found at their path: keep what is open. -ENOENT when so, else 0. */
 int spool_check_attached(struct spool *s);
 
-/* For people: see struct spool_opts. */
+/* To be logged: see struct spool_opts. */
 void spool_report_damage(struct spool *s, const char *segment, uint64_t frames, uint64_t records,
                          uint64_t bytes);
 

@@ -30,7 +30,7 @@ struct exporter_stats {
     enum coding coding; /* in use now */
     bool holds_for_key; /* the upstream refuses the key */
     enum circuit_state circuit;
-    uint64_t retry_in_ms;                   /* until somebody tries, while it is open; else 0 */
-    uint64_t outage_ms;                     /* since nobody passed; 0: it is closed */
+    uint64_t retry_in_ms;                   /* until the next try, while it is open; else 0 */
+    uint64_t outage_ms;                     /* since a request has passed; 0: it is closed */
     struct refused_file_stats refused_file; /* zero where there is none */
 };

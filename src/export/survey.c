@@ -299,7 +299,7 @@ static void cut_short(struct survey *s, struct tally *t, size_t i)
     t->found->last_is_cut_short = is_last;
 }
 
-/* The end mark of a segment of which nothing was delivered tells all that a start wants to
+/* The end mark of a segment of which nothing was delivered says all that a start wants to
  * know. False: there is none, or it is not so simple. */
 static bool believe_end(struct tally *t, struct segment *seg, const struct segment_walk *w)
 {

@@ -1,6 +1,6 @@
 /*
  * survey: which segments a spool's directory holds, in the order of their ids, and
- * what the position says. Only reads; for the spool's start and for people's eyes.
+ * what the position says. Only reads; for the spool's start and for `lipservice spool`.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include "export/segment.h"
 
 struct segment {
-    uint64_t name_id;    /* its name; first_id, unless somebody renamed it */
+    uint64_t name_id;    /* its name; first_id, unless the file was renamed */
     uint64_t first_id;   /* of its frames */
     uint64_t void_from;  /* ids from here to first_id were never stored */
     uint64_t limit_id;   /* its frames from here on do not count: a later segment said so */
@@ -73,7 +73,7 @@ struct survey_findings {
     uint64_t torn_bytes;             /* behind the last sound frame of the last segment */
     uint64_t duplicate_frames;       /* ids that came before */
     uint64_t oldest_unix_ns;         /* 0: nothing waits */
-    uint64_t next_id;                /* above every id that was seen or told */
+    uint64_t next_id;                /* above every id that was seen, or that the position has */
     struct survey_gap gaps[SURVEY_GAPS_MAX];
     size_t gap_count;
     bool last_is_cut_short; /* the last segment could not be read to its end: it is not torn */

@@ -169,11 +169,11 @@ static int decode_gzip(struct coder *c, struct span in, struct buf *out, size_t 
             return 0;
         if (in.len < GZIP_MIN_BYTES || members == GZIP_MEMBERS)
             return ERR_MALFORMED;
-        /* The last four bytes tell the length of the last member, modulo 2^32; right for
+        /* The last four bytes state the length of the last member, modulo 2^32; right for
          * the usual single one. It is the peer's word: only where it is likely. */
         const uint8_t *t = in.base + in.len - 4;
-        size_t told = (size_t)t[0] | (size_t)t[1] << 8 | (size_t)t[2] << 16 | (size_t)t[3] << 24;
-        size_t guess = members == 0 && told / 64 <= in.len ? told : usual_guess(in);
+        size_t stated = (size_t)t[0] | (size_t)t[1] << 8 | (size_t)t[2] << 16 | (size_t)t[3] << 24;
+        size_t guess = members == 0 && stated / 64 <= in.len ? stated : usual_guess(in);
         rc = inflate_one(c, libdeflate_gzip_decompress_ex, &in, out, guess,
                          max_bytes - (out->len - start));
     }
@@ -208,9 +208,10 @@ static int decode_zstd(struct coder *c, struct span in, struct buf *out, size_t 
         return ERR_MALFORMED;
 
     size_t start = out->len, want = usual_guess(in);
-    unsigned long long told = ZSTD_getFrameContentSize(in.base, in.len);
-    if (told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR && told / 64 <= in.len)
-        want = (size_t)told;
+    unsigned long long stated = ZSTD_getFrameContentSize(in.base, in.len);
+    if (stated != ZSTD_CONTENTSIZE_UNKNOWN && stated != ZSTD_CONTENTSIZE_ERROR &&
+        stated / 64 <= in.len)
+        want = (size_t)stated;
 
     ZSTD_inBuffer from = {in.base, in.len, 0};
     for (;;) {

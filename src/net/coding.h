@@ -25,7 +25,7 @@ void coder_free(struct coder *c); /* accepts NULL */
 
 /* A Content-Encoding or grpc-encoding value. Absent, empty and "identity" are identity;
  * gzip, x-gzip, deflate, zstd in any case. ERR_UNSUPPORTED for all else, lists too: a
- * 415 (or UNIMPLEMENTED) with CODING_ACCEPT tells the client what would do. */
+ * 415 (or UNIMPLEMENTED) with CODING_ACCEPT names what the client may use. */
 int coding_parse(struct span value, enum coding *out);
 
 /* For Accept-Encoding and grpc-accept-encoding. */

@@ -14,7 +14,7 @@
 
 /* Name on the wire; may it occur once only; where it goes in struct http_head.
  * Those that are given twice and may not be are refused: a second Host or
- * Content-Encoding means that somebody before us may have read the other one. */
+ * Content-Encoding means that a proxy before us may have read the other one. */
 /* clang-format off */
 #define HEAD_FIELDS(X) \
     X(HOST,              "host",              true) \

@@ -62,7 +62,7 @@ struct http_head {
     struct span user_agent;
     struct span origin; /* of the web page whose script asks */
     struct span grpc_encoding;
-    int64_t content_length; /* -1: not told */
+    int64_t content_length; /* -1: not given */
 };
 
 struct http_exchange {

@@ -1,4 +1,4 @@
-/* http1: llhttp tells what the bytes are; this file decides what that means. */
+/* http1: llhttp says what the bytes are; this file decides what that means. */
 #include <llhttp.h>
 
 #include "net/http1.h"
@@ -389,7 +389,7 @@ static int check_head(struct http1 *s)
         if (minor == 0 || head_has(&s->head, HEAD_CONTENT_LENGTH))
             return 400; /* RFC 9112 6.1 */
         if (!span_ieq(head_get(&s->head, HEAD_TRANSFER_ENCODING), SPAN("chunked")))
-            return 400; /* 6.3 item 4; the other codings are nobody's log batch */
+            return 400; /* 6.3 item 4; other transfer codings are not supported */
     }
     return head_finish(&s->head, &s->x.head) < 0 ? 400 : 0;
 }
@@ -556,8 +556,8 @@ static size_t http1_feed(void *session, struct span in)
         } while (s->state != HTTP1_OVER);
     }
     s->is_feeding = false;
-    /* Behind an answer that ends the connection nothing is asked; and who did not read it
-     * would not see the peer go. */
+    /* After the last response, discard input and keep reading, or the peer's close would go
+     * unseen. */
     return s->state == HTTP1_OVER || s->is_streaming ? in.len : used;
 }
 
@@ -578,7 +578,8 @@ static void http1_eof(void *session)
 {
     struct http1 *s = session;
     s->is_eof = true;
-    if (s->state != HTTP1_WAIT || s->is_streaming) /* nobody watches a stream half-closed */
+    if (s->state != HTTP1_WAIT ||
+        s->is_streaming) /* a client that half-closes does not read a stream */
         http1_go(s, HTTP1_OVER);
 }
 

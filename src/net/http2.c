@@ -35,7 +35,7 @@ struct http2 {
     bool is_feeding;   /* inside nghttp2 or our own entry points: output is made at their end */
     bool is_eof;       /* the peer will send no more */
     bool is_broken;    /* the session is of no use but for its last words */
-    bool is_flooded;   /* to be told with GOAWAY after the callback that noticed */
+    bool is_flooded;   /* ends with GOAWAY after the callback that noticed */
     bool has_preface;  /* the client's first SETTINGS came */
     uint8_t goaways;   /* while draining: 1 the warning, 2 the real one */
     uint64_t since_ms; /* when the last stream ended, or the connection began */
@@ -652,7 +652,7 @@ static int open_session(struct http2 *s)
     nghttp2_option *option = NULL;
     rc = nghttp2_option_new(&option);
     if (rc == 0) {
-        nghttp2_option_set_no_closed_streams(option, 1); /* nobody here uses priorities */
+        nghttp2_option_set_no_closed_streams(option, 1); /* priorities are not used here */
         for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
             nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
         rc = nghttp2_session_server_new2(&s->session, cbs, s, option);

@@ -53,7 +53,7 @@ int page_query_text(struct span query, const char *name, char *out, size_t size)
     return 0;
 }
 
-/* A name that is neither an address nor "localhost" was resolved by somebody else's
+/* A name that is neither an address nor "localhost" was resolved by another
  * DNS: a web page trying to read this one through the visitor's browser. */
 static bool host_is_ours(struct span host)
 {

@@ -44,7 +44,7 @@ struct page_opts {
     uint32_t max_connections; /* 0: PAGE_CONNECTIONS */
 };
 
-#define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few people */
+#define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few readers */
 
 struct page_server {
     struct http_service service;

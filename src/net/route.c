@@ -15,7 +15,7 @@ static bool is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* An encrypted key is no key: there is nobody to ask for the pass phrase. */
+/* An encrypted key is refused: a service cannot ask for the pass phrase. */
 static int no_pass_phrase(char *out, int size, int writing, void *user)
 {
     (void)out;

@@ -40,7 +40,7 @@ static_assert(slack_bytes <= JSON_PADDING_BYTES, "the slack is in what json.h pr
 struct transcoder : scalars {
     /* ---- values ---- */
 
-    /* Walk a value that nobody wants, for its faults. */
+    /* Walk a value that is not used, for its faults. */
     int skip(ondemand::value &v, std::string_view token, unsigned depth)
     {
         const char *where = token.data();

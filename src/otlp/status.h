@@ -3,7 +3,7 @@
  * ExportLogsServiceResponse for success, as protobuf or as proto3 JSON.
  * (OTLP specification, "Failures", "Partial Success"; google/rpc/status.proto)
  *
- * Errors     appends to a buf, whose sticky err tells.
+ * Errors     appends to a buf, whose sticky err has them.
  * Blocking   never.
  */
 #pragma once

@@ -88,7 +88,7 @@ static bool read_value(struct wire *w, uint32_t type, struct wire_field *f)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "fixed-width fields are read as they lie");
 
-/* A group is skipped whole: nobody has used one since 2008, but they are legal. */
+/* A group is skipped whole: deprecated since 2008, and legal. */
 static bool skip_group(struct wire *w, uint32_t number, struct wire_field *f)
 {
     uint32_t open[WIRE_MAX_DEPTH] = {number};

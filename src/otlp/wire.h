@@ -106,7 +106,7 @@ static inline uint8_t *wire_put_varint(uint8_t *at, uint64_t value)
     return at;
 }
 
-/* Append to a buf (whose sticky err tells of failure). */
+/* Append to a buf, whose sticky err has a failure. */
 void wire_append_tag(struct buf *b, uint32_t number, uint32_t type);
 void wire_append_varint(struct buf *b, uint32_t number, uint64_t value);
 void wire_append_i64(struct buf *b, uint32_t number, uint64_t value);

@@ -127,11 +127,11 @@ static bool read_maps(struct reading *r, const struct json_member *m)
 /* What servers write beside the rates says nothing here; all else is a slip of the pen. */
 static bool is_unknown(const struct json_member *m)
 {
-    static const char *const told[] = {"reasoning", "generated_by", "llm_model", "created_at"};
+    static const char *const notes[] = {"reasoning", "generated_by", "llm_model", "created_at"};
     if (m->outer.len > 0)
-        return false; /* told at the member that it is in */
-    for (size_t i = 0; i < ARRAY_LEN(told); i++)
-        if (span_eq(m->key, span_str(told[i])))
+        return false; /* reported at the member that it is in */
+    for (size_t i = 0; i < ARRAY_LEN(notes); i++)
+        if (span_eq(m->key, span_str(notes[i])))
             return false;
     return true;
 }

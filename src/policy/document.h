@@ -6,7 +6,7 @@
  *
  * Refused as a whole: rates that are not numbers from 0 to 1, unknown severities,
  * a document that is not an object. Rates of ERROR and CRITICAL below 1 are
- * raised to 1 and told. Keys of pattern_rates that are no id of this algorithm
+ * raised to 1 and reported. Keys of pattern_rates that are no id of this algorithm
  * (older servers use MD5) are counted and left out: they can match nothing.
  * Members that are not known are ignored. keep, drop and first stay as `base`
  * has them: a server does not speak of them.
@@ -35,8 +35,8 @@ typedef int policy_visit_fn(const char *name, struct span text,
                             int (*fn)(void *arg, const struct json_member *m, struct error *err),
                             void *arg, struct error *err);
 
-/* The same policy as people keep it in a file, in whatever form `visit` reads.
- * Strict, because somebody will see the message: unknown members, rates of errors
+/* The same policy from a file, in the form that `visit` reads.
+ * Strict, because the message will be read: unknown members, rates of errors
  * below 1, and ids that are neither ours nor MD5 are refused as well. */
 int policy_document_read_file(struct rules **out, policy_visit_fn *visit, const char *name,
                               struct span text, const struct rules *base,

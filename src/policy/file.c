@@ -173,7 +173,7 @@ static void on_poll(uv_timer_t *timer)
 static void on_event(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     struct policy_file *f = container_of(handle, struct policy_file, watch);
-    (void)name; /* a swap of links tells the link's name, not the file's */
+    (void)name; /* a swap of links comes with the link's name, not the file's */
     (void)events;
     if (status == 0)
         uv_timer_start(&f->settle, on_settled, SETTLE_MS, 0);

@@ -2,7 +2,7 @@
  * file: the rates of all services from one file, swapped while running.
  *
  * Read at start, and again when its directory changes, every few seconds in case
- * no change was told (network file systems), and when asked (SIGHUP). Replacing
+ * no change was reported (network file systems), and when asked (SIGHUP). Replacing
  * the file by rename and Kubernetes' swap of the directory behind a symbolic link
  * are changes like others. A policy is put in force whole or not at all: whatever
  * is wrong with the file, the last good one stays, and one line says why.

@@ -12,7 +12,7 @@
 #define ARENA_EXTRA_BYTES 65536
 #define SCRATCH_KEEP_BYTES \
     (1u << 20)         /* of inflated or transcoded bytes kept for the next request */
-#define DISK_RETRY_S 1 /* a disk that does again is noticed within a second */
+#define DISK_RETRY_S 1 /* the journal's probe notices a recovered disk within 1 s */
 #define ALLOWED "POST, OPTIONS"
 
 struct endpoint {
@@ -230,7 +230,7 @@ static void on_head(void *ctx, struct http_exchange *x)
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
 
-/* A gRPC message tells its length in its first bytes: refuse, or make room. */
+/* A gRPC message begins with its length: refuse, or make room. */
 static void on_prefix(void *ctx, struct http_exchange *x)
 {
     struct receiver *r = ctx;

@@ -83,7 +83,7 @@ void receiver_serve(struct receiver *r, struct http_service *service);
 
 const struct receiver_stats *receiver_stats(const struct receiver *r);
 
-/* From now on nothing is taken: what is still read is told to come again. */
+/* From now on nothing is taken: what is still read is answered to be sent again. */
 void receiver_end(struct receiver *r);
 
 /* When logs last arrived, by the service's clock: for a drain that waits for the

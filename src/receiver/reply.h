@@ -22,7 +22,7 @@ struct failure {
     int http_status;
     int code;               /* enum grpc_status, for gRPC and in the body */
     const char *message;    /* what a person should know */
-    uint32_t retry_after_s; /* 0: none is told */
+    uint32_t retry_after_s; /* 0: none is given */
     const char *allow;      /* of a 405 */
     bool offers_codings;    /* of a 415 for the coding: Accept-Encoding */
 };

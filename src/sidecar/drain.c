@@ -45,7 +45,7 @@ static void end_fates(struct sidecar *sc, struct ledger_row *t,
 
 void sidecar_log_ledger(struct sidecar *sc)
 {
-    if (sc->phase == SIDECAR_STARTING || atomic_exchange(&sc->is_ledger_told, true))
+    if (sc->phase == SIDECAR_STARTING || atomic_exchange(&sc->is_ledger_logged, true))
         return;
     struct ledger_row t = *ledger_total(pipeline_ledger(sc->pipeline));
     struct durable_end_counts spool;

@@ -135,7 +135,7 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     return put_in_force(sc, old, err);
 }
 
-/* A pipe (`--config <(...)`) has been read: the loop would wait for somebody to write into it. */
+/* A pipe (`--config <(...)`) has been read: the loop would wait for a writer. */
 static int check_source(const struct config_input *input, struct error *err)
 {
     struct stat st;

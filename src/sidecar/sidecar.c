@@ -194,7 +194,7 @@ static void pipeline_release(struct sidecar *sc)
     sc->pipeline = NULL;
 }
 
-/* A port that is taken, or an address that is none: of which setting? */
+/* Prefix a listen error with the setting's key. */
 static int name_setting(int rc, const char *key, struct error *err)
 {
     struct error inner = *err;

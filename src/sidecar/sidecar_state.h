@@ -84,7 +84,7 @@ struct sidecar {
     struct page_server health, metrics, admin;
     struct live *live; /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
-    atomic_bool is_ledger_told; /* the last line of the log */
+    atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
     size_t parts_started;
 };

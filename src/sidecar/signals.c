@@ -4,7 +4,7 @@
  *
  * The loop is woken by an async handle and does the work. A stop also sets a deadline on this
  * thread: when the process has not ended END_GRACE_MS after the time that the drain may take,
- * somebody is in a system call that does not return (a pipe that nobody reads, a disk that
+ * a thread is in a system call that does not return (a pipe without a reader, a disk that
  * hangs), and the process is ended from here.
  */
 #include <errno.h>
@@ -20,7 +20,7 @@
 #define LAST_LINE_S 1
 #define STACK_BYTES (256u << 10) /* diag() alone takes 20 KiB; more under a sanitizer */
 
-/* Whoever sends these does not mean that what is acknowledged should be lost: a full disk quota
+/* These must not lose what was acknowledged: a full disk quota
  * (SIGXFSZ; the call says EFBIG), a peer that left, a log rotation that is configured for
  * another program. */
 static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM};
@@ -59,7 +59,7 @@ static void end_now(struct sidecar *sc)
 {
     signal(SIGALRM, SIG_DFL);
     alarm(LAST_LINE_S);
-    if (sc->phase != SIDECAR_STARTING && !sc->is_ledger_told)
+    if (sc->phase != SIDECAR_STARTING && !sc->is_ledger_logged)
         diag(DIAG_WARN, "stopping", "a system call does not return: ended without it",
              "grace_ms=%d", END_GRACE_MS);
     sidecar_log_ledger(sc);
@@ -70,12 +70,12 @@ static void on_thread(void *arg)
 {
     struct sidecar *sc = arg;
     struct sidecar_signals *s = &sc->signals;
-    uint64_t end_ns = 0; /* 0: nobody has asked for the end */
+    uint64_t end_ns = 0; /* 0: the end was not asked for */
     for (;;) {
         int number = await(end_ns);
         if (s->is_over)
             return;
-        if (number == 0 || (number > 0 && number != SIGHUP && sc->is_ledger_told))
+        if (number == 0 || (number > 0 && number != SIGHUP && sc->is_ledger_logged))
             end_now(sc);
         if (number < 0)
             continue;

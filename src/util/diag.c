@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define LINE_BYTES 8192 /* the longest fields, and what JSON puts around them */
-#define KINDS 64        /* events told apart by the limiter; the tree has fewer */
+#define KINDS 64        /* events that the limiter counts apart; the tree has fewer */
 #define LINES_PER_SECOND 10
 #define QUOTED_BYTES 256 /* of a peer's text in one value */
 
@@ -77,7 +77,7 @@ const char *diag_quote(char out[DIAG_QUOTE_BYTES], struct span s)
 }
 
 /*
- * Never waits: of a pipe that nobody reads the lines are lost, and told of by the next that is
+ * Never waits: lines to a pipe without a reader are lost, and counted in the next one that is
  * written; records go on. A pipe is ready when PIPE_BUF bytes fit, so more goes in pieces. Flags
  * are not touched: O_NONBLOCK would hold for every process that shares the descriptor.
  */

@@ -2,7 +2,7 @@
  * diag: the program's own log, on standard error, as key=value or JSON lines.
  *
  * Each kind of message (`event`, a constant name) is limited to 10 lines a
- * second; what was left out is told in the next line of that kind that gets
+ * second; what was left out is counted in the next line of that kind that gets
  * through (suppressed=n), as are lines that standard error had no room for. Record contents and
  * secrets are never passed here; a peer's bytes only through diag_quote().
  *
@@ -28,7 +28,7 @@ struct diag_opts {
 /* Process-wide, because a process has one standard error. Called once, early. */
 void diag_setup(const struct diag_opts *opts);
 
-/* `msg` is a sentence for people; `fields` is printf-style "key=value ..." whose
+/* `msg` is a sentence; `fields` is printf-style "key=value ..." whose
  * values hold no spaces, or are quoted by diag_quote(). May be "". */
 void diag(enum diag_level level, const char *event, const char *msg, const char *fields, ...)
     __attribute__((format(printf, 4, 5)));

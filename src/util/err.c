@@ -1,4 +1,4 @@
-/* err: texts for codes, and sentences for people. */
+/* err: texts for codes, and sentences. */
 #include "util/err.h"
 
 #include <stdarg.h>

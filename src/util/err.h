@@ -8,7 +8,7 @@
  *
  * A function whose failure a person will read (startup, config, the policy
  * API) also takes `struct error *err` as its last argument. It is written
- * only on failure, by whoever knows most about the cause. When it is left
+ * only on failure, by the function that knows most about the cause. When it is left
  * empty the code says it all: print err_text(code).
  */
 #pragma once

@@ -18,7 +18,7 @@
     X(LOST_SHUTDOWN, "shutdown")            /* still queued when the time to stop was over */ \
     X(LOST_BUDGET,   "budget")              /* sampling.budget could not be held otherwise */ \
     X(LOST_IO,       "write_error")         /* the file exporter could not write */ \
-    X(LOST_DISK,     "not_stored")          /* the spool could not store it; its client was told to send it again */ \
+    X(LOST_DISK,     "not_stored")          /* the spool could not store it; its client was answered to send it again */ \
     X(LOST_DROPPED,  "spool_full")          /* the oldest in a full spool, with spool.when_full: drop_oldest */ \
     X(LOST_DAMAGED,  "spool_damaged")       /* its bytes in the spool are not what was written */
 /* clang-format on */
@@ -38,13 +38,13 @@ static inline const char *fate_name(enum fate fate)
     return names[fate];
 }
 
-/* Tell whoever keeps the ledger what became of n kept records of a service. */
+/* Report to the ledger what became of n kept records of a service. */
 struct fate_sink {
     void *ctx;
     void (*settle)(void *ctx, uint32_t service, enum fate fate, uint64_t records);
 };
 
-/* For whoever walks the parts of a batch: settle each of them alike. */
+/* For a walk over the parts of a batch: settle each of them alike. */
 struct fate_settlement {
     const struct fate_sink *sink;
     enum fate fate;

@@ -1,5 +1,5 @@
 /*
- * span: borrowed bytes. Whoever holds a span does not own what it points at;
+ * span: borrowed bytes. The holder of a span does not own what it points at;
  * it dies with the memory it was cut from. An empty span may have a NULL base.
  */
 #pragma once

@@ -28,7 +28,7 @@ static inline uint64_t token_bucket_level(struct token_bucket *b, uint64_t now_m
     if (b->tokens > b->per_second)
         b->tokens = b->per_second;
     b->filled_ms = now_ms;
-    return b->tokens > 0 ? (uint64_t)b->tokens : 0; /* whoever takes more than there is, owes it */
+    return b->tokens > 0 ? (uint64_t)b->tokens : 0; /* taking more than there is leaves a debt */
 }
 
 /* Take one; false: there is none. */
