@@ -9,6 +9,7 @@
 
 #include "export/feeder.h"
 #include "export/journal_job.h"
+#include "export/journal_log.h"
 #include "util/diag.h"
 
 #define TICK_MS 250 /* between write probes of a failed disk, and between checkpoints */
@@ -46,7 +47,7 @@ struct journal {
     bool read_waits;     /* reading makes no sense before something changes */
     uint64_t drained_id; /* nothing was there to read below it */
     struct journal_stats stats;
-    int logged_broken, logged_unreadable;
+    struct journal_log log;
 };
 
 static void kick(struct journal *j);
@@ -197,75 +198,11 @@ void journal_flush(struct journal *j)
 
 /* ---- after a job -------------------------------------------------------- */
 
-static void log_broken(const struct spool_stats *s)
-{
-    const char *error = strerror(-s->broken_by);
-    char quoted[DIAG_QUOTE_BYTES];
-    if (s->broken_by == -ENOENT)
-        diag(DIAG_ERROR, "spool_broken",
-             "the directory or its files were removed; clients are answered to send again",
-             "reason=removed");
-    else if (s->needed_bytes > 0)
-        diag(DIAG_ERROR, "spool_broken",
-             "the disk has no room for another segment; clients are answered to send again",
-             "reason=disk_full needed_bytes=%llu free_bytes=%llu",
-             (unsigned long long)s->needed_bytes, (unsigned long long)s->free_bytes);
-    else
-        diag(DIAG_ERROR, "spool_broken",
-             "nothing can be stored now; clients are answered to send again", "reason=%s error=%s",
-             s->broken == ERR_DISK_FULL ? "disk_full" : "write_error",
-             diag_quote(quoted, span_str(error)));
-}
-
-static void log_unreadable(const struct spool_stats *s)
-{
-    char name[SEGMENT_NAME_BYTES], quoted[DIAG_QUOTE_BYTES];
-    segment_name(name, s->unreadable_id);
-    diag(DIAG_ERROR, "spool_unreadable",
-         "stored records cannot be read; they stay and it is tried again",
-         "segment=%s error=%s records=%llu", name,
-         diag_quote(quoted, span_str(strerror(-s->unreadable))), (unsigned long long)s->records);
-}
-
-static void log_damage(const struct journal_job *job)
-{
-    for (size_t i = 0; i < job->damage_count; i++) {
-        const struct journal_damage *d = &job->damages[i];
-        char records[24] = "unknown";
-        if (d->records > 0)
-            snprintf(records, sizeof records, "%llu", (unsigned long long)d->records);
-        diag(DIAG_WARN, "spool_damage", "stored records are lost: their bytes are damaged or gone",
-             "file=%s frames=%llu records=%s bytes=%llu", d->segment, (unsigned long long)d->frames,
-             records, (unsigned long long)d->bytes);
-    }
-}
-
-/* Log what has changed. */
 static void log_state(struct journal *j)
 {
-    const struct spool_stats *s = &j->stats.spool;
-    log_damage(&j->job);
-    if (s->broken != j->logged_broken && s->broken != 0)
-        log_broken(s);
-    else if (s->broken != j->logged_broken)
-        diag(DIAG_INFO, "spool_works", "the spool can be written again", "bytes=%llu",
-             (unsigned long long)s->bytes);
-    j->logged_broken = s->broken;
-    if (s->unreadable != j->logged_unreadable && s->unreadable != 0)
-        log_unreadable(s);
-    else if (s->unreadable != j->logged_unreadable)
-        diag(DIAG_INFO, "spool_readable", "stored records can be read again", "records=%llu",
-             (unsigned long long)s->records);
-    j->logged_unreadable = s->unreadable;
-    bool is_full = j->stats.is_full;
     j->stats.is_full = !j->opts.drops_oldest && j->opts.max_bytes > 0 &&
                        j->stats.spool.room_bytes < j->opts.commit_bytes;
-    if (is_full != j->stats.is_full)
-        diag(is_full ? DIAG_INFO : DIAG_WARN, "spool_full",
-             is_full ? "there is room in the spool again"
-                     : "the spool is full; clients are answered to send again later",
-             "bytes=%llu max_bytes=%llu", (unsigned long long)j->stats.spool.bytes,
-             (unsigned long long)j->opts.max_bytes);
+    journal_log_state(&j->log, &j->job, &j->stats.spool, j->stats.is_full, j->opts.max_bytes);
 }
 
 /* What became of the groups; the number of the last. */
