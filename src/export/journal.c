@@ -2,15 +2,11 @@
 #include "export/journal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "export/feeder.h"
 #include "export/journal_job.h"
 #include "export/journal_log.h"
-#include "util/diag.h"
 
 #define TICK_MS 250 /* between write probes of a failed disk, and between checkpoints */
 #define CHECKPOINT_MS \
