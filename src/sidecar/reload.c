@@ -12,22 +12,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool same_route(const struct config_route *a, const struct config_route *b)
-{
-    return strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->cert_file, b->cert_file) == 0 &&
-           strcmp(a->key_file, b->key_file) == 0 && strcmp(a->proxy_url, b->proxy_url) == 0 &&
-           a->insecure_skip_verify == b->insecure_skip_verify;
-}
-
 static bool same_policy_server(const struct config *a, const struct config *b)
 {
+    struct route way = config_route(&a->policy.route), other = config_route(&b->policy.route);
     return strcmp(a->policy.server, b->policy.server) == 0 &&
            strcmp(a->policy.api_key, b->policy.api_key) == 0 &&
            a->policy.team_id == b->policy.team_id &&
            a->policy.refresh_interval_ms == b->policy.refresh_interval_ms &&
            a->policy.report_interval_ms == b->policy.report_interval_ms &&
-           a->policy.timeout_ms == b->policy.timeout_ms &&
-           same_route(&a->policy.route, &b->policy.route);
+           a->policy.timeout_ms == b->policy.timeout_ms && route_same(&way, &other);
 }
 
 /* Other policy files than before are sound before anything is changed. A file that is open
