@@ -203,7 +203,7 @@ bool config_is_setting(const char *key)
 bool config_is_list(const char *key)
 {
     const struct option *o = find_option(key);
-    return o != NULL && o->kind == &value_stamps;
+    return o != NULL && o->kind->is_list;
 }
 
 bool config_is_section(const char *key)
@@ -700,9 +700,7 @@ void config_adopt(struct config *next, const struct config *now, struct buf *sta
         const struct option *o = &options[i];
         char *to = (char *)next + o->offset;
         const char *from = (const char *)now + o->offset;
-        bool is_text = o->kind == &value_text ||
-                       o->kind == &value_secret; /* bytes behind the NUL do not count */
-        if (is_live(o->key) || (is_text ? strcmp(to, from) : memcmp(to, from, o->size)) == 0)
+        if (is_live(o->key) || memcmp(to, from, o->size) == 0)
             continue;
         buf_printf(stale, "%s%s", stale->len > 0 ? ", " : "", o->key);
         memcpy(to, from, o->size);

@@ -18,6 +18,7 @@ void value_print_quoted(struct buf *out, const char *text);
 struct value_kind {
     const char *(*parse)(void *at, size_t size, const char *text);
     void (*print)(const void *at, struct buf *out);
+    bool is_list; /* of words; text may be "[one, two]" */
 };
 
 /* The field's C type that goes with each kind; the option table refuses any other. */
