@@ -1,4 +1,4 @@
-/* route: from settings of TLS and proxy to net's way to a server. */
+/* route: settings of TLS and proxy as net's struct route. */
 #pragma once
 
 #include "config/config.h"

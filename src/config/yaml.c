@@ -13,8 +13,8 @@
 #include <unistd.h>
 #include <yaml.h>
 
-#include "config/config.h"
-#include "config/value.h"
+#include "config/maps.h"
+#include "config/options.h"
 #include "pattern/signature.h"
 
 #define PATH_BYTES 256
@@ -328,7 +328,7 @@ static int read_rules(struct reader *r, bool keep, const yaml_node_t *node)
 
 static int read_node(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth);
 
-static int read_entry(struct reader *r, enum config_map map, const char *key,
+static int read_entry(struct reader *r, const struct option *map, const char *key,
                       const yaml_node_t *node)
 {
     struct error inner = {{0}};
@@ -337,7 +337,7 @@ static int read_entry(struct reader *r, enum config_map map, const char *key,
         return fail_at(r, node, "a single value is wanted here");
     if (value == NULL)
         return ERR_CONFIG;
-    int rc = config_set_entry(r->cfg, map, key, value, &inner);
+    int rc = map->kind->set_entry(r->cfg, key, value, &inner);
     return rc < 0 ? fail_at(r, node, inner.text[0] != '\0' ? inner.text : err_text(rc)) : 0;
 }
 
@@ -356,7 +356,7 @@ static bool came_before(struct reader *r, const yaml_node_t *map, const yaml_nod
 
 static int read_mapping(struct reader *r, const yaml_node_t *node, const char *path, unsigned depth)
 {
-    enum config_map map = config_map_of(path);
+    const struct option *map = option_find(path); /* else a section */
     for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
          p++) {
         yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
@@ -371,16 +371,13 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *p
         if (n >= (int)sizeof inner ||
             strlen((const char *)key->data.scalar.value) != key->data.scalar.length)
             return fail_at(r, key, "no such setting");
-        bool is_list = strcmp(inner, "sampling.keep") == 0 || strcmp(inner, "sampling.drop") == 0;
-        if (map == CONFIG_NO_MAP && !is_list && !config_is_section(inner) &&
-            !config_is_setting(inner)) {
+        if (map == NULL && option_find(inner) == NULL && !option_is_section(inner)) {
             char text[PATH_BYTES + 32];
             snprintf(text, sizeof text, "%s: no such setting", inner);
             return fail_at(r, key, text);
         }
-        int rc = map != CONFIG_NO_MAP
-                     ? read_entry(r, map, (const char *)key->data.scalar.value, value)
-                     : read_node(r, value, inner, depth + 1);
+        int rc = map != NULL ? read_entry(r, map, (const char *)key->data.scalar.value, value)
+                             : read_node(r, value, inner, depth + 1);
         if (rc < 0)
             return rc;
     }
@@ -390,7 +387,7 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *p
 static int read_scalar(struct reader *r, const yaml_node_t *node, const char *path)
 {
     struct error inner = {{0}};
-    if (config_is_section(path) || *path == '\0') {
+    if (option_is_section(path) || *path == '\0') {
         if (is_null(node))
             return 0; /* "http:" with nothing below: the defaults */
         return fail_at(r, node, "settings are wanted here, one below the other");
@@ -432,17 +429,18 @@ static int read_node(struct reader *r, const yaml_node_t *node, const char *path
 {
     if (depth > NESTING_MAX)
         return fail_at(r, node, "nested too deep");
-    if (strcmp(path, "sampling.keep") == 0 || strcmp(path, "sampling.drop") == 0)
-        return read_rules(r, path[9] == 'k', node);
+    const struct option *o = option_find(path);
+    if (o != NULL && (o->kind == &value_keep || o->kind == &value_drop))
+        return read_rules(r, o->kind == &value_keep, node);
     switch (node->type) {
     case YAML_MAPPING_NODE:
-        if (*path != '\0' && !config_is_section(path))
+        if (*path != '\0' && !option_is_section(path))
             return fail_at(r, node, "a single value is wanted here");
         return read_mapping(r, node, path, depth);
     case YAML_SCALAR_NODE:
         return read_scalar(r, node, path);
     default:
-        if (config_is_list(path))
+        if (o != NULL && o->kind->is_list)
             return read_words(r, node, path);
         return fail_at(r, node, "a list is not wanted here");
     }
