@@ -13,7 +13,7 @@ static const char *keep_text(struct config *cfg, const char *text)
     return (const char *)copy.base;
 }
 
-/* `same_bytes`: a note that begins with the same so many bytes is replaced; 0: none is. */
+/* A note that begins with the same `same_bytes` bytes is replaced; 0: none is. */
 static int add_note(struct config *cfg, struct config_note **list, const char *text,
                     size_t same_bytes)
 {
@@ -73,7 +73,7 @@ static int set_pattern_rate(struct config *cfg, const char *key, const char *val
     value_ratio.print(&rate, &line);
     buf_append_byte(&line, '\0');
     int rc = line.err;
-    if (rc == 0) /* one line an id: the later setting wins */
+    if (rc == 0) /* one line for an id: the later setting wins */
         rc = add_note(cfg, &cfg->sampling.pattern_rates, (char *)line.base, SIGNATURE_TEXT_BYTES);
     buf_done(&line);
     return rc < 0 ? rc : rules_set_pattern(cfg->sampling.rules, signature, rate, err);

@@ -1,4 +1,4 @@
-/* route: see the header. */
+/* route: settings of TLS and proxy, copied and checked. */
 #include "config/route.h"
 
 #include "util/diag.h"

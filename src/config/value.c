@@ -136,8 +136,8 @@ static const char *parse_text(void *at, size_t size, const char *text)
     return NULL;
 }
 
-/* Characters beyond ASCII that YAML takes for line ends, or not at all: bytes of the one
- * at `text`, or 0. (YAML 1.1, 5.1) */
+/* The length of the character at `text` when YAML 1.1 (5.1) takes it for a line end or forbids it,
+ * beyond ASCII; else 0. */
 static size_t special(const char *text, unsigned *point)
 {
     static const struct {
@@ -365,7 +365,7 @@ static void print_stamps(const void *at, struct buf *out)
     buf_append_byte(out, ']');
 }
 
-/* On rates; rules_set_boost() has the same bounds. */
+/* A factor on rates; rules_set_boost() has the same bounds. */
 static const char *parse_factor(void *at, size_t size, const char *text)
 {
     (void)size;

@@ -44,7 +44,7 @@ HOMES = {
     r"llhttp\.h": r"net/http1\.c",
     r"curl/.*": r"net/client\.c",
     r"simdjson\.h": r"otlp/json\w*\.cpp",
-    r"yaml\.h": r"config/yaml\.c",
+    r"yaml\.h": r"config/yaml\w*\.c",
     r"libdeflate\.h": r"net/coding\.c",
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
