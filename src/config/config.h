@@ -174,6 +174,10 @@ int config_print(const struct config *cfg, struct buf *out);
 /* The settings with their defaults and meaning, a line each, for `lipservice settings`. */
 void config_reference(struct buf *out);
 
+/* The same and what a reload applies, as Markdown: src/config/README.md without its introduction,
+ * which stands between the two comments at the top. */
+void config_reference_markdown(struct buf *out);
+
 /* Read a YAML document and set what it holds; `name` is for messages. `base` is the dotted key
  * that the document's root stands for, "" for a file. */
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,

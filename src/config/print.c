@@ -48,13 +48,63 @@ int config_print(const struct config *cfg, struct buf *out)
     return out->err;
 }
 
-/* Maps and lists come last: the environment cannot set them. */
+/* ---- the reference ----------------------------------------------------- */
+
+static const char *fallback_text(const struct option *o)
+{
+    return o->fallback[0] == '\0' ? "\"\"" : o->fallback;
+}
+
+static const char *sources_text(const struct option *o)
+{
+    return o->kind->parse != NULL ? "" : " (file and --set only)"; /* not in the environment */
+}
+
+/* Maps and lists come last. */
 void config_reference(struct buf *out)
 {
     for (int scalars = 1; scalars >= 0; scalars--)
         for (const struct option *o = config_options; o->key != NULL; o++)
             if (o->help != NULL && (o->kind->parse != NULL) == scalars)
-                buf_printf(out, "%-42s %-26s %s%s\n", o->key,
-                           o->fallback[0] == '\0' ? "\"\"" : o->fallback, o->help,
-                           scalars ? "" : " (file and --set only)");
+                buf_printf(out, "%-42s %-26s %s%s\n", o->key, fallback_text(o), o->help,
+                           sources_text(o));
+}
+
+/* What Markdown takes for a cell's end, HTML, emphasis or code is escaped. */
+static void print_cell_text(struct buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (strchr("|<*`\\", *text) != NULL)
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, (uint8_t)*text);
+    }
+}
+
+static void print_row(struct buf *out, const struct option *o)
+{
+    buf_printf(out, "| `%s` | `%s` | %s | ", o->key, fallback_text(o),
+               o->is_live ? "yes" : "restart");
+    print_cell_text(out, o->help);
+    if (o->wanted != NULL)
+        buf_printf(out, " (%s)", o->wanted);
+    buf_printf(out, "%s |\n", sources_text(o));
+}
+
+void config_reference_markdown(struct buf *out)
+{
+    const char *group = "";
+    size_t len = 0; /* of the group, the first part of a key */
+    buf_append_str(out, "# Settings\n\n<!-- introduction -->\n<!-- end of introduction -->\n");
+    for (const struct option *o = config_options; o->key != NULL; o++) {
+        if (o->help == NULL)
+            continue;
+        if (strcspn(o->key, ".") != len || strncmp(o->key, group, len) != 0) {
+            group = o->key;
+            len = strcspn(group, ".");
+            buf_printf(out,
+                       "\n## %.*s\n\n| setting | default | reload | what |\n|---|---|---|---|\n",
+                       (int)len, group);
+        }
+        print_row(out, o);
+    }
 }
