@@ -52,7 +52,8 @@ const struct option config_options[] = {
     OPT("receivers.otlp.max_request_size", bytes, receiver.max_request_bytes, "20MiB",
         RESTART, "largest request, decoded", FROM("1KiB", "1GiB")),
     OPT("receivers.otlp.max_connections", count, receiver.max_connections, "1024",
-        RESTART, "connections at once, per port", FROM("1", "100000")),
+        RESTART, "connections at once, per port; fewer where the limit on open files is low",
+        FROM("1", "100000")),
     OPT("mode", mode, observe, "enforce",
         RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
     OPT("shadow.policy_file", text, shadow.policy_file, "",
@@ -83,8 +84,8 @@ const struct option config_options[] = {
         RESTART, "of errors, all together; what is beyond is dropped and counted; 0: every error "
         "is kept"),
     OPT("sampling.error_context.bytes", bytes, sampling.context_bytes, "4MiB",
-        RESTART, "memory for what was sampled out last, within memory.limit; 0: errors have no "
-        "context", ZERO_OR_AT_LEAST("64KiB")),
+        RESTART, "memory for what was sampled out last, within memory.limit and at most an eighth "
+        "of it; 0: errors have no context", ZERO_OR_AT_LEAST("64KiB")),
     OPT("sampling.error_context.trigger", severity, sampling.context_trigger, "ERROR",
         RESTART, "a kept record of this severity, or of a higher one, releases its context"),
     OPT("sampling.error_context.window", millis, sampling.context_window_ms, "5s",
@@ -125,8 +126,8 @@ const struct option config_options[] = {
         RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
         "reason"),
     OPT("events.enabled", flag, events.enabled, "false",
-        RESTART, "tell of new, surging and silent patterns and of what was dropped, as records "
-        "of our own"),
+        RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
+        "own"),
     OPT("events.summary_interval", millis, events.summary_ms, "5m",
         RESTART, "between summaries of what was dropped", AT_LEAST("100ms")),
     OPT("events.learning", millis, events.learning_ms, "10m",
@@ -166,7 +167,8 @@ const struct option config_options[] = {
     OPT("exporters.otlphttp.headers", headers, otlphttp.headers, "{}",
         RELOAD, "map of header to value; never printed"),
     OPT("exporters.file.path", text, file.path, "",
-        RESTART, "write OTLP JSON lines here; - is standard output"),
+        RESTART, "write OTLP JSON lines here; - is standard output; opened again on SIGHUP, for "
+        "log rotation"),
     OPT("exporters.refused_file", text, refused_file.path, "",
         RESTART, "records that the upstream refuses for good are put aside here, as OTLP JSON "
         "lines; empty: only counted"),
@@ -235,7 +237,8 @@ const struct option config_options[] = {
     OPT("telemetry.log.format", log_format, telemetry.log_json, "text",
         RELOAD, "text (key=value) or json, on standard error"),
     OPT("shutdown.timeout", millis, shutdown_timeout_ms, "8s",
-        RELOAD, "how long SIGTERM may take to deliver what is held"),
+        RELOAD, "how long SIGTERM may take to deliver what is held; the process ends a second "
+        "later at most"),
     {.key = NULL},
 };
 /* clang-format on */
