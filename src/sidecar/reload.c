@@ -23,7 +23,7 @@ static bool same_policy_server(const struct config *a, const struct config *b)
            a->policy.timeout_ms == b->policy.timeout_ms && route_same(&way, &other);
 }
 
-/* Other policy files than before are sound before anything is changed. A file that is open
+/* Check policy files at new paths before anything changes. One at the path that is open already
  * keeps its last good policy by itself. */
 static int try_policy_files(const struct config *cfg, const struct config *old, struct error *err)
 {
@@ -42,7 +42,7 @@ static int try_policy_files(const struct config *cfg, const struct config *old, 
     return rc;
 }
 
-/* Likewise the way to another policy server. */
+/* Check the TLS files and the proxy of another policy server before anything changes. */
 static int try_policy_server(const struct config *cfg, const struct config *old, struct error *err)
 {
     struct route route;
