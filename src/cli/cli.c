@@ -36,7 +36,8 @@ static const struct verb {
     {"validate", verb_validate, "", "say what is wrong with the configuration, or that nothing is",
      NULL},
     {"print-config", verb_print_config, "", "the configuration in force, secrets redacted", NULL},
-    {"settings", verb_settings, "", "every setting with its default and meaning", "", true},
+    {"settings", verb_settings, "[--markdown]", "every setting with its default and meaning",
+     "  --markdown        as a document, with what a reload applies\n", true},
     {"top", verb_top, "[--once] [--sort volume|now|kept|saved|severity] [--reverse] [--interval T]",
      "patterns of the running one, by volume, kept share and saved bytes",
      "  --once            one frame of plain text\n"

@@ -1,5 +1,6 @@
 /* print: verbs that print what the program knows of itself. */
 #include <stdio.h>
+#include <string.h>
 #include <uv.h>
 
 #include "cli/command.h"
@@ -24,9 +25,13 @@ int verb_print_config(int argc, char **argv)
 int verb_settings(int argc, char **argv)
 {
     struct buf out = {0};
-    if (argc > 1)
-        return command_usage_error("unexpected argument ", argv[1]);
-    config_reference(&out);
+    bool is_markdown = argc > 1 && strcmp(argv[1], "--markdown") == 0;
+    if (argc > 1 + is_markdown)
+        return command_usage_error("unexpected argument ", argv[1 + is_markdown]);
+    if (is_markdown)
+        config_reference_markdown(&out);
+    else
+        config_reference(&out);
     if (out.err == 0)
         fwrite(out.base, 1, out.len, stdout);
     buf_done(&out);

@@ -10,7 +10,7 @@
  *                  OTEL_EXPORTER_OTLP_* is the application's and is never read.
  *     --set        key.path=value, the value being YAML
  *
- * Units are in the field names. Errors are sentences for people.
+ * Units are in the field names. An error's text names the setting and, from a file, the place.
  */
 #pragma once
 
@@ -69,7 +69,7 @@ struct config {
         uint32_t context_window_ms, context_records, context_per_second;
         config_text policy_file;
         double anomaly_boost;
-        struct rules *rules; /* what all of `sampling` amounts to */
+        struct rules *rules; /* made of all of `sampling` */
         struct config_note *pattern_rates, *keep, *drop;
     } sampling;
     struct {
@@ -150,53 +150,42 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, struct error *err);
 void config_done(struct config *cfg);
 
-/* The wording of the nth keep or drop rule, "" where there is none. `cfg` is a struct config: it
- * is handed to readers who do not know of one. */
+/* The text of the nth keep or drop rule, "" past the last. `cfg` is a struct config, void so that
+ * it can be passed as a function to lower floors. */
 const char *config_rule_text(const void *cfg, bool keep, unsigned place);
 
-/* The next variable "LIPSERVICE_...=..." from env[*at] that no setting has the name of, and
- * that is read by nobody; NULL: no more. *at goes on. */
+/* The next variable "LIPSERVICE_...=..." from env[*at] on that sets nothing, because no setting has
+ * its name; NULL: there are no more. *at moves past it. */
 const char *config_unknown_variable(char **env, size_t *at);
 
 /* sampling.budget, as the pipeline takes it. */
 struct governor_target config_target(const struct config *cfg);
 
-/* For a reload: settings of `next` that hold only from the next start get the values that
- * `now` has; the keys of those that differed are appended to *stale, ", " between. */
+/* For a reload: settings of `next` that need a restart get the values of `now`; the keys of those
+ * that differed are appended to *stale, ", " between. */
 void config_adopt(struct config *next, const struct config *now, struct buf *stale);
 
-/* Set one scalar setting by its dotted key. */
+/* Set one setting that is not a map or a list of rules, by its dotted key. */
 int config_set(struct config *cfg, const char *key, const char *value, struct error *err);
-
-/* Entries of the settings that are maps or lists. */
-enum config_map { CONFIG_NO_MAP, CONFIG_PATTERN_RATES, CONFIG_SEVERITY_RATES, CONFIG_HEADERS };
-enum config_map config_map_of(const char *key);
-int config_set_entry(struct config *cfg, enum config_map map, const char *key, const char *value,
-                     struct error *err);
-int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m, const char *yaml,
-                    struct error *err);
-
-bool config_is_setting(const char *key);
-/* A setting that is a list of words; config_set() takes it as "[one, two]". */
-bool config_is_list(const char *key);
-/* `key` is the beginning of a setting's key, or a map. */
-bool config_is_section(const char *key);
 
 /* The effective configuration as YAML, secrets as [redacted]. */
 int config_print(const struct config *cfg, struct buf *out);
 
-/* The settings with their defaults and meaning, a line each, for
- * `lipservice settings` and the README's reference. */
+/* The settings with their defaults and meaning, a line each, for `lipservice settings`. */
 void config_reference(struct buf *out);
 
-/* From yaml.c: read a document and set what it holds; `name` is for messages.
- * `base` is the dotted key that the document's root stands for, "" for a file. */
+/* The same and what a reload applies, as Markdown: src/config/README.md without its introduction,
+ * which stands between the two comments at the top. */
+void config_reference_markdown(struct buf *out);
+
+/* Read a YAML document and set what it holds; `name` is for messages. `base` is the dotted key
+ * that the document's root stands for, "" for a file. */
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
                      char **env, struct error *err);
 
-/* Likewise: show the members of a YAML or JSON map with one level of nesting,
- * as json_object_visit_nested() does (a policy_visit_fn). No environment
- * references. On failure *err is "name:line:column: " and the sentence of fn. */
+/* Call fn with the members of a YAML or JSON map with one level of nesting, as
+ * json_object_visit_nested() does (a policy_visit_fn). No environment references. On failure *err
+ * is "name:line:column: " and the text of fn. */
 int config_visit_yaml(const char *name, struct span text,
                       int (*fn)(void *arg, const struct json_member *m, struct error *err),
                       void *arg, struct error *err);

@@ -56,10 +56,10 @@ bool own_address_leads_here(const char *url, const char *const *listeners, size_
 {
     struct place to = place_of_url(url);
     for (size_t i = 0; i < count; i++) {
-        struct place door = place_of(span_str(listeners[i]));
-        if (span_eq(to.port, door.port) &&
-            (span_ieq(to.host, door.host) ||
-             (is_this_machine(to.host) && is_this_machine(door.host))))
+        struct place listener = place_of(span_str(listeners[i]));
+        if (span_eq(to.port, listener.port) &&
+            (span_ieq(to.host, listener.host) ||
+             (is_this_machine(to.host) && is_this_machine(listener.host))))
             return true;
     }
     return false;

@@ -1,9 +1,8 @@
 /*
- * own_address: does a URL lead back to our own door?
+ * own_address: whether a URL leads back to one of our own listeners.
  *
- * By name and number only, without DNS: this machine by the names that it has
- * everywhere, or the very address of a listener. A container's own name is not
- * seen through.
+ * Names and numbers are compared, without DNS: the usual names of this machine, and the
+ * listeners' addresses. A container's own host name is not recognised.
  */
 #pragma once
 

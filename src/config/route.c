@@ -1,18 +1,23 @@
-/* route: see the header. */
+/* route: settings of TLS and proxy, copied and checked. */
 #include "config/route.h"
 
 #include "util/diag.h"
 
-int config_open_route(struct route *out, const struct config_route *from, const char *prefix,
-                      struct error *err)
+struct route config_route(const struct config_route *from)
 {
-    *out = (struct route){
+    return (struct route){
         .ca_file = from->ca_file,
         .cert_file = from->cert_file,
         .key_file = from->key_file,
         .proxy_url = from->proxy_url,
         .insecure_skip_verify = from->insecure_skip_verify,
     };
+}
+
+int config_open_route(struct route *out, const struct config_route *from, const char *prefix,
+                      struct error *err)
+{
+    *out = config_route(from);
     if (out->insecure_skip_verify)
         diag(DIAG_WARN, "insecure",
              "certificates are not verified: anybody can take the records and the key",

@@ -1,8 +1,11 @@
-/* route: from settings of TLS and proxy to net's way to a server. */
+/* route: settings of TLS and proxy as net's struct route. */
 #pragma once
 
 #include "config/config.h"
 #include "net/route.h"
+
+/* The same route; its texts are borrowed from `from`. */
+struct route config_route(const struct config_route *from);
 
 /* Check the files that `from` names and fill *out, whose texts are borrowed from it. `prefix` is
  * the key of the settings, for messages. ERR_CONFIG. */

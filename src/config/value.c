@@ -128,14 +128,16 @@ static void print_ratio(const void *at, struct buf *out)
 
 static const char *parse_text(void *at, size_t size, const char *text)
 {
-    if (strlen(text) >= size)
+    size_t len = strlen(text);
+    if (len >= size)
         return "a shorter text";
-    memcpy(at, text, strlen(text) + 1);
+    memcpy(at, text, len);
+    memset((char *)at + len, 0, size - len); /* equal texts are equal bytes: config_adopt() */
     return NULL;
 }
 
-/* Characters beyond ASCII that YAML takes for line ends, or not at all: bytes of the one
- * at `text`, or 0. (YAML 1.1, 5.1) */
+/* The length of the character at `text` when YAML 1.1 (5.1) takes it for a line end or forbids it,
+ * beyond ASCII; else 0. */
 static size_t special(const char *text, unsigned *point)
 {
     static const struct {
@@ -265,27 +267,28 @@ static void print_severity(const void *at, struct buf *out)
     buf_append_str(out, level_name(*(const enum level *)at));
 }
 
-/* One of two words. */
-static const char *parse_either(bool *at, const char *text, const char *no, const char *yes,
-                                const char *wanted)
-{
-    bool is_yes = strcmp(text, yes) == 0;
-    if (!is_yes && strcmp(text, no) != 0)
-        return wanted;
-    *at = is_yes;
-    return NULL;
-}
+/* A kind of one of two words, which stand for false and true. `listed` is how a message has them.
+ */
+#define EITHER(name, no, yes, listed) \
+    static const char *parse_##name(void *at, size_t size, const char *text) \
+    { \
+        (void)size; \
+        if (strcmp(text, yes) != 0 && strcmp(text, no) != 0) \
+            return "one of " listed; \
+        *(bool *)at = strcmp(text, yes) == 0; \
+        return NULL; \
+    } \
+    static void print_##name(const void *at, struct buf *out) \
+    { \
+        buf_append_str(out, *(const bool *)at ? yes : no); \
+    } \
+    const struct value_kind value_##name = {parse_##name, print_##name}
 
-static const char *parse_mode(void *at, size_t size, const char *text)
-{
-    (void)size;
-    return parse_either(at, text, "enforce", "observe", "one of enforce, observe");
-}
-
-static void print_mode(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "observe" : "enforce");
-}
+EITHER(mode, "enforce", "observe", "enforce, observe");
+EITHER(durability, "memory", "disk", "memory, disk");
+EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
+EITHER(flag, "false", "true", "true, false");
+EITHER(log_format, "text", "json", "text, json");
 
 static const char *const fsync_words[] = {"always", "interval", "never"};
 
@@ -301,59 +304,11 @@ static void print_fsync(const void *at, struct buf *out)
     buf_append_str(out, fsync_words[*(const enum journal_fsync *)at]);
 }
 
-static const char *parse_durability(void *at, size_t size, const char *text)
-{
-    (void)size;
-    return parse_either(at, text, "memory", "disk", "one of memory, disk");
-}
-
-static void print_durability(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "disk" : "memory");
-}
-
-static const char *parse_when_full(void *at, size_t size, const char *text)
-{
-    (void)size;
-    return parse_either(at, text, "reject", "drop_oldest", "one of reject, drop_oldest");
-}
-
-static void print_when_full(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "drop_oldest" : "reject");
-}
-
-static const char *parse_flag(void *at, size_t size, const char *text)
-{
-    (void)size;
-    return parse_either(at, text, "false", "true", "one of true, false");
-}
-
-static void print_flag(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "true" : "false");
-}
-
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
     (void)size;
     return parse_number(at, text, 0, DBL_MAX, "a number, 0 or more");
-}
-
-static const char *parse_log_format(void *at, size_t size, const char *text)
-{
-    (void)size;
-    bool is_json = strcmp(text, "json") == 0;
-    if (!is_json && strcmp(text, "text") != 0)
-        return "one of text, json";
-    *(bool *)at = is_json;
-    return NULL;
-}
-
-static void print_log_format(const void *at, struct buf *out)
-{
-    buf_append_str(out, *(const bool *)at ? "json" : "text");
 }
 
 static struct span trim(struct span s)
@@ -410,7 +365,7 @@ static void print_stamps(const void *at, struct buf *out)
     buf_append_byte(out, ']');
 }
 
-/* On rates; rules_set_boost() has the same bounds. */
+/* A factor on rates; rules_set_boost() has the same bounds. */
 static const char *parse_factor(void *at, size_t size, const char *text)
 {
     (void)size;
@@ -421,18 +376,13 @@ const struct value_kind value_bytes = {parse_bytes, print_bytes};
 const struct value_kind value_millis = {parse_millis, print_millis};
 const struct value_kind value_count = {parse_count, print_count};
 const struct value_kind value_ratio = {parse_ratio, print_ratio};
+const struct value_kind value_factor = {parse_factor, print_ratio};
+const struct value_kind value_amount = {parse_amount, print_ratio};
 const struct value_kind value_text = {parse_text, print_text};
 const struct value_kind value_secret = {parse_text, print_secret};
 const struct value_kind value_coding = {parse_coding, print_coding};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
-const struct value_kind value_mode = {parse_mode, print_mode};
-const struct value_kind value_amount = {parse_amount, print_ratio};
-const struct value_kind value_log_format = {parse_log_format, print_log_format};
-const struct value_kind value_stamps = {parse_stamps, print_stamps};
-const struct value_kind value_flag = {parse_flag, print_flag};
-const struct value_kind value_factor = {parse_factor, print_ratio};
-const struct value_kind value_durability = {parse_durability, print_durability};
-const struct value_kind value_when_full = {parse_when_full, print_when_full};
 const struct value_kind value_fsync = {parse_fsync, print_fsync};
+const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};

@@ -12,12 +12,20 @@
 #include "config/config.h"
 #include "util/buf.h"
 
-/* In double quotes, so that YAML and ${env:} make the same text of it again. */
+/* In double quotes and escaped, so that reading it as YAML gives the same text. */
 void value_print_quoted(struct buf *out, const char *text);
 
 struct value_kind {
+    /* A value that one text sets. */
     const char *(*parse)(void *at, size_t size, const char *text);
     void (*print)(const void *at, struct buf *out);
+    bool is_list; /* of words; text may be "[one, two]" */
+
+    /* Or, in place of both, a map or a list (config/maps.h). Its field begins with a pointer, NULL
+     * while it has no entries. print_entries() writes whole lines, NULL: its members are settings
+     * of their own. set_entry: NULL for a list of rules. */
+    int (*set_entry)(struct config *cfg, const char *key, const char *value, struct error *err);
+    void (*print_entries)(const void *at, int indent, struct buf *out);
 };
 
 /* The field's C type that goes with each kind; the option table refuses any other. */

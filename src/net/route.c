@@ -131,6 +131,18 @@ int route_copy(struct route *out, const struct route *from)
     return 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+bool route_same(const struct route *a, const struct route *b)
+{
+    return same_text(a->ca_file, b->ca_file) && same_text(a->cert_file, b->cert_file) &&
+           same_text(a->key_file, b->key_file) && same_text(a->proxy_url, b->proxy_url) &&
+           a->insecure_skip_verify == b->insecure_skip_verify;
+}
+
 void route_done(struct route *r)
 {
     free((char *)r->ca_file);

@@ -25,6 +25,10 @@ struct route {
  * not a pair, or the proxy's URL is none. */
 int route_check(const struct route *route, const char *prefix, struct error *err);
 
+/* Do both name the same files, the same proxy and the same trust? The files' contents are not
+ * compared. */
+bool route_same(const struct route *a, const struct route *b);
+
 /* A copy that owns its texts. ERR_NOMEM leaves nothing. */
 int route_copy(struct route *out, const struct route *from);
 /* Of a copy; accepts a zeroed one. */

@@ -12,25 +12,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool same_route(const struct config_route *a, const struct config_route *b)
-{
-    return strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->cert_file, b->cert_file) == 0 &&
-           strcmp(a->key_file, b->key_file) == 0 && strcmp(a->proxy_url, b->proxy_url) == 0 &&
-           a->insecure_skip_verify == b->insecure_skip_verify;
-}
-
 static bool same_policy_server(const struct config *a, const struct config *b)
 {
+    struct route way = config_route(&a->policy.route), other = config_route(&b->policy.route);
     return strcmp(a->policy.server, b->policy.server) == 0 &&
            strcmp(a->policy.api_key, b->policy.api_key) == 0 &&
            a->policy.team_id == b->policy.team_id &&
            a->policy.refresh_interval_ms == b->policy.refresh_interval_ms &&
            a->policy.report_interval_ms == b->policy.report_interval_ms &&
-           a->policy.timeout_ms == b->policy.timeout_ms &&
-           same_route(&a->policy.route, &b->policy.route);
+           a->policy.timeout_ms == b->policy.timeout_ms && route_same(&way, &other);
 }
 
-/* Other policy files than before are sound before anything is changed. A file that is open
+/* Check policy files at new paths before anything changes. One at the path that is open already
  * keeps its last good policy by itself. */
 static int try_policy_files(const struct config *cfg, const struct config *old, struct error *err)
 {
@@ -49,7 +42,7 @@ static int try_policy_files(const struct config *cfg, const struct config *old, 
     return rc;
 }
 
-/* Likewise the way to another policy server. */
+/* Check the TLS files and the proxy of another policy server before anything changes. */
 static int try_policy_server(const struct config *cfg, const struct config *old, struct error *err)
 {
     struct route route;

@@ -40,6 +40,9 @@ test('--help and --version', async () => {
   for (const word of ['run', 'validate', 'print-config', 'healthcheck', 'signature', 'Exit codes']) assert.ok(help.stdout.includes(word), word);
   const settings = await run(['settings']);
   for (const word of ['batch.max_age', 'exporters.posthog.api_key', 'sampling.keep']) assert.ok(settings.stdout.includes(word), word);
+  const document = await run(['settings', '--markdown']);
+  assert.equal(document.code, CODE.OK);
+  assert.match(document.stdout, /^# Settings\n[^]*\n\| `batch\.max_age` \| `1s` \| restart \| /);
   for (const [, command] of help.stdout.matchAll(/^ {2}([a-z-]+) +\S/gm)) {
     const { code, stdout, stderr } = await run([command, '--help']);
     assert.deepEqual([code, stderr], [CODE.OK, ''], command);
@@ -52,7 +55,7 @@ test('--help and --version', async () => {
 });
 
 test('64 for wrong usage', async () => {
-  for (const args of [['nonsense'], ['--nonsense'], ['run', '--config'], ['run', 'extra'], ['validate', '--set'], ['signature', '--mode', 'x']]) {
+  for (const args of [['nonsense'], ['--nonsense'], ['run', '--config'], ['run', 'extra'], ['validate', '--set'], ['signature', '--mode', 'x'], ['settings', '--json'], ['settings', '--markdown', 'x']]) {
     const { code, stderr, stdout } = await run(args);
     assert.equal(code, CODE.USAGE, args.join(' '));
     assert.notEqual(stderr, '');

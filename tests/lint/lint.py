@@ -4,12 +4,14 @@
     lint.py includes            floors of src/, and the homes of foreign headers
     lint.py npm                 exact versions, and a lock file that names no registry
     lint.py format              .clang-format holds (exit status 77 without clang-format 14)
-    lint.py readme PROGRAM      the manuals name every setting with its default, and every metric;
-                                README.md is short, and links lead somewhere
+    lint.py readme              the manuals name every metric, README.md is short, links lead somewhere
+    lint.py settings PROGRAM    src/config/README.md is what the program prints, and an introduction;
+                                --write behind it makes it so
 
 Each first proves on bad examples of its own that it can find something.
 """
 
+import itertools
 import json
 import pathlib
 import re
@@ -45,7 +47,7 @@ HOMES = {
     r"llhttp\.h": r"net/http1\.c",
     r"curl/.*": r"net/client\.c",
     r"simdjson\.h": r"otlp/json\w*\.cpp",
-    r"yaml\.h": r"config/yaml\.c",
+    r"yaml\.h": r"config/yaml\w*\.c",
     r"libdeflate\.h": r"net/coding\.c",
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
@@ -131,26 +133,11 @@ def lint_npm(package, lock):
     return problems
 
 
-def settings_of(reference):
-    """{key: default} of the lines of `lipservice settings`."""
-    return dict(re.findall(r"^([a-z]\w*(?:\.\w+)+)\s+(\S+)\s", reference, re.M))
-
-
-def lint_readme(readme, reference, metrics_source, maps):
+def lint_readme(readme, metrics_source):
     problems = []
-    settings = settings_of(reference)
     metrics = sorted(set(re.findall(r'"(lipservice_[a-z0-9_]+)"', metrics_source)))
-    if len(settings) < 40 or len(metrics) < 30:
-        problems.append(f"found {len(settings)} settings and {len(metrics)} metrics: is the program read rightly?")
-    for key, default in settings.items():
-        row = re.search(rf"^\|\s*`{re.escape(key)}`\s*\|([^|]*)\|", readme, re.M)
-        if not row:
-            problems.append(f"README.md: setting {key} has no row")
-        elif default != '""' and default not in re.findall(r"[^\s`]+", row[1]):
-            problems.append(f"README.md: setting {key}: the default is {default}, the row says {row[1].strip()}")
-    for key in maps:
-        if f"`{key}`" not in readme:
-            problems.append(f"README.md: setting {key} is missing")
+    if len(metrics) < 30:
+        problems.append(f"found {len(metrics)} metrics: is the source read rightly?")
     words = set(re.findall(r"lipservice_[a-z0-9_]+", readme))
     problems += [f"README.md: metric {name} is missing" for name in metrics if name not in words]
     problems += [f"README.md: {name} is no metric" for name in sorted(words) if name.startswith(METRIC_STEMS) and name not in metrics]
@@ -184,6 +171,26 @@ def lint_links():
             elif anchor and anchor not in anchors(file.read_text()):
                 problems.append(f"{page.relative_to(ROOT)}: {path or 'it'} has no heading '{anchor}'")
     return problems
+
+
+INTRODUCTION = re.compile(r"(?<=<!-- introduction -->\n).*?(?=<!-- end of introduction -->\n)", re.S)
+
+
+def with_introduction(document, page):
+    """What `lipservice settings --markdown` prints, with the introduction of the page."""
+    introduction = INTRODUCTION.search(page)
+    return INTRODUCTION.sub(lambda _: introduction[0] if introduction else "", document, count=1)
+
+
+def lint_settings(page, document):
+    if len(re.findall(r"^\| `", document, re.M)) < 100 or not INTRODUCTION.search(document):
+        return ["`lipservice settings --markdown` has few rows or no introduction: is the program read rightly?"]
+    made = with_introduction(document, page)
+    if page == made:
+        return []
+    pairs = itertools.zip_longest(page.splitlines(), made.splitlines())
+    line, (shown, wanted) = next(((i, pair) for i, pair in enumerate(pairs, 1) if pair[0] != pair[1]), (0, ("", "")))
+    return [f"src/config/README.md:{line}: {shown!r} where the program prints {wanted!r}; `lint.py settings PROGRAM --write` writes it anew"]
 
 
 METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
@@ -234,17 +241,26 @@ def prove_npm():
 
 
 def prove_readme():
-    reference = "".join(f"a.b{i}   {i}s   what it is\n" for i in range(50))
-    source = "".join(f'"lipservice_record_{i}"' for i in range(40))
-    text = "".join(f"| `a.b{i}` | `{i}s` | |\n" for i in range(50)) + source + "`a.map`"
-    expect(lint_readme(text, reference, source, ["a.map"]), 0, "good README")
-    expect(lint_readme(text.replace("`a.b7`", "`a.bx`"), reference, source, ["a.map"]), 1, "a setting less")
-    expect(lint_readme(text.replace("`8s`", "`9s`"), reference, source, ["a.map"]), 1, "another default")
-    expect(lint_readme(text.replace("record_11", "record_12"), reference, source, ["a.map"]), 1, "a metric less")
-    expect(lint_readme(text + "lipservice_record_99", reference, source, ["a.map"]), 1, "a metric too many")
-    expect(lint_readme(text, reference, source, ["a.other"]), 1, "a map less")
+    text = source = "".join(f'"lipservice_record_{i}"' for i in range(40))
+    expect(lint_readme(text, source), 0, "good README")
+    expect(lint_readme(text.replace("record_11", "record_12"), source), 1, "a metric less")
+    expect(lint_readme(text + "lipservice_record_99", source), 1, "a metric too many")
+    expect(lint_readme(text[:100], source[:100]), 1, "few metrics")
     expect(lint_first_page("x" * 121 + "\n"), 1, "a long line")
     expect(lint_first_page("x\n" * 251), 1, "a long page")
+
+
+def prove_settings():
+    document = "# S\n<!-- introduction -->\n<!-- end of introduction -->\n" + "".join(f"| `a.b{i}` | `{i}s` |\n" for i in range(120))
+    page = document.replace("<!-- end", "By hand: \\1\n\n| `mine` | |\n<!-- end")
+    expect(lint_settings(page, document), 0, "good page")
+    expect([] if with_introduction(document, page) == page else ["differs"], 0, "what --write writes")
+    expect(lint_settings(page.replace("| `a.b7` | `7s` |\n", ""), document), 1, "a setting less")
+    expect(lint_settings(page + "| `a.b120` | `1s` |\n", document), 1, "a setting too many")
+    expect(lint_settings(page.replace("`8s`", "`9s`"), document), 1, "another default")
+    expect(lint_settings(page.rstrip("\n"), document), 1, "a byte less")
+    expect(lint_settings(page.replace("<!-- introduction -->\n", ""), document), 1, "no introduction")
+    expect(lint_settings(page, "a.b 1s\n"), 1, "another format")
 
 
 # ---- on the tree
@@ -262,17 +278,21 @@ def run_npm(_):
     return lint_npm(json.loads((e2e / "package.json").read_text()), (e2e / "package-lock.json").read_text())
 
 
-def run_readme(args):
+def run_readme(_):
     prove_readme()
     manuals = [ROOT / "README.md", *sorted((ROOT / "src").rglob("README.md")), ROOT / "deploy" / "README.md"]
-    readme = "\n".join(p.read_text() for p in manuals)
-    reference = subprocess.run([args[0], "settings"], capture_output=True, text=True, check=True).stdout
-    config = (ROOT / "src" / "config" / "config.c").read_text()
-    maps = re.findall(r'\{"([\w.]+)", CONFIG_\w+\}', config) + ["sampling.keep", "sampling.drop"]
-    maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
-    if len(maps) < 4:
-        return ["the maps of config.c were not found"]
-    return lint_first_page((ROOT / "README.md").read_text()) + lint_links() + lint_readme(readme, reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
+    text = "\n".join(p.read_text() for p in manuals)
+    source = (ROOT / "src" / "sidecar" / "metrics.c").read_text()
+    return lint_first_page(manuals[0].read_text()) + lint_links() + lint_readme(text, source)
+
+
+def run_settings(args):
+    prove_settings()
+    page = ROOT / "src" / "config" / "README.md"
+    document = subprocess.run([args[0], "settings", "--markdown"], capture_output=True, text=True, check=True).stdout
+    if args[1:] == ["--write"]:
+        page.write_text(with_introduction(document, page.read_text()))
+    return lint_settings(page.read_text(), document)
 
 
 FORMATTER = "14"  # its versions differ in what they make of the same file
@@ -299,7 +319,7 @@ def run_format(_):
 
 
 def main():
-    checks = {"includes": run_includes, "npm": run_npm, "format": run_format, "readme": run_readme}
+    checks = {"includes": run_includes, "npm": run_npm, "format": run_format, "readme": run_readme, "settings": run_settings}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = checks[sys.argv[1]](sys.argv[2:])

@@ -119,11 +119,32 @@ static void a_copy_owns_its_texts(void **state)
     route_done(&copy);
 }
 
+static void the_same_route_is_the_same_in_every_member(void **state)
+{
+    (void)state;
+    const struct route empty = {.ca_file = "", .cert_file = "", .key_file = "", .proxy_url = ""};
+    const struct route rows[] = {
+        {0},
+        {.ca_file = "a"},
+        {.ca_file = "b"},
+        {.cert_file = "a"},
+        {.key_file = "a"},
+        {.proxy_url = "a"},
+        {.insecure_skip_verify = true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_row(route_same(&rows[i], &empty) == (i == 0), "%zu", i); /* NULL is "" */
+        for (size_t k = 0; k < ARRAY_LEN(rows); k++)
+            assert_row(route_same(&rows[i], &rows[k]) == (i == k), "%zu %zu", i, k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_and_proxies),
         cmocka_unit_test(a_copy_owns_its_texts),
+        cmocka_unit_test(the_same_route_is_the_same_in_every_member),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

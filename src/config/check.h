@@ -1,0 +1,17 @@
+/*
+ * check: what several settings say together: sizes that depend on each other, one budget, one
+ * exporter that does not lead back here, and the rules of sampling that they amount to.
+ */
+#pragma once
+
+#include "config/config.h"
+
+/* When a budget was set under `key`: it is the only one, and possible. Checked at once, so that
+ * the message has the place of the second one. */
+int config_check_budget(const struct config *cfg, const char *key, struct error *err);
+
+/* When everything is set. */
+int config_check(const struct config *cfg, struct error *err);
+
+/* Complete cfg->sampling.rules, which hold the pattern rates and the keep and drop rules. */
+int config_build_rules(struct config *cfg, struct error *err);

@@ -1,0 +1,312 @@
+/* options: the table of settings, and functions on one row. */
+#include "config/options.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "config/check.h"
+#include "config/maps.h"
+#include "pattern/families.h"
+#include "pipeline/recorder.h"
+
+enum { RESTART = false, RELOAD = true };
+
+/* Bounds, written as in a configuration. In a message the value "must be" the text. */
+#define BOUNDS(low, high, text) .least = low, .most = high, .wanted = text
+#define FROM(low, high) BOUNDS(low, high, "from " low " to " high)
+#define AT_LEAST(low) BOUNDS(low, NULL, "at least " low)
+#define MORE_THAN_0 BOUNDS("1ms", NULL, "more than 0")
+#define ZERO_OR_FROM(low, high) .or_zero = true, BOUNDS(low, high, "0, or from " low " to " high)
+#define ZERO_OR_AT_LEAST(low) .or_zero = true, BOUNDS(low, NULL, "0, or at least " low)
+#define BUDGET .check = config_check_budget
+
+/* clang-format off */
+/* A field that is not of the kind's type does not compile. */
+#define FIELD(f) ((struct config *)0)->f
+#define OPT(name, type, f, value, reload, text, ...) \
+    {.key = name, .kind = &value_##type, .offset = offsetof(struct config, f), \
+     .size = sizeof FIELD(f) + 0 * sizeof((type##_field *)0 == &FIELD(f)), \
+     .fallback = value, .is_live = reload, .help = text, __VA_ARGS__}
+
+/* Of each server: TLS and proxy, a struct config_route. */
+#define ROUTE_ROWS(prefix, f, server) \
+    OPT(prefix ".tls.ca_file", text, f.ca_file, "", \
+        RELOAD, "PEM file of CAs that are trusted instead of the system's"), \
+    OPT(prefix ".tls.cert_file", text, f.cert_file, "", \
+        RELOAD, "PEM file of a client certificate"), \
+    OPT(prefix ".tls.key_file", text, f.key_file, "", \
+        RELOAD, "PEM file of its key"), \
+    OPT(prefix ".tls.insecure_skip_verify", flag, f.insecure_skip_verify, "false", \
+        RELOAD, "true: take any certificate, and whoever shows it"), \
+    OPT(prefix ".proxy_url", secret, f.proxy_url, "", \
+        RELOAD, "proxy to " server "; empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY say")
+
+/* A map whose members are rows of their own: it has no default and is not shown. */
+#define MEMBERS(name, type, f) OPT(name, type, f, NULL, RELOAD, NULL)
+
+const struct option config_options[] = {
+    OPT("receivers.otlp.protocols.grpc.endpoint", text, receiver.grpc_endpoint, "localhost:4317",
+        RESTART, "where OTLP is received; localhost is both loopbacks; empty: not at all"),
+    OPT("receivers.otlp.protocols.http.endpoint", text, receiver.http_endpoint, "localhost:4318",
+        RESTART, "the same; every protocol is spoken on both ports"),
+    OPT("receivers.otlp.max_request_size", bytes, receiver.max_request_bytes, "20MiB",
+        RESTART, "largest request, decoded", FROM("1KiB", "1GiB")),
+    OPT("receivers.otlp.max_connections", count, receiver.max_connections, "1024",
+        RESTART, "connections at once, per port; fewer where the limit on open files is low",
+        FROM("1", "100000")),
+    OPT("mode", mode, observe, "enforce",
+        RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
+    OPT("shadow.policy_file", text, shadow.policy_file, "",
+        RELOAD, "a second policy that is only counted, beside what is done; reloaded like "
+        "sampling.policy_file"),
+    OPT("cost.per_gb", amount, cost_per_gb, "0.25",
+        RELOAD, "money for 10^9 metered bytes, for what is saved"),
+    MEMBERS("sampling.severity_rates", severity_rates, sampling.severity_rate),
+    OPT("sampling.severity_rates.TRACE", ratio, sampling.severity_rate[LEVEL_TRACE], "0.05",
+        RELOAD, "share of TRACE records that is kept"),
+    OPT("sampling.severity_rates.DEBUG", ratio, sampling.severity_rate[LEVEL_DEBUG], "0.05",
+        RELOAD, "of DEBUG"),
+    OPT("sampling.severity_rates.INFO", ratio, sampling.severity_rate[LEVEL_INFO], "0.2",
+        RELOAD, "of INFO, and of records without a severity"),
+    OPT("sampling.severity_rates.WARN", ratio, sampling.severity_rate[LEVEL_WARN], "0.5",
+        RELOAD, "of WARN"),
+    OPT("sampling.severity_rates.ERROR", ratio, sampling.severity_rate[LEVEL_ERROR], "1",
+        RELOAD, "of ERROR: always 1"),
+    OPT("sampling.severity_rates.FATAL", ratio, sampling.severity_rate[LEVEL_FATAL], "1",
+        RELOAD, "of FATAL: always 1"),
+    OPT("sampling.global_rate", ratio, sampling.global_rate, "1",
+        RELOAD, "of levels that a policy does not name, if it has no global_rate of its own"),
+    OPT("sampling.first.count", count, sampling.first_count, "5",
+        RELOAD, "records of a pattern that are kept in each window, whatever its rate"),
+    OPT("sampling.first.window", millis, sampling.first_window_ms, "1m",
+        RELOAD, "the length of that window"),
+    OPT("sampling.floor.max_per_second", count, sampling.floor_per_second, "0",
+        RESTART, "of errors, all together; what is beyond is dropped and counted; 0: every error "
+        "is kept"),
+    OPT("sampling.error_context.bytes", bytes, sampling.context_bytes, "4MiB",
+        RESTART, "memory for what was sampled out last, within memory.limit and at most an eighth "
+        "of it; 0: errors have no context", ZERO_OR_AT_LEAST("64KiB")),
+    OPT("sampling.error_context.trigger", severity, sampling.context_trigger, "ERROR",
+        RESTART, "a kept record of this severity, or of a higher one, releases its context"),
+    OPT("sampling.error_context.window", millis, sampling.context_window_ms, "5s",
+        RESTART, "how old context may be"),
+    OPT("sampling.error_context.max_records", count, sampling.context_records, "50",
+        RESTART, "released for one trigger: the last ones", FROM("1", "256")),
+    OPT("sampling.error_context.max_per_second", count, sampling.context_per_second, "100",
+        RESTART, "released in all: a storm of errors must not undo the sampling", AT_LEAST("1")),
+    OPT("sampling.budget.bytes_per_month", bytes, sampling.budget.bytes_per_month, "0",
+        RELOAD, "what may be kept, metered as PostHog does; 0: no such budget", BUDGET),
+    OPT("sampling.budget.records_per_second", count, sampling.budget.records_per_second, "0",
+        RELOAD, "the same in records, instead", BUDGET),
+    OPT("sampling.budget.target_reduction", ratio, sampling.budget.target_reduction, "0",
+        RELOAD, "the same as the share of all bytes that is not kept, instead", BUDGET),
+    OPT("sampling.budget.exponent", ratio, sampling.budget.exponent, "0.3",
+        RELOAD, "0: equal parts for all patterns; 1: one rate for all"),
+    OPT("sampling.anomaly_boost", factor, sampling.anomaly_boost, "1",
+        RELOAD, "factor on the rate while a pattern or its service is anomalous; 1: none"),
+    OPT("sampling.policy_file", text, sampling.policy_file, "",
+        RELOAD, "rates from a file of their own, reloaded when it changes; empty: none"),
+    OPT("sampling.max_patterns", count, sampling.max_patterns, "16384",
+        RESTART, "patterns that are counted apart", FROM("1", "1048576")),
+    OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048",
+        RESTART, "beyond it new patterns of a service are counted as lps1:overflow:<first two "
+        "words>; 0: no limit", FROM("0", "1048576")),
+    OPT("sampling.family_weight", count, sampling.family_weight, "8",
+        RESTART, "weight of words seen in one place that makes it a variable; 0: never",
+        ZERO_OR_FROM("2", "32")),
+    OPT("sampling.max_services", count, sampling.max_services, "1024",
+        RESTART, "services that are counted apart", FROM("2", "65536")),
+    OPT("sampling.pattern_rates", pattern_rates, sampling.pattern_rates, "{}",
+        RELOAD, "map of id, of a pattern or a family, to rate"),
+    OPT("sampling.keep", keep, sampling.keep, "[]",
+        RELOAD, "list of rules: what is kept"),
+    OPT("sampling.drop", drop, sampling.drop, "[]",
+        RELOAD, "list of rules: what is dropped, unless it is kept"),
+    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
+        RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
+        "reason"),
+    OPT("events.enabled", flag, events.enabled, "false",
+        RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
+        "own"),
+    OPT("events.summary_interval", millis, events.summary_ms, "5m",
+        RESTART, "between summaries of what was dropped", AT_LEAST("100ms")),
+    OPT("events.learning", millis, events.learning_ms, "10m",
+        RESTART, "after the start, and of a service: what is first seen in it is not new",
+        MORE_THAN_0),
+    OPT("events.interval", millis, events.interval_ms, "10s",
+        RESTART, "over which rates are judged, for anomaly_boost as well", AT_LEAST("100ms")),
+    OPT("events.max_per_minute", count, events.max_per_minute, "60",
+        RESTART, "of new, surge and silent; what is beyond is counted; and of patterns in a "
+        "summary", FROM("1", "100000")),
+    OPT("exporters.posthog.host", text, posthog.host, "https://us.i.posthog.com",
+        RELOAD, "PostHog's ingestion host (POSTHOG_HOST)"),
+    OPT("exporters.posthog.api_key", secret, posthog.api_key, "",
+        RELOAD, "project API key, phc_... (POSTHOG_API_KEY)"),
+    OPT("exporters.posthog.compression", coding, posthog.compression, "zstd",
+        RESTART, "zstd, gzip or none; zstd falls back to gzip where it is refused"),
+    OPT("exporters.posthog.timeout", millis, posthog.timeout_ms, "30s",
+        RELOAD, "of one request; PostHog itself may take 20 s", MORE_THAN_0),
+    OPT("exporters.posthog.concurrency", count, posthog.concurrency, "4",
+        RESTART, "requests in flight at once", FROM("1", "32")),
+    ROUTE_ROWS("exporters.posthog", posthog.route, "PostHog"),
+    OPT("exporters.otlphttp.endpoint", text, otlphttp.endpoint, "",
+        RELOAD, "base URL of any OTLP/HTTP server; /v1/logs is appended"),
+    OPT("exporters.otlphttp.logs_endpoint", text, otlphttp.logs_endpoint, "",
+        RELOAD, "whole URL for logs, instead"),
+    OPT("exporters.otlphttp.traces_endpoint", text, otlphttp.traces_endpoint, "",
+        RELOAD, "whole URL for traces, instead"),
+    OPT("exporters.otlphttp.metrics_endpoint", text, otlphttp.metrics_endpoint, "",
+        RELOAD, "whole URL for metrics, instead"),
+    OPT("exporters.otlphttp.compression", coding, otlphttp.compression, "gzip",
+        RESTART, "zstd, gzip or none"),
+    OPT("exporters.otlphttp.timeout", millis, otlphttp.timeout_ms, "30s",
+        RELOAD, "of one request", MORE_THAN_0),
+    OPT("exporters.otlphttp.concurrency", count, otlphttp.concurrency, "4",
+        RESTART, "requests in flight at once", FROM("1", "32")),
+    ROUTE_ROWS("exporters.otlphttp", otlphttp.route, "that server"),
+    OPT("exporters.otlphttp.headers", headers, otlphttp.headers, "{}",
+        RELOAD, "map of header to value; never printed"),
+    OPT("exporters.file.path", text, file.path, "",
+        RESTART, "write OTLP JSON lines here; - is standard output; opened again on SIGHUP, for "
+        "log rotation"),
+    OPT("exporters.refused_file", text, refused_file.path, "",
+        RESTART, "records that the upstream refuses for good are put aside here, as OTLP JSON "
+        "lines; empty: only counted"),
+    OPT("exporters.refused_file_max_bytes", bytes, refused_file.max_bytes, "16MiB",
+        RESTART, "how large that file may become; what is beyond is only counted",
+        AT_LEAST("4KiB")),
+    OPT("batch.max_bytes", bytes, batch.max_bytes, "1MiB",
+        RESTART, "decoded size of a request upstream",
+        BOUNDS("1KiB", "10MiB", "from 1KiB to 10MiB, which is the most that PostHog takes")),
+    OPT("batch.max_records", count, batch.max_records, "10000",
+        RESTART, "records of a request upstream", FROM("1", "1000000")),
+    OPT("batch.max_age", millis, batch.max_age_ms, "1s",
+        RESTART, "how long a record waits for others"),
+    OPT("queue.max_bytes", bytes, queue.max_bytes, "32MiB",
+        RESTART, "memory for what waits to be sent, within memory.limit", AT_LEAST("64KiB")),
+    OPT("queue.max_age", millis, queue.max_age_ms, "0",
+        RESTART, "give up what waited longer; 0: never"),
+    OPT("durability", durability, durable, "memory",
+        RESTART, "disk: answer when the kept records are stored in spool.directory"),
+    OPT("spool.directory", text, spool.directory, "",
+        RESTART, "of this process alone; made where it is missing"),
+    OPT("spool.max_bytes", bytes, spool.max_bytes, "1GiB",
+        RESTART, "on disk, room reserved included", AT_LEAST("1MiB")),
+    OPT("spool.max_age", millis, spool.max_age_ms, "23h",
+        RESTART, "give up what waited longer; PostHog takes no times older than a day",
+        BOUNDS("1s", "86399999ms", "from 1s to less than 24h: PostHog moves older records to the "
+               "time of their arrival")),
+    OPT("spool.when_full", when_full, spool.drops_oldest, "reject",
+        RESTART, "reject: clients send again later; drop_oldest: the oldest segment is lost"),
+    OPT("spool.fsync", fsync, spool.fsync, "always",
+        RESTART, "always: before each answer; interval, never: a power loss may take answered "
+        "records"),
+    OPT("spool.fsync_interval", millis, spool.fsync_interval_ms, "1s",
+        RESTART, "with fsync: interval", FROM("10ms", "1h")),
+    OPT("spool.commit_delay", millis, spool.commit_delay_ms, "2ms",
+        RESTART, "how long the first record of a commit waits for others", FROM("0", "1s")),
+    OPT("spool.commit_bytes", bytes, spool.commit_bytes, "256KiB",
+        RESTART, "a commit of that size waits no longer", FROM("4KiB", "4MiB")),
+    OPT("policy.server", text, policy.server, "",
+        RELOAD, "base URL of a policy server; empty: none"),
+    OPT("policy.api_key", secret, policy.api_key, "",
+        RELOAD, "bearer key for it"),
+    OPT("policy.team_id", count, policy.team_id, "0",
+        RELOAD, "the PostHog team that its policies belong to"),
+    OPT("policy.refresh_interval", millis, policy.refresh_interval_ms, "5m",
+        RELOAD, "between fetches of a service's policy, jittered", AT_LEAST("100ms")),
+    OPT("policy.report_interval", millis, policy.report_interval_ms, "1m",
+        RELOAD, "between reports of pattern counts", AT_LEAST("100ms")),
+    OPT("policy.timeout", millis, policy.timeout_ms, "10s",
+        RELOAD, "of one request to it", MORE_THAN_0),
+    ROUTE_ROWS("policy", policy.route, "the policy server"),
+    OPT("passthrough.traces", passthrough, passthrough.traces, "relay",
+        RESTART, "relay, discard or refuse what arrives on /v1/traces"),
+    OPT("passthrough.metrics", passthrough, passthrough.metrics, "relay",
+        RESTART, "the same for /v1/metrics"),
+    OPT("memory.limit", bytes, memory_limit_bytes, "64MiB",
+        RESTART, "one account for bodies, inflation, queue and tables", AT_LEAST("8MiB")),
+    OPT("telemetry.health.endpoint", text, telemetry.health_endpoint, "localhost:13133",
+        RESTART, "/livez, /readyz, /status; empty: not at all"),
+    OPT("telemetry.metrics.endpoint", text, telemetry.metrics_endpoint, "localhost:8888",
+        RESTART, "Prometheus /metrics; empty: not at all"),
+    OPT("telemetry.admin.endpoint", text, telemetry.admin_endpoint, "localhost:55679",
+        RESTART, "/api/..., which top, tap, shadow and explain --live ask; empty: not at all"),
+    OPT("telemetry.log.level", level, telemetry.log_level, "info",
+        RELOAD, "error, warn, info or debug"),
+    OPT("telemetry.log.format", log_format, telemetry.log_json, "text",
+        RELOAD, "text (key=value) or json, on standard error"),
+    OPT("shutdown.timeout", millis, shutdown_timeout_ms, "8s",
+        RELOAD, "how long SIGTERM may take to deliver what is held; the process ends a second "
+        "later at most"),
+    {.key = NULL},
+};
+/* clang-format on */
+
+/* Bounds in the table that are constants of other modules. */
+_Static_assert(RECORDER_RECORDS_MAX == 256, "sampling.error_context.max_records");
+_Static_assert(RECORDER_BYTES_MIN == 64 << 10, "sampling.error_context.bytes");
+_Static_assert(FAMILY_WEIGHT_MIN == 2 && FAMILY_WEIGHT_MAX == 32, "sampling.family_weight");
+
+const struct option *option_find(const char *key)
+{
+    for (const struct option *o = config_options; o->key != NULL; o++)
+        if (strcmp(o->key, key) == 0)
+            return o;
+    return NULL;
+}
+
+bool option_is_section(const char *key)
+{
+    size_t n = strlen(key);
+    for (const struct option *o = config_options; o->key != NULL; o++)
+        if (strncmp(o->key, key, n) == 0 &&
+            (o->key[n] == '.' || (o->key[n] == '\0' && o->kind->set_entry != NULL)))
+            return true;
+    return false;
+}
+
+int config_set(struct config *cfg, const char *key, const char *value, struct error *err)
+{
+    const struct option *o = option_find(key);
+    if (o == NULL || o->kind->parse == NULL)
+        return err_set(err, ERR_CONFIG, "%s: no such setting", key);
+    const char *wanted = o->kind->parse((char *)cfg + o->offset, o->size, value);
+    if (wanted == NULL)
+        return o->check == NULL ? 0 : o->check(cfg, key, err);
+    if (o->kind == &value_secret)
+        value = "[redacted]";
+    return err_set(err, ERR_CONFIG, "%s: '%.100s' is not %s", key, value, wanted);
+}
+
+/* ---- bounds ------------------------------------------------------------ */
+
+static uint64_t number_at(const void *at, size_t size)
+{
+    return size == sizeof(uint64_t) ? *(const uint64_t *)at : *(const uint32_t *)at;
+}
+
+/* The number that `text` means for this setting; `otherwise` where there is no text. */
+static uint64_t number_of(const struct option *o, const char *text, uint64_t otherwise)
+{
+    uint64_t number = 0;
+    if (text == NULL)
+        return otherwise;
+    const char *wanted = o->kind->parse(&number, o->size, text);
+    assert(wanted == NULL); /* a bound in the table */
+    return number_at(&number, o->size);
+}
+
+int option_check_bounds(const struct config *cfg, struct error *err)
+{
+    for (const struct option *o = config_options; o->key != NULL; o++) {
+        if (o->wanted == NULL)
+            continue;
+        uint64_t value = number_at((const char *)cfg + o->offset, o->size);
+        if (value == 0 && o->or_zero)
+            continue;
+        if (value < number_of(o, o->least, 0) || value > number_of(o, o->most, UINT64_MAX))
+            return err_set(err, ERR_CONFIG, "%s: must be %s", o->key, o->wanted);
+    }
+    return 0;
+}
