@@ -73,7 +73,7 @@ static const struct option options[] = {
     OPT("sampling.policy_file",            text,   sampling.policy_file,      "",       "rates from a file of their own, reloaded when it changes; empty: none"),
     OPT("sampling.max_patterns",           count,  sampling.max_patterns,     "16384",  "patterns that are counted apart"),
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048", "beyond it new patterns of a service are counted as lps1:overflow:<first two words>; 0: no limit"),
-    OPT("sampling.family_weight",          count,  sampling.family_weight,    "8",      "weight of words seen in one place that makes it a variable; 0: never"),
+    OPT("sampling.family_weight",          count,  sampling.family_weight,    "6",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
     OPT("sampling.stamps",                 stamps, sampling.stamps,           "[adjusted_count,pattern,family]", "attributes of survivors of p < 1: these, threshold, randomness, template, reason"),
     OPT("events.enabled",                  flag,   events.enabled,            "false",  "tell of new, surging and silent patterns and of what was dropped, as records of our own"),
