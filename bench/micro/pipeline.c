@@ -132,7 +132,7 @@ static struct pipeline_opts pipeline_opts(uint64_t *out)
         .max_patterns = 16384,
         .max_services = 64,
         .max_patterns_per_service = 2048,
-        .family_weight = 8,
+        .family_weight = 6,
         .seed = 1,
         .stamps = STAMPS_DEFAULT,
         .context = {4 << 20, LEVEL_ERROR, 5000, 50, 100},

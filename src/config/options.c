@@ -111,7 +111,7 @@ const struct option config_options[] = {
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048",
         RESTART, "beyond it new patterns of a service are counted as lps1:overflow:<first two "
         "words>; 0: no limit", FROM("0", "1048576")),
-    OPT("sampling.family_weight", count, sampling.family_weight, "8",
+    OPT("sampling.family_weight", count, sampling.family_weight, "6",
         RESTART, "weight of words seen in one place that makes it a variable; 0: never",
         ZERO_OR_FROM("2", "32")),
     OPT("sampling.max_services", count, sampling.max_services, "1024",

@@ -41,26 +41,17 @@ static bool is_byte(struct span part, uint8_t byte)
     return part.len == 1 && part.base[0] == byte;
 }
 
-/* Step over the context of JSON records, one in the other: what is left is the
- * message. False: there is none. */
-static bool skip_records(struct span *rest)
+/* Step over what stands before a message: its level, the type of an error, the kind of body. */
+static void skip_marks(struct span *rest)
 {
-    while (span_starts(*rest, SPAN("json\x02"))) {
-        struct span at = *rest, part = next_part(&at);
-        while (at.len > 0 && !is_byte(part, PART_MESSAGE) && !is_byte(part, PART_KEYS))
-            part = next_part(&at);
-        if (is_byte(part, PART_KEYS))
-            return false;
-        if (!is_byte(part, PART_MESSAGE))
-            return true; /* a line that begins with this word */
-        *rest = at;
-    }
-    return true;
+    while (rest->len > 0 && rest->base[0] >= PART_KIND && rest->base[0] <= PART_TYPE &&
+           rest->base[0] != PART_TRACE)
+        next_part(rest);
 }
 
 static bool is_word(struct span part)
 {
-    if (is_byte(part, PART_VARIABLE))
+    if (part.len == 0 || part.base[0] < ' ')
         return false;
     for (size_t i = 0; i < part.len; i++)
         if (is_alnum(part.base[i]) || part.base[i] >= 0x80)
@@ -72,12 +63,11 @@ bool template_read(struct template *t, struct span identity, uint64_t seed)
 {
     struct span rest = identity;
     t->part_count = t->word_count = 0;
-    if (rest.len == 0 || rest.base[0] == PART_KIND || !skip_records(&rest))
-        return false;
+    skip_marks(&rest);
     t->head = span_of(identity.base, (size_t)(rest.base - identity.base));
     t->hash = hash_mix(hash64_seeded(t->head, seed), AROUND);
 
-    while (rest.len > 0 && rest.base[0] != PART_TRACE && rest.base[0] != PART_KIND) {
+    while (rest.len > 0 && rest.base[0] != PART_TRACE) {
         if (t->part_count == TEMPLATE_MAX_PARTS)
             return false;
         struct template_part *p = &t->parts[t->part_count];
@@ -104,7 +94,11 @@ uint64_t template_hole(const struct template *t, uint32_t w)
 
 uint32_t template_weight(const struct template *t, uint32_t w)
 {
-    struct span word = t->parts[t->words[w]].text;
+    uint32_t at = t->words[w];
+    struct span word = t->parts[at].text;
+    if (at > 0 && at + 1 < t->part_count && span_eq(t->parts[at - 1].text, t->parts[at + 1].text) &&
+        t->parts[at - 1].text.len == 1 && strchr("\"'`", t->parts[at - 1].text.base[0]) != NULL)
+        return 2; /* in quotes */
     for (size_t i = 0; i + 1 < word.len; i++) {
         uint8_t a = word.base[i], b = word.base[i + 1];
         if (is_lower(a) && is_upper(b))

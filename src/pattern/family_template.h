@@ -2,11 +2,9 @@
  * family_template: the text of a pattern as its words, and the same with one of
  * them made a variable. For families.
  *
- * It works on identity bytes (pattern/signature.h). Only texts have words that
- * may turn out to be variables: first lines, and the messages of JSON records and
- * maps. What stands around such a text (a record's context, the trace below, the
- * exception's type) tells patterns apart for ever and is never touched. Event
- * names, templates that producers give, sets of keys and arrays are not read.
+ * It works on identity bytes (pattern/signature.h). What stands before a message (a level, the type of an
+ * error, the kind of body) and the trace below it tell patterns apart for ever and are never
+ * touched. Of all else words may turn out to be variables, where there are enough of them.
  */
 #pragma once
 
@@ -41,7 +39,7 @@ bool template_read(struct template *t, struct span identity, uint64_t seed);
 uint64_t template_hole(const struct template *t, uint32_t w);
 
 /* What a word counts for as a sign that its place holds a variable: 1, or 2 when
- * it looks like an identifier (camelCase, or one of . _ - / @ # inside). */
+ * it is in quotes or looks like an identifier (camelCase, or one of . _ - / @ # inside). */
 uint32_t template_weight(const struct template *t, uint32_t w);
 
 /* Append the identity bytes of the pattern whose w-th word is a variable. */

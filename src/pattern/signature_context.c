@@ -1,6 +1,6 @@
 /*
  * signature_context: the neighbour rules, in the order of the specification,
- * each left to right over the whole line; then the joining of variables.
+ * each left to right over the whole line.
  *
  * A rule only runs when the scan saw something it could apply to. Every rule is
  * linear in the tokens: a quote's partner comes from an index.
@@ -92,11 +92,93 @@ static void units(struct line *l)
 {
     struct token *t = l->tokens;
     for (uint32_t k = 1; k < l->count; k++) {
-        if (!in(&t[k], WORD_UNIT))
+        if (!in(&t[k], WORD_UNIT | WORD_MICRO))
             continue;
-        if (t[k - 1].kind != TOKEN_SPC)
-            t[k].kind = t[k - 1].kind == TOKEN_VAR ? TOKEN_VAR : TOKEN_LIT;
-        else if (k >= 2 && t[k - 2].kind == TOKEN_VAR)
+        bool spaced = t[k - 1].kind == TOKEN_SPC && k >= 2 && (t[k].words & WORD_UNIT) != 0;
+        if (t[spaced ? k - 2 : k - 1].kind == TOKEN_VAR)
+            t[k].kind = TOKEN_VAR;
+    }
+}
+
+/* Bytes of its digits, when a variable is a number and nothing else. */
+static uint32_t number_bytes(const struct line *l, const struct token *t)
+{
+    if (t->kind != TOKEN_VAR)
+        return 0;
+    for (uint32_t i = 0; i < t->len; i++)
+        if (l->bytes[t->at + i] < '0' || l->bytes[t->at + i] > '9')
+            return 0;
+    return t->len;
+}
+
+static bool is_capital(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+/* At least one capital and no small letter. */
+static bool is_in_capitals(const struct line *l, const struct token *t)
+{
+    bool capital = false;
+    for (uint32_t i = 0; i < t->len; i++) {
+        uint8_t c = l->bytes[t->at + i];
+        if (c >= 'a' && c <= 'z')
+            return false;
+        capital = capital || is_capital(c);
+    }
+    return capital;
+}
+
+/* Where a pair may end: at the end of the line, before a space, one of these marks, or a
+ * variable whose text plays no part. */
+static bool ends_before(const struct line *l, uint32_t k, const char *marks)
+{
+    const struct token *t = &l->tokens[k];
+    return k >= l->count || t->kind == TOKEN_SPC || (t->kind == TOKEN_VAR && t->len == 0) ||
+           (t->mark != 0 && strchr(marks, t->mark) != NULL);
+}
+
+/* ZONE(0) is one variable. */
+static void numbered_capitals(struct line *l)
+{
+    struct token *t = l->tokens;
+    uint32_t kept = 0, n = l->count;
+    for (uint32_t k = 0; k < n; k++) {
+        bool is_one = k + 3 < n && t[k + 1].mark == '(' && t[k].kind == TOKEN_LIT && t[k].len > 1 &&
+                      number_bytes(l, &t[k + 2]) > 0 && t[k + 3].mark == ')' &&
+                      (kept == 0 || t[kept - 1].kind == TOKEN_SPC) && is_in_capitals(l, &t[k]) &&
+                      ends_before(l, k + 4, ",;");
+        t[kept++] = is_one ? (struct token){.kind = TOKEN_VAR} : t[k];
+        k += is_one ? 3 : 0;
+    }
+    l->count = kept;
+}
+
+/* What stands before the token at k, but for spaces, colons and equal signs. -1: nothing. */
+static int64_t word_before(const struct line *l, uint32_t k)
+{
+    const struct token *t = l->tokens;
+    int64_t b = (int64_t)k - 1;
+    while (b >= 0 && (t[b].kind == TOKEN_SPC || t[b].mark == ':' || t[b].mark == '=' ||
+                      (t[b].kind == TOKEN_VAR && t[b].len == 0)))
+        b--;
+    return b;
+}
+
+/* "to cache:80", and a line that begins so: the name is one of a machine. */
+static void ports(struct line *l)
+{
+    struct token *t = l->tokens;
+    for (uint32_t k = 0; k + 2 < l->count; k++) {
+        if (t[k + 1].mark != ':' || t[k].kind != TOKEN_LIT)
+            continue;
+        uint32_t digits = number_bytes(l, &t[k + 2]);
+        uint8_t first = l->bytes[t[k].at] | 0x20; /* a word of ASCII, or else all of it is not */
+        if (digits < 2 || digits > 5 || first < 'a' || first > 'z' || !ends_before(l, k + 3, ",;)]"))
+            continue;
+        int64_t b = word_before(l, k);
+        if (b < 0 ? k + 3 < l->count && t[k + 3].kind == TOKEN_SPC
+                  : b + 1 < (int64_t)k && in(&t[b], WORD_PORT_AFTER))
             t[k].kind = TOKEN_VAR;
     }
 }
@@ -132,15 +214,13 @@ static void comparisons(struct line *l)
 /* For every quote the place of the next same one; count where there is none. */
 static void index_quotes(struct line *l)
 {
-    uint16_t next_double = (uint16_t)l->count, next_single = (uint16_t)l->count;
+    uint16_t none = (uint16_t)l->count, next[128] = {['"'] = none, ['\''] = none, ['`'] = none};
     for (uint32_t k = l->count; k-- > 0;) {
-        if (l->tokens[k].mark == '"') {
-            l->next_quote[k] = next_double;
-            next_double = (uint16_t)k;
-        } else if (l->tokens[k].mark == '\'') {
-            l->next_quote[k] = next_single;
-            next_single = (uint16_t)k;
-        }
+        uint8_t mark = l->tokens[k].mark;
+        if (mark != '"' && mark != '\'' && mark != '`')
+            continue;
+        l->next_quote[k] = next[mark];
+        next[mark] = (uint16_t)k;
     }
 }
 
@@ -182,8 +262,7 @@ static bool is_id_key(const struct line *l, const struct token *key)
         i--;
         if (key->len - i > WORD_MAX_BYTES)
             return false; /* longer than any of them */
-        bool capital = name[i] >= 'A' && name[i] <= 'Z';
-        if (capital && !(i > 0 && name[i - 1] >= 'A' && name[i - 1] <= 'Z'))
+        if (is_capital(name[i]) && !(i > 0 && is_capital(name[i - 1])))
             break;
     }
     return (words_find(&l->words, name + i, key->len - i) & WORD_ID_KEY) != 0;
@@ -201,9 +280,9 @@ static void id_keys(struct line *l)
     }
 }
 
-/* What the "=" at k assigns. Returns the closing quote of a quoted value that
- * gives way to one variable, else 0; *value is then its opening quote. */
-static uint32_t assign(struct line *l, uint32_t k, uint32_t *value)
+/* What the "=" at k assigns becomes a variable. Returns the closing quote of a quoted value,
+ * which gives way as a whole; else 0. */
+static uint32_t assign(struct line *l, uint32_t k)
 {
     struct token *t = l->tokens;
     uint32_t n = l->count;
@@ -215,11 +294,7 @@ static uint32_t assign(struct line *l, uint32_t k, uint32_t *value)
         return 0;
     if (is_word(&t[a]))
         t[a].kind = TOKEN_VAR;
-    else if (is_quote(&t[a]) && l->next_quote[a] < n) {
-        *value = a;
-        return l->next_quote[a];
-    }
-    return 0;
+    return is_quote(&t[a]) && l->next_quote[a] < n ? l->next_quote[a] : 0;
 }
 
 static bool is_empty_pair(const struct token *open, const struct token *close)
@@ -239,33 +314,143 @@ static bool is_empty_pair(const struct token *open, const struct token *close)
     }
 }
 
-/* key=value and empty pairs: the tokens move to l->made, which may be longer. */
+/* Whether the quote at k stands behind a colon that is no text key's. */
+static bool is_behind_colon(const struct line *l, uint32_t k)
+{
+    const struct token *t = l->tokens;
+    uint32_t b = k;
+    while (b > 0 && t[b - 1].kind == TOKEN_SPC)
+        b--;
+    if (b < 2 || t[b - 1].mark != ':')
+        return false;
+    b -= 2;
+    if (b > 0 && is_quote(&t[b]))
+        b--;
+    return !in(&t[b], WORD_TEXT_KEY) || l->bytes[t[b].at + t[b].len - 1] == '.';
+}
+
+/* The closing quote of a quoted value behind a colon, which gives way to one variable; 0: it
+ * is none. */
+static uint32_t quoted_value(const struct line *l, uint32_t k)
+{
+    const struct token *t = l->tokens;
+    uint32_t n = l->count;
+    if ((!is_quote(&t[k]) && t[k].mark != '`') || k + 1 >= n || !is_behind_colon(l, k))
+        return 0;
+    uint32_t close = l->next_quote[k];
+    bool is_value = close < n && close > k + 1 && (close + 1 == n || t[close + 1].kind != TOKEN_LIT);
+    return is_value ? close : 0;
+}
+
+/* key=value, empty pairs and quoted values: the tokens move to l->made, which may be longer. */
 static void values_and_pairs(struct line *l)
 {
     static const struct token variable = {.kind = TOKEN_VAR};
     struct token *t = l->tokens;
-    uint32_t n = l->count, made = 0;
+    uint32_t n = l->count, made = 0, close;
     for (uint32_t k = 0; k < n; k++) {
         l->made[made++] = t[k];
         if (t[k].mark == 0)
             continue;
         if (t[k].mark == '=') {
-            uint32_t open;
-            if (k == 0 || t[k - 1].kind == TOKEN_PUN)
-                continue;
-            uint32_t close = assign(l, k, &open);
+            close = k > 0 && t[k - 1].kind != TOKEN_PUN ? assign(l, k) : 0;
             if (close > 0) {
-                for (uint32_t j = k + 1; j <= open; j++)
-                    l->made[made++] = t[j];
                 l->made[made++] = variable;
-                k = close - 1;
+                k = close;
             }
         } else if (k + 1 < n && is_empty_pair(&t[k], &t[k + 1]) &&
                    (k == 0 || t[k - 1].kind != TOKEN_LIT)) {
             l->made[made++] = variable;
+        } else if ((close = quoted_value(l, k)) > 0) {
+            l->made[made - 1] = variable;
+            k = close;
         }
     }
     l->count = made;
+}
+
+/* ---- groups that repeat -------------------------------------------------- */
+
+#define UNIT_MAX_TOKENS 64
+
+static bool is_same(const struct line *l, const struct token *a, const struct token *b)
+{
+    if (a->len == 1 && b->len == 1) /* marks, and variables */
+        return l->bytes[a->at] == l->bytes[b->at];
+    return a->len == b->len && memcmp(l->bytes + a->at, l->bytes + b->at, a->len) == 0;
+}
+
+/* For every opening bracket of made[] its partner, among those of its own kind; 0: none. */
+static void index_brackets(struct line *l)
+{
+    static const uint8_t pairs[][2] = {{'(', ')'}, {'[', ']'}, {'{', '}'}};
+    for (size_t p = 0; p < ARRAY_LEN(pairs); p++) {
+        uint16_t open[2 * LINE_MAX_TOKENS + 4];
+        uint32_t depth = 0;
+        for (uint32_t k = 0; k < l->count; k++) {
+            if (l->made[k].mark == pairs[p][0]) {
+                l->closing[k] = 0;
+                open[depth++] = (uint16_t)k;
+            } else if (l->made[k].mark == pairs[p][1] && depth > 0) {
+                l->closing[open[--depth]] = (uint16_t)k;
+            }
+        }
+    }
+}
+
+/* The tokens of name(...) at i; 0: there is none, or it holds no variable. */
+static uint32_t unit_at(const struct line *l, uint32_t i)
+{
+    const struct token *t = l->made;
+    if (i + 1 >= l->count || t[i].kind != TOKEN_LIT ||
+        (t[i + 1].mark != '(' && t[i + 1].mark != '[' && t[i + 1].mark != '{'))
+        return 0;
+    uint32_t close = l->closing[i + 1];
+    if (close == 0 || close - i >= UNIT_MAX_TOKENS)
+        return 0;
+    for (uint32_t k = i; k < close; k++)
+        if (t[k].len == 1 && l->bytes[t[k].at] == 0x01)
+            return close + 1 - i;
+    return 0;
+}
+
+/* Where the unit of `len` tokens at i, repeated from k on behind spaces, commas and
+ * semicolons, ends. k: it is not. */
+static uint32_t repeat_end(const struct line *l, uint32_t i, uint32_t len, uint32_t k)
+{
+    const struct token *t = l->made;
+    uint32_t m = k, same = 0;
+    while (m < l->count && (t[m].kind == TOKEN_SPC || t[m].mark == ',' || t[m].mark == ';'))
+        m++;
+    if (m == k || len > l->count - m)
+        return k;
+    while (same < len && is_same(l, &t[i + same], &t[m + same]))
+        same++;
+    return same == len ? m + len : k;
+}
+
+/* name(...), name(...), name(...) becomes name(...) once. */
+static void repeats(struct line *l)
+{
+    struct token *t = l->made;
+    uint32_t n = l->count, kept = 0;
+    for (uint32_t k = 0; k < n; k++)
+        if (t[k].kind == TOKEN_VAR)
+            t[k] = (struct token){.at = 1, .len = 1, .kind = TOKEN_VAR};
+    index_brackets(l);
+    for (uint32_t i = 0; i < n;) {
+        uint32_t len = unit_at(l, i), end = i + len, more;
+        while (len > 0 && (more = repeat_end(l, i, len, end)) > end)
+            end = more;
+        if (end == i + len) { /* not repeated */
+            t[kept++] = t[i++];
+            continue;
+        }
+        for (uint32_t k = 0; k < len; k++) /* the place is its own or before */
+            t[kept++] = t[i + k];
+        i = end;
+    }
+    l->count = kept;
 }
 
 void line_context(struct line *l)
@@ -274,8 +459,12 @@ void line_context(struct line *l)
         hex_groups(l);
     if ((l->words_seen & (WORD_MONTH | WORD_DAY | WORD_ZONE)) != 0)
         dates(l);
-    if ((l->words_seen & WORD_UNIT) != 0)
+    if ((l->words_seen & (WORD_UNIT | WORD_MICRO)) != 0)
         units(l);
+    if ((l->has & LINE_PAREN) != 0)
+        numbered_capitals(l);
+    if ((l->has & LINE_COLON) != 0)
+        ports(l);
     if ((l->words_seen & WORD_USER) != 0)
         user_slots(l);
     if ((l->has & LINE_ANGLE) != 0)
@@ -287,89 +476,14 @@ void line_context(struct line *l)
         }
         id_keys(l);
     }
-    if ((l->has & LINE_EQUALS) != 0 && (l->has & LINE_QUOTE) != 0)
+    bool quoted = (l->has & LINE_QUOTE) != 0 && (l->has & (LINE_EQUALS | LINE_COLON)) != 0;
+    bool ticked = (l->has & LINE_TICK) != 0 && (l->has & LINE_COLON) != 0;
+    if (quoted || ticked)
         index_quotes(l); /* again: values blanked above may have held quotes */
-    if ((l->has & (LINE_EQUALS | LINE_PAIR)) != 0)
+    if (quoted || ticked || (l->has & (LINE_EQUALS | LINE_PAIR)) != 0)
         values_and_pairs(l);
     else
         memcpy(l->made, l->tokens, l->count * sizeof l->made[0]);
-}
-
-/* Separators, by their first byte, that disappear between two variables. */
-static const bool folds[256] = {
-    [' '] = true, [','] = true, [';'] = true, [':'] = true,
-    ['|'] = true, ['.'] = true, ['/'] = true, ['-'] = true,
-};
-
-/* A literal of nothing but . - / + ~ _ counts as a separator. */
-static bool is_strokes(const struct line *l, const struct token *t)
-{
-    for (uint32_t i = 0; i < t->len; i++)
-        if (memchr(".-/+~_", l->bytes[t->at + i], 6) == NULL)
-            return false;
-    return true;
-}
-
-/* VAR (VAR) becomes VAR. */
-static void join_parentheses(struct line *l)
-{
-    const struct token *t = l->made;
-    uint32_t n = l->count, kept = 0;
-    for (uint32_t k = 0; k < n; k++) {
-        bool variable = t[k].kind == TOKEN_VAR;
-        l->made[kept++] = t[k];
-        while (variable && k + 4 < n && t[k + 1].kind == TOKEN_SPC &&
-               t[k + 2].mark == '(' && t[k + 3].kind == TOKEN_VAR && t[k + 4].mark == ')')
-            k += 4;
-    }
-    l->count = kept;
-}
-
-void line_join(struct line *l)
-{
-    struct token *t = l->made;
-    uint32_t n = l->count, out = 0;
-    uint32_t after = 0;    /* out just after the last variable, when only separators followed */
-    bool foldable = false; /* ... and all of them are such as fold */
-    for (uint32_t k = 0; k < n; k++) {
-        if (t[k].kind == TOKEN_VAR) {
-            out = foldable ? after : out;
-            if (!foldable)
-                t[out++] = (struct token){.at = 1, .len = 1, .kind = TOKEN_VAR};
-            after = out;
-            foldable = true;
-            continue;
-        }
-        if (foldable)
-            foldable = folds[l->bytes[t[k].at]] && (t[k].kind != TOKEN_LIT || is_strokes(l, &t[k]));
-        t[out++] = t[k];
-    }
-    l->count = out;
-
-    if ((l->has & LINE_PAREN) != 0)
-        join_parentheses(l);
-    while (l->count > 0 && t[l->count - 1].kind == TOKEN_SPC)
-        l->count--;
-    uint32_t skip = 0;
-    while (skip < l->count && t[skip].kind == TOKEN_SPC)
-        skip++;
-    if (skip > 0) {
-        l->count -= skip;
-        memmove(t, t + skip, l->count * sizeof *t);
-    }
-}
-
-size_t line_emit(const struct line *l, uint8_t *out)
-{
-    uint8_t *at = out;
-    for (uint32_t k = 0; k < l->count; k++) {
-        const struct token *t = &l->made[k];
-        const uint8_t *from = l->bytes + t->at;
-        memcpy(at, from, 16); /* short ones, nearly all, are done */
-        if (t->len > 16)
-            memcpy(at + 16, from + 16, t->len - 16u);
-        at[t->len] = 0x02;
-        at += t->len + 1;
-    }
-    return (size_t)(at - out) - (l->count > 0);
+    if ((l->has & LINE_GROUPS) != 0)
+        repeats(l);
 }

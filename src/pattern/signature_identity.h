@@ -8,28 +8,22 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "otlp/json_object.h"
 #include "pattern/signature.h"
 #include "pattern/signature_line.h"
 
 #define PART_SEPARATOR 0x02
+
+/* What a part that is no text begins with. */
 #define PART_VARIABLE 0x01
-#define PART_MESSAGE 0x04
-#define PART_KEYS 0x05
-#define PART_TRACE 0x06
-#define PART_KIND 0x07
+#define PART_KIND 0x05  /* of a body without a message */
+#define PART_TRACE 0x06 /* of a stack trace */
+#define PART_LEVEL 0x07
+#define PART_TYPE 0x08 /* of an error */
 
 struct identity {
     size_t len;
     bool begun; /* the next part needs a separator */
     uint8_t bytes[SIGN_MAX_IDENTITY_BYTES + LINE_EMIT_BYTES];
-};
-
-/* Members of the map being signed; their spans die with the map's bytes. */
-struct members {
-    uint32_t count;
-    struct json_member list[SIGN_MAX_MEMBERS];
-    struct span keys[SIGN_MAX_MEMBERS]; /* for sorting */
 };
 
 /* Append to the part at hand. Bytes past the limit are left out. */
@@ -54,21 +48,35 @@ static inline void identity_begin_part(struct identity *id)
     id->begun = true;
 }
 
+static inline void identity_add_part(struct identity *id, struct span part)
+{
+    identity_begin_part(id);
+    identity_add(id, part);
+}
+
+/* A part with its mark before it. */
+static inline void identity_add_marked(struct identity *id, uint8_t mark, struct span part)
+{
+    identity_begin_part(id);
+    identity_add_byte(id, mark);
+    identity_add(id, part);
+}
+
 /* signature_trace.c: the parts of the lines below a first line. */
 void trace_sign(struct identity *id, struct span lines);
 
-/* signature_record.c */
+/* ---- signature_access.c ------------------------------------------------- */
 
-/* Collect a member; for json_object_visit(), with a struct members. */
-bool members_add(void *members, const struct json_member *member);
+/* A line of an access log; words are looked up, so it lies in a struct line. */
+bool access_is(const struct words *w, struct span line);
 
-/* Collect those of an encoded KeyValueList, up to its end or its damage. */
-void members_read_kvlist(struct members *m, struct span kvlist);
+/* Put its parts. False: it is none. */
+bool access_sign(const struct words *w, struct identity *id, struct span line);
 
-/* Put the parts of a map. Returns the message, whose parts come next; empty
- * when it has none. */
-struct span members_sign(struct members *m, struct identity *id);
+enum route { ROUTE_NONE, ROUTE_NO_WORD, ROUTE_WORD };
 
-/* Write the text of the first elements of an encoded ArrayValue to out, at
- * most max bytes. Returns their number. */
-size_t array_text(struct span array, uint8_t *out, size_t max);
+/* Put the parts of a request's target, and say whether a word is among them. */
+enum route route_sign(struct identity *id, struct span target);
+
+/* The first word of a line that begins with / or holds ://; empty when there is none. */
+struct span route_in(struct span line);

@@ -1,10 +1,11 @@
 /*
  * signature_line: LPS-1 of one line, for the files that implement it.
  *
- *     scan      bytes -> tokens: literal, variable, punctuation, space
- *     context   tokens that become variables because of their neighbours
- *     join      runs of variables become one; ends are trimmed
- *     emit      the canonical bytes: tokens with 0x02 between, 0x01 a variable
+ *     load       the line is copied, colour codes go, bytes are classified
+ *     scan       bytes -> tokens: literal, variable, punctuation, space
+ *     context    tokens that become variables because of their neighbours
+ *     emit       runs of variables become one, ends are trimmed; the canonical
+ *                bytes: tokens with 0x02 between, 0x01 a variable
  *
  * A token refers to the line's copy in struct line, which has room to read (not
  * to use) 16 bytes past any token: copies and word lookups need no length loop.
@@ -14,11 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pattern/signature_classes.h"
 #include "pattern/signature_words.h"
 #include "util/span.h"
 
-#define LINE_MAX_BYTES 8192 /* what of a line counts; the rest is never looked at... */
-#define LINE_LOOKAHEAD 3    /* ... but for the two bytes that may complete "://" or "===" */
+#define LINE_MAX_BYTES 8192 /* what of a line counts; the rest is never looked at */
 #define LINE_MAX_TOKENS 256
 #define LINE_TEXT_AT 16 /* text starts here: before it the bytes of VAR and SPC tokens */
 
@@ -40,6 +41,9 @@ enum {
     LINE_ANGLE = 1 << 4,
     LINE_PAREN = 1 << 5,
     LINE_PAIR = 1 << 6, /* () [] {} "" '' */
+    LINE_TICK = 1 << 7, /* ` */
+    LINE_GROUP = 1 << 8,  /* a word directly before an opening bracket */
+    LINE_GROUPS = 1 << 9, /* two of them at least */
 };
 
 struct line {
@@ -47,10 +51,13 @@ struct line {
     uint32_t has;        /* LINE_* */
     uint32_t words_seen; /* the union of all token.words */
     uint32_t count;
+    struct span text;    /* of what was loaded, in bytes[] */
     struct token tokens[LINE_MAX_TOKENS + 2];   /* a split name may pass the limit by one */
     struct token made[2 * LINE_MAX_TOKENS + 4]; /* "()" and "=''" gain a variable */
     uint16_t next_quote[LINE_MAX_TOKENS + 2];   /* the next token that is the same quote */
-    uint8_t bytes[LINE_TEXT_AT + LINE_MAX_BYTES + 64];
+    uint16_t closing[2 * LINE_MAX_TOKENS + 4];  /* of a bracket in made[], its partner */
+    struct class_block blocks[CLASS_BLOCKS(LINE_TEXT_AT + LINE_MAX_BYTES)];
+    uint8_t bytes[LINE_TEXT_AT + LINE_MAX_BYTES + CLASS_SLACK];
 };
 
 /* Bytes emit may write: every token's text and a separator, and 16 of slack. */
@@ -58,13 +65,22 @@ struct line {
 
 void line_init(struct line *l);
 
-/* signature_scan.c */
-void line_scan(struct line *l, struct span text);
+/* signature_load.c: the line without colour codes, which is l->text from then on. True: there
+ * were some. */
+bool line_load(struct line *l, struct span text);
+
+/* signature_scan.c: the text from byte `from` on. */
+void line_scan(struct line *l, size_t from);
 
 /* signature_context.c: leaves the final tokens in made[0..count). */
 void line_context(struct line *l);
-void line_join(struct line *l);
 
-/* Write the canonical bytes to out (LINE_EMIT_BYTES of room). Returns their
+/* signature_emit.c: Write the canonical bytes to out (LINE_EMIT_BYTES of room). Returns their
  * number. */
 size_t line_emit(const struct line *l, uint8_t *out);
+
+/* A literal that holds a letter or digit. */
+bool token_is_word(const struct line *l, const struct token *t);
+
+/* After line_context(): whether a literal word beside HTTP methods is left. */
+bool line_has_word(const struct line *l);

@@ -16,23 +16,11 @@ static bool is_word(struct span part)
     return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'z') || c >= 0x80;
 }
 
-/* What a record with context says begins behind that: its message, or else its keys. */
-static struct span said(struct span identity)
-{
-    static const uint8_t marks[] = {PART_MESSAGE, PART_KEYS};
-    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
-        const uint8_t *at;
-        while (identity.len > 0 && (at = memchr(identity.base, marks[i], identity.len)) != NULL)
-            identity = span_skip(identity, (size_t)(at - identity.base) + 1);
-    }
-    return identity;
-}
-
 struct span overflow_text(char room[OVERFLOW_TEXT_BYTES], struct span identity)
 {
     size_t len = sizeof OVERFLOW_PREFIX - 1;
     memcpy(room, OVERFLOW_PREFIX, len);
-    struct span rest = said(identity);
+    struct span rest = identity;
     for (int words = 0; words < WORDS && rest.len > 0;) {
         const uint8_t *end = memchr(rest.base, PART_SEPARATOR, rest.len);
         struct span part = span_of(rest.base, end != NULL ? (size_t)(end - rest.base) : rest.len);

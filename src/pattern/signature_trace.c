@@ -3,7 +3,6 @@
  * the functions of the top frames; no messages, files, lines or addresses.
  */
 #include "pattern/signature_identity.h"
-#include "util/unicode.h"
 
 #define MAX_HEADS 4
 #define MAX_FRAMES 3 /* after each head */
@@ -21,6 +20,20 @@ static void add(struct identity *id, bool *begun, struct span s)
     identity_add(id, s);
 }
 
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static struct span strip(struct span s)
+{
+    while (s.len > 0 && is_blank(s.base[0]))
+        s = span_skip(s, 1);
+    while (s.len > 0 && is_blank(s.base[s.len - 1]))
+        s.len--;
+    return s;
+}
+
 static struct span trim_byte(struct span s, uint8_t left, uint8_t right)
 {
     while (s.len > 0 && s.base[0] == left)
@@ -30,41 +43,36 @@ static struct span trim_byte(struct span s, uint8_t left, uint8_t right)
     return s;
 }
 
-static bool all_digits(struct span s)
+static bool is_digit(uint8_t c)
 {
-    const uint8_t *end = s.base + s.len;
-    for (const uint8_t *at = s.base; at < end;) {
-        uint32_t cp;
-        at += utf8_read(at, end, &cp);
-        if (!unicode_is_digit(cp))
-            return false;
-    }
-    return s.len > 0;
+    return c >= '0' && c <= '9';
 }
 
-/* A word of a frame that names no function: a file, a line, an address, #3. */
-static bool is_place(struct span word)
+/* A piece of a frame that names no function: a file, a line, an address, #3. */
+static bool is_place(struct span piece)
 {
-    struct span bare = trim_byte(word, '#', ':');
-    bool digit = false, named = false, lone_colon = false;
+    struct span bare = trim_byte(piece, '#', ':');
+    bool digit = false, only_digits = bare.len > 0, named = false, lone_colon = false;
 
-    for (size_t i = 0; i < word.len; i++) {
-        uint8_t c = word.base[i];
+    for (size_t i = 0; i < piece.len; i++) {
+        uint8_t c = piece.base[i];
         if (c == '/' || c == '\\')
             return true;
         named = named || c == '.' || c == '_' || c == '$';
         if (c == ':') {
             size_t run = 1;
-            while (i + 1 < word.len && word.base[i + 1] == ':') {
+            while (i + 1 < piece.len && piece.base[i + 1] == ':') {
                 run++;
                 i++;
             }
             lone_colon = lone_colon || run % 2 == 1;
         }
     }
-    for (size_t i = 0; i < bare.len; i++)
-        digit = digit || (bare.base[i] >= '0' && bare.base[i] <= '9');
-    return lone_colon || (digit && !named) || all_digits(bare) || span_starts(word, SPAN("0x"));
+    for (size_t i = 0; i < bare.len; i++) {
+        digit = digit || is_digit(bare.base[i]);
+        only_digits = only_digits && is_digit(bare.base[i]);
+    }
+    return lone_colon || (digit && !named) || only_digits || span_starts(piece, SPAN("0x"));
 }
 
 /* Where needle starts last in s; NULL: nowhere. */
@@ -76,11 +84,11 @@ static const uint8_t *find_last(struct span s, struct span needle)
     return NULL;
 }
 
-/* The function of a stack frame. */
+/* The function of a stack frame: what stands between brackets, but for places. */
 static void sign_frame(struct identity *id, struct span line)
 {
-    bool begun = false;
-    line = utf8_strip(line);
+    bool begun = false, more = true;
+    line = strip(line);
     if (span_starts(line, SPAN("File "))) { /* Python */
         const uint8_t *mark = find_last(line, SPAN(", in "));
         if (mark != NULL) {
@@ -89,32 +97,20 @@ static void sign_frame(struct identity *id, struct span line)
             return;
         }
     }
-    const uint8_t *paren = line.len > 0 ? memchr(line.base, '(', line.len) : NULL;
-    if (paren != NULL)
-        line.len = (size_t)(paren - line.base);
-
-    const uint8_t *end = line.base + line.len;
-    const uint8_t *at = line.base;
-    while (at < end) {
-        uint32_t cp;
-        size_t used = utf8_read(at, end, &cp);
-        if (unicode_is_space(cp)) {
-            at += used;
-            continue;
+    for (bool first = true; more;) {
+        const uint8_t *paren = line.len > 0 ? memchr(line.base, '(', line.len) : NULL;
+        struct span piece = line;
+        more = paren != NULL;
+        if (more) {
+            piece.len = (size_t)(paren - line.base);
+            line = span_skip(line, piece.len + 1);
         }
-        const uint8_t *start = at;
-        while (at < end) {
-            used = utf8_read(at, end, &cp);
-            if (unicode_is_space(cp))
-                break;
-            at += used;
-        }
-        struct span word = span_of(start, (size_t)(at - start));
-        if (is_place(word))
+        if (is_place(piece))
             continue;
-        if (begun)
-            identity_add_byte(id, ' ');
-        add(id, &begun, word);
+        if (!first)
+            add(id, &begun, SPAN(" "));
+        add(id, &begun, piece);
+        first = false;
     }
 }
 
@@ -133,7 +129,7 @@ static void sign_head(struct identity *id, struct span line)
         colon = memchr(colon + 1, ':', (size_t)(end - colon - 1));
         name.len = colon != NULL ? (size_t)(colon - line.base) : line.len;
     }
-    add(id, &begun, utf8_strip(name));
+    add(id, &begun, strip(name));
 }
 
 void trace_sign(struct identity *id, struct span lines)
@@ -145,7 +141,7 @@ void trace_sign(struct identity *id, struct span lines)
         struct span line = span_of(lines.base, len);
         lines = span_skip(lines, newline != NULL ? len + 1 : len);
 
-        if (utf8_strip(line).len == 0)
+        if (strip(line).len == 0)
             continue;
         if (line.base[0] == ' ' || line.base[0] == '\t') {
             if (++frames <= MAX_FRAMES)

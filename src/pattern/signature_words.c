@@ -8,8 +8,10 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are compared as numbers");
 static_assert(WORD_SLOTS == 1 << 10, "words_slot() takes 10 bits");
 
+#define LEVEL(name) ((uint32_t)SIGN_LEVEL_##name << WORD_LEVEL_AT)
+
 static const struct {
-    uint16_t set;
+    uint32_t set;
     const char *words; /* one space between */
 } lists[] = {
     /* clang-format off */
@@ -24,7 +26,8 @@ static const struct {
     {WORD_UNIT,
      "b kb mb gb tb pb kib mib gib tib byte bytes ns us ms s sec secs second seconds min "
      "mins minute minutes hour hours day days msec usec millisecond milliseconds "
-     "microsecond microseconds"},
+     "microsecond microseconds h hr hrs bit bits kbit mbit gbit bps kbps mbps gbps hz khz "
+     "mhz ghz ki mi gi percent"},
     {WORD_ATOM,
      "true false null nil none nan undefined"},
     {WORD_KEEP,
@@ -44,10 +47,31 @@ static const struct {
      "address topic queue table bucket"},
     {WORD_USER,
      "user"},
+    {WORD_PORT_AFTER,
+     "to from at on via by with host server proxy peer client address addr connect connecting "
+     "connected upstream dial tcp endpoint"},
+    {WORD_METHOD,
+     "get head post put delete patch options connect trace propfind report search copy move "
+     "lock unlock mkcol purge"},
+    {LEVEL(TRACE), "trace verbose finest finer trc vrb trce"},
+    {LEVEL(DEBUG), "debug dbg dbug fine"},
+    {LEVEL(INFO), "info information informational notice inf"},
+    {LEVEL(WARN), "warn warning wrn"},
+    {LEVEL(ERROR), "error err severe fail eror"},
+    {LEVEL(FATAL), "fatal critical crit alert emerg emergency panic ftl"},
+    {WORD_WEAK,
+     "fine finer finest verbose fail alert panic"},
+    {WORD_CAPS,
+     "trace verbose debug info notice warn warning error severe fatal critical crit alert "
+     "emerg vrb dbg inf wrn err ftl log"},
+    {WORD_ZONE_CAPS,
+     "utc gmt cest cet est edt pst pdt cst cdt mst mdt bst ist jst eet eest msk am pm"},
+    {WORD_NULL,
+     "null"},
     /* clang-format on */
 };
 
-static void add(struct words *w, const char *word, size_t len, uint16_t set)
+static void add(struct words *w, const char *word, size_t len, uint32_t set)
 {
     uint64_t half[2] = {0};
     assert(len > 0 && len <= WORD_MAX_BYTES);
@@ -57,7 +81,7 @@ static void add(struct words *w, const char *word, size_t len, uint16_t set)
     while (w->slots[slot].sets != 0 &&
            (w->slots[slot].low != half[0] || w->slots[slot].high != half[1]))
         slot = (slot + 1) % WORD_SLOTS;
-    w->slots[slot] = (struct word_slot){half[0], half[1], (uint16_t)(w->slots[slot].sets | set)};
+    w->slots[slot] = (struct word_slot){half[0], half[1], w->slots[slot].sets | set};
     w->may_start[len] |= 1u << (word[0] - 'a');
 }
 

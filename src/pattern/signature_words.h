@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "pattern/signature.h"
+
 enum {
     WORD_MONTH = 1 << 0,
     WORD_DAY = 1 << 1,
@@ -24,7 +26,19 @@ enum {
     WORD_SLOT_NOT = 1 << 9,    /* "for user authentication" */
     WORD_ID_KEY = 1 << 10,
     WORD_USER = 1 << 11,
+    WORD_PORT_AFTER = 1 << 12, /* "to cache:80" */
+    WORD_METHOD = 1 << 13,     /* of HTTP, when written in capitals */
+    WORD_MICRO = 1 << 14,      /* the sign of 10^-6: of tokens only, in no list */
+    WORD_OF_TOKEN = (1 << 16) - 1, /* those above stay with a token, those below do not */
+    WORD_WEAK = 1 << 16,      /* a level, but a plain word as well */
+    WORD_CAPS = 1 << 17,      /* stands for a level when written in capitals */
+    WORD_ZONE_CAPS = 1 << 18, /* a time zone of a header, in capitals */
+    WORD_NULL = 1 << 19,
+    WORD_LEVEL_AT = 24, /* three bits from here: enum sign_level */
 };
+
+/* The level that a word of any case of letters stands for. */
+#define WORD_LEVEL(sets) ((enum sign_level)((sets) >> WORD_LEVEL_AT))
 
 #define WORD_MAX_BYTES 16 /* the longest is "authentication", 14 */
 #define WORD_SLOTS 1024   /* four times the words, so that nearly all sit in their own slot */
@@ -33,7 +47,7 @@ struct words {
     uint32_t may_start[WORD_MAX_BYTES + 1]; /* by length: letters some word begins with */
     struct word_slot {
         uint64_t low, high; /* the word's bytes, zero-padded */
-        uint16_t sets;      /* 0: an empty slot */
+        uint32_t sets;      /* 0: an empty slot */
     } slots[WORD_SLOTS];
 };
 

@@ -19,7 +19,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .bytes = bytes,
         .record = &record,
         .level = level_of(log_severity(&record)),
-        .signature = pipeline_sign(e->p, &record),
+        .signature = pipeline_sign(e->p, g, bytes, &record),
         .governor = e->p->opts.target.unit != GOVERNOR_NONE ? e->p->governor : NULL,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);

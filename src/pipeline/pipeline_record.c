@@ -39,29 +39,15 @@ static struct span text_of(const struct log_record *r, enum log_known which)
     return v != NULL && v->kind == LOG_STRING ? v->text : (struct span){0};
 }
 
-uint64_t pipeline_sign(struct pipeline *p, const struct log_record *r)
+uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                       const struct log_record *r)
 {
-    static const enum log_known templates[] = {
-        LOG_RECORD_TEMPLATE,
-        LOG_MESSAGE_TEMPLATE,
-        LOG_ORIGINAL_FORMAT,
-    };
-    static const enum sign_body_kind kinds[] = {
-        [LOG_NONE] = SIGN_BODY_NONE,     [LOG_STRING] = SIGN_BODY_STRING,
-        [LOG_BOOL] = SIGN_BODY_BOOL,     [LOG_INT] = SIGN_BODY_INT,
-        [LOG_DOUBLE] = SIGN_BODY_DOUBLE, [LOG_ARRAY] = SIGN_BODY_ARRAY,
-        [LOG_KVLIST] = SIGN_BODY_KVLIST, [LOG_BYTES] = SIGN_BODY_BYTES,
-    };
-    struct sign_input in = {
+    const struct sign_input in = {
         .event_name = r->event_name,
-        .exception_type = text_of(r, LOG_EXCEPTION_TYPE),
-        .body_kind = kinds[r->body.kind],
-        .body = r->body.text,
+        .record = r->attributes > 0 ? bytes : (struct span){0},
+        .scope_logs = g->scope,
+        .body = r->body,
     };
-    if (in.event_name.len == 0)
-        in.event_name = text_of(r, LOG_EVENT_NAME);
-    for (size_t i = 0; i < ARRAY_LEN(templates) && in.template_attr.len == 0; i++)
-        in.template_attr = text_of(r, templates[i]);
     return signer_sign(p->signer, &in);
 }
 
@@ -265,7 +251,7 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         .bytes = bytes,
         .record = &record,
         .level = level_of(log_severity(&record)),
-        .signature = pipeline_sign(p, &record),
+        .signature = pipeline_sign(p, g, bytes, &record),
         .now_ms = pass->now_ms,
         .governor = pass->governor,
     };

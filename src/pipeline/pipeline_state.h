@@ -52,7 +52,8 @@ struct pass {
 /* One record of the pass that `pass` points to; a logs_record_fn. */
 int pipeline_record(void *pass, const struct logs_group *g, struct span bytes);
 
-uint64_t pipeline_sign(struct pipeline *p, const struct log_record *r);
+uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                       const struct log_record *r);
 
 /* 1 to 5 of an HTTP status among the attributes; 0: there is none. */
 uint8_t pipeline_status_class(const struct log_record *r);

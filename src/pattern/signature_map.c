@@ -1,0 +1,508 @@
+/* signature_map: keys to slots, and what is found there. */
+#include "pattern/signature_map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "otlp/logs.h"
+#include "pattern/signature_header.h"
+#include "util/hash.h"
+#include "util/unicode.h"
+
+/* clang-format off */
+#define KEY(slot, text) {slot, sizeof(text) - 1, text}
+static const struct key {
+    uint8_t slot, len;
+    char text[22];
+} keys[] = {
+    KEY(0, "message"), KEY(1, "msg"), KEY(2, "@m"), KEY(3, "fields.message"), KEY(4, "fields.msg"),
+    KEY(5, "event.message"), KEY(6, "textpayload"), KEY(7, "jsonpayload.message"),
+    KEY(8, "jsonpayload.msg"), KEY(9, "short_message"), KEY(10, "log.message"),
+    KEY(11, "body.message"), KEY(12, "body.msg"), KEY(13, "data.message"),
+    KEY(14, "record.message"), KEY(15, "payload.message"), KEY(16, "log"), KEY(17, "body"),
+    KEY(18, "text"), KEY(19, "event"), KEY(20, "error.message"), KEY(21, "exception.message"),
+    KEY(22, "err.message"),
+
+    KEY(23, "event_name"), KEY(MAP_EVENT_NAME, "event.name"), KEY(25, "eventname"),
+
+    KEY(26, "code.namespace"), KEY(27, "code.function.name"), KEY(28, "code.function"),
+    KEY(29, "code.file.path"), KEY(30, "code.filepath"),
+
+    KEY(MAP_OTEL_SCOPE_NAME, "otel.scope.name"), KEY(32, "scope.name"), KEY(33, "logger"),
+    KEY(34, "target"),
+
+    KEY(MAP_EXCEPTION_TYPE, "exception.type"), KEY(36, "error.type"), KEY(37, "exception_type"),
+    KEY(38, "error_type"), KEY(39, "exceptiontype"),
+
+    KEY(40, "level"), KEY(41, "severity"), KEY(42, "log.level"), KEY(43, "loglevel"),
+    KEY(44, "lvl"), KEY(45, "@l"), KEY(46, "levelname"), KEY(47, "log_level"),
+    KEY(48, "severity_text"), KEY(49, "severitytext"), KEY(50, "fields.level"),
+    KEY(51, "level.name"),
+
+    KEY(53, "syslog.severity"), KEY(54, "syslog.severity.code"),
+
+    KEY(MAP_TEMPLATE, "@mt"), KEY(MAP_TEMPLATE, "messagetemplate"),
+    KEY(MAP_TEMPLATE, "message_template"), KEY(MAP_TEMPLATE, "message_template.text"),
+    KEY(MAP_TEMPLATE, "{originalformat}"), KEY(MAP_TEMPLATE, "log.record.template"),
+};
+/* clang-format on */
+
+#define MIN_KEY_BYTES 2
+#define MAX_KEY_BYTES 21
+
+uint8_t *scratch_take(struct scratch *s, size_t len)
+{
+    if (len > sizeof s->bytes - s->used)
+        return NULL;
+    uint8_t *at = s->bytes + s->used;
+    s->used += len;
+    return at;
+}
+
+/* ---- keys ---------------------------------------------------------------- */
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* A key as the model's flat dictionary has it: of an inner member with a dot between. */
+static uint8_t flat_byte(struct span outer, struct span key, size_t i)
+{
+    if (outer.base == NULL)
+        return lower(key.base[i]);
+    return i == outer.len ? '.' : lower(i < outer.len ? outer.base[i] : key.base[i - outer.len - 1]);
+}
+
+static size_t flat_len(struct span outer, struct span key)
+{
+    return outer.base == NULL ? key.len : outer.len + 1 + key.len;
+}
+
+/* The slot of a key in lower case. */
+static uint8_t find_key(const char *text, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (keys[i].len == len && keys[i].text[0] == text[0] && memcmp(keys[i].text, text, len) == 0)
+            return keys[i].slot;
+    return MAP_NO_SLOT;
+}
+
+/* Bytes, in lower case, from `from` to the end of the key; their slot, if they have one. */
+static uint8_t find_from(struct span outer, struct span key, size_t from)
+{
+    char text[MAX_KEY_BYTES];
+    size_t len = flat_len(outer, key) - from;
+    if (len < MIN_KEY_BYTES || len > MAX_KEY_BYTES)
+        return MAP_NO_SLOT;
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)flat_byte(outer, key, from + i);
+    return find_key(text, len);
+}
+
+/* By its last byte: could a key be one of a template? */
+static bool may_be_template(struct span key)
+{
+    uint8_t last = key.len > 0 ? lower(key.base[key.len - 1]) : 0;
+    return last == 't' || last == 'e' || last == '}';
+}
+
+uint8_t map_slot_of(struct span outer, struct span key)
+{
+    if (outer.base == NULL && span_eq(key, SPAN("PRIORITY")))
+        return MAP_SYSLOG;
+    uint8_t slot = find_from(outer, key, 0);
+    if (slot != MAP_NO_SLOT || !may_be_template(key))
+        return slot;
+    /* a template's key may have anything before it, up to the first dot */
+    struct span first = outer.base != NULL ? outer : key;
+    const uint8_t *dot = first.len > 0 ? memchr(first.base, '.', first.len) : NULL;
+    if (dot == NULL && outer.base == NULL)
+        return MAP_NO_SLOT;
+    size_t from = dot != NULL ? (size_t)(dot - first.base) + 1 : outer.len + 1;
+    return find_from(outer, key, from) == MAP_TEMPLATE ? MAP_TEMPLATE : MAP_NO_SLOT;
+}
+
+/* ---- filling ------------------------------------------------------------- */
+
+void map_begin(struct map *m)
+{
+    m->found = 0;
+    m->again = false;
+    m->count = m->outers = 0;
+}
+
+static void fill(struct map *m, uint8_t slot, const struct map_value *value)
+{
+    m->slots[slot] = *value;
+    m->found |= UINT64_C(1) << slot;
+}
+
+/* A member with a slot is in this one: should its key come again, the order counts. */
+static void note_outer(struct map *m, uint32_t outer)
+{
+    for (uint32_t i = 0; i < m->outers; i++)
+        if (m->outer[i] == outer)
+            return;
+    if (m->outers == MAP_MAX_OUTERS)
+        m->again = true;
+    else
+        m->outer[m->outers++] = (uint16_t)outer;
+}
+
+uint32_t map_add(struct map *m, uint32_t outer, struct span key, const struct map_value *value)
+{
+    key = key.base != NULL ? key : SPAN(""); /* NULL is for members that are in none */
+    struct span name = outer > 0 ? m->members[outer - 1].key : (struct span){0};
+    uint8_t slot = map_slot_of(name, key);
+    if (m->count == SIGN_MAX_MEMBERS || (outer > 0 && slot == MAP_NO_SLOT))
+        return 0;
+    if (outer > 0)
+        note_outer(m, outer);
+    else
+        for (uint32_t i = 0; i < m->outers; i++)
+            m->again = m->again || span_eq(m->members[m->outer[i] - 1].key, key);
+    if (slot != MAP_NO_SLOT) {
+        m->again = m->again || (m->found >> slot & 1) != 0;
+        fill(m, slot, value);
+    }
+    m->members[m->count] = (struct map_member){key, (uint16_t)outer, slot, *value};
+    return ++m->count;
+}
+
+/* For every member the first with the same key in the same map, and for that the last. */
+static void index_members(struct map *m)
+{
+    memset(m->index, 0, sizeof m->index);
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct map_member *a = &m->members[i];
+        uint32_t at = (uint32_t)hash64_seeded(a->key, a->outer) % MAP_INDEX_SLOTS;
+        for (; m->index[at] != 0; at = (at + 1) % MAP_INDEX_SLOTS) {
+            const struct map_member *b = &m->members[m->index[at] - 1];
+            if (a->outer == b->outer && span_eq(a->key, b->key))
+                break;
+        }
+        if (m->index[at] == 0)
+            m->index[at] = (uint16_t)(i + 1);
+        m->first[i] = m->index[at];
+        m->last[m->index[at] - 1] = (uint16_t)(i + 1);
+    }
+}
+
+/* Templates are told apart by their flat keys: the first that is there counts. */
+struct templates {
+    uint32_t count;
+    struct {
+        struct span outer, key;
+        struct map_value value;
+    } list[MAP_MAX_TEMPLATES];
+};
+
+static bool is_same_key(struct span a_outer, struct span a_key, struct span b_outer, struct span b_key)
+{
+    size_t len = flat_len(a_outer, a_key);
+    if (len != flat_len(b_outer, b_key))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (flat_byte(a_outer, a_key, i) != flat_byte(b_outer, b_key, i))
+            return false;
+    return true;
+}
+
+static void put_template(struct templates *t, struct span outer, struct span key,
+                         const struct map_value *value)
+{
+    uint32_t i = 0;
+    while (i < t->count && !is_same_key(t->list[i].outer, t->list[i].key, outer, key))
+        i++;
+    if (i == MAP_MAX_TEMPLATES)
+        return;
+    if (i == t->count) {
+        t->count++;
+        t->list[i].outer = outer;
+        t->list[i].key = key;
+    }
+    t->list[i].value = *value;
+}
+
+static void refill(struct map *m, struct templates *t, struct span outer, const struct map_member *first)
+{
+    const struct map_value *value = &m->members[m->last[first - m->members] - 1].value;
+    if (first->slot == MAP_TEMPLATE)
+        put_template(t, outer, first->key, value);
+    else if (first->slot != MAP_NO_SLOT)
+        fill(m, first->slot, value);
+}
+
+static bool is_said(struct map *m, struct map_value *v);
+
+void map_end(struct map *m)
+{
+    if (!m->again)
+        return;
+    struct templates t = {0};
+    m->found = 0;
+    index_members(m);
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->members[i].outer != 0 || m->first[i] != i + 1)
+            continue;
+        refill(m, &t, (struct span){0}, &m->members[i]);
+        for (uint32_t last = m->last[i], k = last; k < m->count && m->members[k].outer == last; k++)
+            if (m->first[k] == k + 1)
+                refill(m, &t, m->members[i].key, &m->members[k]);
+    }
+    for (uint32_t i = 0; i < t.count && (m->found >> MAP_TEMPLATE & 1) == 0; i++)
+        if (is_said(m, &t.list[i].value))
+            fill(m, MAP_TEMPLATE, &t.list[i].value);
+}
+
+static struct map_value value_of(const struct log_value *v)
+{
+    static const uint8_t kinds[] = {
+        [LOG_STRING] = MAP_STRING, [LOG_INT] = MAP_INT, [LOG_DOUBLE] = MAP_DOUBLE,
+        [LOG_KVLIST] = MAP_OBJECT, [LOG_BYTES] = MAP_OTHER,
+    };
+    struct map_value out = {.kind = (enum map_kind)kinds[v->kind], .text = v->text};
+    if (out.kind == MAP_INT)
+        out.integer = v->integer;
+    else if (out.kind == MAP_DOUBLE)
+        out.real = v->real;
+    return out;
+}
+
+static void read_attrs(struct map *m, struct log_attrs *list)
+{
+    struct log_attr attr, in;
+    map_begin(m);
+    while (log_attrs_next(list, &attr)) {
+        struct map_value value = value_of(&attr.value);
+        uint32_t outer = map_add(m, 0, attr.key, &value);
+        if (outer == 0 || value.kind != MAP_OBJECT)
+            continue;
+        struct log_attrs inner;
+        log_attrs_in(&inner, attr.value.text, 1);
+        while (log_attrs_next(&inner, &in)) {
+            value = value_of(&in.value);
+            map_add(m, outer, in.key, &value);
+        }
+    }
+}
+
+void map_read_kvlist(struct map *m, struct span kvlist)
+{
+    struct log_attrs list;
+    log_attrs_in(&list, kvlist, 1);
+    read_attrs(m, &list);
+    map_end(m);
+}
+
+void map_read_attributes(struct map *m, struct span record)
+{
+    struct log_attrs list;
+    log_attrs_of_record(&list, record);
+    read_attrs(m, &list);
+    map_end(m);
+}
+
+/* By its last two bytes a key may be event.name, exception.type or a template's. */
+static bool may_matter(struct span key)
+{
+    if (key.len < 3)
+        return false;
+    uint8_t a = lower(key.base[key.len - 2]), b = lower(key.base[key.len - 1]);
+    return (b == 'e' && (a == 'm' || a == 'p' || a == 't')) ||
+           (b == 't' && (a == 'm' || a == 'x')) || (a == 't' && b == '}');
+}
+
+bool map_attributes_matter(struct span record)
+{
+    struct log_attrs list;
+    struct wire_field f, g;
+    log_attrs_of_record(&list, record);
+    while (wire_next(&list.wire, &f)) {
+        struct wire pair;
+        if (f.number != list.number || f.type != WIRE_LEN)
+            continue;
+        wire_init(&pair, f.bytes);
+        struct span key = wire_next(&pair, &g) && g.number == 1 && g.type == WIRE_LEN ? g.bytes : (struct span){0};
+        /* key first and then a value that is no map, as nearly all have it */
+        bool plain = key.len > 0 && wire_next(&pair, &g) && g.number == 2 && g.type == WIRE_LEN &&
+                     g.bytes.len > 0 && g.bytes.base[0] != (6 << 3 | WIRE_LEN) && pair.at == pair.end;
+        if (!plain)
+            return true;
+        uint8_t slot = may_matter(key) ? map_slot_of((struct span){0}, key) : MAP_NO_SLOT;
+        if (slot == MAP_EVENT_NAME || slot == MAP_EXCEPTION_TYPE || slot == MAP_TEMPLATE)
+            return true;
+    }
+    return false;
+}
+
+/* ---- asking -------------------------------------------------------------- */
+
+/* The text of a string, unescaped once. False: it is none. */
+static bool read_text(struct map *m, struct map_value *v)
+{
+    if (v->kind == MAP_ESCAPED) {
+        v->text = json_unescape(m->scratch, v->text);
+        v->kind = MAP_STRING;
+    }
+    return v->kind == MAP_STRING;
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* A text that is not blank. */
+static bool is_said(struct map *m, struct map_value *v)
+{
+    if (!read_text(m, v))
+        return false;
+    size_t i = 0;
+    while (i < v->text.len && is_blank(v->text.base[i]))
+        i++;
+    return i < v->text.len;
+}
+
+/* False: it is no number that counts. An integer of JSON has no point and no exponent. */
+static bool read_number(const struct map_value *v, double *out, bool *integer)
+{
+    *integer = v->kind == MAP_INT;
+    if (v->kind == MAP_INT) {
+        *out = (double)v->integer;
+    } else if (v->kind == MAP_DOUBLE) {
+        *out = v->real;
+    } else if (v->kind == MAP_NUMBER) {
+        *out = strtod((const char *)v->text.base, NULL); /* a byte of JSON ends it */
+        *integer = memchr(v->text.base, '.', v->text.len) == NULL &&
+                   memchr(v->text.base, 'e', v->text.len) == NULL &&
+                   memchr(v->text.base, 'E', v->text.len) == NULL;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static enum sign_level level_in(struct map *m, const struct words *w, struct map_value *v)
+{
+    double number;
+    bool integer;
+    if (read_text(m, v)) {
+        uint8_t room[2 * WORD_MAX_BYTES] = {0}; /* a lookup reads 16 bytes */
+        struct span text = v->text;
+        while (text.len > 0 && is_blank(text.base[0]))
+            text = span_skip(text, 1);
+        while (text.len > 0 && is_blank(text.base[text.len - 1]))
+            text.len--;
+        if (text.len == 0 || text.len > WORD_MAX_BYTES)
+            return SIGN_LEVEL_NONE;
+        memcpy(room, text.base, text.len);
+        return word_level(w, span_of(room, text.len));
+    }
+    if (!read_number(v, &number, &integer))
+        return SIGN_LEVEL_NONE;
+    for (int level = SIGN_LEVEL_TRACE; level <= SIGN_LEVEL_FATAL; level++) /* pino, bunyan */
+        if (number == 10.0 * level)
+            return (enum sign_level)level;
+    return SIGN_LEVEL_NONE;
+}
+
+/* 0 to 7, as a number or a digit; -1: neither. */
+static int severity_in(struct map *m, struct map_value *v)
+{
+    double number;
+    bool integer;
+    if (read_text(m, v))
+        return v->text.len == 1 && v->text.base[0] >= '0' && v->text.base[0] <= '7'
+                   ? v->text.base[0] - '0'
+                   : -1;
+    if (!read_number(v, &number, &integer) || !integer || !(number >= 0 && number <= 7))
+        return -1;
+    return (int)number;
+}
+
+enum sign_level map_level(struct map *m, const struct words *w)
+{
+    for (uint64_t set = m->found >> MAP_LEVEL & 0xfff; set != 0; set &= set - 1) {
+        enum sign_level level = level_in(m, w, &m->slots[MAP_LEVEL + __builtin_ctzll(set)]);
+        if (level != SIGN_LEVEL_NONE)
+            return level;
+    }
+    for (uint64_t set = m->found >> MAP_SYSLOG & 7; set != 0; set &= set - 1) {
+        int severity = severity_in(m, &m->slots[MAP_SYSLOG + __builtin_ctzll(set)]);
+        if (severity >= 0)
+            return syslog_level((unsigned)severity);
+    }
+    return SIGN_LEVEL_NONE;
+}
+
+struct span map_text(struct map *m, unsigned slot)
+{
+    struct map_value *v = &m->slots[slot];
+    bool is_there = (m->found >> slot & 1) != 0 && read_text(m, v) && v->text.len > 0;
+    return is_there ? v->text : (struct span){0};
+}
+
+struct span map_first_text(struct map *m, unsigned from, unsigned to)
+{
+    for (unsigned slot = from; slot <= to; slot++) {
+        struct span text = map_text(m, slot);
+        if (text.base != NULL)
+            return text;
+    }
+    return (struct span){0};
+}
+
+struct span map_template(struct map *m)
+{
+    bool is_there = (m->found >> MAP_TEMPLATE & 1) != 0 && is_said(m, &m->slots[MAP_TEMPLATE]);
+    return is_there ? m->slots[MAP_TEMPLATE].text : (struct span){0};
+}
+
+struct span map_message(struct map *m)
+{
+    uint64_t set = m->found & ((UINT64_C(1) << MAP_EVENT) - 1);
+    for (; set != 0; set &= set - 1) {
+        struct map_value *v = &m->slots[__builtin_ctzll(set)];
+        if (is_said(m, v))
+            return v->text;
+    }
+    return (struct span){0};
+}
+
+/* By code points, and bytes that are not UTF-8 among the surrogates, as Python has them. */
+static int compare(struct span a, struct span b)
+{
+    const uint8_t *at = a.base, *end = a.base + a.len, *bt = b.base, *bend = b.base + b.len;
+    while (at < end && bt < bend) {
+        uint32_t ca, cb;
+        at += utf8_read(at, end, &ca);
+        bt += utf8_read(bt, bend, &cb);
+        if (ca != cb)
+            return ca < cb ? -1 : 1;
+    }
+    return (at < end) - (bt < bend);
+}
+
+uint32_t map_names(const struct map *m, struct span names[MAP_MAX_NAMES])
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->count && n < MAP_MAX_NAMES; i++) {
+        uint32_t at = 0;
+        if (m->members[i].outer != 0)
+            continue;
+        while (at < n && !span_eq(names[at], m->members[i].key))
+            at++;
+        if (at == n)
+            names[n++] = m->members[i].key;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        struct span name = names[i];
+        uint32_t k = i;
+        for (; k > 0 && compare(names[k - 1], name) > 0; k--)
+            names[k] = names[k - 1];
+        names[k] = name;
+    }
+    return n;
+}
