@@ -7,6 +7,22 @@
  * its first record is decided, and room for all of its records is asked for
  * (`admit`) before the first is emitted.
  *
+ * Records leave by one door, pipeline_emit(). Whatever hides or changes text of a record has
+ * to reach each call below, because the text goes on from there; `tests/lint/lint.py exits`
+ * holds this list.
+ *
+ *     call                    where                           what goes on, and to where
+ *     sink.emit()             pipeline/pipeline_emit.c        the record: upstream, journal,
+ * refused file pattern_set_template()  pattern/pattern_place.c         a pattern's template: pages,
+ * reports, stamps, events recorder_put()          pipeline/pipeline_record.c      a record, as
+ * context of an error later events_sample()         pipeline/pipeline_record.c      one body of a
+ * pattern: events watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
+ *     to->end()               pipeline/pipeline_explain.c     the same record again
+ *     ledger_service()        pipeline/pipeline_record.c      the service's name: pages, reports
+ *     ledger_service()        pipeline/pipeline_notice.c      our own
+ *     ledger_service()        sidecar/durable.c               those of records that are on disk
+ *
  * Blocking: never. Knows neither sockets nor loops.
  */
 #pragma once

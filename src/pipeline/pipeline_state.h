@@ -47,6 +47,13 @@ struct pass {
     int failed;                /* why, when that began in the middle; else 0 */
 };
 
+/* ---- pipeline_emit.c --------------------------------------------------- */
+
+/* The one door: a survivor, the context of an error, an event; record and stamp are copied. 0,
+ * or ERR_*: it was not taken and is in no count. */
+int pipeline_emit(const struct pipeline *p, const struct logs_group *g, struct span record,
+                  struct span stamp, uint32_t service);
+
 /* ---- pipeline_record.c ------------------------------------------------- */
 
 /* One record of the pass that `pass` points to; a logs_record_fn. */

@@ -2,6 +2,7 @@
 """Rules of the house that no compiler checks.
 
     lint.py includes            floors of src/, and the homes of foreign headers
+    lint.py exits               text leaves the pipeline where pipeline.h says, and nowhere else
     lint.py npm                 exact versions, and a lock file that names no registry
     lint.py format              .clang-format holds (exit status 77 without clang-format 14)
     lint.py readme PROGRAM      README.md tells every setting with its default, and every metric
@@ -113,6 +114,22 @@ def lint_includes(sources):
     return [p for path, text in sources.items() for p in lint_source(path, text)]
 
 
+EXIT = re.compile(r"^ \*     ([\w.>-]+)\(\) +(\S+\.c)\b", re.M)
+
+
+def lint_exits(sources, header="pipeline/pipeline.h"):
+    """Each call that the header lists is made in the file beside it, and in no other."""
+    listed = EXIT.findall(sources[header])
+    problems = [] if len(listed) >= 5 else [f"src/{header}: the list of exits was not found"]
+    for call, home in listed:
+        # Definitions stand at the margin, calls are indented; a member is called by any path.
+        found = rf"^[ \t]+.*\b{re.escape(call)}\(".replace(r"sink\.", r"sink(?:\.|->)")
+        places = {path for path, text in sources.items() if path.endswith(".c") and re.search(found, text, re.M)}
+        problems += [f"src/{header}: {call}() is not called in {home}"] if home not in places else []
+        problems += [f"src/{p}: {call}(): text leaves here, and src/{header} has no such row" for p in sorted(places - {home}) if (call, p) not in listed]
+    return problems
+
+
 def lint_npm(package, lock):
     problems = []
     for kind in ("dependencies", "devDependencies"):
@@ -194,6 +211,18 @@ def prove_includes():
     expect(lint_includes(good), 0, "good sources")
 
 
+def prove_exits():
+    calls = {f"x/{n}.c": f"int {n}(void)\n{{\n    return {n}_out();\n}}\n" for n in "abcde"}
+    header = "".join(f" *     {n}_out()  x/{n}.c  what\n" for n in "abcde")
+    good = {"h.h": header, **calls}
+    expect(lint_exits(good, "h.h"), 0, "good exits")
+    expect(lint_exits({**good, "x/f.c": "int f(void)\n{\n    return a_out();\n}\n"}, "h.h"), 1, "an exit more")
+    expect(lint_exits({**good, "x/a.c": ""}, "h.h"), 1, "an exit less")
+    expect(lint_exits({**good, "h.h": ""}, "h.h"), 1, "no list")
+    sinks = {**good, "h.h": header + " *     sink.emit()  x/a.c  what\n", "x/a.c": "    a_out(p->sink.emit(1));\n", "x/b.c": "    b_out(sink->emit(1));\n"}
+    expect(lint_exits(sinks, "h.h"), 1, "another door")
+
+
 def prove_npm():
     package = {"dependencies": {"a": "1.2.3"}}
     lock = {"packages": {"": dict(package), "node_modules/a": {"version": "1.2.3", "integrity": "sha512-x"}}}
@@ -220,8 +249,17 @@ def prove_readme():
 
 def run_includes(_):
     prove_includes()
+    return lint_includes(sources_of_tree())
+
+
+def sources_of_tree():
     src = ROOT / "src"
-    return lint_includes({p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp")})
+    return {p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp")}
+
+
+def run_exits(_):
+    prove_exits()
+    return lint_exits(sources_of_tree())
 
 
 def run_npm(_):
@@ -268,7 +306,7 @@ def run_format(_):
 
 
 def main():
-    checks = {"includes": run_includes, "npm": run_npm, "format": run_format, "readme": run_readme}
+    checks = {"includes": run_includes, "exits": run_exits, "npm": run_npm, "format": run_format, "readme": run_readme}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = checks[sys.argv[1]](sys.argv[2:])
