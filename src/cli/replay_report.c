@@ -4,8 +4,8 @@
 #include <time.h>
 
 #include "cli/replay.h"
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
+#include "util/json.h"
 
 #define GB 1e9 /* as prices count */
 #define SHOWN_PATTERNS 20

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "pipeline/rules.h"
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/rng.h"
+#include "util/json.h"
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10

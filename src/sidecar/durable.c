@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "otlp/json_write.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 #include "util/rng.h"
 
 #define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
@@ -164,23 +164,24 @@ const char *durable_status(const struct sidecar *sc)
                                                 : NULL;
 }
 
-void durable_write(struct buf *out, const struct sidecar *sc)
+void durable_write(struct json *j, const struct sidecar *sc)
 {
     struct journal_stats s;
     if (sc->journal == NULL)
         return;
     journal_stats(sc->journal, &s);
-    buf_append_str(out, ",\"spool\":{\"directory\":");
-    json_write_string(out, span_str(sc->cfg->spool.directory));
-    buf_printf(out,
-               ",\"bytes\":%" PRIu64 ",\"max_bytes\":%" PRIu64 ",\"segments\":%" PRIu64
-               ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"records_unsynced\":%" PRIu64
-               ",\"full\":%s,\"broken\":",
-               s.spool.bytes, (uint64_t)sc->cfg->spool.max_bytes, s.spool.segments, s.spool.frames,
-               s.spool.records, s.unsynced_records, s.is_full ? "true" : "false");
+    json_begin(j, "spool");
+    json_str(j, "directory", sc->cfg->spool.directory);
+    json_u64(j, "bytes", s.spool.bytes);
+    json_u64(j, "max_bytes", sc->cfg->spool.max_bytes);
+    json_u64(j, "segments", s.spool.segments);
+    json_u64(j, "frames", s.spool.frames);
+    json_u64(j, "records", s.spool.records);
+    json_u64(j, "records_unsynced", s.unsynced_records);
+    json_bool(j, "full", s.is_full);
     if (s.spool.broken != 0)
-        json_write_string(out, span_str(err_text(s.spool.broken)));
+        json_str(j, "broken", err_text(s.spool.broken));
     else
-        buf_append_str(out, "false");
-    buf_append_byte(out, '}');
+        json_bool(j, "broken", false);
+    json_end(j);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "net/page.h"
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "pattern/day_counts.h"
 #include "sidecar/sidecar_state.h"
@@ -110,9 +109,12 @@ static void on_refused(void *ctx, size_t line, const char *why)
         buf_printf(a->out, "line %zu: %s\n\n", line, why);
         return;
     }
-    buf_printf(a->out, "{\"line\":%zu,\"error\":", line);
-    json_write_string(a->out, span_str(why));
-    buf_append_str(a->out, "}\n");
+    struct json j = json_on(a->out);
+    json_begin(&j, NULL);
+    json_u64(&j, "line", line);
+    json_str(&j, "error", why);
+    json_end(&j);
+    json_line(&j);
 }
 
 static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts *out)
@@ -127,15 +129,6 @@ static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts 
     return true;
 }
 
-static int refuse(struct buf *out, int status, const char *why)
-{
-    buf_clear(out);
-    buf_append_str(out, "{\"error\":");
-    json_write_string(out, span_str(why));
-    buf_append_str(out, "}\n");
-    return status;
-}
-
 int live_explain(void *ctx, struct span query, struct span body, struct buf *out)
 {
     struct sidecar *sc = ctx;
@@ -145,7 +138,7 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
     if (page_query_text(query, "service", service, sizeof service) < 0 ||
         page_query_text(query, "severity", severity, sizeof severity) < 0 ||
         (severity[0] != '\0' && log_severity_of_text(span_str(severity)) == 0))
-        return refuse(out, 400, "service or severity is not good");
+        return sidecar_refuse(out, 400, "service or severity is not good");
     const struct explain_opts opts = {
         .pipeline = sc->pipeline,
         .rule_text = config_rule_text,
@@ -167,9 +160,9 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
     bool nothing = e.records == 0;
     explain_done(&e);
     if (rc == ERR_TOO_BIG)
-        return refuse(out, 413, "more than 100 records: explain is for a few");
+        return sidecar_refuse(out, 413, "more than 100 records: explain is for a few");
     if (rc < 0)
-        return refuse(out, rc == ERR_UTF8 ? 400 : 503, err_text(rc));
+        return sidecar_refuse(out, rc == ERR_UTF8 ? 400 : 503, err_text(rc));
     return nothing && out->len > 0 ? 400 : 200;
 }
 
@@ -306,19 +299,19 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
     uint32_t rate;
     const char *wrong = parse_filter(query, &filter, &rate);
     if (wrong != NULL)
-        return refuse(out, 400, wrong);
+        return sidecar_refuse(out, 400, wrong);
     while (t < live->taps + LIVE_TAPS_MAX && t->x != NULL)
         t++;
     if (live->is_stopping || t == live->taps + LIVE_TAPS_MAX)
-        return refuse(out, 503,
-                      live->is_stopping ? "stopping" : "as many taps as there may be are open");
+        return sidecar_refuse(
+            out, 503, live->is_stopping ? "stopping" : "as many taps as there may be are open");
     if (budget_take(&sc->budget, TAP_MEMORY_BYTES) < 0)
-        return refuse(out, 503, "no memory for a tap now");
+        return sidecar_refuse(out, 503, "no memory for a tap now");
     const struct http_response head = {
         .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
     if (http_stream(x, &head) < 0) {
         budget_give(&sc->budget, TAP_MEMORY_BYTES);
-        return refuse(out, 501, "a tap needs HTTP/1.1");
+        return sidecar_refuse(out, 501, "a tap needs HTTP/1.1");
     }
     *t = (struct listener_tap){.x = x};
     tap_init(&t->tap, &filter, rate);

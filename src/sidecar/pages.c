@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
 #define PATTERNS_LIMIT_MAX 16384
@@ -20,28 +20,50 @@ static int write_live(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+int sidecar_refuse(struct buf *out, int status, const char *why)
+{
+    struct json j = json_on(out);
+    buf_clear(out);
+    json_begin(&j, NULL);
+    json_str(&j, "error", why);
+    json_end(&j);
+    json_line(&j);
+    return status;
+}
+
+static void write_exporter(struct json *j, const struct exporter *x)
+{
+    struct exporter_stats s;
+    exporter_stats(x, &s);
+    json_begin(j, "exporter");
+    json_i64(j, "last_status", s.last_status);
+    json_u64(j, "queued_requests", s.queued_parcels);
+    json_u64(j, "queue_bytes", s.queue_bytes + s.batch_bytes);
+    json_u64(j, "oldest_ms", s.oldest_ms);
+    json_u64(j, "waiting_to_retry", s.waiting_to_retry);
+    json_bool(j, "key_refused", s.holds_for_key);
+    json_str(j, "circuit", circuit_state_name(s.circuit));
+    json_u64(j, "next_retry_ms", s.retry_in_ms);
+    json_u64(j, "outage_ms", s.outage_ms);
+    json_end(j);
+}
+
 /* For people: what it does now, whether that is good or not. */
 static int write_status(void *ctx, struct span query, struct buf *out)
 {
     const struct sidecar *sc = ctx;
+    struct json j = json_on(out);
     (void)query;
     const char *status = sidecar_phase_name(sc->phase);
     if (sc->phase == SIDECAR_RUNNING && !sidecar_is_ready(sc))
         status = durable_status(sc);
-    buf_printf(out, "{\"status\":\"%s\"", status);
-    if (sc->exporter != NULL) {
-        struct exporter_stats s;
-        exporter_stats(sc->exporter, &s);
-        buf_printf(out,
-                   ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
-                   "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s,"
-                   "\"circuit\":\"%s\",\"next_retry_ms\":%" PRIu64 ",\"outage_ms\":%" PRIu64 "}",
-                   s.last_status, s.queued_parcels, s.queue_bytes + s.batch_bytes, s.oldest_ms,
-                   s.waiting_to_retry, s.holds_for_key ? "true" : "false",
-                   circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
-    }
-    durable_write(out, sc);
-    buf_append_str(out, "}\n");
+    json_begin(&j, NULL);
+    json_str(&j, "status", status);
+    if (sc->exporter != NULL)
+        write_exporter(&j, sc->exporter);
+    durable_write(&j, sc);
+    json_end(&j);
+    json_line(&j);
     return 200;
 }
 

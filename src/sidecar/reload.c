@@ -4,7 +4,6 @@
  * stay.
  */
 #include "config/route.h"
-#include "otlp/json_write.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
@@ -195,10 +194,7 @@ int sidecar_reload_page(void *ctx, struct span query, struct span body, struct b
         buf_append_str(out, "{\"status\":\"reloaded\"}\n");
         return 200;
     }
-    buf_append_str(out, "{\"error\":");
-    json_write_string(out, span_str(err.text));
-    buf_append_str(out, "}\n");
-    return rc == ERR_NOMEM ? 503 : 422;
+    return sidecar_refuse(out, rc == ERR_NOMEM ? 503 : 422, err.text);
 }
 
 void sidecar_free_reloaded(struct sidecar *sc)

@@ -2,10 +2,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "pipeline/shadow.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 
 #define GB 1e9 /* metered bytes are sold by powers of ten */
 

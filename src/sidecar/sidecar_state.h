@@ -23,6 +23,7 @@
 #include "sidecar/live.h"
 #include "util/budget.h"
 #include "util/clock.h"
+#include "util/json.h"
 
 /* clang-format off */
 #define SIDECAR_PHASES(X) \
@@ -101,6 +102,9 @@ bool sidecar_is_ready(const struct sidecar *sc);
 extern const struct page sidecar_health_pages[], sidecar_metrics_pages[], sidecar_admin_pages[];
 extern const size_t sidecar_health_page_count, sidecar_metrics_page_count, sidecar_admin_page_count;
 
+/* A page that says why it is none; returns the status. */
+int sidecar_refuse(struct buf *out, int status, const char *why);
+
 /* For pages: {"pattern":... up to its template, without the end of the object. */
 void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p);
 uint32_t sidecar_read_limit(struct span query);
@@ -138,8 +142,8 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
 uint64_t durable_backlog(const struct sidecar *sc);
 /* Why the spool keeps us from being ready, for the health page; NULL: it does not. */
 const char *durable_status(const struct sidecar *sc);
-/* {"directory":...} for the health page. */
-void durable_write(struct buf *out, const struct sidecar *sc);
+/* For the health page: the member "spool". */
+void durable_write(struct json *j, const struct sidecar *sc);
 
 /* ---- limits.c ---- */
 
