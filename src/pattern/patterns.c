@@ -19,7 +19,7 @@
 #define STALE_STEPS 8 /* entries looked at for each new pattern of a service at its cap */
 #define STALE_ROUND_NS UINT64_C(1000000000) /* no more than a round of all in so long */
 
-static_assert(sizeof(struct pattern) == 160, "see patterns.h");
+static_assert(sizeof(struct pattern) == 112, "see patterns.h");
 
 struct patterns {
     struct patterns_opts opts;

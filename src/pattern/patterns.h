@@ -36,12 +36,7 @@ struct pattern_counts {
     uint64_t received_bytes, kept_bytes;
 };
 
-/* How far a reader (the policy server's reports) has got with an entry. */
-struct pattern_mark {
-    uint64_t received, kept, bytes;
-};
-
-/* 160 bytes, two and a half cache lines: at 168 a record cost 20 ns more. */
+/* 112 bytes. Readers keep their marks beside the table, by number. */
 struct pattern {
     struct pattern_key key;
     uint32_t number : 22; /* its place, as patterns_at() counts: for tables beside this one */
@@ -54,8 +49,6 @@ struct pattern {
     uint32_t in_window;  /* records of this window that were kept for being among its first */
     uint64_t family;            /* what the signature has become; itself at first */
     struct pattern_counts counts;
-    struct pattern_mark reported; /* what the policy server knows of them */
-    struct pattern_mark pending;  /* what it will know when the report under way is accepted */
     uint64_t first_seen_ns, last_seen_ns;
 };
 

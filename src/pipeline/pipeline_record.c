@@ -9,11 +9,8 @@
 static void enter_resource(struct pass *pass, const struct logs_group *g)
 {
     struct pipeline *p = pass->p;
-    uint32_t known = ledger_services(p->ledger);
     pass->resource_index = g->resource_index;
-    pass->service = ledger_service(p->ledger, g->service_name);
-    if (pass->service == known && p->opts.service_seen != NULL)
-        p->opts.service_seen(p->opts.service_ctx, pass->service);
+    pass->service = pipeline_service(p, g->service_name);
     pass->rules = rulebook_of(&p->rulebook, pass->service, pass->now_ms);
     pass->second = rulebook_second(&p->rulebook, pass->now_ms);
 }

@@ -3,7 +3,10 @@
  */
 #pragma once
 
+#include "pattern/day_counts.h"
+#include "pattern/pattern_place.h"
 #include "pattern/signature.h"
+#include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
 #include "util/token_bucket.h"
@@ -23,9 +26,10 @@ struct pipeline {
         const struct pattern_key *key; /* of the record that is being placed */
         uint32_t generation;           /* of families, before */
     } placing;                         /* for anomaly_begin() */
-    struct pipeline_reasons reasons;
+    struct census_reasons reasons;
     struct timestamp_counts timestamps;
     struct pattern_place place;
+    struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
     struct {
         struct token_bucket bucket;

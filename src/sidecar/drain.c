@@ -47,7 +47,7 @@ void sidecar_log_ledger(struct sidecar *sc)
 {
     if (sc->phase == SIDECAR_STARTING || atomic_exchange(&sc->is_ledger_told, true))
         return;
-    struct ledger_row t = *ledger_total(pipeline_ledger(sc->pipeline));
+    struct ledger_row t = sidecar_totals(sc);
     struct durable_end_counts spool;
     uint64_t lost = 0;
     char reasons[REASONS_BYTES] = "", on_disk[ON_DISK_BYTES] = "";

@@ -11,24 +11,17 @@
 
 static uint32_t on_service(void *ctx, struct span name)
 {
-    struct sidecar *sc = ctx;
-    struct ledger *l = pipeline_ledger(sc->pipeline);
-    uint32_t known = ledger_services(l), service = ledger_service(l, name);
-    if (service == known && sc->remote != NULL)
-        remote_service_seen(sc->remote, service);
-    return service;
+    return pipeline_service(((struct sidecar *)ctx)->pipeline, name);
 }
 
 static void on_found(void *ctx, uint32_t service, size_t bytes)
 {
-    struct sidecar *sc = ctx;
-    ledger_decide(pipeline_ledger(sc->pipeline), service, VERDICT_KEPT, 1, bytes);
+    pipeline_found(((struct sidecar *)ctx)->pipeline, service, bytes);
 }
 
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
 {
-    struct sidecar *sc = ctx;
-    ledger_settle(pipeline_ledger(sc->pipeline), service, fate, records);
+    pipeline_settle(((struct sidecar *)ctx)->pipeline, service, fate, records);
 }
 
 static int open_disk(struct disk *disk, const char *dir, struct error *err)
@@ -130,7 +123,7 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
         journal_stats(sc->journal, &s);
     /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole.
      */
-    uint64_t queued = ledger_total(pipeline_ledger(sc->pipeline))->queued + s.unfound_records;
+    uint64_t queued = sidecar_totals(sc).queued + s.unfound_records;
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
     uint64_t elsewhere = gone + s.unstored_records;
     *out = (struct durable_end_counts){

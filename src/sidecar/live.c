@@ -6,7 +6,6 @@
 
 #include "net/page.h"
 #include "pattern/signature.h"
-#include "pattern/day_counts.h"
 #include "sidecar/sidecar_state.h"
 #include "telemetry/explain.h"
 
@@ -28,7 +27,6 @@ struct live {
     struct live_stats ended; /* sums of taps that are no more */
     bool is_stopping;
     struct buf line; /* scratch */
-    struct day_counts today;
     uv_timer_t sums_timer, day_timer;
     uint32_t handles;
 };
@@ -38,7 +36,7 @@ struct live {
 static void on_day(uv_timer_t *timer)
 {
     struct live *live = container_of(timer, struct live, day_timer);
-    uv_timer_start(timer, on_day, day_counts_tick(&live->today), 0);
+    uv_timer_start(timer, on_day, pipeline_day(live->sidecar->pipeline), 0);
 }
 
 int live_open(struct sidecar *sc)
@@ -48,7 +46,6 @@ int live_open(struct sidecar *sc)
         return ERR_NOMEM;
     live->sidecar = sc;
     live->line.budget = &sc->budget;
-    day_counts_init(&live->today, pipeline_patterns(sc->pipeline), sc->clock, &sc->budget);
     uv_timer_init(&sc->loop, &live->sums_timer);
     uv_timer_init(&sc->loop, &live->day_timer);
     live->handles = 2;
@@ -69,7 +66,6 @@ void live_close(struct live *live)
     if (live == NULL)
         return;
     live_stop_taps(live);
-    day_counts_done(&live->today);
     buf_done(&live->line);
     live->sums_timer.data = live->day_timer.data = live;
     uv_close((uv_handle_t *)&live->sums_timer, on_closed);
@@ -125,7 +121,7 @@ static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts 
     out->all = p->counts;
     out->first_seen_ns = p->first_seen_ns;
     out->last_seen_ns = p->last_seen_ns;
-    out->today_ns = day_counts_get(&a->live->today, p->number, &out->today);
+    out->today_ns = pipeline_today(a->live->sidecar->pipeline, p->number, &out->today);
     return true;
 }
 

@@ -11,28 +11,23 @@
 #include "sidecar/sidecar_state.h"
 #include "util/expose.h"
 
-static void write_context(struct buf *out, const struct sidecar *sc, const struct ledger_row *t)
+static void write_context(struct buf *out, const struct census *c)
 {
-    const struct recorder *r = pipeline_recorder(sc->pipeline);
-    struct recorder_stats s = {0};
-    if (r != NULL)
-        s = recorder_stats(r, clock_now_ms(sc->clock));
     expose_family(out, "lipservice_records_released_total", EXPOSE_COUNTER,
                   "Sampled-out records that were sent after all, as the context of an error.");
-    expose_plain(out, "lipservice_records_released_total", (double)t->released);
+    expose_plain(out, "lipservice_records_released_total", (double)c->total.released);
     expose_family(out, "lipservice_context_limited_total", EXPOSE_COUNTER,
                   "Errors whose context was cut short by sampling.error_context.max_per_second.");
-    expose_plain(out, "lipservice_context_limited_total", (double)s.limited);
+    expose_plain(out, "lipservice_context_limited_total", (double)c->context.limited);
     expose_family(out, "lipservice_context_span_seconds", EXPOSE_GAUGE,
                   "How far back the memory for context goes.");
-    expose_plain(out, "lipservice_context_span_seconds", (double)s.span_ms / 1000);
+    expose_plain(out, "lipservice_context_span_seconds", (double)c->context.span_ms / 1000);
 }
 
-static void write_records(struct buf *out, const struct sidecar *sc)
+static void write_records(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
-    const struct ledger *l = pipeline_ledger(sc->pipeline);
-    const struct ledger_row *t = ledger_total(l);
-    const struct pipeline_reasons *why = pipeline_reasons(sc->pipeline);
+    const struct ledger_row *t = &c->total;
+    const struct census_reasons *why = &c->reasons;
 
     expose_family(
         out, "lipservice_receiver_accepted_log_records_total", EXPOSE_COUNTER,
@@ -66,8 +61,8 @@ static void write_records(struct buf *out, const struct sidecar *sc)
 
     expose_one(out, "lipservice_record_bytes_total", "stage", "released",
                (double)t->released_bytes);
-    write_context(out, sc, t);
-    const struct timestamp_counts *times = pipeline_timestamps(sc->pipeline);
+    write_context(out, c);
+    const struct timestamp_counts *times = &c->timestamps;
     expose_family(
         out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
         "Records whose time was 0, or above 2^63-1, and became the observed time or now.");
@@ -89,46 +84,39 @@ static void write_records(struct buf *out, const struct sidecar *sc)
     expose_plain(out, "lipservice_records_queued", (double)(t->queued + durable_backlog(sc)));
     expose_family(out, "lipservice_ledger_imbalance", EXPOSE_GAUGE,
                   "How far the record counts are from adding up; always 0.");
-    expose_plain(out, "lipservice_ledger_imbalance", (double)ledger_imbalance(l));
+    expose_plain(out, "lipservice_ledger_imbalance", (double)c->imbalance);
     expose_family(out, "lipservice_services", EXPOSE_GAUGE, "Services counted apart.");
-    expose_plain(out, "lipservice_services", (double)ledger_services(l) - 1);
+    expose_plain(out, "lipservice_services", (double)c->services_held - 1);
     expose_family(out, "lipservice_patterns", EXPOSE_GAUGE, "Patterns counted apart.");
-    expose_plain(out, "lipservice_patterns",
-                 (double)patterns_count(pipeline_patterns(sc->pipeline)));
+    expose_plain(out, "lipservice_patterns", (double)c->patterns_held);
     expose_family(out, "lipservice_patterns_evicted_total", EXPOSE_COUNTER,
                   "Patterns whose counts were folded into 'other' to make room.");
-    expose_plain(out, "lipservice_patterns_evicted_total",
-                 (double)patterns_evicted(pipeline_patterns(sc->pipeline)));
+    expose_plain(out, "lipservice_patterns_evicted_total", (double)c->patterns_evicted);
     expose_family(out, "lipservice_pattern_overflow_records_total", EXPOSE_COUNTER,
                   "Records counted as overflow, because their service has too many patterns.");
-    expose_plain(out, "lipservice_pattern_overflow_records_total",
-                 (double)pipeline_overflowed(sc->pipeline));
-    struct families_stats families = {0};
-    if (pipeline_families(sc->pipeline) != NULL)
-        families = families_stats(pipeline_families(sc->pipeline));
+    expose_plain(out, "lipservice_pattern_overflow_records_total", (double)c->overflowed);
     expose_family(out, "lipservice_pattern_aliases", EXPOSE_GAUGE,
                   "Patterns that are known to belong to a family.");
-    expose_plain(out, "lipservice_pattern_aliases", families.aliases);
+    expose_plain(out, "lipservice_pattern_aliases", c->families.aliases);
     expose_family(out, "lipservice_pattern_learning_put_off_total", EXPOSE_COUNTER,
                   "How often a pattern was not learned, because too many were new in that second.");
-    expose_plain(out, "lipservice_pattern_learning_put_off_total", (double)families.put_off);
+    expose_plain(out, "lipservice_pattern_learning_put_off_total", (double)c->families.put_off);
 }
 
-static void write_shadow(struct buf *out, const struct sidecar *sc)
+static void write_shadow(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
-    const struct shadow *s = pipeline_shadow(sc->pipeline);
     expose_family(out, "lipservice_observing", EXPOSE_GAUGE,
                   "1 while mode is observe: everything is forwarded.");
     expose_plain(out, "lipservice_observing", sc->cfg->observe);
-    if (s == NULL)
+    if (!c->has_shadow)
         return;
     expose_family(
         out, "lipservice_shadow_records_total", EXPOSE_COUNTER,
         "What would have become of records, by lane (enforced: what observing holds back; "
         "shadow: a second policy) and verdict.");
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
-        const struct shadow_counts *c = shadow_total(s, (enum shadow_lane)lane);
-        const uint64_t counts[] = {c->kept, c->sampled_out, c->dropped_by_rule};
+        const struct shadow_counts *n = &c->shadow[lane];
+        const uint64_t counts[] = {n->kept, n->sampled_out, n->dropped_by_rule};
         for (int v = 0; v < VERDICT_REJECTED; v++) {
             const struct expose_label labels[] = {
                 {"lane", span_str(shadow_lane_name((enum shadow_lane)lane))},
@@ -142,8 +130,7 @@ static void write_shadow(struct buf *out, const struct sidecar *sc)
                   "Bytes that would have been kept, by lane.");
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
         expose_one(out, "lipservice_shadow_kept_bytes_total", "lane",
-                   shadow_lane_name((enum shadow_lane)lane),
-                   (double)shadow_total(s, (enum shadow_lane)lane)->kept_bytes);
+                   shadow_lane_name((enum shadow_lane)lane), (double)c->shadow[lane].kept_bytes);
 }
 
 static void write_reloads(struct buf *out, const struct sidecar *sc)
@@ -157,38 +144,35 @@ static void write_reloads(struct buf *out, const struct sidecar *sc)
     expose_plain(out, "lipservice_config_last_reload_failed", sc->reloads.failed_last);
 }
 
-static void write_events(struct buf *out, const struct sidecar *sc)
+static void write_events(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
-    const struct anomaly *a = pipeline_anomaly(sc->pipeline);
-    const struct events *v = pipeline_events(sc->pipeline);
-    if (a != NULL) {
-        struct anomaly_stats s = anomaly_stats(a);
+    (void)sc;
+    if (c->has_anomaly) {
         expose_family(out, "lipservice_anomalous_patterns", EXPOSE_GAUGE,
                       "Patterns that are new, surge or have fallen silent.");
-        expose_plain(out, "lipservice_anomalous_patterns", s.patterns);
+        expose_plain(out, "lipservice_anomalous_patterns", c->anomalous.patterns);
         expose_family(
             out, "lipservice_anomalous_services", EXPOSE_GAUGE,
             "Services whose volume or share of errors surges, or that have fallen silent.");
-        expose_plain(out, "lipservice_anomalous_services", s.services);
+        expose_plain(out, "lipservice_anomalous_services", c->anomalous.services);
     }
-    if (v == NULL)
+    if (!c->has_events)
         return;
-    const struct events_stats *s = events_stats(v);
     expose_family(
         out, "lipservice_events_total", EXPOSE_COUNTER,
         "Events told as records of our own, which count as kept ones of the service lipservice.");
     for (int e = 0; e < EVENT_COUNT; e++)
         expose_one(out, "lipservice_events_total", "event", event_name((enum event)e),
-                   (double)s->told[e]);
+                   (double)c->events.told[e]);
     expose_family(
         out, "lipservice_events_dropped_total", EXPOSE_COUNTER,
         "Events that were not told: beyond events.max_per_minute, or no room in the queue.");
-    expose_plain(out, "lipservice_events_dropped_total", (double)s->dropped);
+    expose_plain(out, "lipservice_events_dropped_total", (double)c->events.dropped);
 }
 
-static void write_budget(struct buf *out, const struct sidecar *sc)
+static void write_budget(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
-    const struct governor_stats s = pipeline_governor(sc->pipeline);
+    const struct governor_stats s = c->governor;
     const struct governor_target t = config_target(sc->cfg);
     const char *unit = t.unit == GOVERNOR_RECORDS ? "records" : "bytes";
     expose_family(out, "lipservice_pressure", EXPOSE_GAUGE,
@@ -380,9 +364,9 @@ static void write_exporter(struct buf *out, const struct sidecar *sc)
 }
 
 /* What a crash, or with a journal a power loss, would take now. */
-static void write_unsynced(struct buf *out, const struct sidecar *sc)
+static void write_unsynced(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
-    uint64_t records = ledger_total(pipeline_ledger(sc->pipeline))->queued;
+    uint64_t records = c->total.queued;
     struct journal_stats s;
     if (sc->journal != NULL) {
         journal_stats(sc->journal, &s);
@@ -402,10 +386,10 @@ static void write_one(struct buf *out, const char *name, enum expose_type type, 
     expose_plain(out, name, value);
 }
 
-static void write_spool(struct buf *out, const struct sidecar *sc)
+static void write_spool(struct buf *out, const struct sidecar *sc, const struct census *c)
 {
     struct journal_stats s;
-    write_unsynced(out, sc);
+    write_unsynced(out, sc, c);
     if (sc->journal == NULL)
         return;
     journal_stats(sc->journal, &s);
@@ -564,15 +548,19 @@ static int write_metrics(void *ctx, struct span query, struct buf *out)
     (void)query;
     if (sc->phase == SIDECAR_STARTING || sc->receiver == NULL || sc->exporter == NULL)
         return 503;
-    write_records(out, sc);
-    write_budget(out, sc);
+    struct census c;
+    const struct census_want counters = {0};
+    if (census_take(sc->pipeline, &counters, &c) < 0)
+        return 503;
+    write_records(out, sc, &c);
+    write_budget(out, sc, &c);
     write_reloads(out, sc);
-    write_shadow(out, sc);
+    write_shadow(out, sc, &c);
     write_taps(out, sc);
-    write_events(out, sc);
+    write_events(out, sc, &c);
     write_receiver(out, sc);
     write_exporter(out, sc);
-    write_spool(out, sc);
+    write_spool(out, sc, &c);
     write_policy_file(out, sc);
     write_policy(out, sc);
     write_process(out, sc);

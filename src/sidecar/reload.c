@@ -80,15 +80,11 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         return rc;
     }
     policies_close_server(sc);
-    for (uint32_t i = 0; i < ledger_services(pipeline_ledger(sc->pipeline)); i++)
-        pipeline_set_rules(sc->pipeline, i, NULL); /* the new server's come with their fetches */
+    pipeline_forget_rules(sc->pipeline); /* the new server's come with their fetches */
     if (rc == 0)
         rc = policies_open_server(sc, err);
     if (rc < 0)
         policies_close_server(sc); /* half open is not to be used */
-    for (uint32_t i = 0; sc->remote != NULL && i < ledger_services(pipeline_ledger(sc->pipeline));
-         i++)
-        remote_service_seen(sc->remote, i);
     return rc;
 }
 

@@ -53,14 +53,14 @@ static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t reco
     struct sidecar *sc = ctx;
     if (sc->leaves_on_disk && (fate == FATE_LOST_SHUTDOWN || fate == FATE_LOST_AUTH))
         return; /* queued still: in the spool */
-    ledger_settle(pipeline_ledger(sc->pipeline), service, fate, records);
+    pipeline_settle(sc->pipeline, service, fate, records);
 }
 
-static void on_service_seen(void *ctx, uint32_t service)
+static void on_service_seen(void *ctx, uint32_t service, struct span name)
 {
     struct sidecar *sc = ctx;
     if (sc->remote != NULL)
-        remote_service_seen(sc->remote, service);
+        remote_service_seen(sc->remote, service, name);
 }
 
 /* ---- exporter ---------------------------------------------------------- */
@@ -425,6 +425,13 @@ fail:
 void sidecar_run(struct sidecar *sc)
 {
     uv_run(&sc->loop, UV_RUN_DEFAULT);
+}
+
+struct ledger_row sidecar_totals(const struct sidecar *sc)
+{
+    struct census c;
+    const struct census_want nothing_more = {0};
+    return census_take(sc->pipeline, &nothing_more, &c) == 0 ? c.total : (struct ledger_row){0};
 }
 
 bool sidecar_is_ready(const struct sidecar *sc)

@@ -15,6 +15,7 @@
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/page.h"
+#include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "policy/file.h"
 #include "policy/remote.h"
@@ -78,6 +79,7 @@ struct sidecar {
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
+    struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
     struct http_service service;            /* of both OTLP ports */
     uint32_t connections, page_connections; /* at most, of one port */
@@ -96,6 +98,9 @@ struct sidecar {
  * mean that the upstream answers: its outage must not take the application's pod down. */
 bool sidecar_is_ready(const struct sidecar *sc);
 
+/* What became of all records. */
+struct ledger_row sidecar_totals(const struct sidecar *sc);
+
 /* ---- pages.c, metrics.c, shadow_page.c ---- */
 
 /* The tables of the three page servers. */
@@ -105,15 +110,14 @@ extern const size_t sidecar_health_page_count, sidecar_metrics_page_count, sidec
 /* A page that says why it is none; returns the status. */
 int sidecar_refuse(struct buf *out, int status, const char *why);
 
-/* For pages: {"pattern":... up to its template, without the end of the object. */
-void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p);
-uint32_t sidecar_read_limit(struct span query);
+/* A census for a page. 0; else *out says why there is none, and this is the status. */
+int sidecar_take(const struct sidecar *sc, struct census_want want, struct buf *out,
+                 struct census *c);
 
-/* All *n patterns, sorted, in the memory of *room, which is the caller's to free. NULL: there
- * is none, and *out says so; the status is 503. */
-struct pattern **sidecar_list_patterns(const struct sidecar *sc,
-                                       int (*compare)(const void *, const void *), struct buf *room,
-                                       struct buf *out, uint32_t *n);
+/* For pages of patterns: "limit=N" of a query, and the members that name one. */
+struct census_want sidecar_want_patterns(struct span query);
+void sidecar_write_pattern_name(struct json *j, const struct census *c,
+                                const struct census_pattern *p);
 
 /* A page. */
 int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "export/exporter.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 #define REQUESTS 40
 #define RECORDS 24 /* of a request */

@@ -3,9 +3,9 @@
 #include "unit/test.h"
 
 #include "pattern/signature.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
@@ -226,13 +226,13 @@ static void nothing_is_lost_in_turmoil(void **state)
         }
         pipeline_finish(r.pipeline);
         check(&r);
-        const struct pipeline_reasons *why = pipeline_reasons(r.pipeline);
+        const struct census_reasons *why = pipeline_reasons(r.pipeline);
         for (int i = 0; i < REASON_COUNT; i++)
             kept[i] += why->kept[i];
         assert_true(why->kept[REASON_EVENT] > 0 &&
                     patterns_evicted(pipeline_patterns(r.pipeline)) > 0);
-        assert_true(pipeline_overflowed(r.pipeline) > 0 && r.watched > 0);
-        assert_true(recorder_stats(pipeline_recorder(r.pipeline), 0).released > 0);
+        assert_true(r.pipeline->place.overflowed > 0 && r.watched > 0);
+        assert_true(recorder_stats(r.pipeline->recorder, 0).released > 0);
         pipeline_free(r.pipeline);
         arena_done(&r.arena);
         assert_int_equal(r.budget.used, 0);
