@@ -1,10 +1,12 @@
 /* print: verbs that print what the program knows of itself. */
 #include <stdio.h>
+#include <string.h>
 #include <uv.h>
 
 #include "cli/command.h"
 #include "cli/verbs.h"
 #include "net/client.h"
+#include "sidecar/reference.h"
 #include "util/buf.h"
 
 int verb_print_config(int argc, char **argv)
@@ -27,6 +29,19 @@ int verb_settings(int argc, char **argv)
     if (argc > 1)
         return command_usage_error("unexpected argument ", argv[1]);
     config_reference(&out);
+    if (out.err == 0)
+        fwrite(out.base, 1, out.len, stdout);
+    buf_done(&out);
+    return EXIT_OK;
+}
+
+int verb_metrics(int argc, char **argv)
+{
+    struct buf out = {0};
+    bool is_markdown = argc == 2 && strcmp(argv[1], "--markdown") == 0;
+    if (argc > 1 && !is_markdown)
+        return command_usage_error("unexpected argument ", argv[1]);
+    (is_markdown ? reference_write : reference_metrics)(&out);
     if (out.err == 0)
         fwrite(out.base, 1, out.len, stdout);
     buf_done(&out);

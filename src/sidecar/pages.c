@@ -1,4 +1,6 @@
 /* sidecar_pages: health and the admin's JSON, as tables of pages. */
+#include <string.h>
+
 #include "pattern/signature.h"
 #include "sidecar/sidecar_state.h"
 #include "util/json.h"
@@ -379,22 +381,39 @@ static int write_config(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+/* clang-format off */
+static const struct {
+    const char *usage, *what;
+} texts[] = {
+    {"/livez", "200 while the process runs, as `/` says"},
+    {"/readyz", "200 when it listens and does not drain and, with `durability: disk`, can store; not that PostHog is up; else 503"},
+    {"/status", "circuit, next retry, backlog, age of the oldest record; 200 whatever it says"},
+    {"/metrics", "Prometheus text"},
+    {"/api/ledger", "what happened to every record, in total and per service"},
+    {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1"},
+    {"/api/top", "totals and patterns, one a line, for lipservice top"},
+    {"/api/tap", "decisions as they are made, a sample, one a line"},
+    {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
+    {"/api/families", "the patterns that became one with others"},
+    {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
+    {"/api/reload", "POST: read the configuration again, for lipservice reload"},
+    {"/api/config", "the configuration in force, secrets redacted"},
+};
+/* clang-format on */
+
+static bool is_admin(const char *usage)
+{
+    return strncmp(usage, "/api/", 5) == 0;
+}
+
 static int write_index(void *ctx, struct span query, struct buf *out)
 {
     (void)ctx;
     (void)query;
-    buf_append_str(
-        out,
-        "lipservice " LIPSERVICE_VERSION "\n"
-        "/api/ledger            what happened to every record, in total and per service\n"
-        "/api/patterns?limit=N  the patterns; sort=volume, kept, saved or severity, reverse=1\n"
-        "/api/top               totals and patterns, one a line, for lipservice top\n"
-        "/api/tap               decisions as they are made, a sample, one a line\n"
-        "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
-        "/api/families          the patterns that became one with others\n"
-        "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
-        "/api/reload            POST: read the configuration again, for lipservice reload\n"
-        "/api/config            the configuration in force, secrets redacted\n");
+    buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (is_admin(texts[i].usage))
+            buf_printf(out, "%-21s  %s\n", texts[i].usage, texts[i].what);
     return 200;
 }
 
@@ -411,3 +430,27 @@ const struct page sidecar_admin_pages[] = {
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);
+
+/* ---- the reference ----------------------------------------------------- */
+
+static void write_texts(struct buf *out, const struct page *pages, size_t count, const char *port)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(pages[i].path), t = 0;
+        while (t < ARRAY_LEN(texts) && (strncmp(texts[t].usage, pages[i].path, n) != 0 ||
+                                        (texts[t].usage[n] != '\0' && texts[t].usage[n] != '?')))
+            t++;
+        if (n > 1) /* "/" says what the others are */
+            buf_printf(out, "| %s | `%s` | %s |\n", port,
+                       t < ARRAY_LEN(texts) ? texts[t].usage : pages[i].path,
+                       t < ARRAY_LEN(texts) ? texts[t].what : "");
+    }
+}
+
+void sidecar_write_pages_markdown(struct buf *out)
+{
+    buf_append_str(out, "| port | page | what |\n|---|---|---|\n");
+    write_texts(out, sidecar_health_pages, sidecar_health_page_count, "13133");
+    write_texts(out, sidecar_metrics_pages, sidecar_metrics_page_count, "8888");
+    write_texts(out, sidecar_admin_pages, sidecar_admin_page_count, "55679");
+}

@@ -119,6 +119,9 @@ struct census_want sidecar_want_patterns(struct span query);
 void sidecar_write_pattern_name(struct json *j, const struct census *c,
                                 const struct census_pattern *p);
 
+void sidecar_write_pages_markdown(struct buf *out);
+void sidecar_write_metrics_markdown(struct buf *out);
+
 /* A page. */
 int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
 

@@ -5,7 +5,7 @@
     lint.py exits               text leaves the pipeline where pipeline.h says, and nowhere else
     lint.py npm                 exact versions, and a lock file that names no registry
     lint.py format              .clang-format holds (exit status 77 without clang-format 14)
-    lint.py readme PROGRAM      README.md tells every setting with its default, and every metric
+    lint.py readme PROGRAM      README.md tells every setting with its default; src/sidecar/README.md is what the program prints
 
 Each first proves on bad examples of its own that it can find something.
 """
@@ -152,10 +152,10 @@ def settings_of(reference):
     return dict(re.findall(r"^([a-z]\w*(?:\.\w+)+)\s+(\S+)\s", reference, re.M))
 
 
-def lint_readme(readme, reference, metrics_source, maps):
+def lint_readme(readme, reference, metrics_list, maps):
     problems = []
     settings = settings_of(reference)
-    metrics = sorted(set(re.findall(r'"(lipservice_[a-z0-9_]+)"', metrics_source)))
+    metrics = sorted(set(re.findall(r"^(lipservice_[a-z0-9_]+) ", metrics_list, re.M)))
     if len(settings) < 40 or len(metrics) < 30:
         problems.append(f"found {len(settings)} settings and {len(metrics)} metrics: is the program read rightly?")
     for key, default in settings.items():
@@ -168,9 +168,16 @@ def lint_readme(readme, reference, metrics_source, maps):
         if f"`{key}`" not in readme:
             problems.append(f"README.md: setting {key} is missing")
     words = set(re.findall(r"lipservice_[a-z0-9_]+", readme))
-    problems += [f"README.md: metric {name} is missing" for name in metrics if name not in words]
     problems += [f"README.md: {name} is no metric" for name in sorted(words) if name.startswith(METRIC_STEMS) and name not in metrics]
     return problems
+
+
+def lint_reference(written, printed):
+    problems = [] if written == printed else ["src/sidecar/README.md: lipservice metrics --markdown > src/sidecar/README.md"]
+    rows = re.findall(r"^\|(.*)\|$", printed, re.M)
+    problems += [f"{row.strip()}: says nothing" for row in rows if not row.split("|")[-1].strip()]
+    problems += [f"{name}: has two rows" for name in set(re.findall(r"lipservice_\w+", printed)) if printed.count(f"`{name}`") > 1]
+    return problems + ([] if len(rows) > 50 else [f"found {len(rows)} rows: is the reference read rightly?"])
 
 
 METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
@@ -234,14 +241,19 @@ def prove_npm():
 
 def prove_readme():
     reference = "".join(f"a.b{i}   {i}s   what it is\n" for i in range(50))
-    source = "".join(f'"lipservice_record_{i}"' for i in range(40))
-    text = "".join(f"| `a.b{i}` | `{i}s` | |\n" for i in range(50)) + source + "`a.map`"
+    source = "".join(f"lipservice_record_{i}  counter  what\n" for i in range(40))
+    text = "".join(f"| `a.b{i}` | `{i}s` | |\n" for i in range(50)) + "lipservice_record_1 `a.map`"
     expect(lint_readme(text, reference, source, ["a.map"]), 0, "good README")
     expect(lint_readme(text.replace("`a.b7`", "`a.bx`"), reference, source, ["a.map"]), 1, "a setting less")
     expect(lint_readme(text.replace("`8s`", "`9s`"), reference, source, ["a.map"]), 1, "another default")
-    expect(lint_readme(text.replace("record_11", "record_12"), reference, source, ["a.map"]), 1, "a metric less")
     expect(lint_readme(text + "lipservice_record_99", reference, source, ["a.map"]), 1, "a metric too many")
     expect(lint_readme(text, reference, source, ["a.other"]), 1, "a map less")
+    rows = "".join(f"| `lipservice_x{i}` | what |\n" for i in range(60))
+    expect(lint_reference(rows, rows), 0, "good reference")
+    expect(lint_reference(rows + "\n", rows), 1, "another reference")
+    expect(lint_reference(rows + "| `y` | |\n", rows + "| `y` | |\n"), 1, "a page without a text")
+    expect(lint_reference(rows + rows[:30], rows + rows[:30]), 1, "a metric twice")
+    expect(lint_reference("", ""), 1, "no reference")
 
 
 # ---- on the tree
@@ -279,7 +291,10 @@ def run_readme(args):
     maps = [key for key in maps if key != "sampling.severity_rates"]  # a row for each level
     if len(maps) < 4:
         return ["the maps of config.c were not found"]
-    return lint_readme(readme.read_text(), reference, (ROOT / "src" / "sidecar" / "metrics.c").read_text(), maps)
+    metrics = subprocess.run([args[0], "metrics"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([args[0], "metrics", "--markdown"], capture_output=True, text=True, check=True).stdout
+    written = ROOT / "src" / "sidecar" / "README.md"
+    return lint_readme(readme.read_text(), reference, metrics, maps) + lint_reference(written.read_text() if written.exists() else "", printed)
 
 
 FORMATTER = "14"  # its versions differ in what they make of the same file
