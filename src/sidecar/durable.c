@@ -82,9 +82,7 @@ int durable_start(struct sidecar *sc, struct error *err)
 
 void durable_leave(struct sidecar *sc)
 {
-    if (sc->journal == NULL)
-        return;
-    sc->leaves_on_disk = true;
+    sc->leaves_on_disk = sc->journal != NULL;
     journal_leave(sc->journal);
 }
 
@@ -99,11 +97,23 @@ void durable_free(struct sidecar *sc)
     sc->journal = NULL;
 }
 
-static bool is_closed(const struct sidecar *sc)
+struct journal_stats durable_stats(const struct sidecar *sc)
 {
-    struct journal_stats s;
-    journal_stats(sc->journal, &s);
-    return s.is_closed;
+    struct journal_stats s = {0};
+    if (sc->journal != NULL)
+        journal_stats(sc->journal, &s);
+    return s;
+}
+
+bool durable_is_idle(const struct sidecar *sc)
+{
+    return sc->journal == NULL || journal_is_idle(sc->journal);
+}
+
+void durable_flush(struct sidecar *sc)
+{
+    if (sc->journal != NULL)
+        journal_flush(sc->journal);
 }
 
 void durable_end(struct sidecar *sc)
@@ -111,16 +121,14 @@ void durable_end(struct sidecar *sc)
     if (sc->journal == NULL)
         return;
     journal_close(sc->journal);
-    while (!is_closed(sc))
+    while (!durable_stats(sc).is_closed)
         uv_run(&sc->loop, UV_RUN_ONCE);
     durable_leave(sc);
 }
 
 void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out)
 {
-    struct journal_stats s = {0};
-    if (sc->journal != NULL)
-        journal_stats(sc->journal, &s);
+    struct journal_stats s = durable_stats(sc);
     /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole.
      */
     uint64_t queued = sidecar_totals(sc).queued + s.unfound_records;
@@ -140,14 +148,6 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
     }
 }
 
-uint64_t durable_backlog(const struct sidecar *sc)
-{
-    struct journal_stats s = {0};
-    if (sc->journal != NULL)
-        journal_stats(sc->journal, &s);
-    return s.unfound_records;
-}
-
 const char *durable_status(const struct sidecar *sc)
 {
     if (sc->journal == NULL)
@@ -159,10 +159,9 @@ const char *durable_status(const struct sidecar *sc)
 
 void durable_write(struct json *j, const struct sidecar *sc)
 {
-    struct journal_stats s;
-    if (sc->journal == NULL)
+    struct journal_stats s = durable_stats(sc);
+    if (!sc->cfg->durable)
         return;
-    journal_stats(sc->journal, &s);
     json_begin(j, "spool");
     json_str(j, "directory", sc->cfg->spool.directory);
     json_u64(j, "bytes", s.spool.bytes);

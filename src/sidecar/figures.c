@@ -13,7 +13,7 @@ static void take_pipeline(struct figures *f, const struct sidecar *sc)
     const struct governor_target target = config_target(sc->cfg);
     const struct ledger_row *t = &f->census.total;
     f->accepted_records = t->received - t->verdict[VERDICT_REJECTED];
-    f->queued_records = t->queued + durable_backlog(sc);
+    f->queued_records = t->queued + durable_stats(sc).unfound_records;
     f->unsynced_records = t->queued;
     f->services = f->census.services_held - 1;
     f->is_observing = sc->cfg->observe;
@@ -35,9 +35,9 @@ static void take_receiver(struct figures *f, const struct sidecar *sc)
 /* What a crash, or with a journal a power loss, would take now, is counted by the journal. */
 static void take_spool(struct figures *f, const struct sidecar *sc)
 {
-    if (sc->journal == NULL)
+    if (!sc->cfg->durable)
         return;
-    journal_stats(sc->journal, &f->journal);
+    f->journal = durable_stats(sc);
     const struct spool_stats *d = &f->journal.spool;
     uint64_t now = clock_unix_ns(sc->clock);
     f->has[FIGURES_SPOOL] = true;

@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "export/exporter.h"
+#include "export/hold.h"
 #include "export/journal.h"
 #include "net/client.h"
 #include "net/http.h"
@@ -73,6 +74,7 @@ struct sidecar {
     struct exporter *exporter;
     struct refused_file *refused_file; /* NULL without exporters.refused_file */
     struct journal *journal;           /* durability: disk; else NULL */
+    struct hold hold;                  /* of both */
     bool leaves_on_disk;               /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
@@ -145,8 +147,10 @@ struct durable_end_counts {
 };
 void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out);
 
-/* Records of earlier processes that wait and are not in the ledger yet. */
-uint64_t durable_backlog(const struct sidecar *sc);
+/* Zeros without a spool. */
+struct journal_stats durable_stats(const struct sidecar *sc);
+bool durable_is_idle(const struct sidecar *sc);
+void durable_flush(struct sidecar *sc);
 /* Why the spool keeps us from being ready, for the health page; NULL: it does not. */
 const char *durable_status(const struct sidecar *sc);
 /* For the health page: the member "spool". */
