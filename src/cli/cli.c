@@ -38,6 +38,8 @@ static const struct verb {
     {"print-config", verb_print_config, "", "the configuration in force, secrets redacted", NULL},
     {"settings", verb_settings, "[--markdown]", "every setting with its default and meaning",
      "  --markdown        as a document, with what a reload applies\n", true},
+    {"metrics", verb_metrics, "[--markdown]", "every metric with its type and meaning",
+     "  --markdown        the reference of ports, pages and metrics\n", true},
     {"top", verb_top, "[--once] [--sort volume|now|kept|saved|severity] [--reverse] [--interval T]",
      "patterns of the running one, by volume, kept share and saved bytes",
      "  --once            one frame of plain text\n"

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/verbs.h"
 #include "net/client.h"
+#include "sidecar/reference.h"
 #include "util/buf.h"
 
 int verb_print_config(int argc, char **argv)
@@ -32,6 +33,19 @@ int verb_settings(int argc, char **argv)
         config_reference_markdown(&out);
     else
         config_reference(&out);
+    if (out.err == 0)
+        fwrite(out.base, 1, out.len, stdout);
+    buf_done(&out);
+    return EXIT_OK;
+}
+
+int verb_metrics(int argc, char **argv)
+{
+    struct buf out = {0};
+    bool is_markdown = argc == 2 && strcmp(argv[1], "--markdown") == 0;
+    if (argc > 1 && !is_markdown)
+        return command_usage_error("unexpected argument ", argv[1]);
+    (is_markdown ? reference_write : reference_metrics)(&out);
     if (out.err == 0)
         fwrite(out.base, 1, out.len, stdout);
     buf_done(&out);

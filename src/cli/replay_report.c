@@ -1,11 +1,11 @@
 /* replay_report: one run, as a table to read, or as JSON. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "cli/replay.h"
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
+#include "pipeline/census.h"
+#include "util/json.h"
 
 #define GB 1e9 /* as prices count */
 #define SHOWN_PATTERNS 20
@@ -15,16 +15,10 @@ static double cost(const struct replay *r, uint64_t bytes)
     return (double)bytes / GB * r->cost_per_gb;
 }
 
-static const struct ledger_row *totals(const struct lane *lane)
-{
-    return ledger_total(pipeline_ledger(lane->pipeline));
-}
-
 /* A total order, or equal sizes would make two outputs of one input. */
 static int by_bytes(const void *a, const void *b)
 {
-    const struct pattern *const *left = a, *const *right = b;
-    const struct pattern *x = *left, *y = *right;
+    const struct census_pattern *x = a, *y = b;
     if (x->counts.received_bytes != y->counts.received_bytes)
         return x->counts.received_bytes < y->counts.received_bytes ? 1 : -1;
     return x->key.signature != y->key.signature ? (x->key.signature < y->key.signature ? -1 : 1)
@@ -33,37 +27,42 @@ static int by_bytes(const void *a, const void *b)
                                                 : x->key.status_class - y->key.status_class;
 }
 
-struct listing {
-    const struct pattern **of[LANES_MAX]; /* of[0] sorted; of[1] in the same order */
-    uint32_t count;
+/* What the lanes have counted: of the first, patterns by bytes; of the second, by key. Both have
+ * seen the same services in the same order. */
+struct findings {
+    const struct replay *r;
+    struct census of[LANES_MAX];
 };
 
-static int list_patterns(const struct replay *r, struct listing *l)
+static int find(struct findings *f)
 {
-    struct patterns *p = pipeline_patterns(r->lanes[0].pipeline);
-    uint32_t slots = patterns_slots(p);
-    *l = (struct listing){0};
-    l->of[0] = calloc(slots + 1, sizeof(struct pattern *));
-    l->of[1] = calloc(slots + 1, sizeof(struct pattern *));
-    if (l->of[0] == NULL || l->of[1] == NULL)
-        return ERR_NOMEM;
-    for (uint32_t i = 0; i < slots; i++)
-        if (patterns_at(p, i)->in_use)
-            l->of[0][l->count++] = patterns_at(p, i);
-    qsort(l->of[0], l->count, sizeof(struct pattern *), by_bytes);
-    for (size_t lane = 1; lane < r->lane_count; lane++) {
-        for (uint32_t i = 0; i < l->count; i++) {
-            bool is_new;
-            l->of[lane][i] = patterns_get(pipeline_patterns(r->lanes[lane].pipeline),
-                                          &l->of[0][i]->key, &is_new);
-        }
+    int rc = 0;
+    for (size_t lane = 0; lane < f->r->lane_count && rc == 0; lane++) {
+        const struct census_want want = {
+            .services = true,
+            .patterns = true,
+            .templates = lane == 0,
+            .order = lane == 0 ? by_bytes : NULL,
+        };
+        rc = census_take(f->r->lanes[lane].pipeline, &want, &f->of[lane]);
+        if (rc == 0 && lane > 0)
+            census_sort(&f->of[lane]);
     }
-    return 0;
+    return rc;
 }
 
-static void add_json_string(struct buf *out, const char *text)
+/* Of the i-th pattern of the first lane, in any. */
+static struct pattern_counts counts_in(const struct findings *f, size_t lane, uint32_t i)
 {
-    json_write_string(out, span_str(text));
+    const struct census_pattern *p = &f->of[0].patterns[i];
+    if (lane > 0)
+        p = census_find(&f->of[lane], &p->key);
+    return p == NULL ? (struct pattern_counts){0} : p->counts;
+}
+
+static struct span service_of(const struct findings *f, const struct census_pattern *p)
+{
+    return f->of[0].services[p->key.service].name;
 }
 
 static const char *budget_unit(const struct replay *r)
@@ -76,85 +75,92 @@ static bool has_budget(const struct replay *r)
     return config_target(&r->cfg).unit != GOVERNOR_NONE;
 }
 
-static void lane_json(struct buf *out, const struct replay *r, const struct lane *lane)
+static void lane_json(struct json *j, const struct findings *f, size_t i)
 {
-    const struct ledger_row *t = totals(lane);
-    const struct pipeline_reasons *why = pipeline_reasons(lane->pipeline);
-    const char *comma = "";
-    buf_append_str(out, "{\"name\":");
-    add_json_string(out, lane->name);
-    buf_printf(out, ",\"origin\":\"%s\",\"version\":%lld", rules_origin(lane->rules),
-               (long long)rules_version(lane->rules));
+    const struct replay *r = f->r;
+    const struct lane *lane = &r->lanes[i];
+    const struct census *c = &f->of[i];
+    json_begin(j, NULL);
+    json_str(j, "name", lane->name);
+    json_str(j, "origin", rules_origin(lane->rules));
+    json_i64(j, "version", rules_version(lane->rules));
     for (int v = 0; v < VERDICT_REJECTED; v++)
-        buf_printf(out, ",\"%s\":%llu", verdict_name((enum verdict)v),
-                   (unsigned long long)t->verdict[v]);
-    buf_printf(out, ",\"metered_bytes\":%llu,\"cost\":%.9g,\"kept_by_reason\":{",
-               (unsigned long long)lane->meter.bytes, cost(r, lane->meter.bytes));
-    for (int i = 0; i < REASON_COUNT; i++)
-        buf_printf(out, "%s\"%s\":%llu", i == 0 ? "" : ",", reason_name((enum reason)i),
-                   (unsigned long long)why->kept[i]);
-    buf_append_str(out, "},");
+        json_u64(j, verdict_name((enum verdict)v), c->total.verdict[v]);
+    json_u64(j, "metered_bytes", lane->meter.bytes);
+    json_printf(j, "cost", "%.9g", cost(r, lane->meter.bytes));
+    json_begin(j, "kept_by_reason");
+    for (int why = 0; why < REASON_COUNT; why++)
+        json_u64(j, reason_name((enum reason)why), c->reasons.kept[why]);
+    json_end(j);
     if (has_budget(r)) {
-        struct governor_stats s = pipeline_governor(lane->pipeline);
-        buf_printf(
-            out,
-            "\"budget\":{\"unit\":\"%s\",\"allowed\":%.15g,\"used\":%.15g,\"lost_records\":%llu},",
-            budget_unit(r), s.allowed, s.used, (unsigned long long)t->fate[FATE_LOST_BUDGET]);
+        json_begin(j, "budget");
+        json_str(j, "unit", budget_unit(r));
+        json_printf(j, "allowed", "%.15g", c->governor.allowed);
+        json_printf(j, "used", "%.15g", c->governor.used);
+        json_u64(j, "lost_records", c->total.fate[FATE_LOST_BUDGET]);
+        json_end(j);
     }
-    buf_append_str(out, "\"severities\":{");
+    json_begin(j, "severities");
     for (int l = 0; l < LEVEL_COUNT; l++) {
-        buf_printf(out, "%s\"%s\":{\"received\":%llu,\"kept\":%llu}", comma,
-                   level_name((enum level)l), (unsigned long long)r->received[l],
-                   (unsigned long long)lane->kept[l]);
-        comma = ",";
+        json_begin(j, level_name((enum level)l));
+        json_u64(j, "received", r->received[l]);
+        json_u64(j, "kept", lane->kept[l]);
+        json_end(j);
     }
-    buf_append_str(out, "}}");
+    json_end(j);
+    json_end(j);
 }
 
-static void pattern_json(struct buf *out, const struct replay *r, const struct listing *l,
-                         uint32_t i)
+static void pattern_json(struct json *j, const struct findings *f, uint32_t i)
 {
-    const struct pattern *p = l->of[0][i];
+    const struct census_pattern *p = &f->of[0].patterns[i];
     char id[SIGNATURE_TEXT_BYTES];
-    buf_printf(out, "%s{\"pattern\":\"%s\",\"service\":", i == 0 ? "" : ",",
-               signature_format(id, p->key.signature));
-    json_write_string(out,
-                      ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
-    buf_printf(out, ",\"severity\":\"%s\",\"status_class\":%u,\"template\":",
-               level_name((enum level)p->key.level), p->key.status_class);
-    json_write_string(out, span_of(p->template_text, p->template_len));
-    buf_printf(out, ",\"received\":%llu,\"received_bytes\":%llu,\"policies\":[",
-               (unsigned long long)p->counts.received,
-               (unsigned long long)p->counts.received_bytes);
-    for (size_t lane = 0; lane < r->lane_count; lane++) {
-        const struct pattern_counts *c = &l->of[lane][i]->counts;
-        buf_printf(
-            out,
-            "%s{\"kept\":%llu,\"sampled_out\":%llu,\"dropped_by_rule\":%llu,\"kept_bytes\":%llu}",
-            lane == 0 ? "" : ",", (unsigned long long)c->kept, (unsigned long long)c->sampled_out,
-            (unsigned long long)c->dropped_by_rule, (unsigned long long)c->kept_bytes);
+    json_begin(j, NULL);
+    json_str(j, "pattern", signature_format(id, p->key.signature));
+    json_text(j, "service", service_of(f, p));
+    json_str(j, "severity", level_name((enum level)p->key.level));
+    json_u64(j, "status_class", p->key.status_class);
+    json_text(j, "template", census_template(p));
+    json_u64(j, "received", p->counts.received);
+    json_u64(j, "received_bytes", p->counts.received_bytes);
+    json_begin_list(j, "policies");
+    for (size_t lane = 0; lane < f->r->lane_count; lane++) {
+        const struct pattern_counts n = counts_in(f, lane, i);
+        json_begin(j, NULL);
+        json_u64(j, "kept", n.kept);
+        json_u64(j, "sampled_out", n.sampled_out);
+        json_u64(j, "dropped_by_rule", n.dropped_by_rule);
+        json_u64(j, "kept_bytes", n.kept_bytes);
+        json_end(j);
     }
-    buf_append_str(out, "]}");
+    json_end_list(j);
+    json_end(j);
 }
 
-static void report_json(struct buf *out, const struct replay *r, const struct listing *l)
+static void report_json(struct buf *out, const struct findings *f)
 {
-    buf_printf(out,
-               "{\"files\":%llu,\"requests\":%llu,\"refused\":%llu,\"records\":%llu,"
-               "\"from_unix_ns\":\"%llu\",\"to_unix_ns\":\"%llu\",\"metered_bytes\":%llu,"
-               "\"cost_per_gb\":%.9g,\"cost\":%.9g,\"policies\":[",
-               (unsigned long long)r->files, (unsigned long long)r->requests,
-               (unsigned long long)r->refused, (unsigned long long)r->records,
-               (unsigned long long)r->first_ns, (unsigned long long)r->last_ns,
-               (unsigned long long)r->all.bytes, r->cost_per_gb, cost(r, r->all.bytes));
-    for (size_t i = 0; i < r->lane_count; i++) {
-        buf_append_str(out, i == 0 ? "" : ",");
-        lane_json(out, r, &r->lanes[i]);
-    }
-    buf_append_str(out, "],\"patterns\":[");
-    for (uint32_t i = 0; i < l->count; i++)
-        pattern_json(out, r, l, i);
-    buf_append_str(out, "]}\n");
+    const struct replay *r = f->r;
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    json_u64(&j, "files", r->files);
+    json_u64(&j, "requests", r->requests);
+    json_u64(&j, "refused", r->refused);
+    json_u64(&j, "records", r->records);
+    json_printf(&j, "from_unix_ns", "\"%llu\"", (unsigned long long)r->first_ns);
+    json_printf(&j, "to_unix_ns", "\"%llu\"", (unsigned long long)r->last_ns);
+    json_u64(&j, "metered_bytes", r->all.bytes);
+    json_printf(&j, "cost_per_gb", "%.9g", r->cost_per_gb);
+    json_printf(&j, "cost", "%.9g", cost(r, r->all.bytes));
+    json_begin_list(&j, "policies");
+    for (size_t i = 0; i < r->lane_count; i++)
+        lane_json(&j, f, i);
+    json_end_list(&j);
+    json_begin_list(&j, "patterns");
+    for (uint32_t i = 0; i < f->of[0].pattern_count; i++)
+        pattern_json(&j, f, i);
+    json_end_list(&j);
+    json_end(&j);
+    json_line(&j);
 }
 
 static void add_share(struct buf *out, uint64_t part, uint64_t whole)
@@ -163,14 +169,14 @@ static void add_share(struct buf *out, uint64_t part, uint64_t whole)
                whole == 0 ? 0.0 : (double)part * 100 / (double)whole);
 }
 
-static void row_by_level(struct buf *out, const struct replay *r, const char *name, int level)
+static void row_by_level(struct buf *out, const struct findings *f, const char *name, int level)
 {
-    buf_printf(out, "%-16s %14llu", name,
-               (unsigned long long)(level < 0 ? r->records : r->received[level]));
+    const struct replay *r = f->r;
+    uint64_t received = level < 0 ? r->records : r->received[level];
+    buf_printf(out, "%-16s %14llu", name, (unsigned long long)received);
     for (size_t i = 0; i < r->lane_count; i++)
-        add_share(out,
-                  level < 0 ? totals(&r->lanes[i])->verdict[VERDICT_KEPT] : r->lanes[i].kept[level],
-                  level < 0 ? r->records : r->received[level]);
+        add_share(out, level < 0 ? f->of[i].total.verdict[VERDICT_KEPT] : r->lanes[i].kept[level],
+                  received);
     buf_append_byte(out, '\n');
 }
 
@@ -184,7 +190,7 @@ static void add_time(struct buf *out, uint64_t ns)
     buf_append_str(out, text);
 }
 
-static void report_words(struct buf *out, const struct replay *r, const struct listing *l)
+static void words_head(struct buf *out, const struct replay *r)
 {
     buf_printf(out, "files %llu, requests %llu (refused %llu), records %llu",
                (unsigned long long)r->files, (unsigned long long)r->requests,
@@ -203,59 +209,71 @@ static void report_words(struct buf *out, const struct replay *r, const struct l
     for (size_t i = 0; i < r->lane_count; i++)
         buf_printf(out, " %10s [%zu] %6s", "kept", i + 1, "");
     buf_append_byte(out, '\n');
-    row_by_level(out, r, "records", -1);
+}
+
+static void words_budget(struct buf *out, const struct findings *f, size_t i)
+{
+    const struct governor_stats *s = &f->of[i].governor;
+    buf_printf(out, "\nbudget of [%zu]: %.0f %s allowed, %.0f used", i + 1, s->allowed,
+               budget_unit(f->r), s->used);
+    if (s->allowed > 0)
+        buf_printf(out, " (%.1f%%)", 100 * s->used / s->allowed);
+    else
+        buf_append_str(out, ": the records tell no time, and without it there is no budget");
+    buf_printf(out, ", %llu records lost to it",
+               (unsigned long long)f->of[i].total.fate[FATE_LOST_BUDGET]);
+}
+
+static void words_pattern(struct buf *out, const struct findings *f, uint32_t i)
+{
+    const struct census_pattern *p = &f->of[0].patterns[i];
+    char id[SIGNATURE_TEXT_BYTES];
+    buf_printf(out, "%s %-5s %10llu", signature_format(id, p->key.signature),
+               level_name((enum level)p->key.level), (unsigned long long)p->counts.received);
+    for (size_t lane = 0; lane < f->r->lane_count; lane++)
+        add_share(out, counts_in(f, lane, i).kept, p->counts.received);
+    buf_append_str(out, "  ");
+    json_write_string(out, service_of(f, p));
+    buf_append_byte(out, ' ');
+    json_write_string(out, census_template(p));
+    buf_append_byte(out, '\n');
+}
+
+static void report_words(struct buf *out, const struct findings *f)
+{
+    const struct replay *r = f->r;
+    words_head(out, r);
+    row_by_level(out, f, "records", -1);
     for (int level = 0; level < LEVEL_COUNT; level++)
         if (r->received[level] > 0)
-            row_by_level(out, r, level_name((enum level)level), level);
+            row_by_level(out, f, level_name((enum level)level), level);
     buf_printf(out, "%-16s %14llu", "metered bytes", (unsigned long long)r->all.bytes);
     for (size_t i = 0; i < r->lane_count; i++)
         add_share(out, r->lanes[i].meter.bytes, r->all.bytes);
     buf_printf(out, "\ncost at %-8.4g %14.6f", r->cost_per_gb, cost(r, r->all.bytes));
     for (size_t i = 0; i < r->lane_count; i++)
         buf_printf(out, " %14.6f %6s", cost(r, r->lanes[i].meter.bytes), "");
-    for (size_t i = 0; i < r->lane_count && has_budget(r); i++) {
-        struct governor_stats s = pipeline_governor(r->lanes[i].pipeline);
-        buf_printf(out, "\nbudget of [%zu]: %.0f %s allowed, %.0f used", i + 1, s.allowed,
-                   budget_unit(r), s.used);
-        if (s.allowed > 0)
-            buf_printf(out, " (%.1f%%)", 100 * s.used / s.allowed);
-        else
-            buf_append_str(out, ": the records tell no time, and without it there is no budget");
-        buf_printf(out, ", %llu records lost to it",
-                   (unsigned long long)totals(&r->lanes[i])->fate[FATE_LOST_BUDGET]);
-    }
-
-    uint32_t shown = l->count < SHOWN_PATTERNS ? l->count : SHOWN_PATTERNS;
-    buf_printf(out, "\n\npatterns, most bytes first (%u of %u)\n", shown, l->count);
-    for (uint32_t i = 0; i < shown; i++) {
-        const struct pattern *p = l->of[0][i];
-        char id[SIGNATURE_TEXT_BYTES];
-        buf_printf(out, "%s %-5s %10llu", signature_format(id, p->key.signature),
-                   level_name((enum level)p->key.level), (unsigned long long)p->counts.received);
-        for (size_t lane = 0; lane < r->lane_count; lane++)
-            add_share(out, l->of[lane][i]->counts.kept, p->counts.received);
-        buf_append_str(out, "  ");
-        json_write_string(
-            out, ledger_service_name(pipeline_ledger(r->lanes[0].pipeline), p->key.service));
-        buf_append_byte(out, ' ');
-        json_write_string(out, span_of(p->template_text, p->template_len));
-        buf_append_byte(out, '\n');
-    }
+    for (size_t i = 0; i < r->lane_count && has_budget(r); i++)
+        words_budget(out, f, i);
+    uint32_t all = f->of[0].pattern_count, shown = all < SHOWN_PATTERNS ? all : SHOWN_PATTERNS;
+    buf_printf(out, "\n\npatterns, most bytes first (%u of %u)\n", shown, all);
+    for (uint32_t i = 0; i < shown; i++)
+        words_pattern(out, f, i);
 }
 
 int replay_report(const struct replay *r)
 {
-    struct listing l;
+    struct findings f = {.r = r};
     struct buf out = {0};
-    int rc = list_patterns(r, &l);
+    int rc = find(&f);
     if (rc == 0)
-        (r->json ? report_json : report_words)(&out, r, &l);
+        (r->json ? report_json : report_words)(&out, &f);
     if (rc == 0)
         rc = out.err;
     if (rc == 0 && (fwrite(out.base, 1, out.len, stdout) != out.len || fflush(stdout) != 0))
         rc = ERR_IO;
     buf_done(&out);
     for (size_t i = 0; i < LANES_MAX; i++)
-        free(l.of[i]);
+        census_done(&f.of[i]);
     return rc;
 }

@@ -11,6 +11,7 @@
 #include "otlp/json_write.h"
 #include "otlp/logs.h"
 #include "util/clock.h"
+#include "util/json.h"
 
 enum { EXIT_DAMAGED = 65 }; /* sysexits: EX_DATAERR */
 
@@ -79,39 +80,59 @@ static double oldest_s(const struct look *l)
     return then == 0 || then > now ? 0 : (double)(now - then) / 1e9;
 }
 
+static void segment_json(struct json *j, const struct segment *seg)
+{
+    json_begin(j, NULL);
+    json_printf(j, "name", "\"%016" PRIx64 ".seg\"", seg->name_id);
+    json_u64(j, "first_id", seg->first_id);
+    json_u64(j, "end_id", seg->end_id);
+    json_u64(j, "frames", seg->unread_frames);
+    json_u64(j, "records", seg->unread_records);
+    json_u64(j, "file_bytes", seg->file_bytes);
+    json_bool(j, "damaged", seg->is_damaged);
+    json_end(j);
+}
+
+static void damage_json(struct json *j, const struct look *l)
+{
+    json_begin(j, "damage");
+    json_u64(j, "lost_frames", l->found.lost_frames);
+    json_u64(j, "damaged_bytes", l->found.damaged_bytes);
+    json_u64(j, "unfinished_bytes", l->found.torn_bytes);
+    json_u64(j, "duplicate_frames", l->found.duplicate_frames);
+    json_u64(j, "unreadable_segments", l->survey.unreadable);
+    json_u64(j, "headless_segments", l->survey.headless);
+    json_u64(j, "kept_aside_files", l->survey.aside_files);
+    json_u64(j, "kept_aside_bytes", l->survey.aside_bytes);
+    json_end(j);
+}
+
 static void report_json(struct look *l)
 {
     struct buf out = {0};
-    const struct survey_findings *f = &l->found;
-    buf_append_str(&out, "{\"directory\":");
-    json_write_string(&out, span_str(l->dir));
-    buf_printf(&out,
-               ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"payload_bytes\":%" PRIu64
-               ",\"oldest_seconds\":%.3f,\"next_id\":%" PRIu64 ",\"position\":",
-               f->frames, f->records, f->bytes, oldest_s(l), f->next_id);
-    if (l->survey.has_position)
-        buf_printf(&out, "{\"settled\":%" PRIu64 ",\"stored\":%" PRIu64 "}",
-                   l->survey.position.settled, l->survey.position.stored);
-    else
-        buf_append_str(&out, "null");
-    buf_printf(&out,
-               ",\"damage\":{\"lost_frames\":%" PRIu64 ",\"damaged_bytes\":%" PRIu64
-               ",\"unfinished_bytes\":%" PRIu64 ",\"duplicate_frames\":%" PRIu64
-               ",\"unreadable_segments\":%" PRIu64 ",\"headless_segments\":%" PRIu64
-               ",\"kept_aside_files\":%" PRIu64 ",\"kept_aside_bytes\":%" PRIu64 "},\"segments\":[",
-               f->lost_frames, f->damaged_bytes, f->torn_bytes, f->duplicate_frames,
-               l->survey.unreadable, l->survey.headless, l->survey.aside_files,
-               l->survey.aside_bytes);
-    for (size_t i = 0; i < l->survey.count; i++) {
-        const struct segment *seg = &l->survey.segments[i];
-        buf_printf(&out,
-                   "%s{\"name\":\"%016" PRIx64 ".seg\",\"first_id\":%" PRIu64 ",\"end_id\":%" PRIu64
-                   ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"file_bytes\":%" PRIu64
-                   ",\"damaged\":%s}",
-                   i == 0 ? "" : ",", seg->name_id, seg->first_id, seg->end_id, seg->unread_frames,
-                   seg->unread_records, seg->file_bytes, seg->is_damaged ? "true" : "false");
+    struct json j = json_on(&out);
+    json_begin(&j, NULL);
+    json_str(&j, "directory", l->dir);
+    json_u64(&j, "frames", l->found.frames);
+    json_u64(&j, "records", l->found.records);
+    json_u64(&j, "payload_bytes", l->found.bytes);
+    json_printf(&j, "oldest_seconds", "%.3f", oldest_s(l));
+    json_u64(&j, "next_id", l->found.next_id);
+    if (l->survey.has_position) {
+        json_begin(&j, "position");
+        json_u64(&j, "settled", l->survey.position.settled);
+        json_u64(&j, "stored", l->survey.position.stored);
+        json_end(&j);
+    } else {
+        json_null(&j, "position");
     }
-    buf_append_str(&out, "]}\n");
+    damage_json(&j, l);
+    json_begin_list(&j, "segments");
+    for (size_t i = 0; i < l->survey.count; i++)
+        segment_json(&j, &l->survey.segments[i]);
+    json_end_list(&j);
+    json_end(&j);
+    json_line(&j);
     if (out.err == 0)
         fwrite(out.base, 1, out.len, stdout);
     buf_done(&out);

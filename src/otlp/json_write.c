@@ -14,7 +14,7 @@
 
 #include "otlp/logs.h"
 #include "otlp/wire.h"
-#include "util/utf8.h"
+#include "util/json.h"
 
 enum form {
     FORM_MESSAGE,
@@ -96,51 +96,6 @@ MESSAGE(resource_logs,
 MESSAGE(request_message, {1, FORM_MESSAGE, true, "resourceLogs", &resource_logs});
 /* clang-format on */
 
-/* Length of the UTF-8 sequence at s, or 0 when it is not one. */
-static size_t utf8_length(struct span s)
-{
-    uint8_t lead = s.base[0];
-    size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    return n <= s.len && utf8_is_valid(span_of(s.base, n)) ? n : 0;
-}
-
-static void write_escaped(struct buf *out, uint8_t c)
-{
-    static const char *const shorts[] = {
-        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r",
-    };
-    if (c == '"' || c == '\\')
-        buf_printf(out, "\\%c", c);
-    else if (c < ARRAY_LEN(shorts) && shorts[c] != NULL)
-        buf_append_str(out, shorts[c]);
-    else
-        buf_printf(out, "\\u%04x", c);
-}
-
-void json_write_string(struct buf *out, struct span text)
-{
-    size_t plain = 0; /* bytes before `at` that are not written yet */
-    buf_append_byte(out, '"');
-    for (size_t at = 0; at < text.len;) {
-        uint8_t c = text.base[at];
-        size_t n = utf8_length(span_skip(text, at));
-        if (n > 0 && c >= 0x20 && c != '"' && c != '\\') {
-            at += n;
-            plain += n;
-            continue;
-        }
-        buf_append(out, span_of(text.base + at - plain, plain));
-        plain = 0;
-        if (n == 0)
-            buf_append_str(out, "\xef\xbf\xbd");
-        else
-            write_escaped(out, c);
-        at++;
-    }
-    buf_append(out, span_of(text.base + text.len - plain, plain));
-    buf_append_byte(out, '"');
-}
-
 static void write_base64(struct buf *out, struct span s)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -167,76 +122,73 @@ static void write_hex(struct buf *out, struct span s)
     buf_append_byte(out, '"');
 }
 
-static void write_double(struct buf *out, uint64_t bits)
+static void write_double(struct json *j, const char *key, uint64_t bits)
 {
     double d;
     memcpy(&d, &bits, sizeof d);
     if (isnan(d))
-        buf_append_str(out, "\"NaN\"");
+        json_str(j, key, "NaN");
     else if (isinf(d))
-        buf_append_str(out, d > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+        json_str(j, key, d > 0 ? "Infinity" : "-Infinity");
     else
-        buf_printf(out, "%.17g", d);
+        json_printf(j, key, "%.17g", d);
 }
 
-static int write_message(struct buf *out, const struct message *m, struct span bytes,
+static int write_message(struct json *j, const struct message *m, struct span bytes,
                          unsigned depth);
 
-static int write_value(struct buf *out, const struct field *f, const struct wire_field *w,
-                       unsigned depth)
+/* `key` is NULL in a list. */
+static int write_value(struct json *j, const char *key, const struct field *f,
+                       const struct wire_field *w, unsigned depth)
 {
     switch (f->form) {
     case FORM_MESSAGE:
-        return write_message(out, f->message, w->bytes, depth + 1);
+        json_begin(j, key);
+        return write_message(j, f->message, w->bytes, depth + 1);
     case FORM_STRING:
-        json_write_string(out, w->bytes);
+        json_text(j, key, w->bytes);
         break;
     case FORM_BYTES:
-        write_base64(out, w->bytes);
+        write_base64(json_value(j, key), w->bytes);
         break;
     case FORM_HEX:
-        write_hex(out, w->bytes);
+        write_hex(json_value(j, key), w->bytes);
         break;
     case FORM_INT64:
-        buf_printf(out, "\"%lld\"", (long long)w->value);
+        json_printf(j, key, "\"%lld\"", (long long)w->value);
         break;
     case FORM_UINT64:
-        buf_printf(out, "\"%llu\"", (unsigned long long)w->value);
+        json_printf(j, key, "\"%llu\"", (unsigned long long)w->value);
         break;
     case FORM_NUMBER:
-        buf_printf(out, "%d", (int)w->value);
+        json_i64(j, key, (int)w->value);
         break;
     case FORM_UINT32:
-        buf_printf(out, "%u", (unsigned)w->value);
+        json_u64(j, key, (uint32_t)w->value);
         break;
     case FORM_BOOL:
-        buf_append_str(out, w->value != 0 ? "true" : "false");
+        json_bool(j, key, w->value != 0);
         break;
     case FORM_DOUBLE:
-        write_double(out, w->value);
+        write_double(j, key, w->value);
         break;
     }
-    return out->err;
+    return j->out->err;
 }
 
 /* All occurrences of a repeated field, from here to the end, as a list. */
-static int write_list(struct buf *out, const struct field *f, struct wire rest,
+static int write_list(struct json *j, const struct field *f, struct wire rest,
                       const struct wire_field *first, unsigned depth)
 {
     struct wire_field w = *first;
-    const char *comma = "";
-    buf_append_byte(out, '[');
+    json_begin_list(j, f->name);
     do {
-        if (w.number != f->number)
-            continue;
-        buf_append_str(out, comma);
-        comma = ",";
-        int rc = write_value(out, f, &w, depth);
+        int rc = w.number == f->number ? write_value(j, NULL, f, &w, depth) : 0;
         if (rc < 0)
             return rc;
     } while (wire_next(&rest, &w));
-    buf_append_byte(out, ']');
-    return rest.err != 0 ? rest.err : out->err;
+    json_end_list(j);
+    return rest.err != 0 ? rest.err : j->out->err;
 }
 
 /* The last occurrence of a singular field: the first, unless a later one is there. */
@@ -258,7 +210,7 @@ static const struct field *find_field(const struct message *m, uint32_t number)
 }
 
 /* The members of an AnyValue are a oneof: where the wire has several, the last counts. */
-static int write_any_value(struct buf *out, struct span bytes, unsigned depth)
+static int write_any_value(struct json *j, struct span bytes, unsigned depth)
 {
     struct wire wire;
     struct wire_field w, last;
@@ -272,54 +224,47 @@ static int write_any_value(struct buf *out, struct span bytes, unsigned depth)
         member = f;
         last = w;
     }
-    buf_append_byte(out, '{');
-    if (member != NULL) {
-        buf_printf(out, "\"%s\":", member->name);
-        int rc = write_value(out, member, &last, depth);
-        if (rc < 0)
-            return rc;
-    }
-    buf_append_byte(out, '}');
-    return wire.err != 0 ? wire.err : out->err;
+    int rc = member == NULL ? 0 : write_value(j, member->name, member, &last, depth);
+    if (rc < 0)
+        return rc;
+    json_end(j);
+    return wire.err != 0 ? wire.err : j->out->err;
 }
 
-static int write_message(struct buf *out, const struct message *m, struct span bytes,
-                         unsigned depth)
+/* The members and the end of an object that has begun. */
+static int write_message(struct json *j, const struct message *m, struct span bytes, unsigned depth)
 {
     struct wire wire;
     struct wire_field w;
     uint32_t seen = 0; /* field numbers are below 32 */
-    const char *comma = "";
 
     if (depth > LOGS_MAX_DEPTH + 1)
         return ERR_TOO_DEEP; /* logs_check() has refused it before */
     if (m == &any_value)
-        return write_any_value(out, bytes, depth);
+        return write_any_value(j, bytes, depth);
     wire_init(&wire, bytes);
-    buf_append_byte(out, '{');
     while (wire_next(&wire, &w)) {
         const struct field *f = find_field(m, w.number);
         if (f == NULL || seen & 1u << f->number)
             continue;
         seen |= 1u << f->number;
-        buf_append_str(out, comma);
-        comma = ",";
-        buf_printf(out, "\"%s\":", f->name);
         int rc;
         if (f->repeated) {
-            rc = write_list(out, f, wire, &w, depth);
+            rc = write_list(j, f, wire, &w, depth);
         } else {
             struct wire_field last = last_of(wire, &w);
-            rc = write_value(out, f, &last, depth);
+            rc = write_value(j, f->name, f, &last, depth);
         }
         if (rc < 0)
             return rc;
     }
-    buf_append_byte(out, '}');
-    return wire.err != 0 ? wire.err : out->err;
+    json_end(j);
+    return wire.err != 0 ? wire.err : j->out->err;
 }
 
 int json_write_logs(struct buf *out, struct span request)
 {
-    return write_message(out, &request_message, request, 0);
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    return write_message(&j, &request_message, request, 0);
 }

@@ -12,7 +12,3 @@
  * (logs_check); unknown fields have no JSON form and are left out.
  * ERR_MALFORMED or the buf's own failure. */
 int json_write_logs(struct buf *out, struct span request);
-
-/* Append text as a JSON string, with its quotes. Bytes that are not UTF-8 are
- * written as U+FFFD. */
-void json_write_string(struct buf *out, struct span text);

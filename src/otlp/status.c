@@ -1,4 +1,4 @@
-/* status: protobuf by protobuf-c, JSON by hand: there are four shapes of it. */
+/* status: protobuf by protobuf-c, JSON member by member. */
 #include "otlp/status.h"
 
 #include <inttypes.h>
@@ -6,6 +6,7 @@
 #include "error_details.pb-c.h"
 #include "logs_service.pb-c.h"
 #include "status.pb-c.h"
+#include "util/json.h"
 
 #define TYPE_PREFIX "type.googleapis.com/"
 #define RETRY_INFO "google.rpc.RetryInfo"
@@ -69,49 +70,40 @@ static void encode_protobuf(const struct status *s, struct buf *out)
 
 /* ---- JSON ---- */
 
-static void json_string(struct buf *out, const char *text)
+static void write_duration(struct json *j, const char *key, uint64_t ms)
 {
-    static const char escapes[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
-    buf_append_byte(out, '"');
-    for (; *text != '\0'; text++) {
-        const char *e = strchr(escapes, *text);
-        if (e != NULL)
-            buf_printf(out, "\\%c", letters[e - escapes]);
-        else if ((unsigned char)*text < 0x20)
-            buf_printf(out, "\\u%04x", *text);
-        else
-            buf_append_byte(out, (uint8_t)*text);
-    }
-    buf_append_byte(out, '"');
-}
-
-/* proto3 JSON: seconds with 0, 3, 6 or 9 digits of fraction. */
-static void json_duration(struct buf *out, uint64_t ms)
-{
-    buf_printf(out, "\"%" PRIu64, ms / 1000);
-    if (ms % 1000 != 0)
-        buf_printf(out, ".%03u", (unsigned)(ms % 1000));
-    buf_append_str(out, "s\"");
+    if (ms % 1000 == 0)
+        json_printf(j, key, "\"%" PRIu64 "s\"", ms / 1000);
+    else
+        json_printf(j, key, "\"%" PRIu64 ".%03us\"", ms / 1000, (unsigned)(ms % 1000));
 }
 
 static void encode_json(const struct status *s, struct buf *out)
 {
-    buf_printf(out, "{\"code\":%d,\"message\":", s->code);
-    json_string(out, s->message != NULL ? s->message : "");
-    buf_append_str(out, ",\"details\":[");
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    json_i64(&j, "code", s->code);
+    json_str(&j, "message", s->message != NULL ? s->message : "");
+    json_begin_list(&j, "details");
     if (s->retry_ms > 0) {
-        buf_append_str(out, "{\"@type\":\"" TYPE_PREFIX RETRY_INFO "\",\"retryDelay\":");
-        json_duration(out, s->retry_ms);
-        buf_append_str(out, "}");
+        json_begin(&j, NULL);
+        json_str(&j, "@type", TYPE_PREFIX RETRY_INFO);
+        write_duration(&j, "retryDelay", s->retry_ms);
+        json_end(&j);
     }
     if (s->bad != NULL) {
-        buf_append_str(out, s->retry_ms > 0 ? "," : "");
-        buf_append_str(out, "{\"@type\":\"" TYPE_PREFIX BAD_REQUEST
-                            "\",\"fieldViolations\":[{\"field\":\"\",\"description\":");
-        json_string(out, s->bad);
-        buf_append_str(out, "}]}");
+        json_begin(&j, NULL);
+        json_str(&j, "@type", TYPE_PREFIX BAD_REQUEST);
+        json_begin_list(&j, "fieldViolations");
+        json_begin(&j, NULL);
+        json_str(&j, "field", "");
+        json_str(&j, "description", s->bad);
+        json_end(&j);
+        json_end_list(&j);
+        json_end(&j);
     }
-    buf_append_str(out, "]}");
+    json_end_list(&j);
+    json_end(&j);
 }
 
 void status_encode(const struct status *s, enum status_form form, struct buf *out)
@@ -127,15 +119,15 @@ void export_response_encode(int64_t rejected, const char *message, enum status_f
 {
     bool full = rejected == 0 && (message == NULL || message[0] == '\0');
     if (form == STATUS_JSON) {
-        if (full) {
-            buf_append_str(out, "{}");
-            return;
+        struct json j = json_on(out);
+        json_begin(&j, NULL);
+        if (!full) {
+            json_begin(&j, "partialSuccess");
+            json_printf(&j, "rejectedLogRecords", "\"%" PRId64 "\"", rejected);
+            json_str(&j, "errorMessage", message != NULL ? message : "");
+            json_end(&j);
         }
-        buf_printf(out,
-                   "{\"partialSuccess\":{\"rejectedLogRecords\":\"%" PRId64 "\",\"errorMessage\":",
-                   rejected);
-        json_string(out, message != NULL ? message : "");
-        buf_append_str(out, "}}");
+        json_end(&j);
         return;
     }
 

@@ -19,7 +19,7 @@
 #define STALE_STEPS 8 /* entries looked at for each new pattern of a service at its cap */
 #define STALE_ROUND_NS UINT64_C(1000000000) /* no more than a round of all in so long */
 
-static_assert(sizeof(struct pattern) == 160, "see patterns.h");
+static_assert(sizeof(struct pattern) == 128, "see patterns.h");
 
 struct patterns {
     struct patterns_opts opts;
@@ -154,12 +154,13 @@ static bool add_block(struct patterns *p)
         return true; /* the first block, made with the table */
     if (p->opts.budget != NULL && budget_take(p->opts.budget, bytes) < 0)
         return false;
-    struct pattern *block = calloc(BLOCK_ENTRIES, sizeof *block);
+    struct pattern *block = aligned_alloc(alignof(struct pattern), bytes);
     if (block == NULL) {
         if (p->opts.budget != NULL)
             budget_give(p->opts.budget, bytes);
         return false;
     }
+    memset(block, 0, bytes);
     p->blocks[p->made / BLOCK_ENTRIES] = block;
     return true;
 }

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,14 +37,10 @@ struct pattern_counts {
     uint64_t received_bytes, kept_bytes;
 };
 
-/* How far a reader (the policy server's reports) has got with an entry. */
-struct pattern_mark {
-    uint64_t received, kept, bytes;
-};
-
-/* 160 bytes, two and a half cache lines: at 168 a record cost 20 ns more. */
+/* Two cache lines, and found by a shift: at 112 bytes a record cost 6 instructions more, at 168
+ * 20 ns. Readers keep their marks beside the table, by number. */
 struct pattern {
-    struct pattern_key key;
+    alignas(64) struct pattern_key key;
     uint32_t number : 22; /* its place, as patterns_at() counts: for tables beside this one */
     uint32_t template_len : 8;
     bool in_use : 1, referenced : 1;
@@ -54,8 +51,6 @@ struct pattern {
     uint32_t in_window;  /* records of this window that were kept for being among its first */
     uint64_t family;            /* what the signature has become; itself at first */
     struct pattern_counts counts;
-    struct pattern_mark reported; /* what the policy server knows of them */
-    struct pattern_mark pending;  /* what it will know when the report under way is accepted */
     uint64_t first_seen_ns, last_seen_ns;
 };
 

@@ -181,11 +181,6 @@ void ledger_settle(struct ledger *l, uint32_t service, enum fate fate, uint64_t 
     settle(&l->services[service]->row, fate, records);
 }
 
-void ledger_set_reported(struct ledger *l, uint32_t service, uint64_t received)
-{
-    l->services[service]->row.reported = received;
-}
-
 const struct ledger_row *ledger_total(const struct ledger *l)
 {
     return &l->total;

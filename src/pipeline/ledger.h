@@ -44,8 +44,6 @@ struct ledger_row {
     uint64_t fate[FATE_COUNT];
     uint64_t released;
     uint64_t received_bytes, kept_bytes, released_bytes; /* of the records as they came */
-    uint64_t reported; /* of received: what the policy server knows of, as patterns' marks are of
-                          theirs */
 };
 
 struct ledger;
@@ -76,9 +74,6 @@ void ledger_release(struct ledger *l, uint32_t service, uint64_t records, uint64
 
 /* Queued records reached their end. */
 void ledger_settle(struct ledger *l, uint32_t service, enum fate fate, uint64_t records);
-
-/* The policy server knows of so many of a service's received records. */
-void ledger_set_reported(struct ledger *l, uint32_t service, uint64_t received);
 
 const struct ledger_row *ledger_total(const struct ledger *l);
 const struct ledger_row *ledger_row(const struct ledger *l, uint32_t service);

@@ -97,6 +97,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .on_new = on_new_pattern,
         .ctx = p,
     };
+    if (opts->clock != NULL)
+        day_counts_init(&p->today, p->patterns, opts->clock, opts->budget);
     *out = p;
     return 0;
 }
@@ -105,6 +107,7 @@ void pipeline_free(struct pipeline *p)
 {
     if (p == NULL)
         return;
+    day_counts_done(&p->today);
     rulebook_done(&p->rulebook);
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
@@ -180,6 +183,12 @@ int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules 
     return 0;
 }
 
+void pipeline_forget_rules(struct pipeline *p)
+{
+    for (uint32_t i = 0; i < ledger_services(p->ledger); i++)
+        rulebook_set_service(&p->rulebook, i, NULL);
+}
+
 static int ensure_shadow(struct pipeline *p)
 {
     const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps),
@@ -217,62 +226,35 @@ const struct rules *pipeline_shadow_rules(const struct pipeline *p)
     return p->rulebook.second.given;
 }
 
-const struct shadow *pipeline_shadow(const struct pipeline *p)
-{
-    return p->shadow;
-}
-
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 {
     return rulebook_given(&p->rulebook, service);
 }
 
-const struct anomaly *pipeline_anomaly(const struct pipeline *p)
+uint32_t pipeline_service(struct pipeline *p, struct span name)
 {
-    return p->anomaly;
+    uint32_t known = ledger_services(p->ledger), service = ledger_service(p->ledger, name);
+    if (service == known && p->opts.service_seen != NULL)
+        p->opts.service_seen(p->opts.service_ctx, service, ledger_service_name(p->ledger, service));
+    return service;
 }
 
-const struct events *pipeline_events(const struct pipeline *p)
+void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes)
 {
-    return p->events;
+    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, bytes);
 }
 
-const struct recorder *pipeline_recorder(const struct pipeline *p)
+void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint64_t records)
 {
-    return p->recorder;
+    ledger_settle(p->ledger, service, fate, records);
 }
 
-struct governor_stats pipeline_governor(const struct pipeline *p)
+uint64_t pipeline_day(struct pipeline *p)
 {
-    return p->governor == NULL ? (struct governor_stats){0} : governor_stats(p->governor);
+    return day_counts_tick(&p->today);
 }
 
-struct ledger *pipeline_ledger(struct pipeline *p)
+uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out)
 {
-    return p->ledger;
-}
-
-struct patterns *pipeline_patterns(struct pipeline *p)
-{
-    return p->patterns;
-}
-
-struct families *pipeline_families(struct pipeline *p)
-{
-    return p->families;
-}
-
-uint64_t pipeline_overflowed(const struct pipeline *p)
-{
-    return p->place.overflowed;
-}
-
-const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p)
-{
-    return &p->timestamps;
-}
-
-const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p)
-{
-    return &p->reasons;
+    return day_counts_get(&p->today, number, out);
 }

@@ -7,6 +7,21 @@
  * its first record is decided, and room for all of its records is asked for
  * (`admit`) before the first is emitted.
  *
+ * Records leave by one door, pipeline_emit(). Whatever hides or changes text of a record has
+ * to reach each call below, because the text goes on from there; `tests/lint/lint.py exits`
+ * holds this list.
+ *
+ *     call                    where                           what goes on, and to where
+ *     sink.emit()             pipeline/pipeline_emit.c        the record: upstream, journal,
+ * refused file pattern_set_template()  pattern/pattern_place.c         a pattern's template: pages,
+ * reports, stamps, events recorder_put()          pipeline/pipeline_record.c      a record, as
+ * context of an error later events_sample()         pipeline/pipeline_record.c      one body of a
+ * pattern: events watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
+ *     to->end()               pipeline/pipeline_explain.c     the same record again
+ *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
+ *     ledger_service()        pipeline/pipeline_notice.c      our own
+ *
  * Blocking: never. Knows neither sockets nor loops.
  */
 #pragma once
@@ -14,17 +29,10 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
-#include "pattern/families.h"
-#include "pattern/pattern_place.h"
-#include "pattern/patterns.h"
-#include "pipeline/anomaly.h"
-#include "pipeline/events.h"
+#include "pipeline/governor.h"
 #include "pipeline/ledger.h"
-#include "pipeline/recorder.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
-#include "pipeline/shadow.h"
-#include "pipeline/timestamp.h"
 #include "util/arena.h"
 #include "util/clock.h"
 
@@ -67,7 +75,7 @@ struct pipeline_opts {
     const struct clock *clock;
     struct pipeline_sink sink;
     /* Called when a service is seen for the first time. May be NULL. */
-    void (*service_seen)(void *ctx, uint32_t service);
+    void (*service_seen)(void *ctx, uint32_t service, struct span name);
     void *service_ctx;
 };
 
@@ -98,9 +106,28 @@ void pipeline_tick(struct pipeline *p);
 /* The last of it, when no more requests come. */
 void pipeline_finish(struct pipeline *p);
 
-/* NULL: rates have no boost and events are off; no events. */
-const struct anomaly *pipeline_anomaly(const struct pipeline *p);
-const struct events *pipeline_events(const struct pipeline *p);
+/* ---- records that are elsewhere ---------------------------------------- */
+
+/* The number of a service, made on first sight. */
+uint32_t pipeline_service(struct pipeline *p, struct span name);
+
+/* A record that an earlier process kept was found: received and kept, and queued. */
+void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes);
+
+/* What became of records that the sink took. */
+void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint64_t records);
+
+/* ---- for people -------------------------------------------------------- */
+
+/* What is counted is read by a census (pipeline/census.h). */
+
+/* The present day (UTC) begins anew at midnight. Returns in how many milliseconds to call
+ * again. */
+uint64_t pipeline_day(struct pipeline *p);
+
+/* What of the counts of entry `number`, which an explainer was lent, is of the present day.
+ * Returns since when. */
+uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out);
 
 /* For people: what would become of each record by itself under the rules of its service,
  * which are given to begin. begin, the steps and end are called for each; nothing is
@@ -128,6 +155,7 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
 /* The rules of one service from now on; NULL: the common ones again. What they say of
  * a pattern holds for the family that it becomes, within a second of that. */
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
+void pipeline_forget_rules(struct pipeline *p); /* of all services */
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
 int pipeline_set_observe(struct pipeline *p, bool observe);
@@ -136,26 +164,3 @@ void pipeline_set_target(struct pipeline *p, const struct governor_target *targe
 /* The policy that is only counted; NULL: none any more. */
 int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
 const struct rules *pipeline_shadow_rules(const struct pipeline *p); /* NULL: none yet */
-
-/* NULL: neither observing nor a second policy. */
-const struct shadow *pipeline_shadow(const struct pipeline *p);
-
-/* NULL: errors have no context. */
-const struct recorder *pipeline_recorder(const struct pipeline *p);
-
-struct governor_stats pipeline_governor(const struct pipeline *p);
-struct ledger *pipeline_ledger(struct pipeline *p);
-struct patterns *pipeline_patterns(struct pipeline *p);
-struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
-
-/* Records that were counted as overflow, because their service has too many patterns. */
-uint64_t pipeline_overflowed(const struct pipeline *p);
-
-/* Records whose time was mended. */
-const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p);
-
-/* Records by reason of their verdict, kept and not. */
-struct pipeline_reasons {
-    uint64_t kept[REASON_COUNT], dropped[REASON_COUNT];
-};
-const struct pipeline_reasons *pipeline_reasons(const struct pipeline *p);

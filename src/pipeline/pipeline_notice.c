@@ -16,7 +16,7 @@ static int send_event(void *ctx, const struct logs_group *g, struct span record)
     if (rc < 0)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
-    rc = sink->emit(sink->ctx, g, record, (struct span){0}, service);
+    rc = pipeline_emit(p, g, record, (struct span){0}, service);
     if (rc < 0)
         return rc; /* told later, or never: in no book yet */
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);

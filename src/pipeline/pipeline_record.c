@@ -9,11 +9,8 @@
 static void enter_resource(struct pass *pass, const struct logs_group *g)
 {
     struct pipeline *p = pass->p;
-    uint32_t known = ledger_services(p->ledger);
     pass->resource_index = g->resource_index;
-    pass->service = ledger_service(p->ledger, g->service_name);
-    if (pass->service == known && p->opts.service_seen != NULL)
-        p->opts.service_seen(p->opts.service_ctx, pass->service);
+    pass->service = pipeline_service(p, g->service_name);
     pass->rules = rulebook_of(&p->rulebook, pass->service, pass->now_ms);
     pass->second = rulebook_second(&p->rulebook, pass->now_ms);
 }
@@ -119,7 +116,7 @@ static int release_context(const struct pass *pass, const struct subject *s)
         struct span stamps =
             stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
         struct logs_group g = recorder_group(p->recorder, c);
-        int rc = sink->emit(sink->ctx, &g, c->bytes, stamps, c->service);
+        int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
         if (rc < 0)
             return rc;
         recorder_release(p->recorder, c);
@@ -156,8 +153,7 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
     if (d->threshold > 0 && p->opts.stamps != 0)
         added += stamp(p, s, d, room + added).len;
     if (rc == 0)
-        rc = p->opts.sink.emit(p->opts.sink.ctx, s->group, s->bytes, span_of(room, added),
-                               pass->service);
+        rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
     if (rc < 0)
         reject_rest(pass, s, d, rc);
     return rc == 0;

@@ -3,7 +3,10 @@
  */
 #pragma once
 
+#include "pattern/day_counts.h"
+#include "pattern/pattern_place.h"
 #include "pattern/signature.h"
+#include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
 #include "util/token_bucket.h"
@@ -23,9 +26,10 @@ struct pipeline {
         const struct pattern_key *key; /* of the record that is being placed */
         uint32_t generation;           /* of families, before */
     } placing;                         /* for anomaly_begin() */
-    struct pipeline_reasons reasons;
+    struct census_reasons reasons;
     struct timestamp_counts timestamps;
     struct pattern_place place;
+    struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
     struct {
         struct token_bucket bucket;
@@ -46,6 +50,13 @@ struct pass {
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
 };
+
+/* ---- pipeline_emit.c --------------------------------------------------- */
+
+/* The one door: a survivor, the context of an error, an event; record and stamp are copied. 0,
+ * or ERR_*: it was not taken and is in no count. */
+int pipeline_emit(const struct pipeline *p, const struct logs_group *g, struct span record,
+                  struct span stamp, uint32_t service);
 
 /* ---- pipeline_record.c ------------------------------------------------- */
 

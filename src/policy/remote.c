@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "net/url.h"
+#include "pipeline/ledger.h"
 #include "policy/document.h"
 #include "util/buf.h"
 #include "util/diag.h"
@@ -25,6 +26,8 @@ struct watch {
     struct client_call *call; /* under way */
     bool has_policy;
     int64_t version;
+    size_t name_len;
+    char name[]; /* of the service */
 };
 
 struct remote {
@@ -56,7 +59,7 @@ static void install(struct watch *w, struct span text)
     struct policy_notes notes;
     struct error err = {{0}};
     char name[DIAG_QUOTE_BYTES];
-    diag_quote(name, ledger_service_name(r->opts.ledger, w->service));
+    diag_quote(name, span_of(w->name, w->name_len));
     if (policy_document_read(&rules, r->json, text, r->base, &notes, &err) < 0) {
         char why[DIAG_QUOTE_BYTES];
         metric_inc(&r->stats.invalid);
@@ -108,7 +111,7 @@ static void fetch(struct watch *w)
     struct buf url = {.max_bytes = URL_BYTES};
     const char *headers[] = {"Accept: application/json", r->auth, NULL};
     buf_printf(&url, "%s/api/v1/policies/", r->server);
-    url_append_encoded(&url, ledger_service_name(r->opts.ledger, w->service));
+    url_append_encoded(&url, span_of(w->name, w->name_len));
     buf_printf(&url, "?team_id=%u", r->opts.team_id);
     buf_append_byte(&url, '\0');
     struct client_request request = {
@@ -141,10 +144,10 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
-void remote_service_seen(struct remote *r, uint32_t service)
+void remote_service_seen(struct remote *r, uint32_t service, struct span name)
 {
     /* A name that no policy can be asked for: none, or everything past the bound. */
-    if (service == LEDGER_OTHER || ledger_service_name(r->opts.ledger, service).len == 0)
+    if (service == LEDGER_OTHER || name.len == 0)
         return;
     if (service >= r->watch_count) {
         uint32_t count = service + 32;
@@ -155,12 +158,13 @@ void remote_service_seen(struct remote *r, uint32_t service)
         r->watches = list;
         r->watch_count = count;
     }
-    struct watch *w = calloc(1, sizeof *w);
+    struct watch *w = calloc(1, sizeof *w + name.len);
     if (w == NULL || r->watches[service] != NULL) {
         free(w);
         return;
     }
-    *w = (struct watch){.remote = r, .service = service};
+    *w = (struct watch){.remote = r, .service = service, .name_len = name.len};
+    memcpy(w->name, name.base, name.len);
     w->due_ms = clock_now_ms(r->opts.clock) + rng_upto(&r->rng, FIRST_DELAY_MS);
     r->watches[service] = w;
 }

@@ -14,7 +14,6 @@
 #include <uv.h>
 
 #include "net/client.h"
-#include "pipeline/ledger.h"
 #include "pipeline/rules.h"
 #include "util/buf.h"
 #include "util/clock.h"
@@ -28,8 +27,7 @@ struct remote_opts {
     struct route route;  /* copied */
     uint32_t team_id, refresh_interval_ms, timeout_ms;
     const struct clock *clock;
-    const struct ledger *ledger; /* the names of services */
-    const struct rules *base;    /* what a fetched policy does not speak of; kept by reference */
+    const struct rules *base; /* what a fetched policy does not speak of; kept by reference */
     /* Put a policy in force. The rules are the callee's to keep by reference. */
     void (*install)(void *ctx, uint32_t service, const struct rules *rules);
     void *ctx;
@@ -52,7 +50,8 @@ void remote_close(struct remote *r);
 /* Another base from now on; all policies are fetched again, to stand on it. */
 void remote_set_base(struct remote *r, const struct rules *base);
 
-/* A service was seen for the first time: fetch its policy now. */
-void remote_service_seen(struct remote *r, uint32_t service);
+/* A service was seen for the first time: fetch its policy now. Number 0 and one without a name
+ * have none. The name is copied. */
+void remote_service_seen(struct remote *r, uint32_t service, struct span name);
 
 const struct remote_stats *remote_stats(const struct remote *r);

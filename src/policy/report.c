@@ -1,17 +1,15 @@
 /* report: one service after the other, a few at once. */
 #include "policy/report.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
-#include "pipeline/rules.h"
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/rng.h"
+#include "util/json.h"
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10
@@ -20,7 +18,6 @@ struct post {
     struct report *report;
     struct client_call *call; /* NULL: free */
     uint32_t service;
-    uint64_t received; /* of the service, when it was written */
     struct buf body;
 };
 
@@ -31,6 +28,7 @@ struct report {
     struct rng rng;
     char *url, *auth;
     bool in_round;
+    struct census census;  /* of the round; empty between rounds */
     uint32_t next_service; /* of the round */
     struct post posts[POSTS_AT_ONCE];
     struct report_stats stats;
@@ -38,102 +36,127 @@ struct report {
 
 /* ---- one body ---------------------------------------------------------- */
 
-/* Entries of one pattern lie side by side after sorting: one per severity and
- * status class. */
-static int by_signature(const void *a, const void *b)
+static int compare(uint64_t a, uint64_t b)
 {
-    const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b;
-    if (x->key.signature != y->key.signature)
-        return x->key.signature < y->key.signature ? -1 : 1;
-    return x->key.level - y->key.level;
+    return a < b ? -1 : a > b;
+}
+
+/* Entries of one pattern lie side by side: one per severity and status class. */
+static int by_service(const void *a, const void *b)
+{
+    const struct census_pattern *x = a, *y = b;
+    int c = compare(x->key.service, y->key.service);
+    if (c == 0)
+        c = compare(x->key.signature, y->key.signature);
+    if (c == 0)
+        c = compare(x->key.level, y->key.level);
+    return c != 0 ? c : compare(x->number, y->number);
+}
+
+static bool has_news(const void *marks, const struct census_pattern *p)
+{
+    return p->key.service != LEDGER_OTHER &&
+           p->counts.received > report_marks_of(marks, p).received;
+}
+
+int report_take(struct census *out, const struct report_opts *opts)
+{
+    const struct census_want want = {
+        .services = true,
+        .patterns = true,
+        .templates = true,
+        .is_wanted = has_news,
+        .ctx = opts->marks,
+        .order = by_service,
+        .budget = opts->budget,
+    };
+    return opts->take(opts->ctx, &want, out);
+}
+
+/* The patterns of a service are rows [*first, returned) of the census. */
+static uint32_t rows_of(const struct census *c, uint32_t service, uint32_t *first)
+{
+    uint32_t low = 0, high = c->pattern_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (c->patterns[middle].key.service < service)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (*first = low; low < c->pattern_count && c->patterns[low].key.service == service;)
+        low++;
+    return low;
 }
 
 struct group {
     uint64_t count, kept, bytes, first_ns, last_ns, level[LEVEL_COUNT];
 };
 
-static void add_entry(struct group *g, struct pattern *e)
+static void add_entry(struct group *g, const struct census_pattern *p,
+                      const struct report_mark *reported)
 {
-    uint64_t count = e->counts.received - e->reported.received;
-    e->pending =
-        (struct pattern_mark){e->counts.received, e->counts.kept, e->counts.received_bytes};
+    uint64_t count = p->counts.received - reported->received;
     g->count += count;
-    g->kept += e->counts.kept - e->reported.kept;
-    g->bytes += e->counts.received_bytes - e->reported.bytes;
-    g->level[e->key.level] += count;
-    if (g->first_ns == 0 || e->first_seen_ns < g->first_ns)
-        g->first_ns = e->first_seen_ns;
-    if (e->last_seen_ns > g->last_ns)
-        g->last_ns = e->last_seen_ns;
+    g->kept += p->counts.kept - reported->kept;
+    g->bytes += p->counts.received_bytes - reported->bytes;
+    g->level[p->key.level] += count;
+    if (g->first_ns == 0 || p->first_seen_ns < g->first_ns)
+        g->first_ns = p->first_seen_ns;
+    if (p->last_seen_ns > g->last_ns)
+        g->last_ns = p->last_seen_ns;
 }
 
-static void write_group(struct buf *out, const struct report_opts *opts, const struct group *g,
-                        const struct pattern *e)
+static void write_group(struct json *j, const struct group *g, const struct census_pattern *p)
 {
-    const char *comma = "";
     char id[SIGNATURE_TEXT_BYTES];
-    buf_printf(out,
-               "{\"signature\":\"%s\",\"count\":%" PRIu64 ",\"sampled_count\":%" PRIu64
-               ",\"first_seen\":%.3f,\"last_seen\":%.3f,\"bytes\":%" PRIu64 ",\"template\":",
-               signature_format(id, e->key.signature), g->count, g->kept, (double)g->first_ns / 1e9,
-               (double)g->last_ns / 1e9, g->bytes);
-    json_write_string(out, span_of(e->template_text, e->template_len));
-    uint64_t family =
-        opts->families != NULL ? families_resolve(opts->families, e->family) : e->family;
-    if (family != e->key.signature)
-        buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
-    buf_append_str(out, ",\"severity_distribution\":{");
-    for (int l = 0; l < LEVEL_COUNT; l++) {
-        if (g->level[l] == 0)
-            continue;
-        buf_printf(out, "%s\"%s\":%" PRIu64, comma, level_name((enum level)l), g->level[l]);
-        comma = ",";
-    }
-    buf_append_str(out, "}}");
+    json_begin(j, NULL);
+    json_str(j, "signature", signature_format(id, p->key.signature));
+    json_u64(j, "count", g->count);
+    json_u64(j, "sampled_count", g->kept);
+    json_printf(j, "first_seen", "%.3f", (double)g->first_ns / 1e9);
+    json_printf(j, "last_seen", "%.3f", (double)g->last_ns / 1e9);
+    json_u64(j, "bytes", g->bytes);
+    json_text(j, "template", census_template(p));
+    if (p->family != p->key.signature)
+        json_str(j, "family", signature_format(id, p->family));
+    json_begin(j, "severity_distribution");
+    for (int l = 0; l < LEVEL_COUNT; l++)
+        if (g->level[l] > 0)
+            json_u64(j, level_name((enum level)l), g->level[l]);
+    json_end(j);
+    json_end(j);
 }
 
-/* The service's entries with something to tell, sorted, in *room. */
-static int collect(struct buf *room, const struct report_opts *opts, uint32_t service, uint32_t *n)
+static uint64_t unreported(const struct report_opts *opts, const struct census *c, uint32_t service)
 {
-    uint32_t slots = patterns_slots(opts->patterns);
-    *n = 0;
-    for (uint32_t i = 0; i < slots; i++) {
-        struct pattern *e = patterns_at(opts->patterns, i);
-        if (!e->in_use || e->key.service != service || e->counts.received == e->reported.received)
-            continue;
-        buf_append(room, span_of(&e, sizeof e));
-        ++*n;
-    }
-    if (room->err == 0 && *n > 0)
-        qsort(room->base, *n, sizeof(struct pattern *), by_signature);
-    return room->err;
+    return c->services[service].row.received - report_marks_of_service(opts->marks, service);
 }
 
-int report_write(struct buf *out, const struct report_opts *opts, uint32_t service,
-                 uint64_t total_logs)
+int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
+                 uint32_t service)
 {
-    struct buf room = {.budget = opts->budget};
-    uint32_t n, groups = 0;
-    int rc = collect(&room, opts, service, &n);
-    if (rc < 0) {
-        buf_done(&room);
-        return rc;
-    }
-    struct pattern **list = (struct pattern **)(void *)room.base;
-    buf_append_str(out, "{\"service_name\":");
-    json_write_string(out, ledger_service_name(opts->ledger, service));
-    buf_printf(out, ",\"team_id\":%u,\"timestamp\":%.3f,\"algorithm\":\"lps1\",\"patterns\":[",
-               opts->team_id, (double)clock_unix_ns(opts->clock) / 1e9);
-    for (uint32_t i = 0; i < n;) {
+    uint32_t groups = 0, i, end = rows_of(c, service, &i);
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    json_text(&j, "service_name", c->services[service].name);
+    json_u64(&j, "team_id", opts->team_id);
+    json_printf(&j, "timestamp", "%.3f", (double)clock_unix_ns(opts->clock) / 1e9);
+    json_str(&j, "algorithm", "lps1");
+    json_begin_list(&j, "patterns");
+    for (; i < end; groups++) {
         struct group g = {0};
-        struct pattern *first = list[i];
-        for (; i < n && list[i]->key.signature == first->key.signature; i++)
-            add_entry(&g, list[i]);
-        buf_append_str(out, groups++ == 0 ? "" : ",");
-        write_group(out, opts, &g, first);
+        const struct census_pattern *first = &c->patterns[i];
+        for (; i < end && c->patterns[i].key.signature == first->key.signature; i++) {
+            struct report_mark reported = report_marks_of(opts->marks, &c->patterns[i]);
+            add_entry(&g, &c->patterns[i], &reported);
+        }
+        write_group(&j, &g, first);
     }
-    buf_printf(out, "],\"total_logs\":%" PRIu64 ",\"unique_patterns\":%u}", total_logs, groups);
-    buf_done(&room);
+    json_end_list(&j);
+    json_u64(&j, "total_logs", unreported(opts, c, service));
+    json_u64(&j, "unique_patterns", groups);
+    json_end(&j);
     return out->err != 0 ? out->err : (int)groups;
 }
 
@@ -141,14 +164,11 @@ int report_write(struct buf *out, const struct report_opts *opts, uint32_t servi
 
 static void take_accepted(struct report *r, const struct post *p)
 {
-    uint32_t service = p->service;
-    ledger_set_reported(r->opts.ledger, service, p->received);
-    for (uint32_t i = 0; i < patterns_slots(r->opts.patterns); i++) {
-        struct pattern *e = patterns_at(r->opts.patterns, i);
-        /* A slot that was given to another pattern meanwhile has a pending of zero. */
-        if (e->in_use && e->key.service == service && e->pending.received > e->reported.received)
-            e->reported = e->pending;
-    }
+    const struct census *c = &r->census;
+    uint32_t i, end = rows_of(c, p->service, &i);
+    for (; i < end; i++)
+        report_marks_set(r->opts.marks, &c->patterns[i]);
+    report_marks_set_service(r->opts.marks, p->service, c->services[p->service].row.received);
     metric_inc(&r->stats.accepted);
     r->stats.last_success_ms = clock_now_ms(r->opts.clock);
 }
@@ -177,14 +197,13 @@ static void on_posted(void *ctx, const struct client_result *result)
 static void send_one(struct report *r, struct post *p, uint32_t service)
 {
     const char *headers[] = {"Content-Type: application/json", r->auth, NULL};
-    const struct ledger_row *row = ledger_row(r->opts.ledger, service);
+    const struct census_service *of = &r->census.services[service];
     p->service = service;
-    p->received = row->received;
     p->body.budget = r->opts.budget;
-    int rc = report_write(&p->body, &r->opts, service, row->received - row->reported);
-    if (rc == 0 && span_eq(ledger_service_name(r->opts.ledger, service), SPAN("lipservice"))) {
-        ledger_set_reported(r->opts.ledger, service,
-                            row->received); /* our own events: no pattern to learn from */
+    int rc = report_write(&p->body, &r->opts, &r->census, service);
+    if (rc == 0 && span_eq(of->name, SPAN("lipservice"))) {
+        /* our own events: no pattern to learn from */
+        report_marks_set_service(r->opts.marks, service, of->row.received);
         buf_done(&p->body);
         return;
     }
@@ -214,23 +233,32 @@ static void pump(struct report *r)
     uint32_t busy = 0;
     for (size_t i = 0; i < POSTS_AT_ONCE; i++) {
         struct post *p = &r->posts[i];
-        while (p->call == NULL && r->in_round &&
-               r->next_service < ledger_services(r->opts.ledger)) {
+        while (p->call == NULL && r->in_round && r->next_service < r->census.services_held) {
             uint32_t service = r->next_service++;
-            const struct ledger_row *row = ledger_row(r->opts.ledger, service);
-            if (service != LEDGER_OTHER && row->received > row->reported)
+            if (service != LEDGER_OTHER && unreported(&r->opts, &r->census, service) > 0)
                 send_one(r, p, service);
         }
         busy += p->call != NULL;
     }
-    if (busy == 0)
+    if (busy == 0) {
         r->in_round = false;
+        census_done(&r->census);
+    }
 }
 
 void report_now(struct report *r)
 {
     if (r->in_round)
         return;
+    int rc = report_take(&r->census, &r->opts);
+    if (rc == 0 && (rc = report_marks_reserve(r->opts.marks, &r->census)) < 0)
+        census_done(&r->census);
+    if (rc < 0) {
+        metric_inc(&r->stats.failed);
+        diag(DIAG_WARN, "report_failed", "no memory for a report; its counts go with the next",
+             "reason=%d", rc);
+        return;
+    }
     r->in_round = true;
     r->next_service = 0;
     pump(r);
@@ -296,6 +324,7 @@ static void on_closed(uv_handle_t *handle)
     struct report *r = container_of((uv_timer_t *)handle, struct report, timer);
     for (size_t i = 0; i < POSTS_AT_ONCE; i++)
         buf_done(&r->posts[i].body);
+    census_done(&r->census);
     free(r->url);
     free(r->auth);
     route_done(&r->opts.route);

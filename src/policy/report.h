@@ -9,12 +9,15 @@
  * besides, template, bytes, severity_distribution, family (where it is not the
  * signature) and the algorithm.
  *
- * Counts are differences since the last report that was accepted. A report that
- * fails is not kept: its counts stay in the pattern table and go with the next
- * one, so what waits is bounded by the table. What is evicted meanwhile is in
- * total_logs and in no pattern.
+ * A round is of one census, which is held until its last answer. Counts are
+ * differences since the last report that was accepted (policy/report_marks.h). A
+ * report that fails is not kept: its counts stay in the pattern table and go with
+ * the next one, so what waits is bounded by the table. What is evicted meanwhile
+ * is in total_logs and in no pattern.
  *
- * Units: records, bytes, Unix seconds. Blocking: never.
+ * Units      records, bytes, Unix seconds.
+ * Memory     a census of the patterns that have changed, for as long as a round takes.
+ * Blocking   never.
  */
 #pragma once
 
@@ -22,9 +25,8 @@
 #include <uv.h>
 
 #include "net/client.h"
-#include "pattern/families.h"
-#include "pattern/patterns.h"
-#include "pipeline/ledger.h"
+#include "pipeline/census.h"
+#include "policy/report_marks.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/metric.h"
@@ -36,9 +38,10 @@ struct report_opts {
     struct route route;           /* copied */
     uint32_t team_id, interval_ms, timeout_ms;
     const struct clock *clock;
-    struct ledger *ledger;
-    struct patterns *patterns;
-    struct families *families; /* NULL: no merging */
+    struct report_marks *marks; /* outlive the report */
+    /* Where the counts are; as census_take(). */
+    int (*take)(void *ctx, const struct census_want *want, struct census *out);
+    void *ctx;
     struct budget *budget;
 };
 
@@ -60,7 +63,11 @@ bool report_is_idle(const struct report *r);
 
 const struct report_stats *report_stats(const struct report *r);
 
-/* The body of one service's report, for tests and for report.c. Marks what it
- * tells as pending. Returns the number of patterns, or the buf's failure. */
-int report_write(struct buf *out, const struct report_opts *opts, uint32_t service,
-                 uint64_t total_logs);
+/* The census of a round: all services, and the patterns with something to report, those of one
+ * service side by side. */
+int report_take(struct census *out, const struct report_opts *opts);
+
+/* The body of one service's report, for tests and for report.c. Returns the number of patterns,
+ * or the buf's failure. */
+int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
+                 uint32_t service);

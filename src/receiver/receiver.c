@@ -350,17 +350,17 @@ static void on_stored(struct journal_waiter *w, int rc)
         answer_yes(call->receiver, call->exchange, call->sent_bytes);
 }
 
-/* Is the answer to wait for the disk? 1: on_stored() gives it; 0 and failures: now. */
-static int wait_for_disk(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
+/* Is the answer to wait until it is stored? 1: on_stored() gives it; 0 and failures: now. */
+static int wait_for_hold(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
 {
     struct call *call = x->user;
-    if (r->opts.journal == NULL || call->endpoint->signal != SIGNAL_LOGS)
+    if (call->endpoint->signal != SIGNAL_LOGS)
         return 0;
     call->receiver = r;
     call->exchange = x;
     call->sent_bytes = sent_bytes;
     call->waiter.done = on_stored;
-    int rc = journal_wait(r->opts.journal, &call->waiter);
+    int rc = r->opts.hold->ops->wait(r->opts.hold, &call->waiter);
     call->waits = rc > 0;
     if (call->waits)
         let_go(&x->body);
@@ -414,13 +414,12 @@ static void on_request(void *ctx, struct http_exchange *x)
         return;
     }
     size_t sent_bytes = x->body.len;
-    if (r->opts.journal != NULL)
-        journal_begin(r->opts.journal);
+    r->opts.hold->ops->begin(r->opts.hold);
     int rc = take(r, x, payload, coding, &err);
     release(&r->inflated);
     release(&r->transcoded);
     if (rc == 0)
-        rc = wait_for_disk(r, x, sent_bytes);
+        rc = wait_for_hold(r, x, sent_bytes);
     if (rc < 0) {
         refuse(r, x, refusal_of(rc), rc != ERR_TOO_BIG && err.text[0] != '\0' ? err.text : NULL);
         return;

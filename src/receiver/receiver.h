@@ -8,14 +8,14 @@
  * Traces and metrics are relayed as they came, or discarded, or refused.
  *
  * Blocking: never. In memory mode a request is held when the pipeline has taken it, and
- * is answered before request() returns; with a journal, when its kept records are stored.
+ * is answered before request() returns; on disk, when its kept records are stored.
  */
 #pragma once
 
 #include <stdint.h>
 
 #include "export/exporter.h"
-#include "export/journal.h"
+#include "export/hold.h"
 #include "net/coding.h"
 #include "net/http.h"
 #include "pipeline/pipeline.h"
@@ -63,7 +63,7 @@ struct receiver_opts {
     struct budget *budget;
     struct pipeline *pipeline;
     struct exporter *exporter;
-    struct journal *journal; /* durability: disk; else NULL */
+    struct hold *hold; /* what the pipeline gives its survivors to */
 };
 
 struct receiver_stats {

@@ -36,7 +36,7 @@ const char *sidecar_phase_name(enum sidecar_phase phase)
 static void end_fates(struct sidecar *sc, struct ledger_row *t,
                       const struct durable_end_counts *spool)
 {
-    if (sc->journal == NULL)
+    if (!sc->cfg->durable)
         t->fate[FATE_LOST_SHUTDOWN] += t->queued;
     t->fate[FATE_LOST_DISK] += spool->unstored;
     t->fate[FATE_LOST_DAMAGED] += spool->removed;
@@ -47,7 +47,7 @@ void sidecar_log_ledger(struct sidecar *sc)
 {
     if (sc->phase == SIDECAR_STARTING || atomic_exchange(&sc->is_ledger_logged, true))
         return;
-    struct ledger_row t = *ledger_total(pipeline_ledger(sc->pipeline));
+    struct ledger_row t = sidecar_totals(sc);
     struct durable_end_counts spool;
     uint64_t lost = 0;
     char reasons[REASONS_BYTES] = "", on_disk[ON_DISK_BYTES] = "";
@@ -60,7 +60,7 @@ void sidecar_log_ledger(struct sidecar *sc)
             snprintf(reasons + n, sizeof reasons - n, " lost_%s=%llu", fate_name((enum fate)f),
                      (unsigned long long)t.fate[f]);
     }
-    if (sc->journal != NULL)
+    if (sc->cfg->durable)
         snprintf(on_disk, sizeof on_disk,
                  " earlier_unread=%llu spool_lost=%llu spool_lost_frames=%llu",
                  (unsigned long long)spool.earlier_unread, (unsigned long long)spool.lost,
@@ -112,8 +112,8 @@ static void finish_pipeline(struct sidecar *sc)
 
 static bool is_flushed(const struct sidecar *sc)
 {
-    return (sc->journal == NULL || journal_is_idle(sc->journal)) &&
-           exporter_is_idle(sc->exporter) && (sc->report == NULL || report_is_idle(sc->report));
+    return durable_is_idle(sc) && exporter_is_idle(sc->exporter) &&
+           (sc->report == NULL || report_is_idle(sc->report));
 }
 
 static void report_last(struct sidecar *sc)
@@ -157,8 +157,7 @@ static void drain_go(struct sidecar *sc, enum sidecar_phase to)
 
 static void flush(struct sidecar *sc)
 {
-    if (sc->journal != NULL)
-        journal_flush(sc->journal);
+    durable_flush(sc);
     exporter_flush(sc->exporter);
 }
 

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "otlp/json_write.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 #include "util/rng.h"
 
 #define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
@@ -11,24 +11,17 @@
 
 static uint32_t on_service(void *ctx, struct span name)
 {
-    struct sidecar *sc = ctx;
-    struct ledger *l = pipeline_ledger(sc->pipeline);
-    uint32_t known = ledger_services(l), service = ledger_service(l, name);
-    if (service == known && sc->remote != NULL)
-        remote_service_seen(sc->remote, service);
-    return service;
+    return pipeline_service(((struct sidecar *)ctx)->pipeline, name);
 }
 
 static void on_found(void *ctx, uint32_t service, size_t bytes)
 {
-    struct sidecar *sc = ctx;
-    ledger_decide(pipeline_ledger(sc->pipeline), service, VERDICT_KEPT, 1, bytes);
+    pipeline_found(((struct sidecar *)ctx)->pipeline, service, bytes);
 }
 
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
 {
-    struct sidecar *sc = ctx;
-    ledger_settle(pipeline_ledger(sc->pipeline), service, fate, records);
+    pipeline_settle(((struct sidecar *)ctx)->pipeline, service, fate, records);
 }
 
 static int open_disk(struct disk *disk, const char *dir, struct error *err)
@@ -89,9 +82,7 @@ int durable_start(struct sidecar *sc, struct error *err)
 
 void durable_leave(struct sidecar *sc)
 {
-    if (sc->journal == NULL)
-        return;
-    sc->leaves_on_disk = true;
+    sc->leaves_on_disk = sc->journal != NULL;
     journal_leave(sc->journal);
 }
 
@@ -106,11 +97,23 @@ void durable_free(struct sidecar *sc)
     sc->journal = NULL;
 }
 
-static bool is_closed(const struct sidecar *sc)
+struct journal_stats durable_stats(const struct sidecar *sc)
 {
-    struct journal_stats s;
-    journal_stats(sc->journal, &s);
-    return s.is_closed;
+    struct journal_stats s = {0};
+    if (sc->journal != NULL)
+        journal_stats(sc->journal, &s);
+    return s;
+}
+
+bool durable_is_idle(const struct sidecar *sc)
+{
+    return sc->journal == NULL || journal_is_idle(sc->journal);
+}
+
+void durable_flush(struct sidecar *sc)
+{
+    if (sc->journal != NULL)
+        journal_flush(sc->journal);
 }
 
 void durable_end(struct sidecar *sc)
@@ -118,19 +121,17 @@ void durable_end(struct sidecar *sc)
     if (sc->journal == NULL)
         return;
     journal_close(sc->journal);
-    while (!is_closed(sc))
+    while (!durable_stats(sc).is_closed)
         uv_run(&sc->loop, UV_RUN_ONCE);
     durable_leave(sc);
 }
 
 void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out)
 {
-    struct journal_stats s = {0};
-    if (sc->journal != NULL)
-        journal_stats(sc->journal, &s);
+    struct journal_stats s = durable_stats(sc);
     /* What is queued now, the ledger knows: a commit that was delivered in part lies there whole.
      */
-    uint64_t queued = ledger_total(pipeline_ledger(sc->pipeline))->queued + s.unfound_records;
+    uint64_t queued = sidecar_totals(sc).queued + s.unfound_records;
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
     uint64_t elsewhere = gone + s.unstored_records;
     *out = (struct durable_end_counts){
@@ -147,14 +148,6 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
     }
 }
 
-uint64_t durable_backlog(const struct sidecar *sc)
-{
-    struct journal_stats s = {0};
-    if (sc->journal != NULL)
-        journal_stats(sc->journal, &s);
-    return s.unfound_records;
-}
-
 const char *durable_status(const struct sidecar *sc)
 {
     if (sc->journal == NULL)
@@ -164,23 +157,23 @@ const char *durable_status(const struct sidecar *sc)
                                                 : NULL;
 }
 
-void durable_write(struct buf *out, const struct sidecar *sc)
+void durable_write(struct json *j, const struct sidecar *sc)
 {
-    struct journal_stats s;
-    if (sc->journal == NULL)
+    struct journal_stats s = durable_stats(sc);
+    if (!sc->cfg->durable)
         return;
-    journal_stats(sc->journal, &s);
-    buf_append_str(out, ",\"spool\":{\"directory\":");
-    json_write_string(out, span_str(sc->cfg->spool.directory));
-    buf_printf(out,
-               ",\"bytes\":%" PRIu64 ",\"max_bytes\":%" PRIu64 ",\"segments\":%" PRIu64
-               ",\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"records_unsynced\":%" PRIu64
-               ",\"full\":%s,\"broken\":",
-               s.spool.bytes, (uint64_t)sc->cfg->spool.max_bytes, s.spool.segments, s.spool.frames,
-               s.spool.records, s.unsynced_records, s.is_full ? "true" : "false");
+    json_begin(j, "spool");
+    json_str(j, "directory", sc->cfg->spool.directory);
+    json_u64(j, "bytes", s.spool.bytes);
+    json_u64(j, "max_bytes", sc->cfg->spool.max_bytes);
+    json_u64(j, "segments", s.spool.segments);
+    json_u64(j, "frames", s.spool.frames);
+    json_u64(j, "records", s.spool.records);
+    json_u64(j, "records_unsynced", s.unsynced_records);
+    json_bool(j, "full", s.is_full);
     if (s.spool.broken != 0)
-        json_write_string(out, span_str(err_text(s.spool.broken)));
+        json_str(j, "broken", err_text(s.spool.broken));
     else
-        buf_append_str(out, "false");
-    buf_append_byte(out, '}');
+        json_bool(j, "broken", false);
+    json_end(j);
 }

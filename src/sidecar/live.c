@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "net/page.h"
-#include "otlp/json_write.h"
 #include "pattern/day_counts.h"
 #include "pattern/signature.h"
 #include "sidecar/sidecar_state.h"
@@ -29,7 +28,6 @@ struct live {
     struct live_stats ended; /* sums of taps that are no more */
     bool is_stopping;
     struct buf line; /* scratch */
-    struct day_counts today;
     uv_timer_t sums_timer, day_timer;
     uint32_t handles;
 };
@@ -39,7 +37,7 @@ struct live {
 static void on_day(uv_timer_t *timer)
 {
     struct live *live = container_of(timer, struct live, day_timer);
-    uv_timer_start(timer, on_day, day_counts_tick(&live->today), 0);
+    uv_timer_start(timer, on_day, pipeline_day(live->sidecar->pipeline), 0);
 }
 
 int live_open(struct sidecar *sc)
@@ -49,7 +47,6 @@ int live_open(struct sidecar *sc)
         return ERR_NOMEM;
     live->sidecar = sc;
     live->line.budget = &sc->budget;
-    day_counts_init(&live->today, pipeline_patterns(sc->pipeline), sc->clock, &sc->budget);
     uv_timer_init(&sc->loop, &live->sums_timer);
     uv_timer_init(&sc->loop, &live->day_timer);
     live->handles = 2;
@@ -70,7 +67,6 @@ void live_close(struct live *live)
     if (live == NULL)
         return;
     live_stop_taps(live);
-    day_counts_done(&live->today);
     buf_done(&live->line);
     live->sums_timer.data = live->day_timer.data = live;
     uv_close((uv_handle_t *)&live->sums_timer, on_closed);
@@ -110,9 +106,12 @@ static void on_refused(void *ctx, size_t line, const char *why)
         buf_printf(a->out, "line %zu: %s\n\n", line, why);
         return;
     }
-    buf_printf(a->out, "{\"line\":%zu,\"error\":", line);
-    json_write_string(a->out, span_str(why));
-    buf_append_str(a->out, "}\n");
+    struct json j = json_on(a->out);
+    json_begin(&j, NULL);
+    json_u64(&j, "line", line);
+    json_str(&j, "error", why);
+    json_end(&j);
+    json_line(&j);
 }
 
 static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts *out)
@@ -123,17 +122,8 @@ static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts 
     out->all = p->counts;
     out->first_seen_ns = p->first_seen_ns;
     out->last_seen_ns = p->last_seen_ns;
-    out->today_ns = day_counts_get(&a->live->today, p->number, &out->today);
+    out->today_ns = pipeline_today(a->live->sidecar->pipeline, p->number, &out->today);
     return true;
-}
-
-static int refuse(struct buf *out, int status, const char *why)
-{
-    buf_clear(out);
-    buf_append_str(out, "{\"error\":");
-    json_write_string(out, span_str(why));
-    buf_append_str(out, "}\n");
-    return status;
 }
 
 int live_explain(void *ctx, struct span query, struct span body, struct buf *out)
@@ -145,7 +135,7 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
     if (page_query_text(query, "service", service, sizeof service) < 0 ||
         page_query_text(query, "severity", severity, sizeof severity) < 0 ||
         (severity[0] != '\0' && log_severity_of_text(span_str(severity)) == 0))
-        return refuse(out, 400, "service or severity is not good");
+        return sidecar_refuse(out, 400, "service or severity is not good");
     const struct explain_opts opts = {
         .pipeline = sc->pipeline,
         .rule_text = config_rule_text,
@@ -167,9 +157,9 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
     bool nothing = e.records == 0;
     explain_done(&e);
     if (rc == ERR_TOO_BIG)
-        return refuse(out, 413, "more than 100 records: explain is for a few");
+        return sidecar_refuse(out, 413, "more than 100 records: explain is for a few");
     if (rc < 0)
-        return refuse(out, rc == ERR_UTF8 ? 400 : 503, err_text(rc));
+        return sidecar_refuse(out, rc == ERR_UTF8 ? 400 : 503, err_text(rc));
     return nothing && out->len > 0 ? 400 : 200;
 }
 
@@ -306,19 +296,19 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
     uint32_t rate;
     const char *wrong = parse_filter(query, &filter, &rate);
     if (wrong != NULL)
-        return refuse(out, 400, wrong);
+        return sidecar_refuse(out, 400, wrong);
     while (t < live->taps + LIVE_TAPS_MAX && t->x != NULL)
         t++;
     if (live->is_stopping || t == live->taps + LIVE_TAPS_MAX)
-        return refuse(out, 503,
-                      live->is_stopping ? "stopping" : "as many taps as there may be are open");
+        return sidecar_refuse(
+            out, 503, live->is_stopping ? "stopping" : "as many taps as there may be are open");
     if (budget_take(&sc->budget, TAP_MEMORY_BYTES) < 0)
-        return refuse(out, 503, "no memory for a tap now");
+        return sidecar_refuse(out, 503, "no memory for a tap now");
     const struct http_response head = {
         .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
     if (http_stream(x, &head) < 0) {
         budget_give(&sc->budget, TAP_MEMORY_BYTES);
-        return refuse(out, 501, "a tap needs HTTP/1.1");
+        return sidecar_refuse(out, 501, "a tap needs HTTP/1.1");
     }
     *t = (struct listener_tap){.x = x};
     tap_init(&t->tap, &filter, rate);

@@ -1,11 +1,9 @@
 /* sidecar_pages: health and the admin's JSON, as tables of pages. */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
 #define PATTERNS_LIMIT_MAX 16384
@@ -20,28 +18,50 @@ static int write_live(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+int sidecar_refuse(struct buf *out, int status, const char *why)
+{
+    struct json j = json_on(out);
+    buf_clear(out);
+    json_begin(&j, NULL);
+    json_str(&j, "error", why);
+    json_end(&j);
+    json_line(&j);
+    return status;
+}
+
+static void write_exporter(struct json *j, const struct exporter *x)
+{
+    struct exporter_stats s;
+    exporter_stats(x, &s);
+    json_begin(j, "exporter");
+    json_i64(j, "last_status", s.last_status);
+    json_u64(j, "queued_requests", s.queued_parcels);
+    json_u64(j, "queue_bytes", s.queue_bytes + s.batch_bytes);
+    json_u64(j, "oldest_ms", s.oldest_ms);
+    json_u64(j, "waiting_to_retry", s.waiting_to_retry);
+    json_bool(j, "key_refused", s.holds_for_key);
+    json_str(j, "circuit", circuit_state_name(s.circuit));
+    json_u64(j, "next_retry_ms", s.retry_in_ms);
+    json_u64(j, "outage_ms", s.outage_ms);
+    json_end(j);
+}
+
 /* For people: what it does now, whether that is good or not. */
 static int write_status(void *ctx, struct span query, struct buf *out)
 {
     const struct sidecar *sc = ctx;
+    struct json j = json_on(out);
     (void)query;
     const char *status = sidecar_phase_name(sc->phase);
     if (sc->phase == SIDECAR_RUNNING && !sidecar_is_ready(sc))
         status = durable_status(sc);
-    buf_printf(out, "{\"status\":\"%s\"", status);
-    if (sc->exporter != NULL) {
-        struct exporter_stats s;
-        exporter_stats(sc->exporter, &s);
-        buf_printf(out,
-                   ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
-                   "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s,"
-                   "\"circuit\":\"%s\",\"next_retry_ms\":%" PRIu64 ",\"outage_ms\":%" PRIu64 "}",
-                   s.last_status, s.queued_parcels, s.queue_bytes + s.batch_bytes, s.oldest_ms,
-                   s.waiting_to_retry, s.holds_for_key ? "true" : "false",
-                   circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
-    }
-    durable_write(out, sc);
-    buf_append_str(out, "}\n");
+    json_begin(&j, NULL);
+    json_str(&j, "status", status);
+    if (sc->exporter != NULL)
+        write_exporter(&j, sc->exporter);
+    durable_write(&j, sc);
+    json_end(&j);
+    json_line(&j);
     return 200;
 }
 
@@ -61,48 +81,59 @@ const size_t sidecar_health_page_count = ARRAY_LEN(sidecar_health_pages);
 
 /* ---- the ledger -------------------------------------------------------- */
 
-static void write_row(struct buf *out, const struct ledger_row *r)
+int sidecar_take(const struct sidecar *sc, struct census_want want, struct buf *out,
+                 struct census *c)
 {
-    const char *comma = "";
-    buf_printf(out, "\"received\":%" PRIu64, r->received);
+    want.budget = out->budget;
+    return census_take(sc->pipeline, &want, c) == 0
+               ? 0
+               : sidecar_refuse(out, 503, "no memory for this page now");
+}
+
+static void write_row(struct json *j, const struct ledger_row *r)
+{
+    json_u64(j, "received", r->received);
     for (int v = 0; v < VERDICT_COUNT; v++)
-        buf_printf(out, ",\"%s\":%" PRIu64, verdict_name((enum verdict)v), r->verdict[v]);
-    buf_printf(out,
-               ",\"released\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64
-               ",\"lost\":{",
-               r->released, r->fate[FATE_DELIVERED], r->queued);
-    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++) {
-        if (r->fate[f] == 0)
-            continue;
-        buf_printf(out, "%s\"%s\":%" PRIu64, comma, fate_name((enum fate)f), r->fate[f]);
-        comma = ",";
-    }
-    buf_append_byte(out, '}');
+        json_u64(j, verdict_name((enum verdict)v), r->verdict[v]);
+    json_u64(j, "released", r->released);
+    json_u64(j, "delivered", r->fate[FATE_DELIVERED]);
+    json_u64(j, "queued", r->queued);
+    json_begin(j, "lost");
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+        if (r->fate[f] > 0)
+            json_u64(j, fate_name((enum fate)f), r->fate[f]);
+    json_end(j);
+}
+
+/* A client may have a service called "other". */
+static struct span service_name(const struct census *c, uint32_t service)
+{
+    return service == LEDGER_OTHER ? SPAN("(other)") : c->services[service].name;
 }
 
 static int write_ledger(void *ctx, struct span query, struct buf *out)
 {
-    struct sidecar *sc = ctx;
-    const struct ledger *l = pipeline_ledger(sc->pipeline);
-    const char *comma = "";
+    struct census c;
+    struct json j = json_on(out);
     (void)query;
-    buf_append_byte(out, '{');
-    write_row(out, ledger_total(l));
-    buf_append_str(out, ",\"services\":{");
-    for (uint32_t i = 0; i < ledger_services(l); i++) {
-        if (i == LEDGER_OTHER && ledger_row(l, i)->received == 0)
+    int refused = sidecar_take(ctx, (struct census_want){.services = true}, out, &c);
+    if (refused != 0)
+        return refused;
+    json_begin(&j, NULL);
+    write_row(&j, &c.total);
+    json_begin(&j, "services");
+    for (uint32_t i = 0; i < c.services_held; i++) {
+        if (i == LEDGER_OTHER && c.services[i].row.received == 0)
             continue;
-        buf_append_str(out, comma);
-        if (i == LEDGER_OTHER)
-            buf_append_str(out, "\"(other)\""); /* a client may have a service called "other" */
-        else
-            json_write_string(out, ledger_service_name(l, i));
-        buf_append_str(out, ":{");
-        write_row(out, ledger_row(l, i));
-        buf_append_byte(out, '}');
-        comma = ",";
+        json_key(&j, service_name(&c, i));
+        json_begin(&j, NULL);
+        write_row(&j, &c.services[i].row);
+        json_end(&j);
     }
-    buf_append_str(out, "}}\n");
+    json_end(&j);
+    json_end(&j);
+    json_line(&j);
+    census_done(&c);
     return 200;
 }
 
@@ -116,33 +147,43 @@ static int write_ledger(void *ctx, struct span query, struct buf *out)
     X(SEVERITY, "severity", x->key.level, y->key.level)
 /* clang-format on */
 
-static double kept_share(const struct pattern *p)
+static double kept_share(const struct census_pattern *p)
 {
     return p->counts.received == 0 ? 0 : (double)p->counts.kept / (double)p->counts.received;
 }
 
-static uint64_t saved(const struct pattern *p)
+static uint64_t saved(const struct census_pattern *p)
 {
     return p->counts.received_bytes - p->counts.kept_bytes;
 }
 
-/* Equal ones by volume, then by signature: always the same order. */
-static int by_volume_too(const struct pattern *x, const struct pattern *y)
+/* Equal ones by volume, then by signature, then by entry: always the same order. */
+static int by_volume_too(const struct census_pattern *x, const struct census_pattern *y)
 {
     if (x->counts.received != y->counts.received)
         return x->counts.received < y->counts.received ? 1 : -1;
     return x->key.signature < y->key.signature ? -1 : x->key.signature > y->key.signature;
 }
 
+static int by_number(const struct census_pattern *x, const struct census_pattern *y)
+{
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
 #define X(name, text, of_x, of_y) \
+    static int compare_##name(const struct census_pattern *x, const struct census_pattern *y) \
+    { \
+        return (of_x) < (of_y) ? 1 : (of_x) > (of_y) ? -1 : by_volume_too(x, y); \
+    } \
     static int by_##name(const void *a, const void *b) \
     { \
-        const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b; \
-        return (of_x) < (of_y) ? 1 : (of_x) > (of_y) ? -1 : by_volume_too(x, y); \
+        int c = compare_##name(a, b); \
+        return c != 0 ? c : by_number(a, b); \
     } \
     static int by_##name##_reversed(const void *a, const void *b) \
     { \
-        return by_##name(b, a); \
+        int c = compare_##name(b, a); \
+        return c != 0 ? c : by_number(a, b); \
     }
 ORDERS(X)
 #undef X
@@ -157,37 +198,42 @@ static const struct {
 #undef X
 };
 
-void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p)
+void sidecar_write_pattern_name(struct json *j, const struct census *c,
+                                const struct census_pattern *p)
 {
-    const struct ledger *l = pipeline_ledger(sc->pipeline);
     char id[SIGNATURE_TEXT_BYTES];
-    buf_printf(out, "{\"pattern\":\"%s\",\"service\":", signature_format(id, p->key.signature));
-    json_write_string(out, p->key.service == LEDGER_OTHER ? SPAN("(other)")
-                                                          : ledger_service_name(l, p->key.service));
-    buf_printf(out, ",\"severity\":\"%s\"", level_name((enum level)p->key.level));
+    json_str(j, "pattern", signature_format(id, p->key.signature));
+    json_text(j, "service", service_name(c, p->key.service));
+    json_str(j, "severity", level_name((enum level)p->key.level));
     if (p->key.status_class > 0)
-        buf_printf(out, ",\"status_class\":\"%dxx\"", p->key.status_class);
-    struct families *families = pipeline_families(sc->pipeline);
-    uint64_t family = families != NULL ? families_resolve(families, p->family) : p->family;
-    if (family != p->key.signature)
-        buf_printf(out, ",\"family\":\"%s\"", signature_format(id, family));
-    buf_append_str(out, ",\"template\":");
-    json_write_string(out, span_of(p->template_text, p->template_len));
+        json_printf(j, "status_class", "\"%dxx\"", p->key.status_class);
+    if (p->family != p->key.signature)
+        json_str(j, "family", signature_format(id, p->family));
+    json_text(j, "template", census_template(p));
 }
 
-static void write_pattern(struct buf *out, const struct sidecar *sc, const struct pattern *p)
+static void write_verdicts(struct json *j, const struct pattern_counts *n)
 {
-    sidecar_write_pattern_name(out, sc, p);
-    buf_printf(out,
-               ",\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
-               ",\"dropped_by_rule\":%" PRIu64 ",\"received_bytes\":%" PRIu64
-               ",\"kept_bytes\":%" PRIu64 ",\"first_seen\":%.3f,\"last_seen\":%.3f}",
-               p->counts.received, p->counts.kept, p->counts.sampled_out, p->counts.dropped_by_rule,
-               p->counts.received_bytes, p->counts.kept_bytes, (double)p->first_seen_ns / 1e9,
-               (double)p->last_seen_ns / 1e9);
+    json_u64(j, "received", n->received);
+    json_u64(j, "kept", n->kept);
+    json_u64(j, "sampled_out", n->sampled_out);
+    json_u64(j, "dropped_by_rule", n->dropped_by_rule);
 }
 
-uint32_t sidecar_read_limit(struct span query)
+static void write_pattern(struct json *j, const struct census *c, const struct census_pattern *p)
+{
+    json_begin(j, NULL);
+    sidecar_write_pattern_name(j, c, p);
+    write_verdicts(j, &p->counts);
+    json_u64(j, "received_bytes", p->counts.received_bytes);
+    json_u64(j, "kept_bytes", p->counts.kept_bytes);
+    json_printf(j, "first_seen", "%.3f", (double)p->first_seen_ns / 1e9);
+    json_printf(j, "last_seen", "%.3f", (double)p->last_seen_ns / 1e9);
+    json_end(j);
+}
+
+/* "limit=N" of a query. */
+static uint32_t read_limit(struct span query)
 {
     struct span text = page_query(query, "limit");
     uint64_t n = 0;
@@ -201,28 +247,15 @@ uint32_t sidecar_read_limit(struct span query)
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
-struct pattern **sidecar_list_patterns(const struct sidecar *sc,
-                                       int (*compare)(const void *, const void *), struct buf *room,
-                                       struct buf *out, uint32_t *n)
+struct census_want sidecar_want_patterns(struct span query)
 {
-    struct patterns *table = pipeline_patterns(sc->pipeline);
-    uint32_t slots = patterns_slots(table);
-    if (buf_reserve_exact(room, (slots + 1) * sizeof(struct pattern *)) < 0) {
-        buf_append_str(out, "{\"error\":\"no memory for this page now\"}\n");
-        return NULL;
-    }
-    struct pattern **list = (struct pattern **)(void *)room->base;
-    *n = 0;
-    for (uint32_t i = 0; i < slots; i++)
-        if (patterns_at(table, i)->in_use)
-            list[(*n)++] = patterns_at(table, i);
-    qsort(list, *n, sizeof *list, compare);
-    return list;
+    uint32_t limit = read_limit(query);
+    return (struct census_want){
+        .services = true, .patterns = limit > 0, .templates = true, .limit = limit};
 }
 
 /* In the order that the query wants: "sort=saved&reverse=1". */
-static struct pattern **list_patterns(const struct sidecar *sc, struct span query, struct buf *room,
-                                      struct buf *out, uint32_t *n)
+static struct census_want want_patterns(struct span query)
 {
     struct span sort = page_query(query, "sort");
     bool reverse = span_eq(page_query(query, "reverse"), SPAN("1"));
@@ -230,103 +263,113 @@ static struct pattern **list_patterns(const struct sidecar *sc, struct span quer
     for (size_t i = 0; i < ARRAY_LEN(orders); i++)
         if (span_eq(sort, span_str(orders[i].name)))
             order = i;
-    return sidecar_list_patterns(sc, reverse ? orders[order].reversed : orders[order].compare, room,
-                                 out, n);
+    struct census_want want = sidecar_want_patterns(query);
+    want.order = reverse ? orders[order].reversed : orders[order].compare;
+    return want;
 }
 
 static int write_patterns(void *ctx, struct span query, struct buf *out)
 {
-    struct sidecar *sc = ctx;
-    struct patterns *table = pipeline_patterns(sc->pipeline);
-    uint32_t n, limit = sidecar_read_limit(query);
-    struct buf room = {.budget = out->budget};
-    struct pattern **list = list_patterns(sc, query, &room, out, &n);
-    if (list == NULL)
-        return 503;
-    const struct pattern_counts *other = patterns_other(table);
-    buf_printf(out,
-               "{\"patterns_held\":%u,\"evicted\":%" PRIu64 ",\"other\":{\"received\":%" PRIu64
-               ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64 ",\"dropped_by_rule\":%" PRIu64
-               "},\"patterns\":[",
-               n, patterns_evicted(table), other->received, other->kept, other->sampled_out,
-               other->dropped_by_rule);
-    for (uint32_t i = 0; i < n && i < limit; i++) {
-        buf_append_str(out, i == 0 ? "" : ",");
-        write_pattern(out, sc, list[i]);
-    }
-    buf_append_str(out, "]}\n");
-    buf_done(&room);
+    struct census c;
+    struct json j = json_on(out);
+    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
+    if (refused != 0)
+        return refused;
+    json_begin(&j, NULL);
+    json_u64(&j, "patterns_held", c.patterns_held);
+    json_u64(&j, "evicted", c.patterns_evicted);
+    json_begin(&j, "other");
+    write_verdicts(&j, &c.other);
+    json_end(&j);
+    json_begin_list(&j, "patterns");
+    for (uint32_t i = 0; i < c.pattern_count; i++)
+        write_pattern(&j, &c, &c.patterns[i]);
+    json_end_list(&j);
+    json_end(&j);
+    json_line(&j);
+    census_done(&c);
     return 200;
+}
+
+static void write_totals(struct json *j, const struct sidecar *sc, const struct census *c)
+{
+    const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
+    const struct ledger_row *t = &c->total;
+    struct exporter_stats s;
+    uint64_t lost = 0;
+    exporter_stats(sc->exporter, &s);
+    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
+        lost += t->fate[f];
+    json_begin(j, NULL);
+    json_str(j, "version", LIPSERVICE_VERSION);
+    json_u64(j, "uptime_ms", clock_now_ms(sc->clock) - sc->started_ms);
+    json_u64(j, "received", t->received);
+    json_u64(j, "kept", t->verdict[VERDICT_KEPT]);
+    json_u64(j, "rejected", t->verdict[VERDICT_REJECTED]);
+    json_u64(j, "delivered", t->fate[FATE_DELIVERED]);
+    json_u64(j, "queued", t->queued);
+    json_u64(j, "lost", lost);
+    json_u64(j, "received_bytes", t->received_bytes);
+    json_u64(j, "kept_bytes", t->kept_bytes);
+    json_u64(j, "queue_bytes", s.queue_bytes);
+    json_u64(j, "queue_capacity", sc->cfg->queue.max_bytes);
+    json_str(j, "policy", rules_origin(rules));
+    json_i64(j, "policy_version", rules_version(rules));
+    json_u64(j, "patterns_held", c->patterns_held);
+    json_u64(j, "services", c->services_held - 1);
+    json_end(j);
+    json_line(j);
 }
 
 /* For `lipservice top`: a line of totals, then a line for each pattern. */
 static int write_top(void *ctx, struct span query, struct buf *out)
 {
-    struct sidecar *sc = ctx;
-    const struct ledger_row *t = ledger_total(pipeline_ledger(sc->pipeline));
-    const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
-    uint32_t n, limit = sidecar_read_limit(query);
-    uint64_t lost = 0;
-    struct buf room = {.budget = out->budget};
-    struct exporter_stats s;
-    struct pattern **list = list_patterns(sc, query, &room, out, &n);
-    if (list == NULL)
-        return 503;
-    exporter_stats(sc->exporter, &s);
-    for (int f = FATE_DELIVERED + 1; f < FATE_COUNT; f++)
-        lost += t->fate[f];
-    buf_printf(
-        out,
-        "{\"version\":\"" LIPSERVICE_VERSION "\",\"uptime_ms\":%" PRIu64 ",\"received\":%" PRIu64
-        ",\"kept\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"delivered\":%" PRIu64
-        ",\"queued\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"received_bytes\":%" PRIu64
-        ",\"kept_bytes\":%" PRIu64 ",\"queue_bytes\":%zu,\"queue_capacity\":%" PRIu64
-        ",\"policy\":\"%s\",\"policy_version\":%" PRId64 ",\"patterns_held\":%u,\"services\":%u}\n",
-        clock_now_ms(sc->clock) - sc->started_ms, t->received, t->verdict[VERDICT_KEPT],
-        t->verdict[VERDICT_REJECTED], t->fate[FATE_DELIVERED], t->queued, lost, t->received_bytes,
-        t->kept_bytes, s.queue_bytes, (uint64_t)sc->cfg->queue.max_bytes, rules_origin(rules),
-        rules_version(rules), n, ledger_services(pipeline_ledger(sc->pipeline)) - 1);
-    for (uint32_t i = 0; i < n && i < limit; i++) {
-        write_pattern(out, sc, list[i]);
-        buf_append_byte(out, '\n');
+    struct census c;
+    struct json j = json_on(out);
+    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
+    if (refused != 0)
+        return refused;
+    write_totals(&j, ctx, &c);
+    for (uint32_t i = 0; i < c.pattern_count; i++) {
+        write_pattern(&j, &c, &c.patterns[i]);
+        json_line(&j);
     }
-    buf_done(&room);
+    census_done(&c);
     return 200;
 }
 
 /* ---- families ---------------------------------------------------------- */
 
-struct alias_writer {
-    struct buf *out;
-    uint32_t written;
-};
-
-static void write_alias(void *ctx, const struct family_alias *a)
+static void write_alias(struct json *j, const struct family_alias *a)
 {
-    struct alias_writer *w = ctx;
-    char from[SIGNATURE_TEXT_BYTES], to[SIGNATURE_TEXT_BYTES];
-    buf_printf(w->out, "%s{\"version\":\"lps1\",\"from\":\"%s\",\"to\":\"%s\",\"template\":",
-               w->written++ == 0 ? "" : ",", signature_format(from, a->from),
-               signature_format(to, a->to));
-    json_write_string(w->out, a->template_text);
-    buf_printf(w->out, ",\"since\":%.3f}", (double)a->since_ns / 1e9);
+    char id[SIGNATURE_TEXT_BYTES];
+    json_begin(j, NULL);
+    json_str(j, "version", "lps1");
+    json_str(j, "from", signature_format(id, a->from));
+    json_str(j, "to", signature_format(id, a->to));
+    json_text(j, "template", a->template_text);
+    json_printf(j, "since", "%.3f", (double)a->since_ns / 1e9);
+    json_end(j);
 }
 
 static int write_families(void *ctx, struct span query, struct buf *out)
 {
-    struct sidecar *sc = ctx;
-    struct families *families = pipeline_families(sc->pipeline);
-    struct alias_writer w = {.out = out};
+    struct census c;
+    struct json j = json_on(out);
     (void)query;
-    if (families == NULL) {
-        buf_append_str(out, "{\"signatures_held\":0,\"evicted\":0,\"aliases\":[]}\n");
-        return 200;
-    }
-    struct families_stats s = families_stats(families);
-    buf_printf(out, "{\"signatures_held\":%u,\"evicted\":%" PRIu64 ",\"aliases\":[", s.signatures,
-               s.evicted);
-    families_each_alias(families, write_alias, &w);
-    buf_append_str(out, "]}\n");
+    int refused = sidecar_take(ctx, (struct census_want){.aliases = true}, out, &c);
+    if (refused != 0)
+        return refused;
+    json_begin(&j, NULL);
+    json_u64(&j, "signatures_held", c.families.signatures);
+    json_u64(&j, "evicted", c.families.evicted);
+    json_begin_list(&j, "aliases");
+    for (uint32_t i = 0; i < c.alias_count; i++)
+        write_alias(&j, &c.aliases[i]);
+    json_end_list(&j);
+    json_end(&j);
+    json_line(&j);
+    census_done(&c);
     return 200;
 }
 
@@ -338,22 +381,39 @@ static int write_config(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+/* clang-format off */
+static const struct {
+    const char *usage, *what;
+} texts[] = {
+    {"/livez", "200 while the process runs, as `/` says"},
+    {"/readyz", "200 when it listens and does not drain and, with `durability: disk`, can store; not that PostHog is up; else 503"},
+    {"/status", "circuit, next retry, backlog, age of the oldest record; 200 whatever it says"},
+    {"/metrics", "Prometheus text"},
+    {"/api/ledger", "what happened to every record, in total and per service"},
+    {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1"},
+    {"/api/top", "totals and patterns, one a line, for lipservice top"},
+    {"/api/tap", "decisions as they are made, a sample, one a line"},
+    {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
+    {"/api/families", "the patterns that became one with others"},
+    {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
+    {"/api/reload", "POST: read the configuration again, for lipservice reload"},
+    {"/api/config", "the configuration in force, secrets redacted"},
+};
+/* clang-format on */
+
+static bool is_admin(const char *usage)
+{
+    return strncmp(usage, "/api/", 5) == 0;
+}
+
 static int write_index(void *ctx, struct span query, struct buf *out)
 {
     (void)ctx;
     (void)query;
-    buf_append_str(
-        out,
-        "lipservice " LIPSERVICE_VERSION "\n"
-        "/api/ledger            what happened to every record, in total and per service\n"
-        "/api/patterns?limit=N  the patterns; sort=volume, kept, saved or severity, reverse=1\n"
-        "/api/top               totals and patterns, one a line, for lipservice top\n"
-        "/api/tap               decisions as they are made, a sample, one a line\n"
-        "/api/explain           POST OTLP JSON or lines: what becomes of them, and why\n"
-        "/api/families          the patterns that became one with others\n"
-        "/api/shadow?limit=N    what a policy that is only counted would do, beside what is done\n"
-        "/api/reload            POST: read the configuration again, for lipservice reload\n"
-        "/api/config            the configuration in force, secrets redacted\n");
+    buf_append_str(out, "lipservice " LIPSERVICE_VERSION "\n");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (is_admin(texts[i].usage))
+            buf_printf(out, "%-21s  %s\n", texts[i].usage, texts[i].what);
     return 200;
 }
 
@@ -370,3 +430,27 @@ const struct page sidecar_admin_pages[] = {
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);
+
+/* ---- the reference ----------------------------------------------------- */
+
+static void write_texts(struct buf *out, const struct page *pages, size_t count, const char *port)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(pages[i].path), t = 0;
+        while (t < ARRAY_LEN(texts) && (strncmp(texts[t].usage, pages[i].path, n) != 0 ||
+                                        (texts[t].usage[n] != '\0' && texts[t].usage[n] != '?')))
+            t++;
+        if (n > 1) /* "/" says what the others are */
+            buf_printf(out, "| %s | `%s` | %s |\n", port,
+                       t < ARRAY_LEN(texts) ? texts[t].usage : pages[i].path,
+                       t < ARRAY_LEN(texts) ? texts[t].what : "");
+    }
+}
+
+void sidecar_write_pages_markdown(struct buf *out)
+{
+    buf_append_str(out, "| port | page | what |\n|---|---|---|\n");
+    write_texts(out, sidecar_health_pages, sidecar_health_page_count, "13133");
+    write_texts(out, sidecar_metrics_pages, sidecar_metrics_page_count, "8888");
+    write_texts(out, sidecar_admin_pages, sidecar_admin_page_count, "55679");
+}

@@ -57,6 +57,25 @@ int policies_set_files(struct sidecar *sc, const struct config *before, struct e
     return rc;
 }
 
+static int take_census(void *ctx, const struct census_want *want, struct census *out)
+{
+    return census_take(((struct sidecar *)ctx)->pipeline, want, out);
+}
+
+/* Those that came before the policy server did. */
+static int see_services(struct sidecar *sc)
+{
+    struct census c;
+    const struct census_want want = {.services = true, .budget = &sc->budget};
+    int rc = census_take(sc->pipeline, &want, &c);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < c.services_held; i++)
+        remote_service_seen(sc->remote, i, c.services[i].name);
+    census_done(&c);
+    return 0;
+}
+
 int policies_open_server(struct sidecar *sc, struct error *err)
 {
     const struct config *cfg = sc->cfg;
@@ -74,7 +93,6 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .refresh_interval_ms = cfg->policy.refresh_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
-        .ledger = pipeline_ledger(sc->pipeline),
         .base = cfg->sampling.rules,
         .install = on_policy,
         .ctx = sc,
@@ -87,12 +105,14 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .interval_ms = cfg->policy.report_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
-        .ledger = pipeline_ledger(sc->pipeline),
-        .patterns = pipeline_patterns(sc->pipeline),
-        .families = pipeline_families(sc->pipeline),
+        .marks = &sc->report_marks,
+        .take = take_census,
+        .ctx = sc,
         .budget = &sc->budget,
     };
     rc = remote_open(&sc->remote, &sc->loop, sc->client, &remote);
+    if (rc == 0)
+        rc = see_services(sc);
     return rc < 0 ? rc : report_open(&sc->report, &sc->loop, sc->client, &report);
 }
 
@@ -106,6 +126,7 @@ void policies_close_server(struct sidecar *sc)
 
 int policies_start(struct sidecar *sc, struct error *err)
 {
+    report_marks_init(&sc->report_marks, &sc->budget);
     int rc = policies_set_files(sc, NULL, err);
     return rc < 0 ? rc : policies_open_server(sc, err);
 }
@@ -116,4 +137,5 @@ void policies_stop(struct sidecar *sc)
     policy_file_close(sc->shadow_file);
     sc->policy_file = sc->shadow_file = NULL;
     policies_close_server(sc);
+    report_marks_done(&sc->report_marks);
 }

@@ -4,7 +4,6 @@
  * stay.
  */
 #include "config/route.h"
-#include "otlp/json_write.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
@@ -74,15 +73,11 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         return rc;
     }
     policies_close_server(sc);
-    for (uint32_t i = 0; i < ledger_services(pipeline_ledger(sc->pipeline)); i++)
-        pipeline_set_rules(sc->pipeline, i, NULL); /* the new server's come with their fetches */
+    pipeline_forget_rules(sc->pipeline); /* the new server's come with their fetches */
     if (rc == 0)
         rc = policies_open_server(sc, err);
     if (rc < 0)
         policies_close_server(sc); /* half open is not to be used */
-    for (uint32_t i = 0; sc->remote != NULL && i < ledger_services(pipeline_ledger(sc->pipeline));
-         i++)
-        remote_service_seen(sc->remote, i);
     return rc;
 }
 
@@ -188,10 +183,7 @@ int sidecar_reload_page(void *ctx, struct span query, struct span body, struct b
         buf_append_str(out, "{\"status\":\"reloaded\"}\n");
         return 200;
     }
-    buf_append_str(out, "{\"error\":");
-    json_write_string(out, span_str(err.text));
-    buf_append_str(out, "}\n");
-    return rc == ERR_NOMEM ? 503 : 422;
+    return sidecar_refuse(out, rc == ERR_NOMEM ? 503 : 422, err.text);
 }
 
 void sidecar_free_reloaded(struct sidecar *sc)

@@ -1,11 +1,9 @@
 /* sidecar_shadow: what is done and what would be, side by side, in records, bytes and money. */
 #include <inttypes.h>
-#include <stdlib.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
-#include "pipeline/shadow.h"
 #include "sidecar/sidecar_state.h"
+#include "util/json.h"
 
 #define GB 1e9 /* metered bytes are sold by powers of ten */
 
@@ -14,13 +12,13 @@ static double cost_of(const struct sidecar *sc, uint64_t bytes)
     return (double)bytes / GB * sc->cfg->cost_per_gb;
 }
 
-static void write_counts(struct buf *out, const struct sidecar *sc, const struct shadow_counts *c)
+static void write_counts(struct json *j, const struct sidecar *sc, const struct shadow_counts *c)
 {
-    buf_printf(out,
-               "\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64 ",\"dropped_by_rule\":%" PRIu64
-               ",\"kept_bytes\":%" PRIu64 ",\"cost\":%.9g}",
-               c->kept, c->sampled_out, c->dropped_by_rule, c->kept_bytes,
-               cost_of(sc, c->kept_bytes));
+    json_u64(j, "kept", c->kept);
+    json_u64(j, "sampled_out", c->sampled_out);
+    json_u64(j, "dropped_by_rule", c->dropped_by_rule);
+    json_u64(j, "kept_bytes", c->kept_bytes);
+    json_printf(j, "cost", "%.9g", cost_of(sc, c->kept_bytes));
 }
 
 /* The rules of a lane; NULL: there are none. */
@@ -43,9 +41,10 @@ struct lane {
 };
 
 /* What everything would be, what is done, and what is only counted. Returns how many. */
-static size_t list_lanes(const struct sidecar *sc, struct lane lanes[LANES_MAX])
+static size_t list_lanes(const struct sidecar *sc, const struct census *c,
+                         struct lane lanes[LANES_MAX])
 {
-    const struct ledger_row *t = ledger_total(pipeline_ledger(sc->pipeline));
+    const struct ledger_row *t = &c->total;
     size_t n = 0;
     lanes[n++] = (struct lane){
         .name = "everything",
@@ -62,51 +61,69 @@ static size_t list_lanes(const struct sidecar *sc, struct lane lanes[LANES_MAX])
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
         const struct rules *rules = rules_of(sc, (enum shadow_lane)lane);
         if (rules != NULL)
-            lanes[n++] = (struct lane){
-                shadow_lane_name((enum shadow_lane)lane), rules,
-                *shadow_total(pipeline_shadow(sc->pipeline), (enum shadow_lane)lane), lane};
+            lanes[n++] = (struct lane){shadow_lane_name((enum shadow_lane)lane), rules,
+                                       c->shadow[lane], lane};
     }
     return n;
 }
 
-static struct shadow_counts counts_in(const struct sidecar *sc, const struct lane *l,
-                                      const struct pattern *p)
+static struct shadow_counts counts_in(const struct lane *l, const struct census_pattern *p)
 {
     if (l->shadow < 0)
         return (struct shadow_counts){p->counts.kept, p->counts.sampled_out,
                                       p->counts.dropped_by_rule, p->counts.kept_bytes};
-    return shadow_of(pipeline_shadow(sc->pipeline), (enum shadow_lane)l->shadow, p->number);
+    return p->shadow[l->shadow];
 }
 
 /* ---- as JSON ----------------------------------------------------------- */
 
-static void write_lanes(struct buf *out, const struct sidecar *sc, const struct lane *lanes,
+static void write_lanes(struct json *j, const struct sidecar *sc, const struct lane *lanes,
                         size_t n)
 {
-    buf_printf(out, "{\"mode\":\"%s\",\"cost_per_gb\":%.9g,\"lanes\":[",
-               sc->cfg->observe ? "observe" : "enforce", sc->cfg->cost_per_gb);
+    json_str(j, "mode", sc->cfg->observe ? "observe" : "enforce");
+    json_printf(j, "cost_per_gb", "%.9g", sc->cfg->cost_per_gb);
+    json_begin_list(j, "lanes");
     for (size_t i = 0; i < n; i++) {
-        buf_printf(out, "%s{\"lane\":\"%s\",", i > 0 ? "," : "", lanes[i].name);
-        if (lanes[i].rules != NULL)
-            buf_printf(out, "\"origin\":\"%s\",\"version\":%" PRId64 ",",
-                       rules_origin(lanes[i].rules), rules_version(lanes[i].rules));
-        write_counts(out, sc, &lanes[i].total);
+        json_begin(j, NULL);
+        json_str(j, "lane", lanes[i].name);
+        if (lanes[i].rules != NULL) {
+            json_str(j, "origin", rules_origin(lanes[i].rules));
+            json_i64(j, "version", rules_version(lanes[i].rules));
+        }
+        write_counts(j, sc, &lanes[i].total);
+        json_end(j);
     }
-    buf_append_str(out, "],\"patterns\":[");
+    json_end_list(j);
 }
 
-static void write_row(struct buf *out, const struct sidecar *sc, const struct lane *lanes, size_t n,
-                      const struct pattern *p)
+static void write_row(struct json *j, const struct sidecar *sc, const struct census *c,
+                      const struct lane *lanes, size_t n, const struct census_pattern *p)
 {
-    sidecar_write_pattern_name(out, sc, p);
-    buf_printf(out, ",\"received\":%" PRIu64 ",\"received_bytes\":%" PRIu64, p->counts.received,
-               p->counts.received_bytes);
+    json_begin(j, NULL);
+    sidecar_write_pattern_name(j, c, p);
+    json_u64(j, "received", p->counts.received);
+    json_u64(j, "received_bytes", p->counts.received_bytes);
     for (size_t i = 1; i < n; i++) {
-        const struct shadow_counts c = counts_in(sc, &lanes[i], p);
-        buf_printf(out, ",\"%s\":{", lanes[i].name);
-        write_counts(out, sc, &c);
+        const struct shadow_counts counts = counts_in(&lanes[i], p);
+        json_begin(j, lanes[i].name);
+        write_counts(j, sc, &counts);
+        json_end(j);
     }
-    buf_append_byte(out, '}');
+    json_end(j);
+}
+
+static void write_all(struct buf *out, const struct sidecar *sc, const struct census *c,
+                      const struct lane *lanes, size_t n)
+{
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    write_lanes(&j, sc, lanes, n);
+    json_begin_list(&j, "patterns");
+    for (uint32_t i = 0; i < c->pattern_count; i++)
+        write_row(&j, sc, c, lanes, n, &c->patterns[i]);
+    json_end_list(&j);
+    json_end(&j);
+    json_line(&j);
 }
 
 /* ---- as words ---------------------------------------------------------- */
@@ -138,26 +155,34 @@ static void say_lanes(struct buf *out, const struct sidecar *sc, const struct la
     buf_append_byte(out, '\n');
 }
 
-static void say_row(struct buf *out, const struct sidecar *sc, const struct lane *lanes, size_t n,
-                    const struct pattern *p)
+static void say_row(struct buf *out, const struct census *c, const struct lane *lanes, size_t n,
+                    const struct census_pattern *p)
 {
     char id[SIGNATURE_TEXT_BYTES];
     buf_printf(out, "%s %-5s %12" PRIu64, signature_format(id, p->key.signature),
                level_name((enum level)p->key.level), p->counts.received);
     for (size_t i = 1; i < n; i++)
-        buf_printf(out, " %9.1f%%", percent(counts_in(sc, &lanes[i], p).kept, p->counts.received));
+        buf_printf(out, " %9.1f%%", percent(counts_in(&lanes[i], p).kept, p->counts.received));
     buf_append_str(out, "  ");
-    json_write_string(out, ledger_service_name(pipeline_ledger(sc->pipeline), p->key.service));
+    json_write_string(out, c->services[p->key.service].name);
     buf_append_byte(out, ' ');
-    json_write_string(out, span_of(p->template_text, p->template_len));
+    json_write_string(out, census_template(p));
     buf_append_byte(out, '\n');
+}
+
+static void say_all(struct buf *out, const struct sidecar *sc, const struct census *c,
+                    const struct lane *lanes, size_t n)
+{
+    say_lanes(out, sc, lanes, n);
+    for (uint32_t i = 0; i < c->pattern_count; i++)
+        say_row(out, c, lanes, n, &c->patterns[i]);
 }
 
 /* ---- the page ---------------------------------------------------------- */
 
 static int by_bytes(const void *a, const void *b)
 {
-    const struct pattern *x = *(struct pattern *const *)a, *y = *(struct pattern *const *)b;
+    const struct census_pattern *x = a, *y = b;
     if (x->counts.received_bytes != y->counts.received_bytes)
         return x->counts.received_bytes < y->counts.received_bytes ? 1 : -1;
     return x->number < y->number ? -1 : x->number > y->number;
@@ -166,28 +191,20 @@ static int by_bytes(const void *a, const void *b)
 int sidecar_write_shadow(void *ctx, struct span query, struct buf *out)
 {
     const struct sidecar *sc = ctx;
-    uint32_t n, limit = sidecar_read_limit(query);
-    bool words = span_eq(page_query(query, "as"), SPAN("words"));
-    if (pipeline_shadow(sc->pipeline) == NULL) {
-        buf_append_str(out,
-                       "{\"error\":\"neither mode: observe nor shadow.policy_file is set\"}\n");
-        return 404;
-    }
-    struct buf room = {.budget = out->budget};
-    struct pattern **list = sidecar_list_patterns(sc, by_bytes, &room, out, &n);
-    if (list == NULL)
-        return 503;
-
+    struct census c;
     struct lane lanes[LANES_MAX];
-    size_t lane_count = list_lanes(sc, lanes);
-    (words ? say_lanes : write_lanes)(out, sc, lanes, lane_count);
-    for (uint32_t i = 0; i < n && i < limit; i++) {
-        if (i > 0 && !words)
-            buf_append_byte(out, ',');
-        (words ? say_row : write_row)(out, sc, lanes, lane_count, list[i]);
+    struct census_want want = sidecar_want_patterns(query);
+    want.shadow = true;
+    want.order = by_bytes;
+    int refused = sidecar_take(sc, want, out, &c);
+    if (refused != 0)
+        return refused;
+    if (!c.has_shadow) {
+        census_done(&c);
+        return sidecar_refuse(out, 404, "neither mode: observe nor shadow.policy_file is set");
     }
-    if (!words)
-        buf_append_str(out, "]}\n");
-    buf_done(&room);
+    size_t n = list_lanes(sc, &c, lanes);
+    (span_eq(page_query(query, "as"), SPAN("words")) ? say_all : write_all)(out, sc, &c, lanes, n);
+    census_done(&c);
     return 200;
 }

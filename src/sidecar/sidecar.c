@@ -20,47 +20,19 @@
 
 /* ---- what the parts tell each other ------------------------------------ */
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    struct sidecar *sc = ctx;
-    if (sc->journal == NULL)
-        return exporter_admit(sc->exporter, bytes, largest);
-    int rc = exporter_admit_memory(sc->exporter, bytes, largest);
-    return rc < 0 ? rc : journal_admit(sc->journal, bytes);
-}
-
-static double on_fullness(void *ctx)
-{
-    struct sidecar *sc = ctx;
-    if (sc->journal == NULL)
-        return exporter_fullness(sc->exporter);
-    double memory = exporter_memory_fullness(sc->exporter);
-    double disk = journal_fullness(sc->journal);
-    return memory > disk ? memory : disk;
-}
-
-static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
-                   uint32_t service)
-{
-    struct sidecar *sc = ctx;
-    if (sc->journal != NULL)
-        return journal_add(sc->journal, g, record, stamp, service);
-    return exporter_add(sc->exporter, g, record, stamp, service);
-}
-
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)
 {
     struct sidecar *sc = ctx;
     if (sc->leaves_on_disk && (fate == FATE_LOST_SHUTDOWN || fate == FATE_LOST_AUTH))
         return; /* queued still: in the spool */
-    ledger_settle(pipeline_ledger(sc->pipeline), service, fate, records);
+    pipeline_settle(sc->pipeline, service, fate, records);
 }
 
-static void on_service_seen(void *ctx, uint32_t service)
+static void on_service_seen(void *ctx, uint32_t service, struct span name)
 {
     struct sidecar *sc = ctx;
     if (sc->remote != NULL)
-        remote_service_seen(sc->remote, service);
+        remote_service_seen(sc->remote, service, name);
 }
 
 /* ---- exporter ---------------------------------------------------------- */
@@ -111,6 +83,7 @@ static int exporter_start(struct sidecar *sc, struct error *err)
     rc = exporter_open(&sc->exporter, &sc->loop, &sink, &opts);
     if (rc < 0)
         sink.ops->close(sink.self);
+    hold_init(&sc->hold, sc->exporter, sc->journal);
     return rc;
 }
 
@@ -175,7 +148,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                 .summary_ms = sc->cfg->events.summary_ms,
                 .max_per_minute = sc->cfg->events.max_per_minute,
             },
-        .sink = {sc, on_admit, on_emit, on_fullness},
+        .sink = {&sc->hold, sc->hold.ops->admit, sc->hold.ops->add, sc->hold.ops->fullness},
         .service_seen = on_service_seen,
         .service_ctx = sc,
     };
@@ -218,7 +191,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .budget = &sc->budget,
         .pipeline = sc->pipeline,
         .exporter = sc->exporter,
-        .journal = sc->journal,
+        .hold = &sc->hold,
     };
     int rc = receiver_new(&sc->receiver, &opts);
     if (rc < 0)
@@ -425,6 +398,13 @@ fail:
 void sidecar_run(struct sidecar *sc)
 {
     uv_run(&sc->loop, UV_RUN_DEFAULT);
+}
+
+struct ledger_row sidecar_totals(const struct sidecar *sc)
+{
+    struct census c;
+    const struct census_want nothing_more = {0};
+    return census_take(sc->pipeline, &nothing_more, &c) == 0 ? c.total : (struct ledger_row){0};
 }
 
 bool sidecar_is_ready(const struct sidecar *sc)

@@ -10,11 +10,13 @@
 
 #include "config/config.h"
 #include "export/exporter.h"
+#include "export/hold.h"
 #include "export/journal.h"
 #include "net/client.h"
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/page.h"
+#include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "policy/file.h"
 #include "policy/remote.h"
@@ -23,6 +25,7 @@
 #include "sidecar/live.h"
 #include "util/budget.h"
 #include "util/clock.h"
+#include "util/json.h"
 
 /* clang-format off */
 #define SIDECAR_PHASES(X) \
@@ -71,12 +74,14 @@ struct sidecar {
     struct exporter *exporter;
     struct refused_file *refused_file; /* NULL without exporters.refused_file */
     struct journal *journal;           /* durability: disk; else NULL */
+    struct hold hold;                  /* of both */
     bool leaves_on_disk;               /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
+    struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
     struct http_service service;            /* of both OTLP ports */
     uint32_t connections, page_connections; /* at most, of one port */
@@ -95,21 +100,29 @@ struct sidecar {
  * mean that the upstream answers: its outage must not take the application's pod down. */
 bool sidecar_is_ready(const struct sidecar *sc);
 
+/* What became of all records. */
+struct ledger_row sidecar_totals(const struct sidecar *sc);
+
 /* ---- pages.c, metrics.c, shadow_page.c ---- */
 
 /* The tables of the three page servers. */
 extern const struct page sidecar_health_pages[], sidecar_metrics_pages[], sidecar_admin_pages[];
 extern const size_t sidecar_health_page_count, sidecar_metrics_page_count, sidecar_admin_page_count;
 
-/* For pages: {"pattern":... up to its template, without the end of the object. */
-void sidecar_write_pattern_name(struct buf *out, const struct sidecar *sc, const struct pattern *p);
-uint32_t sidecar_read_limit(struct span query);
+/* A page that says why it is none; returns the status. */
+int sidecar_refuse(struct buf *out, int status, const char *why);
 
-/* All *n patterns, sorted, in the memory of *room, which is the caller's to free. NULL: there
- * is none, and *out says so; the status is 503. */
-struct pattern **sidecar_list_patterns(const struct sidecar *sc,
-                                       int (*compare)(const void *, const void *), struct buf *room,
-                                       struct buf *out, uint32_t *n);
+/* A census for a page. 0; else *out says why there is none, and this is the status. */
+int sidecar_take(const struct sidecar *sc, struct census_want want, struct buf *out,
+                 struct census *c);
+
+/* For pages of patterns: "limit=N" of a query, and the members that name one. */
+struct census_want sidecar_want_patterns(struct span query);
+void sidecar_write_pattern_name(struct json *j, const struct census *c,
+                                const struct census_pattern *p);
+
+void sidecar_write_pages_markdown(struct buf *out);
+void sidecar_write_metrics_markdown(struct buf *out);
 
 /* A page. */
 int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
@@ -134,12 +147,14 @@ struct durable_end_counts {
 };
 void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out);
 
-/* Records of earlier processes that wait and are not in the ledger yet. */
-uint64_t durable_backlog(const struct sidecar *sc);
+/* Zeros without a spool. */
+struct journal_stats durable_stats(const struct sidecar *sc);
+bool durable_is_idle(const struct sidecar *sc);
+void durable_flush(struct sidecar *sc);
 /* Why the spool keeps us from being ready, for the health page; NULL: it does not. */
 const char *durable_status(const struct sidecar *sc);
-/* {"directory":...} for the health page. */
-void durable_write(struct buf *out, const struct sidecar *sc);
+/* For the health page: the member "spool". */
+void durable_write(struct json *j, const struct sidecar *sc);
 
 /* ---- limits.c ---- */
 

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "otlp/json_write.h"
 #include "otlp/wire.h"
 #include "pattern/signature.h"
 
@@ -222,18 +221,21 @@ static void end_words(struct explain *e, const struct subject *s, const struct d
 static void begin_json(struct explain *e, const struct subject *s, struct span template_text)
 {
     char id[SIGNATURE_TEXT_BYTES];
-    buf_append_str(&e->out, "{\"service\":");
-    json_write_string(&e->out, s->group->service_name);
-    buf_append_str(&e->out, ",\"body\":");
-    add_body(&e->out, &s->record->body);
-    buf_append_str(&e->out, ",\"template\":");
-    json_write_string(&e->out, template_text);
-    buf_printf(&e->out, ",\"signature\":\"%s\"", signature_format(id, s->signature));
-    buf_printf(&e->out, ",\"family\":\"%s\"", signature_format(id, s->family));
-    buf_printf(&e->out, ",\"severity\":{\"level\":\"%s\",\"from\":\"%s\",\"number\":%d,\"text\":",
-               level_name(s->level), severity_source(s->record), s->record->severity_number);
-    json_write_string(&e->out, s->record->severity_text);
-    buf_append_str(&e->out, "},\"steps\":[");
+    struct json *j = &e->json;
+    *j = json_on(&e->out);
+    json_begin(j, NULL);
+    json_text(j, "service", s->group->service_name);
+    add_body(json_value(j, "body"), &s->record->body);
+    json_text(j, "template", template_text);
+    json_str(j, "signature", signature_format(id, s->signature));
+    json_str(j, "family", signature_format(id, s->family));
+    json_begin(j, "severity");
+    json_str(j, "level", level_name(s->level));
+    json_str(j, "from", severity_source(s->record));
+    json_i64(j, "number", s->record->severity_number);
+    json_text(j, "text", s->record->severity_text);
+    json_end(j);
+    json_begin_list(j, "steps");
 }
 
 static void step_json(struct explain *e, const struct sampler_step *step)
@@ -244,64 +246,72 @@ static void step_json(struct explain *e, const struct sampler_step *step)
         [SAMPLER_RATE] = "rate",   [SAMPLER_BOOST] = "boost",       [SAMPLER_BUDGET] = "budget",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
-    buf_printf(&e->out, "%s{\"stage\":\"%s\",\"applies\":%s", e->steps == 0 ? "" : ",",
-               stages[step->stage], step->applies ? "true" : "false");
+    bool depends = step->stage == SAMPLER_FIRST || step->stage == SAMPLER_BUDGET ||
+                   step->stage == SAMPLER_BOOST; /* on the records before */
+    struct json *j = &e->json;
+    json_begin(j, NULL);
+    json_str(j, "stage", stages[step->stage]);
+    json_bool(j, "applies", step->applies);
     if (is_rule) {
-        buf_printf(&e->out, ",\"place\":%u,\"rule\":", step->place);
-        json_write_string(&e->out,
-                          span_str(rule_text(e, step->stage == SAMPLER_KEEP, step->place)));
+        json_u64(j, "place", step->place);
+        json_str(j, "rule", rule_text(e, step->stage == SAMPLER_KEEP, step->place));
     } else if (step->stage == SAMPLER_FIRST) {
-        buf_printf(&e->out, ",\"count\":%u,\"window_ms\":%llu,\"note\":\"not counted here\"",
-                   rules_first(e->rules), (unsigned long long)rules_window_ms(e->rules));
-    } else if (step->stage == SAMPLER_BUDGET) {
-        buf_append_str(&e->out, ",\"note\":\"not counted here\"");
+        json_u64(j, "count", rules_first(e->rules));
+        json_u64(j, "window_ms", rules_window_ms(e->rules));
     } else if (step->stage == SAMPLER_BOOST) {
-        buf_printf(&e->out, ",\"boost\":%.15g,\"note\":\"not counted here\"",
-                   rules_boost(e->rules));
+        json_printf(j, "boost", "%.15g", rules_boost(e->rules));
     } else if (step->stage == SAMPLER_RATE) {
-        buf_printf(&e->out, ",\"rate\":%.15g,\"from\":\"%s\",\"origin\":\"%s\"",
-                   rules_rate_of(step->threshold), rate_setting(step->source),
-                   rules_origin(e->rules));
+        json_printf(j, "rate", "%.15g", rules_rate_of(step->threshold));
+        json_str(j, "from", rate_setting(step->source));
+        json_str(j, "origin", rules_origin(e->rules));
     }
-    buf_append_byte(&e->out, '}');
+    if (depends)
+        json_str(j, "note", "not counted here");
+    json_end(j);
 }
 
-static void row_json(struct buf *out, const struct pattern_counts *n)
+static void row_json(struct json *j, const struct pattern_counts *n)
 {
-    buf_printf(out,
-               "\"received\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"sampled_out\":%" PRIu64
-               ",\"dropped_by_rule\":%" PRIu64,
-               n->received, n->kept, n->sampled_out, n->dropped_by_rule);
+    json_u64(j, "received", n->received);
+    json_u64(j, "kept", n->kept);
+    json_u64(j, "sampled_out", n->sampled_out);
+    json_u64(j, "dropped_by_rule", n->dropped_by_rule);
 }
 
 static void counts_json(struct explain *e, const struct subject *s)
 {
     struct explain_counts n;
+    struct json *j = &e->json;
     if (!counts_of(e, s, &n)) {
-        buf_append_str(&e->out, ",\"counts\":null");
+        json_null(j, "counts");
         return;
     }
-    buf_append_str(&e->out, ",\"counts\":{");
-    row_json(&e->out, &n.all);
-    buf_printf(&e->out, ",\"first_seen\":%.3f,\"last_seen\":%.3f,\"today\":{",
-               (double)n.first_seen_ns / 1e9, (double)n.last_seen_ns / 1e9);
-    row_json(&e->out, &n.today);
-    buf_printf(&e->out, ",\"since\":%.3f}}", (double)n.today_ns / 1e9);
+    json_begin(j, "counts");
+    row_json(j, &n.all);
+    json_printf(j, "first_seen", "%.3f", (double)n.first_seen_ns / 1e9);
+    json_printf(j, "last_seen", "%.3f", (double)n.last_seen_ns / 1e9);
+    json_begin(j, "today");
+    row_json(j, &n.today);
+    json_printf(j, "since", "%.3f", (double)n.today_ns / 1e9);
+    json_end(j);
+    json_end(j);
 }
 
 static void end_json(struct explain *e, const struct subject *s, const struct decision *d)
 {
     const char *from;
     uint64_t r = randomness(s, &from);
-    buf_printf(
-        &e->out,
-        "],\"threshold\":\"0x%014llx\",\"randomness\":\"0x%014llx\",\"randomness_from\":\"%s\","
-        "\"verdict\":\"%s\",\"reason\":\"%s\"",
-        (unsigned long long)d->threshold, (unsigned long long)r, from, verdict_name(d->verdict),
-        reason_name(d->reason));
+    struct json *j = &e->json;
+    json_end_list(j);
+    json_printf(j, "threshold", "\"0x%014llx\"", (unsigned long long)d->threshold);
+    json_printf(j, "randomness", "\"0x%014llx\"", (unsigned long long)r);
+    json_str(j, "randomness_from", from);
+    json_str(j, "verdict", verdict_name(d->verdict));
+    json_str(j, "reason", reason_name(d->reason));
     if (e->opts.counts != NULL)
         counts_json(e, s);
-    buf_append_str(&e->out, "}\n");
+    json_end(j);
+    json_line(j);
 }
 
 /* ---- the pipeline's calls ---------------------------------------------- */
@@ -312,7 +322,6 @@ static void on_begin(void *ctx, const struct subject *s, struct span template_te
     struct explain *e = ctx;
     e->records++;
     e->rules = rules;
-    e->steps = 0;
     buf_clear(&e->out);
     (e->opts.json ? begin_json : begin_words)(e, s, template_text);
 }
@@ -321,7 +330,6 @@ static void on_step(void *ctx, const struct sampler_step *step)
 {
     struct explain *e = ctx;
     (e->opts.json ? step_json : step_words)(e, step);
-    e->steps++;
 }
 
 static void on_end(void *ctx, const struct subject *s, const struct decision *d)

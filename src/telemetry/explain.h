@@ -13,6 +13,7 @@
 
 #include "otlp/capture.h"
 #include "pipeline/pipeline.h"
+#include "util/json.h"
 
 /* What a running pipeline has counted of a record's pattern. */
 struct explain_counts {
@@ -46,7 +47,7 @@ struct explain {
     struct buf out;
     const struct rules *rules; /* in force for the record in hand */
     uint64_t records, refused;
-    unsigned steps; /* of the record in hand */
+    struct json json; /* of the record in hand */
 };
 
 int explain_init(struct explain *e, const struct explain_opts *opts);

@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "otlp/json_write.h"
 #include "pattern/signature.h"
 #include "util/glob.h"
+#include "util/json.h"
 #include "util/unicode.h"
 
 int tap_parse_severity(const char *text, unsigned *levels)
@@ -63,46 +63,57 @@ void tap_shown(struct tap *t, size_t bytes)
     t->shown++;
 }
 
-static void add_body(struct buf *out, const struct subject *s)
+static void write_body(struct json *j, const struct subject *s)
 {
     const struct log_value *v = &s->record->body;
     switch (v->kind) {
     case LOG_STRING:
-        json_write_string(out, utf8_cut(v->text, TAP_BODY_BYTES));
+        json_text(j, "body", utf8_cut(v->text, TAP_BODY_BYTES));
         break;
     case LOG_INT:
-        buf_printf(out, "\"%" PRId64 "\"", v->integer);
+        json_printf(j, "body", "\"%" PRId64 "\"", v->integer);
         break;
     case LOG_BOOL:
-        buf_append_str(out, v->integer != 0 ? "\"true\"" : "\"false\"");
+        json_str(j, "body", v->integer != 0 ? "true" : "false");
         break;
     case LOG_DOUBLE:
-        buf_printf(out, "\"%.15g\"", v->real);
+        json_printf(j, "body", "\"%.15g\"", v->real);
         break;
     default: /* what it consists of, as its pattern has it */
-        json_write_string(out, span_of(s->pattern->template_text, s->pattern->template_len));
+        json_text(j, "body", span_of(s->pattern->template_text, s->pattern->template_len));
     }
 }
 
 void tap_line(struct buf *out, const struct subject *s, const struct decision *d, uint64_t unix_ns)
 {
     char id[SIGNATURE_TEXT_BYTES];
-    buf_printf(out, "{\"time\":%.3f,\"service\":", (double)unix_ns / 1e9);
-    json_write_string(out, utf8_cut(s->group->service_name, LEDGER_NAME_BYTES));
-    buf_printf(out, ",\"severity\":\"%s\",\"verdict\":\"%s\",\"reason\":\"%s\"",
-               level_name(s->level), verdict_name(d->verdict), reason_name(d->reason));
     double rate = d->verdict == VERDICT_DROPPED_BY_RULE ? 0 : rules_rate_of(d->threshold);
-    buf_printf(out, ",\"rate\":%.6g,\"threshold\":\"0x%014" PRIx64 "\"", rate, d->threshold);
-    buf_printf(out, ",\"pattern\":\"%s\"", signature_format(id, s->signature));
-    buf_printf(out, ",\"family\":\"%s\",\"body\":", signature_format(id, s->family));
-    add_body(out, s);
-    buf_append_str(out, "}\n");
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    json_printf(&j, "time", "%.3f", (double)unix_ns / 1e9);
+    json_text(&j, "service", utf8_cut(s->group->service_name, LEDGER_NAME_BYTES));
+    json_str(&j, "severity", level_name(s->level));
+    json_str(&j, "verdict", verdict_name(d->verdict));
+    json_str(&j, "reason", reason_name(d->reason));
+    json_printf(&j, "rate", "%.6g", rate);
+    json_printf(&j, "threshold", "\"0x%014" PRIx64 "\"", d->threshold);
+    json_str(&j, "pattern", signature_format(id, s->signature));
+    json_str(&j, "family", signature_format(id, s->family));
+    write_body(&j, s);
+    json_end(&j);
+    json_line(&j);
 }
 
 void tap_sums(struct buf *out, const struct tap *t)
 {
-    buf_printf(out,
-               "{\"tap\":{\"matched\":%" PRIu64 ",\"shown\":%" PRIu64 ",\"over_rate\":%" PRIu64
-               ",\"slow\":%" PRIu64 "}}\n",
-               t->matched, t->shown, t->over_rate, t->slow);
+    struct json j = json_on(out);
+    json_begin(&j, NULL);
+    json_begin(&j, "tap");
+    json_u64(&j, "matched", t->matched);
+    json_u64(&j, "shown", t->shown);
+    json_u64(&j, "over_rate", t->over_rate);
+    json_u64(&j, "slow", t->slow);
+    json_end(&j);
+    json_end(&j);
+    json_line(&j);
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ void buf_append(struct buf *b, struct span s);
 void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_append_str(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /* Forget the content, keep the memory; clears err. */
 void buf_clear(struct buf *b);

@@ -5,10 +5,14 @@
 #include <math.h>
 #include <stdio.h>
 
+const char *expose_type_name(enum expose_type type)
+{
+    return type == EXPOSE_COUNTER ? "counter" : "gauge";
+}
+
 void expose_family(struct buf *out, const char *name, enum expose_type type, const char *help)
 {
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
-               type == EXPOSE_COUNTER ? "counter" : "gauge");
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, expose_type_name(type));
 }
 
 /* Backslash, quote and line feed are escaped; other control bytes, which a

@@ -13,6 +13,8 @@
 
 enum expose_type { EXPOSE_COUNTER, EXPOSE_GAUGE };
 
+const char *expose_type_name(enum expose_type type);
+
 /* HELP and TYPE. Counter names end in _total. */
 void expose_family(struct buf *out, const char *name, enum expose_type type, const char *help);
 

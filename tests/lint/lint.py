@@ -2,11 +2,13 @@
 """Rules of the house that no compiler checks.
 
     lint.py includes            floors of src/, and the homes of foreign headers
+    lint.py exits               text leaves the pipeline where pipeline.h says, and nowhere else
     lint.py npm                 exact versions, and a lock file that names no registry
     lint.py format              .clang-format holds (exit status 77 without clang-format 14)
-    lint.py readme              the manuals name every metric, README.md is short, links lead somewhere
+    lint.py readme PROGRAM      the manuals name metrics that are there, README.md is short, links lead somewhere
     lint.py settings PROGRAM    src/config/README.md is what the program prints, and an introduction;
                                 --write behind it makes it so
+    lint.py metrics PROGRAM     src/sidecar/README.md is what the program prints
 
 Each first proves on bad examples of its own that it can find something.
 """
@@ -116,6 +118,22 @@ def lint_includes(sources):
     return [p for path, text in sources.items() for p in lint_source(path, text)]
 
 
+EXIT = re.compile(r"^ \*     ([\w.>-]+)\(\) +(\S+\.c)\b", re.M)
+
+
+def lint_exits(sources, header="pipeline/pipeline.h"):
+    """Each call that the header lists is made in the file beside it, and in no other."""
+    listed = EXIT.findall(sources[header])
+    problems = [] if len(listed) >= 5 else [f"src/{header}: the list of exits was not found"]
+    for call, home in listed:
+        # Definitions stand at the margin, calls are indented; a member is called by any path.
+        found = rf"^[ \t]+.*\b{re.escape(call)}\(".replace(r"sink\.", r"sink(?:\.|->)")
+        places = {path for path, text in sources.items() if path.endswith(".c") and re.search(found, text, re.M)}
+        problems += [f"src/{header}: {call}() is not called in {home}"] if home not in places else []
+        problems += [f"src/{p}: {call}(): text leaves here, and src/{header} has no such row" for p in sorted(places - {home}) if (call, p) not in listed]
+    return problems
+
+
 def lint_npm(package, lock):
     problems = []
     for kind in ("dependencies", "devDependencies"):
@@ -133,14 +151,13 @@ def lint_npm(package, lock):
     return problems
 
 
-def lint_readme(readme, metrics_source):
+def lint_readme(text, metrics_list):
     problems = []
-    metrics = sorted(set(re.findall(r'"(lipservice_[a-z0-9_]+)"', metrics_source)))
+    metrics = sorted(set(re.findall(r"^(lipservice_[a-z0-9_]+) ", metrics_list, re.M)))
     if len(metrics) < 30:
-        problems.append(f"found {len(metrics)} metrics: is the source read rightly?")
-    words = set(re.findall(r"lipservice_[a-z0-9_]+", readme))
-    problems += [f"README.md: metric {name} is missing" for name in metrics if name not in words]
-    problems += [f"README.md: {name} is no metric" for name in sorted(words) if name.startswith(METRIC_STEMS) and name not in metrics]
+        problems.append(f"found {len(metrics)} metrics: is the program read rightly?")
+    words = set(re.findall(r"lipservice_[a-z0-9_]+", text))
+    problems += [f"manuals: {name} is no metric" for name in sorted(words) if name.startswith(METRIC_STEMS) and name not in metrics]
     return problems
 
 
@@ -193,6 +210,14 @@ def lint_settings(page, document):
     return [f"src/config/README.md:{line}: {shown!r} where the program prints {wanted!r}; `lint.py settings PROGRAM --write` writes it anew"]
 
 
+def lint_reference(written, printed):
+    problems = [] if written == printed else ["src/sidecar/README.md: lipservice metrics --markdown > src/sidecar/README.md"]
+    rows = re.findall(r"^\|(.*)\|$", printed, re.M)
+    problems += [f"{row.strip()}: says nothing" for row in rows if not row.split("|")[-1].strip()]
+    problems += [f"{name}: has two rows" for name in set(re.findall(r"lipservice_\w+", printed)) if printed.count(f"`{name}`") > 1]
+    return problems + ([] if len(rows) > 50 else [f"found {len(rows)} rows: is the reference read rightly?"])
+
+
 METRIC_STEMS = ("lipservice_receiver_", "lipservice_record", "lipservice_exporter_", "lipservice_http_",
                 "lipservice_relay_", "lipservice_memory_", "lipservice_process_", "lipservice_ledger_", "lipservice_policy_")
 
@@ -231,6 +256,18 @@ def prove_includes():
     expect(lint_includes(good), 0, "good sources")
 
 
+def prove_exits():
+    calls = {f"x/{n}.c": f"int {n}(void)\n{{\n    return {n}_out();\n}}\n" for n in "abcde"}
+    header = "".join(f" *     {n}_out()  x/{n}.c  what\n" for n in "abcde")
+    good = {"h.h": header, **calls}
+    expect(lint_exits(good, "h.h"), 0, "good exits")
+    expect(lint_exits({**good, "x/f.c": "int f(void)\n{\n    return a_out();\n}\n"}, "h.h"), 1, "an exit more")
+    expect(lint_exits({**good, "x/a.c": ""}, "h.h"), 1, "an exit less")
+    expect(lint_exits({**good, "h.h": ""}, "h.h"), 1, "no list")
+    sinks = {**good, "h.h": header + " *     sink.emit()  x/a.c  what\n", "x/a.c": "    a_out(p->sink.emit(1));\n", "x/b.c": "    b_out(sink->emit(1));\n"}
+    expect(lint_exits(sinks, "h.h"), 1, "another door")
+
+
 def prove_npm():
     package = {"dependencies": {"a": "1.2.3"}}
     lock = {"packages": {"": dict(package), "node_modules/a": {"version": "1.2.3", "integrity": "sha512-x"}}}
@@ -241,13 +278,21 @@ def prove_npm():
 
 
 def prove_readme():
-    text = source = "".join(f'"lipservice_record_{i}"' for i in range(40))
-    expect(lint_readme(text, source), 0, "good README")
-    expect(lint_readme(text.replace("record_11", "record_12"), source), 1, "a metric less")
-    expect(lint_readme(text + "lipservice_record_99", source), 1, "a metric too many")
-    expect(lint_readme(text[:100], source[:100]), 1, "few metrics")
+    metrics = "".join(f"lipservice_record_{i}  counter  what\n" for i in range(40))
+    expect(lint_readme("see lipservice_record_1", metrics), 0, "good manuals")
+    expect(lint_readme("see lipservice_record_99", metrics), 1, "a metric that is none")
+    expect(lint_readme("", metrics[:200]), 1, "few metrics")
     expect(lint_first_page("x" * 121 + "\n"), 1, "a long line")
     expect(lint_first_page("x\n" * 251), 1, "a long page")
+
+
+def prove_metrics():
+    rows = "".join(f"| `lipservice_x{i}` | what |\n" for i in range(60))
+    expect(lint_reference(rows, rows), 0, "good reference")
+    expect(lint_reference(rows + "\n", rows), 1, "another reference")
+    expect(lint_reference(rows + "| `y` | |\n", rows + "| `y` | |\n"), 1, "a page without a text")
+    expect(lint_reference(rows + rows[:30], rows + rows[:30]), 1, "a metric twice")
+    expect(lint_reference("", ""), 1, "no reference")
 
 
 def prove_settings():
@@ -268,8 +313,17 @@ def prove_settings():
 
 def run_includes(_):
     prove_includes()
+    return lint_includes(sources_of_tree())
+
+
+def sources_of_tree():
     src = ROOT / "src"
-    return lint_includes({p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp", ".hpp")})
+    return {p.relative_to(src).as_posix(): p.read_text() for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".cpp", ".hpp")}
+
+
+def run_exits(_):
+    prove_exits()
+    return lint_exits(sources_of_tree())
 
 
 def run_npm(_):
@@ -278,12 +332,18 @@ def run_npm(_):
     return lint_npm(json.loads((e2e / "package.json").read_text()), (e2e / "package-lock.json").read_text())
 
 
-def run_readme(_):
+def run_readme(args):
     prove_readme()
     manuals = [ROOT / "README.md", *sorted((ROOT / "src").rglob("README.md")), ROOT / "deploy" / "README.md"]
     text = "\n".join(p.read_text() for p in manuals)
-    source = (ROOT / "src" / "sidecar" / "metrics.c").read_text()
-    return lint_first_page(manuals[0].read_text()) + lint_links() + lint_readme(text, source)
+    metrics = subprocess.run([args[0], "metrics"], capture_output=True, text=True, check=True).stdout
+    return lint_first_page(manuals[0].read_text()) + lint_links() + lint_readme(text, metrics)
+
+
+def run_metrics(args):
+    prove_metrics()
+    printed = subprocess.run([args[0], "metrics", "--markdown"], capture_output=True, text=True, check=True).stdout
+    return lint_reference((ROOT / "src" / "sidecar" / "README.md").read_text(), printed)
 
 
 def run_settings(args):
@@ -319,7 +379,7 @@ def run_format(_):
 
 
 def main():
-    checks = {"includes": run_includes, "npm": run_npm, "format": run_format, "readme": run_readme, "settings": run_settings}
+    checks = {"includes": run_includes, "exits": run_exits, "npm": run_npm, "format": run_format, "readme": run_readme, "settings": run_settings, "metrics": run_metrics}
     if len(sys.argv) < 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = checks[sys.argv[1]](sys.argv[2:])

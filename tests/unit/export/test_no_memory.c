@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "export/exporter.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 #define REQUESTS 40
 #define RECORDS 24 /* of a request */
@@ -35,9 +35,11 @@ static bool fails(void)
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t n, size_t bytes);
 void *__real_realloc(void *base, size_t bytes);
+void *__real_aligned_alloc(size_t align, size_t bytes);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t n, size_t bytes);
 void *__wrap_realloc(void *base, size_t bytes);
+void *__wrap_aligned_alloc(size_t align, size_t bytes);
 
 void *__wrap_malloc(size_t bytes)
 {
@@ -52,6 +54,11 @@ void *__wrap_calloc(size_t n, size_t bytes)
 void *__wrap_realloc(void *base, size_t bytes)
 {
     return fails() ? NULL : __real_realloc(base, bytes);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t bytes)
+{
+    return fails() ? NULL : __real_aligned_alloc(align, bytes);
 }
 
 /* ---- the program between them ------------------------------------------ */

@@ -9,9 +9,9 @@
 
 #include <math.h>
 
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 #include "util/rng.h"
 
 enum { PATTERNS = 4, SECONDS = 3600, CYCLE_S = 600, SURGE_S = 60 };

@@ -1,8 +1,8 @@
 #include "unit/test.h"
 
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 enum { EVENTS_MAX = 400, SUMMARY_S = 60, LEARNING_S = 120 };
 
@@ -316,7 +316,7 @@ static void summaries_add_up(void **state)
     assert_int_equal(told_out, total->verdict[VERDICT_SAMPLED_OUT]);
     assert_int_equal(told_by_rule, total->verdict[VERDICT_DROPPED_BY_RULE]);
     assert_true(told_received <= total->received && told_received > told_out + told_by_rule);
-    assert_true(events_stats(pipeline_events(r.pipeline))->dropped > 0);
+    assert_true(events_stats(r.pipeline->events)->dropped > 0);
     rig_close(&r);
 }
 
@@ -369,7 +369,7 @@ static void more_than_may_be_told(void **state)
         push(&r, "cart", 1, 9, bodies[i]);
     second(&r);
     assert_int_equal(count_of(&r, "lipservice.pattern.new"), 3);
-    assert_int_equal(events_stats(pipeline_events(r.pipeline))->dropped, 2);
+    assert_int_equal(events_stats(r.pipeline->events)->dropped, 2);
     forget_events(&r);
     for (int i = 0; i < 60; i++) {
         push(&r, "cart", 1, 9, "steady");
@@ -378,7 +378,7 @@ static void more_than_may_be_told(void **state)
     push(&r, "cart", 1, 9, "zeta slept");
     second(&r);
     assert_int_equal(number(the(&r, "lipservice.pattern.new"), "lipservice.events.omitted"), 2);
-    assert_int_equal(events_stats(pipeline_events(r.pipeline))->told[EVENT_NEW], 4);
+    assert_int_equal(events_stats(r.pipeline->events)->told[EVENT_NEW], 4);
     rig_close(&r);
 }
 
@@ -429,7 +429,7 @@ static void suppressed_errors_are_told_whatever_is_set(void **state)
     r.opts.events.enabled = false;
     r.opts.floor_per_second = 10;
     rig_open(&r);
-    assert_null(pipeline_anomaly(r.pipeline));
+    assert_null(r.pipeline->anomaly);
     for (int i = 0; i < 2 * SUMMARY_S + 30; i++) { /* a storm of two and a half intervals */
         push(&r, "a", 20, 17, "it failed");
         push(&r, "b", 30, 17, "that failed, too");
@@ -477,14 +477,14 @@ static void nothing_asked_nothing_there(void **state)
     rig_init(&r);
     r.opts.events.enabled = false;
     rig_open(&r);
-    assert_null(pipeline_anomaly(r.pipeline));
-    assert_null(pipeline_events(r.pipeline));
+    assert_null(r.pipeline->anomaly);
+    assert_null(r.pipeline->events);
     struct rules *boosting;
     assert_int_equal(rules_new(&boosting), 0);
     assert_int_equal(rules_set_boost(boosting, 2, NULL), 0);
     pipeline_set_rules(r.pipeline, 1, boosting);
-    assert_non_null(pipeline_anomaly(r.pipeline)); /* from when it matters */
-    assert_null(pipeline_events(r.pipeline));
+    assert_non_null(r.pipeline->anomaly); /* from when it matters */
+    assert_null(r.pipeline->events);
     push(&r, "a", 5, 9, "hello");
     second(&r);
     assert_int_equal(r.count, 0);

@@ -1,8 +1,8 @@
 /* The first of a window, where many signatures share one entry. */
 #include "unit/test.h"
 
-#include "pipeline/pipeline.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 #define RECORDS 1000
 #define FIRST 5
@@ -103,7 +103,7 @@ static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_
         clock_fake_advance(&clock, pace_ms);
     }
     struct kept kept = {ledger_total(pipeline_ledger(p))->verdict[VERDICT_KEPT],
-                        shadow_total(pipeline_shadow(p), SHADOW_POLICY)->kept, 0};
+                        shadow_total(p->shadow, SHADOW_POLICY)->kept, 0};
     assert_int_equal(pipeline_reasons(p)->kept[REASON_FIRST], kept.enforced);
     for (uint32_t i = 0; i < patterns_slots(pipeline_patterns(p)); i++) {
         const struct pattern *e = patterns_at(pipeline_patterns(p), i);

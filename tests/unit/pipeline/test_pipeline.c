@@ -3,9 +3,9 @@
 #include <limits.h>
 
 #include "pattern/signature.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 #define SERVICES 8
 
@@ -52,9 +52,10 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     return 0;
 }
 
-static void on_seen(void *ctx, uint32_t service)
+static void on_seen(void *ctx, uint32_t service, struct span name)
 {
     struct rig *r = ctx;
+    assert_true(span_eq(name, ledger_service_name(pipeline_ledger(r->pipeline), service)));
     r->seen[r->seen_count++] = service;
 }
 

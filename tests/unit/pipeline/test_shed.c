@@ -1,9 +1,9 @@
 /* A queue that fills behind the pipeline: who goes first, and when a client is refused. */
 #include "unit/test.h"
 
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 enum {
     QUEUE_BYTES = 4 << 20,
@@ -161,7 +161,7 @@ static void a_slow_queue_sheds_and_refuses_nobody(void **state)
             double off = r.weight[l] / r.offered[l] - 1;
             assert_row(off > -0.25 && off < 0.25, "%s: %g", level_name((enum level)l), off);
         }
-        const struct pipeline_reasons *why = pipeline_reasons(r.pipeline);
+        const struct census_reasons *why = pipeline_reasons(r.pipeline);
         assert_true(why->dropped[REASON_PRESSURE] > 0);
         assert_int_equal(why->dropped[REASON_BUDGET], 0);
         assert_true(pipeline_governor(r.pipeline).pressure > 0);

@@ -9,9 +9,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 #include "util/rng.h"
 
 enum {
@@ -331,7 +331,7 @@ static void half_an_hour_of_the_pipeline(void **state)
 
     struct ledger *l = pipeline_ledger(w->pipeline);
     struct governor_stats stats = pipeline_governor(w->pipeline);
-    const struct pipeline_reasons *why = pipeline_reasons(w->pipeline);
+    const struct census_reasons *why = pipeline_reasons(w->pipeline);
     assert_int_equal(ledger_imbalance(l), 0);
     assert_int_equal(ledger_total(l)->fate[FATE_LOST_BUDGET], 0);
     assert_true(fabs(stats.used - s->kept) < 0.5);

@@ -3,9 +3,9 @@
 #include "unit/test.h"
 
 #include "pattern/signature.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
@@ -17,7 +17,7 @@ struct rig {
     struct clock_fake clock;
     struct budget budget;
     struct arena arena;
-    uint64_t watched;
+    uint64_t watched, taken; /* by the sink */
 };
 
 static uint64_t dice(struct rig *r, uint64_t sides)
@@ -45,6 +45,7 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     /* An earlier one: a sink settles nothing from inside of what it is given. */
     if (dice(r, 2) == 0 && ledger_row(pipeline_ledger(r->pipeline), service)->queued > 0)
         ledger_settle(pipeline_ledger(r->pipeline), service, FATE_DELIVERED, 1);
+    r->taken++;
     return 0;
 }
 
@@ -175,6 +176,8 @@ static void check(struct rig *r)
             pattern_counts_add(&sum, &patterns_at(table, i)->counts);
     uint64_t events = pipeline_reasons(r->pipeline)->kept[REASON_EVENT];
     assert_int_equal(ledger_imbalance(l), 0);
+    /* What is kept, released or of our own goes by the door, and nothing else does. */
+    assert_int_equal(r->taken, t->verdict[VERDICT_KEPT] + t->released - t->fate[FATE_LOST_BUDGET]);
     assert_int_equal(sum.received, t->received - t->verdict[VERDICT_REJECTED] - events);
     assert_int_equal(sum.kept, t->verdict[VERDICT_KEPT] - events);
     assert_int_equal(sum.sampled_out, t->verdict[VERDICT_SAMPLED_OUT]);
@@ -187,6 +190,7 @@ static void check(struct rig *r)
 static void nothing_is_lost_in_turmoil(void **state)
 {
     (void)state;
+    uint64_t kept[REASON_COUNT] = {0};
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct rig r = {.rng = {seed}};
         budget_init(&r.budget, 600000 + (seed % 3) * 500000);
@@ -222,15 +226,20 @@ static void nothing_is_lost_in_turmoil(void **state)
         }
         pipeline_finish(r.pipeline);
         check(&r);
-        const struct pipeline_reasons *why = pipeline_reasons(r.pipeline);
+        const struct census_reasons *why = pipeline_reasons(r.pipeline);
+        for (int i = 0; i < REASON_COUNT; i++)
+            kept[i] += why->kept[i];
         assert_true(why->kept[REASON_EVENT] > 0 &&
                     patterns_evicted(pipeline_patterns(r.pipeline)) > 0);
-        assert_true(pipeline_overflowed(r.pipeline) > 0 && r.watched > 0);
-        assert_true(recorder_stats(pipeline_recorder(r.pipeline), 0).released > 0);
+        assert_true(r.pipeline->place.overflowed > 0 && r.watched > 0);
+        assert_true(recorder_stats(r.pipeline->recorder, 0).released > 0);
         pipeline_free(r.pipeline);
         arena_done(&r.arena);
         assert_int_equal(r.budget.used, 0);
     }
+    /* Survivors of each kind were among them. */
+    assert_true(kept[REASON_FLOOR] > 0 && kept[REASON_FIRST] > 0 && kept[REASON_KEEP_RULE] > 0 &&
+                kept[REASON_GLOBAL_RATE] > 0 && kept[REASON_OBSERVED] > 0);
 }
 
 int main(void)

@@ -17,9 +17,9 @@
 
 #include <math.h>
 
-#include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 #include "util/rng.h"
 
 enum {
@@ -227,9 +227,9 @@ static void push_to(struct world *w, struct pipeline *p)
 static enum reason push(struct world *w)
 {
     w->resource = rng_upto(&w->rng, 1);
-    struct pipeline_reasons before = *pipeline_reasons(w->pipeline);
+    struct census_reasons before = *pipeline_reasons(w->pipeline);
     push_to(w, w->pipeline);
-    const struct pipeline_reasons *after = pipeline_reasons(w->pipeline);
+    const struct census_reasons *after = pipeline_reasons(w->pipeline);
     enum reason r = 0;
     while (before.kept[r] == after->kept[r] && before.dropped[r] == after->dropped[r])
         assert_true(++r < REASON_COUNT);

@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "pipeline/pipeline.h"
 #include "policy/file.h"
 #include "unit/otlp/pb.h"
+#include "unit/pipeline/inside.h"
 
 #define SWAPS 1000
 

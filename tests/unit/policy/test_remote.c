@@ -11,7 +11,6 @@ struct rig {
     struct stub stub;
     struct client *client;
     struct remote *remote;
-    struct ledger *ledger;
     struct rules *base, *installed;
     unsigned installs;
     uint32_t service;
@@ -33,7 +32,6 @@ static void rig_open(struct rig *r, const char *key)
     uv_loop_init(&r->loop);
     stub_open(&r->stub, &r->loop);
     assert_int_equal(client_open(&r->client, &r->loop, &(struct client_opts){"t", 1000, 4}), 0);
-    assert_int_equal(ledger_new(&r->ledger, &(struct ledger_opts){.max_services = 64}), 0);
     assert_int_equal(rules_new(&r->base), 0);
     snprintf(server, sizeof server, "%s//", r->stub.url);
     const struct remote_opts opts = {
@@ -43,7 +41,6 @@ static void rig_open(struct rig *r, const char *key)
         .refresh_interval_ms = 100,
         .timeout_ms = 300,
         .clock = clock_real(),
-        .ledger = r->ledger,
         .base = r->base,
         .install = on_install,
         .ctx = r,
@@ -60,7 +57,6 @@ static void rig_close(struct rig *r)
     assert_int_equal(uv_loop_close(&r->loop), 0);
     rules_unref(r->installed);
     rules_unref(r->base);
-    ledger_free(r->ledger);
 }
 
 static void installed_at_first_sight(void **state)
@@ -69,11 +65,12 @@ static void installed_at_first_sight(void **state)
     struct rig r;
     rig_open(&r, "key");
     r.stub.body = SPAN(GOOD("4", "0.25"));
-    uint32_t service = ledger_service(r.ledger, SPAN("my shop/\xc3\xa9?&%"));
+    const uint32_t service = 1;
+    const struct span name = SPAN("my shop/\xc3\xa9?&%");
     stub_spin(&r.loop, NULL, 0, 600);
     assert_int_equal(r.stub.requests, 0); /* nobody was seen yet */
-    remote_service_seen(r.remote, service);
-    remote_service_seen(r.remote, service); /* twice is once */
+    remote_service_seen(r.remote, service, name);
+    remote_service_seen(r.remote, service, name); /* twice is once */
     stub_spin(&r.loop, &r.installs, 1, 5000);
     assert_int_equal(r.installs, 1);
     assert_int_equal(r.service, service);
@@ -89,8 +86,8 @@ static void installed_at_first_sight(void **state)
     assert_int_equal(remote_stats(r.remote)->services, 1);
     assert_true(remote_stats(r.remote)->last_success_ms > 0);
 
-    remote_service_seen(r.remote, LEDGER_OTHER); /* no policy can be asked for these */
-    remote_service_seen(r.remote, ledger_service(r.ledger, SPAN("")));
+    remote_service_seen(r.remote, 0, SPAN("other")); /* no policy can be asked for these */
+    remote_service_seen(r.remote, 2, SPAN(""));
     r.stub.hangs = true;
     stub_spin(&r.loop, NULL, 0, 300);
     assert_non_null(strstr(r.stub.path, "my%20shop"));
@@ -124,7 +121,7 @@ static void the_last_good_one_stays(void **state)
     struct rig r;
     rig_open(&r, "");
     r.stub.body = SPAN(GOOD("4", "0.25"));
-    remote_service_seen(r.remote, ledger_service(r.ledger, SPAN("cart")));
+    remote_service_seen(r.remote, 1, SPAN("cart"));
     stub_spin(&r.loop, &r.installs, 1, 5000);
     assert_string_equal(r.stub.authorization, "");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -160,7 +157,7 @@ static void many_services_few_at_once(void **state)
     for (uint32_t i = 0; i < 50; i++) {
         char name[16];
         int n = snprintf(name, sizeof name, "s%u", i);
-        remote_service_seen(r.remote, ledger_service(r.ledger, span_of(name, (size_t)n)));
+        remote_service_seen(r.remote, i + 1, span_of(name, (size_t)n));
     }
     stub_spin(&r.loop, &r.stub.requests, 4, 5000);
     stub_spin(&r.loop, NULL, 0, 100);

@@ -1,9 +1,9 @@
 #include "unit/test.h"
 
 #include "otlp/json_object.h"
-#include "pipeline/rules.h"
 #include "policy/report.h"
 #include "unit/net/stub.h"
+#include "unit/pipeline/inside.h"
 #include "util/diag.h"
 
 struct rig {
@@ -11,12 +11,44 @@ struct rig {
     struct stub stub;
     struct client *client;
     struct report *report;
-    struct ledger *ledger;
+    struct pipeline *pipeline;
+    struct ledger *ledger; /* the pipeline's, as is the next */
     struct patterns *patterns;
+    struct report_marks marks;
+    uint64_t seen; /* patterns begin one after the other */
     struct clock_fake clock;
     struct budget budget;
     struct report_opts opts;
 };
+
+static int on_admit(void *ctx, size_t bytes, size_t largest)
+{
+    (void)ctx;
+    (void)bytes;
+    (void)largest;
+    return ERR_FULL;
+}
+
+static int on_take(void *ctx, const struct census_want *want, struct census *out)
+{
+    return census_take(((struct rig *)ctx)->pipeline, want, out);
+}
+
+static void open_pipeline(struct rig *r)
+{
+    struct rules *rules;
+    const struct pipeline_opts opts = {
+        .max_patterns = 256,
+        .max_services = 8,
+        .clock = &r->clock.clock,
+        .sink = {.ctx = r, .admit = on_admit},
+    };
+    assert_int_equal(rules_new(&rules), 0);
+    assert_int_equal(pipeline_new(&r->pipeline, &opts, rules), 0);
+    rules_unref(rules);
+    r->ledger = pipeline_ledger(r->pipeline);
+    r->patterns = pipeline_patterns(r->pipeline);
+}
 
 static void rig_open(struct rig *r)
 {
@@ -26,8 +58,8 @@ static void rig_open(struct rig *r)
     budget_init(&r->budget, 8 << 20);
     clock_fake_init(&r->clock, 1000, 1700000000000000000u);
     assert_int_equal(client_open(&r->client, &r->loop, &(struct client_opts){"t", 1000, 4}), 0);
-    assert_int_equal(ledger_new(&r->ledger, &(struct ledger_opts){.max_services = 8}), 0);
-    assert_int_equal(patterns_new(&r->patterns, &(struct patterns_opts){.max_entries = 256}), 0);
+    open_pipeline(r);
+    report_marks_init(&r->marks, &r->budget);
     r->opts = (struct report_opts){
         .server = r->stub.url,
         .api_key = "key",
@@ -35,8 +67,9 @@ static void rig_open(struct rig *r)
         .interval_ms = 3600000,
         .timeout_ms = 300,
         .clock = &r->clock.clock,
-        .ledger = r->ledger,
-        .patterns = r->patterns,
+        .marks = &r->marks,
+        .take = on_take,
+        .ctx = r,
         .budget = &r->budget,
     };
     assert_int_equal(report_open(&r->report, &r->loop, r->client, &r->opts), 0);
@@ -49,8 +82,8 @@ static void rig_close(struct rig *r)
     stub_close(&r->stub);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&r->loop), 0);
-    patterns_free(r->patterns);
-    ledger_free(r->ledger);
+    pipeline_free(r->pipeline);
+    report_marks_done(&r->marks);
     assert_int_equal(r->budget.used, 0);
 }
 
@@ -61,7 +94,7 @@ static void count(struct rig *r, uint32_t service, uint64_t signature, enum leve
     bool is_new;
     struct pattern *e = patterns_get(r->patterns, &key, &is_new);
     if (is_new) {
-        e->first_seen_ns = 1600000000500000000u;
+        e->first_seen_ns = 1600000000500000000u + r->seen++;
         pattern_set_template(r->patterns, e, SPAN("took <*> \"ms\""));
     }
     e->last_seen_ns = 1600000009000000000u;
@@ -97,7 +130,10 @@ static void all_that_the_server_requires(void **state)
     count(&r, cart, 0xab, LEVEL_WARN, 3, 1);
     count(&r, cart, 0x1, LEVEL_DEBUG, 4, 0);
     count(&r, pay, 0x2, LEVEL_INFO, 1, 1);
-    assert_int_equal(report_write(&body, &r.opts, cart, 12), 2);
+    struct census census;
+    assert_int_equal(report_take(&census, &r.opts), 0);
+    assert_int_equal(report_write(&body, &r.opts, &census, cart), 2);
+    census_done(&census);
     buf_append_byte(&body, 0);
     assert_string_equal(
         (char *)body.base,
@@ -226,7 +262,16 @@ static void every_service_once_and_no_memory(void **state)
     r.budget.limit = 8;
     tell(&r);
     assert_int_equal(r.stub.requests, 0);
-    assert_int_equal(report_stats(r.report)->failed.value, 5);
+    assert_int_equal(report_stats(r.report)->failed.value, 1); /* the round */
+    struct census census;
+    r.budget.limit = 8 << 20;
+    assert_int_equal(report_take(&census, &r.opts), 0);
+    assert_int_equal(report_marks_reserve(&r.marks, &census), 0);
+    r.budget.limit = r.budget.used; /* a census has room, and no body */
+    census_done(&census);
+    tell(&r);
+    assert_int_equal(r.stub.requests, 0);
+    assert_int_equal(report_stats(r.report)->failed.value, 6);
     r.budget.limit = 8 << 20;
     tell(&r);
     assert_int_equal(r.stub.requests, 5);
@@ -236,6 +281,32 @@ static void every_service_once_and_no_memory(void **state)
     report_now(r.report);
     stub_spin(&r.loop, &r.stub.requests, 6, 5000);
     rig_close(&r); /* with one in flight */
+}
+
+/* The same pattern, evicted and come again into the entry that it had: not what was reported. */
+static void a_mark_is_of_one_stay_in_the_table(void **state)
+{
+    (void)state;
+    struct report_marks marks;
+    struct census_pattern p = {.key = {7, 1, LEVEL_INFO, 0}, .first_seen_ns = 5, .number = 3};
+    const struct census c = {.patterns = &p, .pattern_count = 1, .services_held = 2};
+    report_marks_init(&marks, NULL);
+    assert_int_equal(report_marks_of(&marks, &p).received, 0);
+    assert_int_equal(report_marks_reserve(&marks, &c), 0);
+    p.counts = (struct pattern_counts){.received = 9, .kept = 4, .received_bytes = 90};
+    report_marks_set(&marks, &p);
+    p.counts.received = 12;
+    assert_int_equal(report_marks_of(&marks, &p).received, 9);
+    assert_int_equal(report_marks_of(&marks, &p).kept, 4);
+    assert_int_equal(report_marks_of(&marks, &p).bytes, 90);
+    struct census_pattern others[] = {p, p, p, p};
+    others[0].first_seen_ns = 6;
+    others[1].key.signature = 8;
+    others[2].key.service = 0;
+    others[3].counts.received = 8; /* the wall clock was set back, and it began at the same time */
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_row(report_marks_of(&marks, &others[i]).received == 0, "%zu", i);
+    report_marks_done(&marks);
 }
 
 /* Events are kept records of a service without patterns; who is really called so has some. */
@@ -265,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_failed_report_goes_with_the_next),
         cmocka_unit_test(counting_goes_on_meanwhile),
         cmocka_unit_test(every_service_once_and_no_memory),
+        cmocka_unit_test(a_mark_is_of_one_stay_in_the_table),
         cmocka_unit_test(our_own_events_are_no_service),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});

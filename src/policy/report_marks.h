@@ -1,0 +1,43 @@
+/*
+ * report_marks: how much of what is counted the policy server knows of.
+ *
+ * Beside the pattern table and not in it: a record costs nothing for them, and there may be
+ * other readers with marks of their own. A mark says which pattern it is of, because another one
+ * may stand in that entry later, or the same anew. The marks outlive a report: one that is opened
+ * with other settings goes on where the last was.
+ *
+ * Units      records, bytes.
+ * Memory     48 bytes a pattern, 8 a service, drawn from the budget.
+ * Blocking   never.
+ */
+#pragma once
+
+#include "pipeline/census.h"
+#include "util/budget.h"
+
+struct report_mark {
+    struct pattern_key key;
+    uint64_t first_seen_ns;
+    uint64_t received, kept, bytes;
+};
+
+struct report_marks {
+    struct budget *budget;        /* may be NULL */
+    struct report_mark *patterns; /* by number of the entry */
+    uint64_t *services;           /* records received, by service */
+    uint32_t pattern_count, service_count;
+};
+
+void report_marks_init(struct report_marks *m, struct budget *budget);
+void report_marks_done(struct report_marks *m);
+
+/* What of a pattern was reported; zeros where nothing was. */
+struct report_mark report_marks_of(const struct report_marks *m, const struct census_pattern *p);
+uint64_t report_marks_of_service(const struct report_marks *m, uint32_t service);
+
+/* Room for the marks of a census. ERR_FULL, ERR_NOMEM: all marks stay as they are. */
+int report_marks_reserve(struct report_marks *m, const struct census *c);
+
+/* The server knows of it now, as the census has it. There must be room. */
+void report_marks_set(struct report_marks *m, const struct census_pattern *p);
+void report_marks_set_service(struct report_marks *m, uint32_t service, uint64_t received);

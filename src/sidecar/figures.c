@@ -1,0 +1,111 @@
+/* figures: asks each part of the sidecar once. */
+#include "sidecar/figures.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void take_pipeline(struct figures *f, const struct sidecar *sc)
+{
+    const struct census_want counters = {0}; /* of these alone there is always room */
+    if (census_take(sc->pipeline, &counters, &f->census) < 0)
+        return;
+    const struct governor_target target = config_target(sc->cfg);
+    const struct ledger_row *t = &f->census.total;
+    f->accepted_records = t->received - t->verdict[VERDICT_REJECTED];
+    f->queued_records = t->queued + durable_stats(sc).unfound_records;
+    f->unsynced_records = t->queued;
+    f->services = f->census.services_held - 1;
+    f->is_observing = sc->cfg->observe;
+    f->budget_unit = target.unit == GOVERNOR_RECORDS ? "records" : "bytes";
+    f->has[FIGURES_BUDGET] = target.unit != GOVERNOR_NONE;
+    f->has[FIGURES_SHADOW] = f->census.has_shadow;
+    f->has[FIGURES_ANOMALY] = f->census.has_anomaly;
+    f->has[FIGURES_EVENTS] = f->census.has_events;
+}
+
+static void take_receiver(struct figures *f, const struct sidecar *sc)
+{
+    f->receiver = *receiver_stats(sc->receiver);
+    memcpy(f->http_requests, sc->service.requests, sizeof f->http_requests);
+    memcpy(f->http_faults, sc->service.faults, sizeof f->http_faults);
+    f->connections = listener_connections(&sc->grpc) + listener_connections(&sc->http);
+}
+
+/* What a crash, or with a journal a power loss, would take now, is counted by the journal. */
+static void take_spool(struct figures *f, const struct sidecar *sc)
+{
+    if (!sc->cfg->durable)
+        return;
+    f->journal = durable_stats(sc);
+    const struct spool_stats *d = &f->journal.spool;
+    uint64_t now = clock_unix_ns(sc->clock);
+    f->has[FIGURES_SPOOL] = true;
+    f->unsynced_records = f->journal.unsynced_records;
+    f->spool_capacity = sc->cfg->spool.max_bytes;
+    f->is_spool_broken = d->broken != 0;
+    f->is_spool_unreadable = d->unreadable != 0;
+    if (d->oldest_unix_ns != 0 && d->oldest_unix_ns <= now)
+        f->spool_oldest_s = (double)(now - d->oldest_unix_ns) / 1e9;
+}
+
+static double age_s(const struct sidecar *sc, uint64_t since_ms)
+{
+    return since_ms == 0 ? -1 : (double)(clock_now_ms(sc->clock) - since_ms) / 1000;
+}
+
+static void take_policies(struct figures *f, const struct sidecar *sc)
+{
+    if (sc->policy_file != NULL) {
+        f->has[FIGURES_POLICY_FILE] = true;
+        f->policy_file = *policy_file_stats(sc->policy_file);
+        f->policy_file_age_s = age_s(sc, f->policy_file.installed_ms);
+    }
+    if (sc->remote != NULL && sc->report != NULL) {
+        f->has[FIGURES_SERVER] = true;
+        f->remote = *remote_stats(sc->remote);
+        f->report = *report_stats(sc->report);
+        f->policy_age_s = age_s(sc, f->remote.last_success_ms);
+        f->report_age_s = age_s(sc, f->report.last_success_ms);
+    }
+    f->reloads_accepted = sc->reloads.accepted;
+    f->reloads_refused = sc->reloads.refused;
+    f->has_reload_failed = sc->reloads.failed_last;
+}
+
+static double resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL || fscanf(f, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    if (f != NULL)
+        fclose(f);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void take_process(struct figures *f, const struct sidecar *sc)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    f->memory = sc->budget;
+    f->cpu_s = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+               (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+    f->resident_bytes = resident_bytes();
+    f->uptime_s = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
+    f->one = 1;
+}
+
+void figures_take(struct figures *f, const struct sidecar *sc)
+{
+    *f = (struct figures){.has[FIGURES_ALWAYS] = true};
+    take_pipeline(f, sc);
+    take_receiver(f, sc);
+    exporter_stats(sc->exporter, &f->exporter);
+    f->circuit[f->exporter.circuit] = true;
+    f->queue_capacity = sc->cfg->queue.max_bytes;
+    take_spool(f, sc);
+    take_policies(f, sc);
+    f->live = live_stats(sc->live);
+    take_process(f, sc);
+}
