@@ -5,13 +5,14 @@
 #pragma once
 
 #include "config/config.h"
+#include "util/err.h"
 
 /* When a budget was set under `key`: it is the only one, and possible. Checked at once, so that
  * the message has the place of the second one. */
-int config_check_budget(const struct config *cfg, const char *key, struct error *err);
+MUST_CHECK int config_check_budget(const struct config *cfg, const char *key, struct error *err);
 
 /* When everything is set. */
-int config_check(const struct config *cfg, struct error *err);
+MUST_CHECK int config_check(const struct config *cfg, struct error *err);
 
 /* Complete cfg->sampling.rules, which hold the pattern rates and the keep and drop rules. */
-int config_build_rules(struct config *cfg, struct error *err);
+MUST_CHECK int config_build_rules(struct config *cfg, struct error *err);

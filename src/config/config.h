@@ -147,7 +147,7 @@ struct config_input {
 
 /* Load and check everything. On failure *err says where and what, and cfg holds
  * nothing that needs config_done(). */
-int config_load(struct config *cfg, const struct config_input *in, struct error *err);
+MUST_CHECK int config_load(struct config *cfg, const struct config_input *in, struct error *err);
 void config_done(struct config *cfg);
 
 /* The text of the nth keep or drop rule, "" past the last. `cfg` is a struct config, void so that
@@ -166,10 +166,11 @@ struct governor_target config_target(const struct config *cfg);
 void config_adopt(struct config *next, const struct config *now, struct buf *stale);
 
 /* Set one setting that is not a map or a list of rules, by its dotted key. */
-int config_set(struct config *cfg, const char *key, const char *value, struct error *err);
+MUST_CHECK int config_set(struct config *cfg, const char *key, const char *value,
+                          struct error *err);
 
 /* The effective configuration as YAML, secrets as [redacted]. */
-int config_print(const struct config *cfg, struct buf *out);
+MUST_CHECK int config_print(const struct config *cfg, struct buf *out);
 
 /* The settings with their defaults and meaning, a line each, for `lipservice settings`. */
 void config_reference(struct buf *out);
@@ -180,12 +181,13 @@ void config_reference_markdown(struct buf *out);
 
 /* Read a YAML document and set what it holds; `name` is for messages. `base` is the dotted key
  * that the document's root stands for, "" for a file. */
-int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
-                     char **env, struct error *err);
+MUST_CHECK int config_read_yaml(struct config *cfg, const char *name, struct span text,
+                                const char *base, char **env, struct error *err);
 
 /* Call fn with the members of a YAML or JSON map with one level of nesting, as
  * json_object_visit_nested() does (a policy_visit_fn). No environment references. On failure *err
  * is "name:line:column: " and the text of fn. */
-int config_visit_yaml(const char *name, struct span text,
-                      int (*fn)(void *arg, const struct json_member *m, struct error *err),
-                      void *arg, struct error *err);
+MUST_CHECK int config_visit_yaml(const char *name, struct span text,
+                                 int (*fn)(void *arg, const struct json_member *m,
+                                           struct error *err),
+                                 void *arg, struct error *err);

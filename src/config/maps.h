@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "config/value.h"
+#include "util/err.h"
 
 typedef double severity_rates_field[LEVEL_COUNT];
 typedef struct config_note *pattern_rates_field;
@@ -17,5 +18,5 @@ extern const struct value_kind value_severity_rates, value_pattern_rates, value_
     value_drop;
 
 /* Add a rule to sampling.keep or sampling.drop; `yaml` is the line that print-config prints. */
-int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m, const char *yaml,
-                    struct error *err);
+MUST_CHECK int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m,
+                               const char *yaml, struct error *err);

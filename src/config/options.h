@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "config/value.h"
+#include "util/err.h"
 
 struct option {
     const char *key; /* "batch.max_age"; LIPSERVICE_BATCH_MAX_AGE in the environment */
@@ -38,4 +39,4 @@ const struct option *option_find(const char *key);
 bool option_is_section(const char *key);
 
 /* ERR_CONFIG: the first setting that is out of its bounds. */
-int option_check_bounds(const struct config *cfg, struct error *err);
+MUST_CHECK int option_check_bounds(const struct config *cfg, struct error *err);

@@ -113,7 +113,7 @@ const char *reader_scalar(struct yaml_reader *r, const yaml_node_t *node)
             continue;
         }
         if (close == NULL) {
-            reader_fail(r, node, references[which].unclosed);
+            ignore_code(reader_fail(r, node, references[which].unclosed)); /* NULL says it */
             return NULL;
         }
         size_t begin = strlen(references[which].open), len = (size_t)(close - rest.base);
@@ -122,12 +122,12 @@ const char *reader_scalar(struct yaml_reader *r, const yaml_node_t *node)
         rest = span_skip(rest, len + 1);
     }
     if (find_byte(buf_span(&r->value), '\0') != NULL) {
-        reader_fail(r, node, "a NUL byte in a value");
+        ignore_code(reader_fail(r, node, "a NUL byte in a value"));
         return NULL;
     }
     buf_append_byte(&r->value, '\0');
     if (r->value.err != 0) {
-        reader_fail(r, node, err_text(r->value.err));
+        ignore_code(reader_fail(r, node, err_text(r->value.err)));
         return NULL;
     }
     return (const char *)r->value.base;

@@ -27,10 +27,10 @@ struct yaml_reader {
 };
 
 /* Fill *r->doc, which yaml_document_delete() frees. On failure there is nothing to free. */
-int reader_parse(struct yaml_reader *r, struct span text);
+MUST_CHECK int reader_parse(struct yaml_reader *r, struct span text);
 
 /* Put the node's place and `text` into *r->err; returns ERR_CONFIG. */
-int reader_fail(struct yaml_reader *r, const struct yaml_node_s *node, const char *text);
+MUST_CHECK int reader_fail(struct yaml_reader *r, const struct yaml_node_s *node, const char *text);
 
 /* The text of a scalar with references expanded, in r->value until the next call; NULL: *r->err
  * is written. */
@@ -44,4 +44,4 @@ bool reader_is_duplicate(const struct yaml_reader *r, const struct yaml_node_s *
                          const struct yaml_node_pair_s *pair);
 
 /* From yaml_rules.c: add the rules of a list to sampling.keep or sampling.drop. */
-int reader_read_rules(struct yaml_reader *r, bool keep, const struct yaml_node_s *node);
+MUST_CHECK int reader_read_rules(struct yaml_reader *r, bool keep, const struct yaml_node_s *node);

@@ -76,8 +76,8 @@ void batch_builder_free(struct batch_builder *b);
  *   ERR_TOO_BIG        it would pass a limit: seal, then add again. Never from
  *                      an empty builder: a record beyond max_bytes goes alone.
  *   ERR_FULL, ERR_NOMEM  no memory */
-int batch_add(struct batch_builder *b, const struct logs_group *g, struct span record,
-              struct span stamp, uint32_t service);
+MUST_CHECK int batch_add(struct batch_builder *b, const struct logs_group *g, struct span record,
+                         struct span stamp, uint32_t service);
 
 /* The exact size of the request that batch_seal() would make now. */
 size_t batch_builder_bytes(const struct batch_builder *b);
@@ -91,26 +91,27 @@ void batch_builder_each_service(const struct batch_builder *b,
 /* Make *out of what was added and leave the builder empty, with its memory up
  * to a bound kept for the next batch. ERR_EMPTY when nothing was added;
  * ERR_FULL or ERR_NOMEM leave the builder as it was. */
-int batch_seal(struct batch_builder *b, struct batch **out);
+MUST_CHECK int batch_seal(struct batch_builder *b, struct batch **out);
 
 /* Forget everything added since the last seal. */
 void batch_builder_clear(struct batch_builder *b);
 
 /* A batch from bytes that a batch once had (the spool's). The parts' records
  * must be those of the body's ResourceLogs, one part each: ERR_MALFORMED. */
-int batch_new(struct batch **out, struct span body, const struct batch_part *parts,
-              uint32_t part_count, struct budget *budget);
+MUST_CHECK int batch_new(struct batch **out, struct span body, const struct batch_part *parts,
+                         uint32_t part_count, struct budget *budget);
 
 /* Two batches with half the records each, in order, for one (HTTP 413). On
  * success *whole is freed and NULL. ERR_EMPTY when it has but one record. */
-int batch_split(struct batch **whole, struct batch **a, struct batch **b);
+MUST_CHECK int batch_split(struct batch **whole, struct batch **a, struct batch **b);
 
 /* Settle: calls fn once per part, not once per service: numbers may repeat. */
 void batch_each_service(const struct batch *b,
                         void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
 
 /* An empty batch with room for so much: for batch_seal() and the above. */
-int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count, struct budget *budget);
+MUST_CHECK int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count,
+                           struct budget *budget);
 
 /* Accepts NULL. */
 void batch_free(struct batch *b);

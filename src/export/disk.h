@@ -59,14 +59,15 @@ struct disk {
 };
 
 /* The real one. `create`: make the directory (mode 0700) where it is missing. */
-int disk_open(struct disk *out, const char *dir, bool create);
+MUST_CHECK int disk_open(struct disk *out, const char *dir, bool create);
 void disk_close(struct disk *d);
 
 /* Read up to n bytes; fewer only at the end of the file. */
 int64_t disk_read(const struct disk *d, int file, void *to, size_t n, uint64_t at);
 
 /* Write all of the spans, or fail. */
-int disk_write(const struct disk *d, int file, const struct span *spans, size_t n, uint64_t at);
+MUST_CHECK int disk_write(const struct disk *d, int file, const struct span *spans, size_t n,
+                          uint64_t at);
 
 /* -errno as ERR_DISK_FULL or ERR_IO; 0 stays. */
-int disk_err(int rc);
+MUST_CHECK int disk_err(int rc);

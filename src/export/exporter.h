@@ -20,6 +20,7 @@
 #include "export/sink.h"
 #include "export/stats.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/fate.h"
 
 struct exporter;
@@ -38,17 +39,17 @@ struct exporter_opts {
 };
 
 /* Takes over *sink. */
-int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
-                  const struct exporter_opts *opts);
+MUST_CHECK int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
+                             const struct exporter_opts *opts);
 
 /* May `bytes` more of records enter, the longest of them `largest`? 0, ERR_FULL, or
  * ERR_TOO_BIG: not even into an empty queue. Nothing is reserved: the promise
  * holds until the loop turns. */
-int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
+MUST_CHECK int exporter_admit(const struct exporter *x, size_t bytes, size_t largest);
 
 /* The same where the records go to disk first: only the account of memory counts, not what
  * waits here (traces, perhaps, in an outage). */
-int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest);
+MUST_CHECK int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest);
 double exporter_memory_fullness(const struct exporter *x);
 
 /* How near is exporter_admit() to saying no: 0 when nothing waits, 1 when full. */
@@ -66,12 +67,12 @@ bool exporter_is_hungry(const struct exporter *x);
 /* Take one survivor; record and stamp are copied. ERR_NOMEM: the allocator said no, and the
  * record was not taken. What was taken before waits until there is memory for its batch;
  * until then exporter_admit() is ERR_FULL. */
-int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
-                 struct span stamp, uint32_t service);
+MUST_CHECK int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
+                            struct span stamp, uint32_t service);
 
 /* Take a request of another signal as it came. 0, ERR_FULL, ERR_NOMEM. */
-int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,
-                   struct span content_type);
+MUST_CHECK int exporter_relay(struct exporter *x, enum signal signal, struct span body,
+                              enum coding coding, struct span content_type);
 
 /* Seal what is collected, whatever its size. */
 void exporter_flush(struct exporter *x);
@@ -79,7 +80,7 @@ void exporter_flush(struct exporter *x);
 /* Another address or key of the same kind of sink, from the next request on; what waits for
  * a key or a retry tries at once. Empties *sink when it has taken it over; else it is still
  * the caller's. ERR_UNSUPPORTED: it is another kind of sink. */
-int exporter_renew(struct exporter *x, struct sink *sink);
+MUST_CHECK int exporter_renew(struct exporter *x, struct sink *sink);
 
 /* Nothing is collected, queued or in flight. */
 bool exporter_is_idle(const struct exporter *x);

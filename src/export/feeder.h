@@ -20,6 +20,7 @@
 #include "export/exporter.h"
 #include "export/frame_owners.h"
 #include "export/spool.h"
+#include "util/err.h"
 
 struct feeder;
 
@@ -39,7 +40,7 @@ struct feeder_opts {
 };
 
 /* ERR_NOMEM. */
-int feeder_new(struct feeder **out, const struct feeder_opts *opts);
+MUST_CHECK int feeder_new(struct feeder **out, const struct feeder_opts *opts);
 /* No batch of it may be left, unless feeder_leave() was called. Accepts NULL. */
 void feeder_free(struct feeder *f);
 

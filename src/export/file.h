@@ -18,4 +18,5 @@ struct file_opts {
     struct budget *budget;
 };
 
-int file_open(struct sink *out, uv_loop_t *loop, const struct file_opts *opts, struct error *err);
+MUST_CHECK int file_open(struct sink *out, uv_loop_t *loop, const struct file_opts *opts,
+                         struct error *err);

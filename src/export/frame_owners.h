@@ -20,6 +20,7 @@
 #pragma once
 
 #include "export/batch.h"
+#include "util/err.h"
 
 /* A place in the log: the entry there is of the frame `id` + the difference it holds. */
 struct frame_owners_place {
@@ -39,7 +40,7 @@ void frame_owners_done(struct frame_owners *o);
 
 /* Make sure that the next frame_owners_add() of so many parts finds room. ERR_FULL, ERR_TOO_BIG,
  * ERR_NOMEM: not now. */
-int frame_owners_reserve(struct frame_owners *o, size_t parts);
+MUST_CHECK int frame_owners_reserve(struct frame_owners *o, size_t parts);
 
 /* ids rise. Room was reserved. */
 void frame_owners_add(struct frame_owners *o, uint64_t id, const struct batch_part *parts,

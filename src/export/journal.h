@@ -24,6 +24,7 @@
 #include "export/disk.h"
 #include "export/exporter.h"
 #include "export/spool.h"
+#include "util/err.h"
 #include "util/list.h"
 
 /* JOURNAL_READ_BYTES and a frame are what the reader may hold outside of the budget's sight;
@@ -63,29 +64,29 @@ struct journal_waiter {
 };
 
 /* Opens the spool in *disk, which it takes over (also on failure). ERR_* as spool_open(). */
-int journal_open(struct journal **out, uv_loop_t *loop, struct disk *disk,
-                 const struct journal_opts *opts, struct error *err);
+MUST_CHECK int journal_open(struct journal **out, uv_loop_t *loop, struct disk *disk,
+                            const struct journal_opts *opts, struct error *err);
 
 /* Begin to read. What is read goes to x, which must live until journal_close() is over or
  * journal_leave() was called. ERR_NOMEM. */
-int journal_start(struct journal *j, struct exporter *x);
+MUST_CHECK int journal_start(struct journal *j, struct exporter *x);
 
 /* May `bytes` more of records enter? 0, ERR_FULL, ERR_TOO_BIG, or how the disk fails:
  * ERR_IO, ERR_DISK_FULL. */
-int journal_admit(const struct journal *j, size_t bytes);
+MUST_CHECK int journal_admit(const struct journal *j, size_t bytes);
 
 /* 0: nothing waits; 1: the spool is full. */
 double journal_fullness(const struct journal *j);
 
 /* Take one record, copying it. A failure is remembered for journal_wait(). */
-int journal_add(struct journal *j, const struct logs_group *g, struct span record,
-                struct span stamp, uint32_t service);
+MUST_CHECK int journal_add(struct journal *j, const struct logs_group *g, struct span record,
+                           struct span stamp, uint32_t service);
 
 /* Around the records of one request: which groups did they go to?
  * journal_wait(): 0: to none, answer now. 1: done() will be called, never from inside.
  * Negative: not all of them were taken. */
 void journal_begin(struct journal *j);
-int journal_wait(struct journal *j, struct journal_waiter *w);
+MUST_CHECK int journal_wait(struct journal *j, struct journal_waiter *w);
 /* done() will not be called. */
 void journal_forget(struct journal_waiter *w);
 
@@ -95,7 +96,7 @@ void journal_flush(struct journal *j);
 /* Everything is stored, read and delivered. */
 bool journal_is_idle(const struct journal *j);
 /* 0, or why nothing can be stored now: ERR_IO, ERR_DISK_FULL. */
-int journal_broken(const struct journal *j);
+MUST_CHECK int journal_broken(const struct journal *j);
 /* Stored records cannot be read now. */
 bool journal_is_unreadable(const struct journal *j);
 

@@ -135,7 +135,7 @@ void journal_job_run(struct journal_job *job)
     for (size_t i = 0; i < job->settled_count; i++)
         spool_settle(job->spool, job->settled[i]);
     if (job->checkpoints)
-        (void)spool_checkpoint(job->spool); /* the next one tries again */
+        ignore_code(spool_checkpoint(job->spool)); /* the next one tries again */
     if (job->read_bytes > 0 && !job->closes)
         read_ahead(job);
     job->stored_id = spool_stored(job->spool);

@@ -14,6 +14,7 @@
 #include "export/batch.h"
 #include "net/coding.h"
 #include "util/buf.h"
+#include "util/err.h"
 #include "util/fate.h"
 #include "util/list.h"
 
@@ -62,19 +63,20 @@ struct parcel *parcel_of_logs(void);
 void parcel_fill(struct parcel *p, struct batch **batch, const struct parcel_packing *packing);
 
 /* Make a parcel of a client's bytes, which are copied. */
-int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, enum coding coding,
-                    struct span content_type, struct budget *budget);
+MUST_CHECK int parcel_of_relay(struct parcel **out, enum signal signal, struct span body,
+                               enum coding coding, struct span content_type, struct budget *budget);
 
 /* Compress anew with p->coding: after the upstream refused the old coding. */
-int parcel_recode(struct parcel *p, const struct parcel_packing *packing);
+MUST_CHECK int parcel_recode(struct parcel *p, const struct parcel_packing *packing);
 
 /* Two parcels with half the records each; *whole is taken on success. ERR_EMPTY
  * when it holds one record, or is a relay. */
-int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
-                 const struct parcel_packing *packing);
+MUST_CHECK int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
+                            const struct parcel_packing *packing);
 
 /* Move the decoded bytes to *out: what is left of the parcel can only be settled. */
-int parcel_unpack(struct parcel *p, struct buf *out, const struct parcel_packing *packing);
+MUST_CHECK int parcel_unpack(struct parcel *p, struct buf *out,
+                             const struct parcel_packing *packing);
 
 /* Settle `rejected` of the records, or all if it holds fewer, as FATE_LOST_PARTIAL and
  * the rest as delivered. Which they were is not known: the first ones of the batch are

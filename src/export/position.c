@@ -80,7 +80,7 @@ int position_read(struct position *out, const struct disk *disk, struct position
     /* What was read may be in memory only. Until it is durable, the other slot could be
      * the only one that is. */
     *f = (struct position_file){disk, file, best_slot, newest, .unsynced = true};
-    position_sync(f);
+    ignore_code(position_sync(f)); /* it stays unsynced: the next checkpoint tries again */
     return 0;
 }
 

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "export/disk.h"
+#include "util/err.h"
 
 #define POSITION_NAME "position"
 #define POSITION_VERSION 1
@@ -39,12 +40,13 @@ bool position_is_done(const struct position *p, uint64_t id);
 /* The newest sound position of the file: 0, ERR_EMPTY (no file), ERR_MALFORMED (none
  * is sound), ERR_UNSUPPORTED (a newer version), or -errno. `f` may be NULL; otherwise
  * it is opened for writing and stays open on success. */
-int position_read(struct position *out, const struct disk *disk, struct position_file *f);
+MUST_CHECK int position_read(struct position *out, const struct disk *disk,
+                             struct position_file *f);
 
 /* A new file. 0 or -errno. */
-int position_create(struct position_file *f, const struct disk *disk);
+MUST_CHECK int position_create(struct position_file *f, const struct disk *disk);
 
-int position_write(struct position_file *f, const struct position *p);
+MUST_CHECK int position_write(struct position_file *f, const struct position *p);
 /* Make the last written position durable. */
-int position_sync(struct position_file *f);
+MUST_CHECK int position_sync(struct position_file *f);
 void position_close(struct position_file *f);

@@ -5,15 +5,16 @@
 #pragma once
 
 #include "export/upstream.h"
+#include "util/err.h"
 
 #define POSTHOG_MAY_TAKE_MS 20000 /* to answer one request; a timeout should be longer */
 
 /* Parts of the well-known URL of PostHog: host may lack the scheme; the app's
  * hosts (us.posthog.com) become the ingestion hosts. Writes e.g.
  * "https://us.i.posthog.com/i/v1/logs". */
-int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
-                struct error *err);
+MUST_CHECK int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
+                           struct error *err);
 
 /* ERR_CONFIG with the reason when PostHog would refuse this key; a key that looks
  * right may still belong to no project, which PostHog does not tell. */
-int posthog_check_key(const char *key, struct error *err);
+MUST_CHECK int posthog_check_key(const char *key, struct error *err);

@@ -32,17 +32,17 @@ struct refused_file_stats {
 };
 
 /* ERR_CONFIG with the reason. */
-int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts,
-                      struct error *err);
+MUST_CHECK int refused_file_open(struct refused_file **out, const struct refused_file_opts *opts,
+                                 struct error *err);
 /* The path may name another file by now (log rotation): go on there. ERR_CONFIG with the reason:
  * the old one stays. */
-int refused_file_reopen(struct refused_file *a, const char *path, struct error *err);
+MUST_CHECK int refused_file_reopen(struct refused_file *a, const char *path, struct error *err);
 /* Accepts NULL. */
 void refused_file_close(struct refused_file *a);
 
 /* Append a decoded request of so many records. A failure counts them as left out, and
  * leaves no half a line; the first of each kind is logged. */
-int refused_file_put(struct refused_file *a, struct span request, uint32_t records);
+MUST_CHECK int refused_file_put(struct refused_file *a, struct span request, uint32_t records);
 
 /* So many records have no bytes to write: there was no memory to decode them. */
 void refused_file_leave_out(struct refused_file *a, uint32_t records);

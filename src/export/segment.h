@@ -32,6 +32,7 @@
 #pragma once
 
 #include "export/disk.h"
+#include "util/err.h"
 
 #define SEGMENT_VERSION 1
 #define SEGMENT_HEADER_BYTES 64
@@ -57,7 +58,7 @@ void segment_header_encode(uint8_t out[SEGMENT_DATA_AT], const struct segment_he
 
 /* From the first n bytes of a file. ERR_UNSUPPORTED: sound, of a newer version;
  * ERR_EMPTY: zeros only, never written; ERR_MALFORMED: neither copy is sound. */
-int segment_header_decode(struct segment_header *out, const uint8_t *in, size_t n);
+MUST_CHECK int segment_header_decode(struct segment_header *out, const uint8_t *in, size_t n);
 
 void frame_head_encode(uint8_t out[FRAME_HEAD_BYTES], const struct frame_head *h, uint32_t salt);
 
@@ -89,4 +90,4 @@ struct segment_walk {
 
 /* 1: *head and where its payload is; w->at is behind it. 0: no frame is left, w->at
  * is behind the last one. -errno: could not be read; w->at is where it was. */
-int segment_next(struct segment_walk *w, struct frame_head *head, uint64_t *payload_at);
+MUST_CHECK int segment_next(struct segment_walk *w, struct frame_head *head, uint64_t *payload_at);

@@ -29,8 +29,8 @@ static void keep_refused(struct senders *x, struct parcel *p)
         refused_file_leave_out(x->opts.refused_file, p->records);
         return;
     }
-    (void)refused_file_put(x->opts.refused_file, buf_span(&plain),
-                           p->records); /* it counts and logs */
+    /* It counts and logs. */
+    ignore_code(refused_file_put(x->opts.refused_file, buf_span(&plain), p->records));
     buf_done(&plain);
 }
 
@@ -99,11 +99,10 @@ static void sender_start(struct sender *s)
         sender_settle(s, FATE_LOST_EXPIRED);
         return;
     }
-    /* Packed before the upstream refused that coding. */
+    /* Packed before the upstream refused that coding; where that fails it is refused once more. */
     if (s->parcel->signal == SIGNAL_LOGS && s->parcel->coding == CODING_ZSTD &&
         x->opts.packing.coding == CODING_GZIP)
-        (void)parcel_recode(s->parcel,
-                            &x->opts.packing); /* else it is refused once more, and recoded */
+        ignore_code(parcel_recode(s->parcel, &x->opts.packing));
     if (x->sink.ops->send(x->sink.self, s->parcel, sender_on_answer, s, &s->call) < 0) {
         s->parcel->attempts++; /* our own want of memory, or a write that was cancelled */
         sender_wait(s, backoff_ms(&x->rng, s->parcel->attempts));

@@ -27,6 +27,7 @@
 #include "export/sink.h"
 #include "export/stats.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/fate.h"
 
 #define SENDERS_MAX 32
@@ -43,14 +44,14 @@ struct senders_opts {
 
 /* Takes over *sink; as many senders as its concurrency. Counts into *stats, which
  * must live until senders_close(). */
-int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
-                 const struct senders_opts *opts, struct exporter_stats *stats);
+MUST_CHECK int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
+                            const struct senders_opts *opts, struct exporter_stats *stats);
 
 /* Queue a parcel, and send it as soon as a sender is idle. */
 void senders_take(struct senders *x, struct parcel **parcel);
 
 /* exporter_renew() */
-int senders_renew(struct senders *x, struct sink *sink);
+MUST_CHECK int senders_renew(struct senders *x, struct sink *sink);
 
 /* Nothing is queued or in hand. */
 bool senders_are_idle(const struct senders *x);

@@ -168,7 +168,7 @@ static int make_room(struct spool *s, uint64_t bytes)
     uint64_t max = s->opts.max_bytes;
     if (max == 0 || on_disk(s) + bytes <= max)
         return 0;
-    spool_checkpoint(s);
+    ignore_code(spool_checkpoint(s)); /* what it could not remove still counts */
     while (on_disk(s) + bytes > max)
         if (!s->opts.drops_oldest || spool_drop_oldest(s) < 0)
             return ERR_FULL;
@@ -231,7 +231,7 @@ static int begin_segment(struct spool *s, uint64_t frame_bytes)
     if (rc < 0 && disk_err(rc) == ERR_DISK_FULL && spool_checkpoint(s) == 0)
         rc = create_file(s, bytes, &file); /* what is delivered may have made room */
     if (rc == -ENOENT)
-        spool_check_attached(s); /* the next one begins in another directory */
+        ignore_code(spool_check_attached(s)); /* the next one begins in another directory */
     if (disk_err(rc) == ERR_DISK_FULL)
         return spool_full(s, bytes);
     if (rc < 0)
@@ -401,10 +401,10 @@ void spool_close(struct spool *s)
     if (s == NULL)
         return;
     if (s->is_opened) {
-        spool_sync(s);
+        ignore_code(spool_sync(s)); /* the last job has synced what was promised */
         if (s->file >= 0)
             end_segment(s, 0);
-        spool_checkpoint(s);
+        ignore_code(spool_checkpoint(s)); /* the next start finds more to send, and no less */
     }
     if (s->read_file >= 0)
         s->disk.ops->close(s->disk.self, s->read_file);

@@ -51,6 +51,7 @@
 #include "export/disk.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/err.h"
 
 #define SPOOL_WINDOW 256 /* frames read and not settled at once */
 #define SPOOL_SEGMENT_BYTES (16u << 20)
@@ -131,8 +132,8 @@ struct spool_stats {
  *   ERR_UNAVAILABLE  another process uses it
  *   ERR_UNSUPPORTED  it is of a newer version; nothing was touched
  *   ERR_IO           the directory cannot be used */
-int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *opts,
-               struct error *err);
+MUST_CHECK int spool_open(struct spool **out, struct disk *disk, const struct spool_opts *opts,
+                          struct error *err);
 
 /* sync(), checkpoint(), unlock. Accepts NULL. */
 void spool_close(struct spool *s);
@@ -141,11 +142,11 @@ void spool_close(struct spool *s);
  *   ERR_TOO_BIG    it could never fit
  *   ERR_FULL       max_bytes is reached
  *   ERR_DISK_FULL, ERR_IO   see Failure above */
-int spool_append(struct spool *s, const struct span *payload, size_t spans, uint32_t records,
-                 uint64_t accepted_unix_ns, uint64_t *id);
+MUST_CHECK int spool_append(struct spool *s, const struct span *payload, size_t spans,
+                            uint32_t records, uint64_t accepted_unix_ns, uint64_t *id);
 
 /* Make every appended frame durable. ERR_DISK_FULL, ERR_IO: see Failure. */
-int spool_sync(struct spool *s);
+MUST_CHECK int spool_sync(struct spool *s);
 
 /* Quick. Every frame below this id that was not refused is stored. */
 uint64_t spool_stored(const struct spool *s);
@@ -155,14 +156,14 @@ uint64_t spool_stored(const struct spool *s);
  *   ERR_FULL    SPOOL_WINDOW frames are in hand
  *   ERR_IO      it could not be read now: try again
  *   or the buf's failure (ERR_FULL, ERR_NOMEM): nothing was read */
-int spool_next(struct spool *s, struct spool_frame *frame, struct buf *payload);
+MUST_CHECK int spool_next(struct spool *s, struct spool_frame *frame, struct buf *payload);
 
 /* A frame in hand is done with. ids that are not in hand are ignored. */
 void spool_settle(struct spool *s, uint64_t id);
 
 /* Make the position durable, then remove the segments that are settled. Call it every
  * second or so, and when idle. ERR_IO: part of it did not work; the next one tries again. */
-int spool_checkpoint(struct spool *s);
+MUST_CHECK int spool_checkpoint(struct spool *s);
 
 /* Quick. */
 void spool_stats(const struct spool *s, struct spool_stats *out);

@@ -78,7 +78,7 @@ static void check_room(struct spool *s)
 {
     int64_t free_bytes = s->disk.ops->free_bytes(s->disk.self);
     if (free_bytes >= 0 && (uint64_t)free_bytes < s->opts.segment_bytes)
-        spool_full(s, s->opts.segment_bytes);
+        ignore_code(spool_full(s, s->opts.segment_bytes)); /* remembered in the stats */
 }
 
 static void report_gaps(struct spool *s, const struct survey_findings *found)

@@ -294,8 +294,9 @@ static int read_failed(struct spool *s, int rc, const struct frame_head *head, u
     struct segment *seg = &s->segments[s->read_segment];
     s->stats.read_errors++;
     if (is_gone(s, rc) && is_written(s, s->read_segment)) {
-        spool_check_attached(s);
-        spool_abandon(s, -ENOENT); /* from now on it is read by the descriptor it was written by */
+        ignore_code(spool_check_attached(s));
+        /* From now on it is read by the descriptor it was written by. */
+        ignore_code(spool_abandon(s, -ENOENT));
         return 0;
     }
     if (is_gone(s, rc)) {

@@ -5,6 +5,7 @@
 #include "export/segment.h"
 #include "export/spool.h"
 #include "export/survey.h"
+#include "util/err.h"
 
 struct spool_held {
     struct spool_frame frame;
@@ -54,18 +55,18 @@ struct spool {
 };
 
 /* rc as ERR_*, after counting it and marking the spool broken; 0 stays. */
-int spool_failed(struct spool *s, int rc);
+MUST_CHECK int spool_failed(struct spool *s, int rc);
 
 /* Nothing since the last stored frame is stored, or ever will be: end the segment there.
  * rc as spool_failed() returns it. */
-int spool_abandon(struct spool *s, int rc);
+MUST_CHECK int spool_abandon(struct spool *s, int rc);
 
 /* Make room in the array for one more. */
-int spool_reserve(struct spool *s);
+MUST_CHECK int spool_reserve(struct spool *s);
 
 /* Drop the frames of the oldest segment that were not read. 0, or ERR_FULL when it is
  * the one that is written to. */
-int spool_drop_oldest(struct spool *s);
+MUST_CHECK int spool_drop_oldest(struct spool *s);
 
 /* Close the reader's file; it goes on at the start of segments[read_segment]. */
 void spool_stop_reading(struct spool *s);
@@ -77,14 +78,14 @@ uint64_t spool_settled(const struct spool *s);
 void spool_write_position(struct spool *s);
 
 /* Segment or directory are not found at their path: keep what is open. -ENOENT when so, else 0. */
-int spool_check_attached(struct spool *s);
+MUST_CHECK int spool_check_attached(struct spool *s);
 
 /* To be logged: see struct spool_opts. */
 void spool_report_damage(struct spool *s, const char *segment, uint64_t frames, uint64_t records,
                          uint64_t bytes);
 
 /* The disk has no room for a segment of that many bytes. ERR_DISK_FULL. */
-int spool_full(struct spool *s, uint64_t needed_bytes);
+MUST_CHECK int spool_full(struct spool *s, uint64_t needed_bytes);
 
 /* Take segments [0, n) out of directory and array. */
 void spool_remove(struct spool *s, size_t n);

@@ -155,7 +155,7 @@ int survey_read(struct survey *out, const struct disk *disk, const struct survey
      * what may be gone is what was settled when we have looked. */
     struct position before = {0};
     if (opts->position == NULL)
-        position_read(&before, disk, NULL);
+        ignore_code(position_read(&before, disk, NULL)); /* zero where there is none */
     int rc = disk->ops->list(disk->self, on_name, &l);
     if (rc < 0)
         return rc;

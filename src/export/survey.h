@@ -6,6 +6,7 @@
 
 #include "export/position.h"
 #include "export/segment.h"
+#include "util/err.h"
 
 struct segment {
     uint64_t name_id;    /* its name; first_id, unless the file was renamed */
@@ -51,8 +52,8 @@ struct survey_opts {
  *   ERR_UNSUPPORTED  a segment of a newer version; err names it
  *   ERR_IO           with opts->position: rights or descriptors keep a segment from being read
  *                    that may hold frames; err names it */
-int survey_read(struct survey *out, const struct disk *disk, const struct survey_opts *opts,
-                struct error *err);
+MUST_CHECK int survey_read(struct survey *out, const struct disk *disk,
+                           const struct survey_opts *opts, struct error *err);
 void survey_done(struct survey *s);
 
 /* Frames that are missing, and where they must have been. */
@@ -87,5 +88,5 @@ typedef int survey_frame_fn(void *ctx, const struct segment_walk *w, const struc
  * and the damage. Payloads are proved in the last segment, which alone can be torn, and
  * everywhere with `all`. fn may be NULL; then, without `all`, a segment's end mark is
  * believed. */
-int survey_walk(struct survey *s, const struct disk *disk, bool all, struct survey_findings *out,
-                survey_frame_fn *fn, void *ctx);
+MUST_CHECK int survey_walk(struct survey *s, const struct disk *disk, bool all,
+                           struct survey_findings *out, survey_frame_fn *fn, void *ctx);

@@ -21,5 +21,5 @@ struct upstream_opts {
     struct route route; /* copied */
 };
 
-int upstream_open(struct sink *out, struct client *client, const struct upstream_opts *opts,
-                  struct error *err);
+MUST_CHECK int upstream_open(struct sink *out, struct client *client,
+                             const struct upstream_opts *opts, struct error *err);

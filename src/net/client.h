@@ -57,14 +57,15 @@ struct client_request {
     void (*piece)(void *ctx, struct span bytes);
 };
 
-int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *opts);
+MUST_CHECK int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *opts);
 
 /* Cancel what is in flight (without calling done) and free; the handles close
  * in the following turns of the loop. Accepts NULL. */
 void client_close(struct client *c);
 
 /* Start. done() is called once, never from inside client_send(). */
-int client_send(struct client *c, const struct client_request *r, struct client_call **out);
+MUST_CHECK int client_send(struct client *c, const struct client_request *r,
+                           struct client_call **out);
 
 /* Use no connection that stands now for another call: certificates may have changed. */
 void client_forget_connections(struct client *c);

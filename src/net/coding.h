@@ -13,6 +13,7 @@
 #pragma once
 
 #include "util/buf.h"
+#include "util/err.h"
 #include "util/span.h"
 
 enum coding { CODING_IDENTITY, CODING_GZIP, CODING_DEFLATE, CODING_ZSTD };
@@ -26,7 +27,7 @@ void coder_free(struct coder *c); /* accepts NULL */
 /* A Content-Encoding or grpc-encoding value. Absent, empty and "identity" are identity;
  * gzip, x-gzip, deflate, zstd in any case. ERR_UNSUPPORTED for all else, lists too: a
  * 415 (or UNIMPLEMENTED) with CODING_ACCEPT names what the client may use. */
-int coding_parse(struct span value, enum coding *out);
+MUST_CHECK int coding_parse(struct span value, enum coding *out);
 
 /* For Accept-Encoding and grpc-accept-encoding. */
 #define CODING_ACCEPT "gzip, deflate, zstd"
@@ -43,9 +44,9 @@ const char *coding_name(enum coding coding);
  * 0; ERR_TOO_BIG: more than max_bytes would come out; ERR_FULL, ERR_NOMEM: out's budget or
  * the heap said no; ERR_MALFORMED: damaged, cut short, or followed by something else (an
  * empty `in` is cut short). On failure out->len is what it was. */
-int coding_decode(struct coder *c, enum coding coding, struct span in, struct buf *out,
-                  size_t max_bytes);
+MUST_CHECK int coding_decode(struct coder *c, enum coding coding, struct span in, struct buf *out,
+                             size_t max_bytes);
 
 /* Append the encoded form of `in` to *out: gzip at level 1 of ISA-L or libdeflate,
  * deflate by libdeflate level 1, zstd level 1 with a checksum. 0 or the buf's failure. */
-int coding_encode(struct coder *c, enum coding coding, struct span in, struct buf *out);
+MUST_CHECK int coding_encode(struct coder *c, enum coding coding, struct span in, struct buf *out);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "net/http.h"
+#include "util/err.h"
 
 /* Name on the wire; may it occur once only; where it goes in struct http_head.
  * Those that are given twice and may not be are refused: a second Host or
@@ -53,7 +54,7 @@ void head_init(struct head *h, size_t max_bytes, struct budget *budget);
 
 /* The field from name_at to the end of bytes is whole. 0, ERR_MALFORMED for a
  * field without a name or given twice, ERR_TOO_BIG for one too many, or what bytes.err says. */
-int head_field(struct head *h);
+MUST_CHECK int head_field(struct head *h);
 
 /* The bytes from `at` to the end are a value without a name: HTTP/1's target. */
 void head_mark(struct head *h, enum head_field f, size_t at);
@@ -62,7 +63,7 @@ bool head_has(const struct head *h, enum head_field f);
 struct span head_get(const struct head *h, enum head_field f); /* base NULL: absent */
 
 /* Fill `out` (version is the caller's). ERR_MALFORMED when Content-Length or Host is wrong. */
-int head_finish(const struct head *h, struct http_head *out);
+MUST_CHECK int head_finish(const struct head *h, struct http_head *out);
 
 void head_clear(struct head *h); /* for the next request; frees the bytes */
 void head_done(struct head *h);

@@ -151,7 +151,7 @@ static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *l = server->data;
     if (status == 0) /* a failure to accept is the next connection's chance */
-        stream_accept(l->set, server, l->set->count >= l->max_connections);
+        ignore_code(stream_accept(l->set, server, l->set->count >= l->max_connections));
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -45,11 +45,11 @@ struct listener {
 /* Bind and listen. ERR_CONFIG: not an address. ERR_UNAVAILABLE: the port is taken, or the
  * address is not of this machine. On failure nothing is open, but handles may still be
  * closing: run the loop before the memory is freed. */
-int listener_open(struct listener *l, uv_loop_t *loop, const struct listener_opts *opts,
-                  struct error *err);
+MUST_CHECK int listener_open(struct listener *l, uv_loop_t *loop, const struct listener_opts *opts,
+                             struct error *err);
 
 /* Is it an address? ERR_CONFIG: it is not. Nothing is opened. */
-int listener_check(const char *addr, struct error *err);
+MUST_CHECK int listener_check(const char *addr, struct error *err);
 
 /* Tell the sessions at once that service->draining was set. */
 void listener_drain_sessions(struct listener *l);

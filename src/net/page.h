@@ -54,15 +54,15 @@ struct page_server {
 };
 
 /* ERR_CONFIG, ERR_UNAVAILABLE: as listener_open(). */
-int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_opts *opts,
-                     struct error *err);
+MUST_CHECK int page_server_open(struct page_server *s, uv_loop_t *loop,
+                                const struct page_opts *opts, struct error *err);
 
 /* Accepts one that never opened. The memory may go when the loop has run out. */
 void page_server_close(struct page_server *s);
 
 /* The same, percent-decoded, as text: 0, ERR_TOO_BIG, or ERR_MALFORMED for what is no
  * UTF-8 or has a NUL. Absent: "". A '+' is itself. */
-int page_query_text(struct span query, const char *name, char *out, size_t size);
+MUST_CHECK int page_query_text(struct span query, const char *name, char *out, size_t size);
 
 /* The value of a query parameter ("limit=20&x=y"), or an empty span. Not percent-decoded. */
 struct span page_query(struct span query, const char *name);

@@ -23,13 +23,13 @@ struct route {
 /* `prefix` is the key of the settings, "exporters.posthog", for the message.
  * ERR_CONFIG: a file cannot be read or holds no such thing, certificate and key are
  * not a pair, or the proxy's URL is none. */
-int route_check(const struct route *route, const char *prefix, struct error *err);
+MUST_CHECK int route_check(const struct route *route, const char *prefix, struct error *err);
 
 /* Do both name the same files, the same proxy and the same trust? The files' contents are not
  * compared. */
 bool route_same(const struct route *a, const struct route *b);
 
 /* A copy that owns its texts. ERR_NOMEM leaves nothing. */
-int route_copy(struct route *out, const struct route *from);
+MUST_CHECK int route_copy(struct route *out, const struct route *from);
 /* Of a copy; accepts a zeroed one. */
 void route_done(struct route *r);

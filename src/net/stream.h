@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "net/http.h"
+#include "util/err.h"
 #include "util/list.h"
 
 #define STREAM_READ_BYTES 65536
@@ -43,14 +44,15 @@ struct stream_set {
 };
 
 /* 0 or a negative code. The handle `turn` must be closed by stream_set_done(). */
-int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service *service);
+MUST_CHECK int stream_set_init(struct stream_set *set, uv_loop_t *loop,
+                               struct http_service *service);
 
 /* Close `turn`; on_closed as uv_close(). All streams must be gone. */
 void stream_set_done(struct stream_set *set, uv_close_cb on_closed);
 
 /* Accept the connection that waits on `server`. ERR_NOMEM or libuv's code when it
  * cannot; the connection is then gone. `refuse`: accept it only to close it. */
-int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse);
+MUST_CHECK int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse);
 
 /* Once a second: all deadlines. */
 void stream_set_tick(struct stream_set *set);

@@ -47,10 +47,10 @@ static int decode(struct capture *c, struct span text, struct logs_count *count,
                        CAPTURE_DOCUMENT_BYTES);
     buf_clear(&c->json);
     buf_clear(&c->request);
-    buf_reserve(&c->json, text.len + JSON_PADDING_BYTES);
+    int rc = buf_reserve(&c->json, text.len + JSON_PADDING_BYTES);
+    if (rc < 0)
+        return rc;
     buf_append(&c->json, text);
-    if (c->json.err != 0)
-        return c->json.err;
     return json_logs_decode(c->decoder, &c->json, &c->request, count, err);
 }
 

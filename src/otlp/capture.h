@@ -11,6 +11,7 @@
 #include "otlp/json.h"
 #include "otlp/logs.h"
 #include "util/buf.h"
+#include "util/err.h"
 
 #define CAPTURE_DOCUMENT_BYTES (256u << 20) /* of one JSON document or line */
 
@@ -27,11 +28,11 @@ struct capture_sink {
     void (*refused)(void *ctx, size_t line, const char *why);
 };
 
-int capture_init(struct capture *c);
+MUST_CHECK int capture_init(struct capture *c);
 void capture_done(struct capture *c);
 
 /* Does this begin as OTLP/JSON does? */
 bool capture_is_json(struct span text);
 
 /* 0, ERR_*, or what sink->request returned. */
-int capture_read(struct capture *c, struct span text, const struct capture_sink *sink);
+MUST_CHECK int capture_read(struct capture *c, struct span text, const struct capture_sink *sink);

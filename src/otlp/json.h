@@ -43,8 +43,8 @@ void json_decoder_free(struct json_decoder *d);
  * never longer than the JSON; that many bytes plus JSON_PADDING_BYTES are
  * reserved in *out at once. What is appended passes logs_check(), which would
  * count what *count says. On failure the length of *out is as before. */
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
-                     struct logs_count *count, struct error *err);
+MUST_CHECK int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
+                                struct logs_count *count, struct error *err);
 
 #ifdef __cplusplus
 }

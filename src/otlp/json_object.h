@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/err.h"
 #include "util/span.h"
 
 #ifdef __cplusplus
@@ -48,18 +49,20 @@ struct json_member {
 
 struct json_object;
 
-int json_object_new(struct json_object **out, size_t max_bytes);
+MUST_CHECK int json_object_new(struct json_object **out, size_t max_bytes);
 void json_object_free(struct json_object *j);
 
 /* Call fn for every member in the order of the text, duplicates too. Nothing
  * is called when the text is refused. fn returns false for: enough. */
-int json_object_visit(struct json_object *j, struct span text,
-                      bool (*fn)(void *arg, const struct json_member *member), void *arg);
+MUST_CHECK int json_object_visit(struct json_object *j, struct span text,
+                                 bool (*fn)(void *arg, const struct json_member *member),
+                                 void *arg);
 
 /* The same, and behind each member that is an object its own members, with
  * `outer` set. What is nested deeper is not shown. */
-int json_object_visit_nested(struct json_object *j, struct span text,
-                             bool (*fn)(void *arg, const struct json_member *member), void *arg);
+MUST_CHECK int json_object_visit_nested(struct json_object *j, struct span text,
+                                        bool (*fn)(void *arg, const struct json_member *member),
+                                        void *arg);
 
 /* The copy of the text that was visited or found malformed last; empty before
  * that. Borrowed until the next visit. */

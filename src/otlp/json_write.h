@@ -6,9 +6,10 @@
 #pragma once
 
 #include "util/buf.h"
+#include "util/err.h"
 #include "util/span.h"
 
 /* Append the request as JSON, without a newline. The request must be sound
  * (logs_check); unknown fields have no JSON form and are left out.
  * ERR_MALFORMED or the buf's own failure. */
-int json_write_logs(struct buf *out, struct span request);
+MUST_CHECK int json_write_logs(struct buf *out, struct span request);

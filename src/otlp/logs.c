@@ -128,7 +128,7 @@ static int each_scope(struct walk *walk, struct span resource_logs)
         return rc;
     g->resource_hash = hash64_seeded(g->resource, walk->hash_seed);
     g->service_name = g->service_instance_id = (struct span){0};
-    logs_resource_attrs(g, note_service, g);
+    ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 
     wire_init(&w, resource_logs);
     while (wire_next(&w, &f)) {

@@ -46,7 +46,7 @@ struct logs_count {
  *   ERR_TOO_DEEP             messages nest more than LOGS_MAX_DEPTH deep
  *   ERR_UTF8                 a string field is not UTF-8
  * An empty request is sound and holds nothing. */
-int logs_check(struct span request, struct logs_count *out);
+MUST_CHECK int logs_check(struct span request, struct logs_count *out);
 
 /* Where a record stood. The same object with the same content is passed for
  * all records of one ScopeLogs. */
@@ -70,8 +70,8 @@ typedef int logs_record_fn(void *ctx, const struct logs_group *g, struct span re
  * itself are dropped: they have no place in a merged batch.
  * Returns 0, what fn returned, ERR_TOO_BIG when the arena is full, or the
  * error of a request that logs_check() would have refused. */
-int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs_record_fn *fn,
-              void *ctx);
+MUST_CHECK int logs_each(struct span request, uint64_t hash_seed, struct arena *arena,
+                         logs_record_fn *fn, void *ctx);
 
 /* ---- values ------------------------------------------------------------ */
 
@@ -98,7 +98,7 @@ struct log_value {
 /* Read the encoded AnyValue into *v, over what is there: protobuf merges a
  * message that comes twice, so start from (struct log_value){0}. The last
  * member set wins. */
-int log_value_read(struct log_value *v, struct span any_value);
+MUST_CHECK int log_value_read(struct log_value *v, struct span any_value);
 
 /* The attributes of a record, or of anything else that holds KeyValues in one
  * repeated field. For the values of a KVLIST: log_attrs_in(a, v.text, 1). */
@@ -120,8 +120,8 @@ bool log_attrs_next(struct log_attrs *a, struct log_attr *out);
 
 /* The attributes of g's Resource: calls fn(ctx, attr) for each, in order, until
  * it returns non-zero, which is returned. */
-int logs_resource_attrs(const struct logs_group *g,
-                        int (*fn)(void *ctx, const struct log_attr *attr), void *ctx);
+MUST_CHECK int logs_resource_attrs(const struct logs_group *g,
+                                   int (*fn)(void *ctx, const struct log_attr *attr), void *ctx);
 
 /* ---- a record ---------------------------------------------------------- */
 
@@ -160,7 +160,7 @@ struct log_record {
 
 /* View one record. Of scalars and known attributes that come twice the last
  * wins. *out is unspecified on failure. */
-int log_record_read(struct log_record *out, struct span record);
+MUST_CHECK int log_record_read(struct log_record *out, struct span record);
 
 /* A known attribute, or NULL when the record has none. */
 static inline const struct log_value *log_known(const struct log_record *r, enum log_known which)

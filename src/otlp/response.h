@@ -24,4 +24,4 @@ struct response {
 /* ERR_UNSUPPORTED: the content type is neither protobuf's nor JSON's; ERR_MALFORMED and
  * other codes: no ExportLogsServiceResponse. *out is zero then: a 2xx is a success
  * whatever its body. */
-int response_decode(struct response *out, struct span content_type, struct span body);
+MUST_CHECK int response_decode(struct response *out, struct span content_type, struct span body);

@@ -313,7 +313,7 @@ static void sign_list(struct signer *s, struct span array, uint32_t depth)
         if (f.number != 1 || f.type != WIRE_LEN) /* ArrayValue.values */
             continue;
         n++;
-        (void)log_value_read(&element, f.bytes); /* up to its damage, if there is any */
+        ignore_code(log_value_read(&element, f.bytes)); /* up to its damage, if there is any */
         s->scratch.used = 0;
         sign_body(s, &element, depth + 1);
         sign_kind(s, "");

@@ -32,6 +32,7 @@
 #include "pattern/families.h"
 #include "pattern/patterns.h"
 #include "util/budget.h"
+#include "util/err.h"
 
 #define ANOMALY_HALF_LIFE_MS 60000 /* of the strength, when it is over */
 #define ANOMALY_YOUNG 12           /* intervals before what is usual is known */
@@ -73,7 +74,7 @@ struct anomaly_opts {
     void *ctx;
 };
 
-int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts);
+MUST_CHECK int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts);
 void anomaly_free(struct anomaly *a);
 
 /* Entry `number` of the pattern table begins with `key`, because a record with the key

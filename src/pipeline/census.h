@@ -30,6 +30,7 @@
 #include "pipeline/shadow.h"
 #include "pipeline/timestamp.h"
 #include "util/arena.h"
+#include "util/err.h"
 
 struct pipeline;
 
@@ -92,11 +93,11 @@ struct census {
 };
 
 /* *out is written on success only. Without services, patterns and aliases it cannot fail. */
-int census_take(struct pipeline *p, const struct census_want *want, struct census *out);
+MUST_CHECK int census_take(struct pipeline *p, const struct census_want *want, struct census *out);
 
 /* Add a census to another, both with services and all patterns. The patterns of both are in the
  * order of their keys then; numbers mean nothing any more. On failure *sum is as it was. */
-int census_add(struct census *sum, const struct census *one);
+MUST_CHECK int census_add(struct census *sum, const struct census *one);
 
 /* Accepts a zeroed one. */
 void census_done(struct census *c);

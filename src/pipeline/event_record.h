@@ -19,6 +19,7 @@
 
 #include "otlp/logs.h"
 #include "util/buf.h"
+#include "util/err.h"
 
 #define EVENT_RECORD_BYTES 8192 /* most of one; what is cut to fit: templates, samples, names */
 
@@ -43,5 +44,5 @@ void event_record_body(struct event_record *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The finished record, and where it stands. 0, or ERR_*: no memory, too big. */
-int event_record_end(struct event_record *r, uint64_t hash_seed, struct logs_group *g,
-                     struct span *record);
+MUST_CHECK int event_record_end(struct event_record *r, uint64_t hash_seed, struct logs_group *g,
+                                struct span *record);

@@ -34,6 +34,7 @@
 #include "pattern/patterns.h"
 #include "pipeline/anomaly.h"
 #include "pipeline/ledger.h"
+#include "util/err.h"
 
 /* clang-format off */
 #define EVENTS(X) \
@@ -75,7 +76,7 @@ struct events_opts {
     void *ctx;
 };
 
-int events_new(struct events **out, const struct events_opts *opts);
+MUST_CHECK int events_new(struct events **out, const struct events_opts *opts);
 void events_free(struct events *v);
 
 /* Entry `number` of the pattern table begins anew. */

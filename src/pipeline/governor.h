@@ -38,6 +38,7 @@
 #include <stdint.h>
 
 #include "util/budget.h"
+#include "util/err.h"
 
 #define GOVERNOR_MONTH_S (30.4375 * 24 * 3600) /* a twelfth of a year */
 
@@ -73,7 +74,7 @@ struct governor_stats {
 
 struct governor;
 
-int governor_new(struct governor **out, const struct governor_opts *opts);
+MUST_CHECK int governor_new(struct governor **out, const struct governor_opts *opts);
 void governor_free(struct governor *g);
 
 /* Another budget from now on, without the old one's debts. What was used and allowed goes

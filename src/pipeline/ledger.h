@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "util/budget.h"
+#include "util/err.h"
 #include "util/fate.h"
 #include "util/span.h"
 
@@ -54,7 +55,7 @@ struct ledger_opts {
     struct budget *budget;
 };
 
-int ledger_new(struct ledger **out, const struct ledger_opts *opts);
+MUST_CHECK int ledger_new(struct ledger **out, const struct ledger_opts *opts);
 void ledger_free(struct ledger *l);
 
 /* The id of a service, made on first sight; LEDGER_OTHER when the table is

@@ -172,13 +172,15 @@ void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)
 
 void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules)
 {
-    pipeline_watch_anomalies(p, rules);
+    /* Without memory for it there is no boost; it is tried again with the next rules. */
+    ignore_code(pipeline_watch_anomalies(p, rules));
     rulebook_set_common(&p->rulebook, rules);
 }
 
 int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules)
 {
-    pipeline_watch_anomalies(p, rules);
+    /* Without memory for it there is no boost; it is tried again with the next rules. */
+    ignore_code(pipeline_watch_anomalies(p, rules));
     rulebook_set_service(&p->rulebook, service, rules);
     return 0;
 }
@@ -209,7 +211,8 @@ int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
     int rc = rules != NULL ? ensure_shadow(p) : 0;
     if (rc < 0)
         return rc;
-    pipeline_watch_anomalies(p, rules);
+    /* Without memory for it there is no boost; it is tried again with the next rules. */
+    ignore_code(pipeline_watch_anomalies(p, rules));
     rulebook_set_second(&p->rulebook, rules);
     return 0;
 }

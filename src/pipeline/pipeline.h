@@ -35,6 +35,7 @@
 #include "pipeline/sampler.h"
 #include "util/arena.h"
 #include "util/clock.h"
+#include "util/err.h"
 
 /* Where survivors go. */
 struct pipeline_sink {
@@ -82,8 +83,8 @@ struct pipeline_opts {
 struct pipeline;
 
 /* `rules` is what applies to services without a policy of their own. */
-int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts,
-                 const struct rules *rules);
+MUST_CHECK int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts,
+                            const struct rules *rules);
 void pipeline_free(struct pipeline *p);
 
 /* Take an ExportLogsServiceRequest. On success *records is how many it held.
@@ -91,12 +92,13 @@ void pipeline_free(struct pipeline *p);
  *   ERR_FULL       no room now: its records are counted as rejected
  *   ERR_NOMEM      memory failed on the way: those not yet decided are counted as rejected
  *   ERR_TOO_BIG    no room ever, likewise; or the arena is too small for it */
-int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, uint32_t *records);
+MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct arena *arena,
+                             uint32_t *records);
 
 /* The same for a request that is known to pass logs_check() with that count: one
  * that the JSON transcoder has written. */
-int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
-                        const struct logs_count *count);
+MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
+                                   const struct logs_count *count);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
  * be told as records of our own, which are counted as received and kept of the service
@@ -138,8 +140,8 @@ struct pipeline_explainer {
     void (*end)(void *ctx, const struct subject *s, const struct decision *d);
     struct sampler_trace trace; /* its ctx goes to all three */
 };
-int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
-                     const struct pipeline_explainer *explainer);
+MUST_CHECK int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
+                                const struct pipeline_explainer *explainer);
 
 /* Told of every decision from now on, behind its count, and not of what is rejected;
  * decided NULL: nobody is. It may change nothing of the pipeline. */
@@ -154,13 +156,13 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
 
 /* The rules of one service from now on; NULL: the common ones again. What they say of
  * a pattern holds for the family that it becomes, within a second of that. */
-int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
+MUST_CHECK int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 void pipeline_forget_rules(struct pipeline *p); /* of all services */
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
-int pipeline_set_observe(struct pipeline *p, bool observe);
+MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
 
 /* The policy that is only counted; NULL: none any more. */
-int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
+MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
 const struct rules *pipeline_shadow_rules(const struct pipeline *p); /* NULL: none yet */

@@ -9,6 +9,7 @@
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
+#include "util/err.h"
 #include "util/token_bucket.h"
 
 struct pipeline {
@@ -55,13 +56,13 @@ struct pass {
 
 /* The one door: a survivor, the context of an error, an event; record and stamp are copied. 0,
  * or ERR_*: it was not taken and is in no count. */
-int pipeline_emit(const struct pipeline *p, const struct logs_group *g, struct span record,
-                  struct span stamp, uint32_t service);
+MUST_CHECK int pipeline_emit(const struct pipeline *p, const struct logs_group *g,
+                             struct span record, struct span stamp, uint32_t service);
 
 /* ---- pipeline_record.c ------------------------------------------------- */
 
 /* One record of the pass that `pass` points to; a logs_record_fn. */
-int pipeline_record(void *pass, const struct logs_group *g, struct span bytes);
+MUST_CHECK int pipeline_record(void *pass, const struct logs_group *g, struct span bytes);
 
 uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
                        const struct log_record *r);
@@ -71,7 +72,7 @@ uint8_t pipeline_status_class(const struct log_record *r);
 
 /* ---- pipeline_notice.c ------------------------------------------------- */
 
-int pipeline_start_events(struct pipeline *p);
+MUST_CHECK int pipeline_start_events(struct pipeline *p);
 
 /* From the first time that somebody wants to know: rules (which may be NULL) with a boost. */
-int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules);
+MUST_CHECK int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules);

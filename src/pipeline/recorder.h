@@ -23,6 +23,7 @@
 
 #include "otlp/logs.h"
 #include "util/budget.h"
+#include "util/err.h"
 #include "util/token_bucket.h"
 
 #define RECORDER_RECORDS_MAX 256 /* for one trigger: more is not context but a log file */
@@ -39,7 +40,7 @@ struct recorder_opts {
     struct budget *budget;   /* may be NULL */
 };
 
-int recorder_new(struct recorder **out, const struct recorder_opts *opts);
+MUST_CHECK int recorder_new(struct recorder **out, const struct recorder_opts *opts);
 void recorder_free(struct recorder *r);
 
 /* What a record is remembered by. */

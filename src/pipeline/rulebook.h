@@ -14,6 +14,7 @@
 
 #include "pattern/families.h"
 #include "pipeline/rules.h"
+#include "util/err.h"
 
 #define RULEBOOK_BIND_MS \
     1000 /* while much is learned, binding each time would copy all rules each time */
@@ -32,8 +33,8 @@ struct rulebook {
     uint32_t max_services;
 };
 
-int rulebook_init(struct rulebook *b, const struct rules *common, uint32_t max_services,
-                  struct families *families);
+MUST_CHECK int rulebook_init(struct rulebook *b, const struct rules *common, uint32_t max_services,
+                             struct families *families);
 void rulebook_done(struct rulebook *b);
 
 void rulebook_set_common(struct rulebook *b, const struct rules *rules);

@@ -44,7 +44,7 @@ const char *level_name(enum level l);
 
 /* By any of the spellings that configurations and policy servers use (WARNING,
  * CRITICAL, ...), in any case. Negative: none of them. */
-int level_parse(struct span name);
+MUST_CHECK int level_parse(struct span name);
 
 static inline enum level level_of(unsigned severity_number)
 {
@@ -76,28 +76,31 @@ struct rules_matcher {
 struct rules;
 
 /* A new rule set that keeps everything; reference count 1. */
-int rules_new(struct rules **out);
+MUST_CHECK int rules_new(struct rules **out);
 struct rules *rules_ref(const struct rules *r);
 void rules_unref(struct rules *r);
 
 /* Building. ERROR and FATAL cannot be set below 1: ERR_CONFIG. */
-int rules_set_level(struct rules *r, enum level level, double rate, struct error *err);
-int rules_set_global(struct rules *r, double rate, struct error *err);
-int rules_set_pattern(struct rules *r, uint64_t signature, double rate, struct error *err);
-int rules_set_first(struct rules *r, uint32_t count, uint64_t window_ms, struct error *err);
-int rules_set_boost(struct rules *r, double boost, struct error *err);
-int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m, struct error *err);
+MUST_CHECK int rules_set_level(struct rules *r, enum level level, double rate, struct error *err);
+MUST_CHECK int rules_set_global(struct rules *r, double rate, struct error *err);
+MUST_CHECK int rules_set_pattern(struct rules *r, uint64_t signature, double rate,
+                                 struct error *err);
+MUST_CHECK int rules_set_first(struct rules *r, uint32_t count, uint64_t window_ms,
+                               struct error *err);
+MUST_CHECK int rules_set_boost(struct rules *r, double boost, struct error *err);
+MUST_CHECK int rules_add_matcher(struct rules *r, bool keep, const struct rules_matcher *m,
+                                 struct error *err);
 /* keep, drop and first as in `from`: what a policy does not speak of; and the global rate
  * and the boost, unless they were set. */
-int rules_inherit(struct rules *r, const struct rules *from);
+MUST_CHECK int rules_inherit(struct rules *r, const struct rules *from);
 void rules_set_origin(struct rules *r, const char *origin, int64_t version);
 
 /* The same rules for a time when patterns have become families: what is said of a
  * pattern binds its family too, unless something is said of the family itself; of
  * several rates the highest. `resolve` gives the family of a signature. May be
  * applied to its own result. */
-int rules_bind(struct rules **out, const struct rules *from,
-               uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx);
+MUST_CHECK int rules_bind(struct rules **out, const struct rules *from,
+                          uint64_t (*resolve)(void *ctx, uint64_t signature), void *ctx);
 
 /* Does it speak of any pattern? */
 bool rules_name_patterns(const struct rules *r);

@@ -19,6 +19,7 @@
 #pragma once
 
 #include "pipeline/sampler.h"
+#include "util/err.h"
 
 /* clang-format off */
 #define SHADOW_LANES(X) \
@@ -44,7 +45,7 @@ struct shadow_opts {
     struct budget *budget;
 };
 
-int shadow_new(struct shadow **out, const struct shadow_opts *opts);
+MUST_CHECK int shadow_new(struct shadow **out, const struct shadow_opts *opts);
 void shadow_free(struct shadow *s);
 
 /* Entry `number` of the pattern table begins anew. */

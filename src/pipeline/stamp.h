@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/err.h"
 #include "util/span.h"
 
 /* Name in sampling.stamps, key of the attribute, most bytes of its text (0: it is a
@@ -43,7 +44,7 @@ enum stamp { STAMPS(X) STAMP_COUNT };
 const char *stamp_name(enum stamp s);
 
 /* By its name; negative: none of them. */
-int stamp_parse(struct span name);
+MUST_CHECK int stamp_parse(struct span name);
 
 struct stamp_values {
     bool released;      /* represented by others: its adjusted count is 0 */

@@ -25,8 +25,9 @@ struct policy_notes {
 };
 
 /* ERR_MALFORMED with a sentence; *out then untouched. The caller owns *out. */
-int policy_document_read(struct rules **out, struct json_object *json, struct span text,
-                         const struct rules *base, struct policy_notes *notes, struct error *err);
+MUST_CHECK int policy_document_read(struct rules **out, struct json_object *json, struct span text,
+                                    const struct rules *base, struct policy_notes *notes,
+                                    struct error *err);
 
 /* Shows the members of a document with one level of nesting, as
  * json_object_visit_nested() does, until fn fails; to fn's sentence it puts
@@ -38,6 +39,7 @@ typedef int policy_visit_fn(const char *name, struct span text,
 /* The same policy from a file, in the form that `visit` reads.
  * Strict, because the message will be read: unknown members, rates of errors
  * below 1, and ids that are neither ours nor MD5 are refused as well. */
-int policy_document_read_file(struct rules **out, policy_visit_fn *visit, const char *name,
-                              struct span text, const struct rules *base,
-                              struct policy_notes *notes, struct error *err);
+MUST_CHECK int policy_document_read_file(struct rules **out, policy_visit_fn *visit,
+                                         const char *name, struct span text,
+                                         const struct rules *base, struct policy_notes *notes,
+                                         struct error *err);

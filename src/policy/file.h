@@ -25,8 +25,9 @@
 #define POLICY_FILE_POLL_MS 5000
 
 /* Read a policy once. ERR_CONFIG and a sentence with file and line; *out then untouched. */
-int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visit,
-                     const struct rules *base, struct policy_notes *notes, struct error *err);
+MUST_CHECK int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visit,
+                                const struct rules *base, struct policy_notes *notes,
+                                struct error *err);
 
 struct policy_file;
 
@@ -50,8 +51,8 @@ struct policy_file_stats {
 };
 
 /* Load, install, watch. ERR_CONFIG: the file is not good, and nothing is left. */
-int policy_file_open(struct policy_file **out, uv_loop_t *loop, const struct policy_file_opts *opts,
-                     struct error *err);
+MUST_CHECK int policy_file_open(struct policy_file **out, uv_loop_t *loop,
+                                const struct policy_file_opts *opts, struct error *err);
 
 /* Read it again, changed or not. `base`: another one from now on; NULL: the same. */
 void policy_file_reload(struct policy_file *f, const struct rules *base);

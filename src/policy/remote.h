@@ -17,6 +17,7 @@
 #include "pipeline/rules.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/metric.h"
 
 struct remote;
@@ -42,8 +43,8 @@ struct remote_stats {
     uint64_t last_success_ms; /* monotonic; 0: never */
 };
 
-int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
-                const struct remote_opts *opts);
+MUST_CHECK int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,
+                           const struct remote_opts *opts);
 /* Cancels what is under way. Handles close with the loop. Accepts NULL. */
 void remote_close(struct remote *r);
 

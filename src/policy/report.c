@@ -8,8 +8,8 @@
 #include "pattern/signature.h"
 #include "util/buf.h"
 #include "util/diag.h"
-#include "util/rng.h"
 #include "util/json.h"
+#include "util/rng.h"
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10

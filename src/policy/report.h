@@ -29,6 +29,7 @@
 #include "policy/report_marks.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/metric.h"
 
 struct report;
@@ -50,8 +51,8 @@ struct report_stats {
     uint64_t last_success_ms; /* monotonic; 0: never */
 };
 
-int report_open(struct report **out, uv_loop_t *loop, struct client *client,
-                const struct report_opts *opts);
+MUST_CHECK int report_open(struct report **out, uv_loop_t *loop, struct client *client,
+                           const struct report_opts *opts);
 /* Cancels what is under way. Accepts NULL. */
 void report_close(struct report *r);
 
@@ -65,9 +66,9 @@ const struct report_stats *report_stats(const struct report *r);
 
 /* The census of a round: all services, and the patterns with something to report, those of one
  * service side by side. */
-int report_take(struct census *out, const struct report_opts *opts);
+MUST_CHECK int report_take(struct census *out, const struct report_opts *opts);
 
 /* The body of one service's report, for tests and for report.c. Returns the number of patterns,
  * or the buf's failure. */
-int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
-                 uint32_t service);
+MUST_CHECK int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
+                            uint32_t service);

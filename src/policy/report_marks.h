@@ -14,6 +14,7 @@
 
 #include "pipeline/census.h"
 #include "util/budget.h"
+#include "util/err.h"
 
 struct report_mark {
     struct pattern_key key;
@@ -36,7 +37,7 @@ struct report_mark report_marks_of(const struct report_marks *m, const struct ce
 uint64_t report_marks_of_service(const struct report_marks *m, uint32_t service);
 
 /* Room for the marks of a census. ERR_FULL, ERR_NOMEM: all marks stay as they are. */
-int report_marks_reserve(struct report_marks *m, const struct census *c);
+MUST_CHECK int report_marks_reserve(struct report_marks *m, const struct census *c);
 
 /* The server knows of it now, as the census has it. There must be room. */
 void report_marks_set(struct report_marks *m, const struct census_pattern *p);

@@ -19,6 +19,7 @@
 #include "net/coding.h"
 #include "net/http.h"
 #include "pipeline/pipeline.h"
+#include "util/err.h"
 #include "util/metric.h"
 
 /* clang-format off */
@@ -75,7 +76,7 @@ struct receiver_stats {
 
 struct receiver;
 
-int receiver_new(struct receiver **out, const struct receiver_opts *opts);
+MUST_CHECK int receiver_new(struct receiver **out, const struct receiver_opts *opts);
 void receiver_free(struct receiver *r);
 
 /* Point a service's callbacks at this receiver. */

@@ -16,7 +16,7 @@
 struct sidecar;
 struct live;
 
-int live_open(struct sidecar *sc);
+MUST_CHECK int live_open(struct sidecar *sc);
 
 /* End the taps; new ones are refused from now on. Accepts NULL. */
 void live_stop_taps(struct live *live);
@@ -32,6 +32,6 @@ struct live_stats {
 struct live_stats live_stats(const struct live *live);
 
 /* For the table of pages; ctx is the sc. */
-int live_explain(void *ctx, struct span query, struct span body, struct buf *out);
-int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
+MUST_CHECK int live_explain(void *ctx, struct span query, struct span body, struct buf *out);
+MUST_CHECK int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
 void live_tap_gone(void *ctx, struct http_exchange *x);

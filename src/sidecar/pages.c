@@ -377,8 +377,7 @@ static int write_config(void *ctx, struct span query, struct buf *out)
 {
     const struct sidecar *sc = ctx;
     (void)query;
-    config_print(sc->cfg, out);
-    return 200;
+    return config_print(sc->cfg, out) < 0 ? 503 : 200;
 }
 
 /* clang-format off */

@@ -3,11 +3,20 @@
 
 #include "config/route.h"
 #include "sidecar/sidecar_state.h"
+#include "util/diag.h"
+
+/* Only memory can be wanting: the rules before stay in force. */
+static void log_failure(const char *setting, int rc)
+{
+    if (rc < 0)
+        diag(DIAG_ERROR, "policy_not_in_force", "the rules before stay in force",
+             "setting=%s error=\"%s\"", setting, err_text(rc));
+}
 
 static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
 {
     struct sidecar *sc = ctx;
-    pipeline_set_rules(sc->pipeline, service, rules);
+    log_failure("policy.server", pipeline_set_rules(sc->pipeline, service, rules));
 }
 
 static void on_policy_file(void *ctx, const struct rules *rules)
@@ -19,7 +28,7 @@ static void on_policy_file(void *ctx, const struct rules *rules)
 static void on_shadow_file(void *ctx, const struct rules *rules)
 {
     struct sidecar *sc = ctx;
-    pipeline_set_shadow_rules(sc->pipeline, rules);
+    log_failure("shadow.policy_file", pipeline_set_shadow_rules(sc->pipeline, rules));
 }
 
 int policies_set_files(struct sidecar *sc, const struct config *before, struct error *err)

@@ -62,7 +62,7 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
     if (cfg->sampling.policy_file[0] == '\0')
         pipeline_set_common_rules(sc->pipeline, cfg->sampling.rules);
     if (cfg->shadow.policy_file[0] == '\0')
-        pipeline_set_shadow_rules(sc->pipeline, NULL);
+        ignore_code(pipeline_set_shadow_rules(sc->pipeline, NULL)); /* none need no memory */
     if (rc == 0)
         rc = policies_set_files(sc, old, err);
     bool is_open =

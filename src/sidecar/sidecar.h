@@ -22,8 +22,8 @@ void sidecar_early(void);
 
 /* ERR_CONFIG, ERR_UNAVAILABLE (a port is taken), ERR_NOMEM. On failure nothing is left. The
  * configuration and its input must outlive the sidecar. */
-int sidecar_start(struct sidecar **out, const struct config *cfg, const struct config_input *input,
-                  struct error *err);
+MUST_CHECK int sidecar_start(struct sidecar **out, const struct config *cfg,
+                             const struct config_input *input, struct error *err);
 
 /* Until drained. What could not be delivered is in the last line of the log. */
 void sidecar_run(struct sidecar *sc);

@@ -25,6 +25,7 @@
 #include "sidecar/live.h"
 #include "util/budget.h"
 #include "util/clock.h"
+#include "util/err.h"
 #include "util/json.h"
 
 /* clang-format off */
@@ -110,11 +111,11 @@ extern const struct page sidecar_health_pages[], sidecar_metrics_pages[], sideca
 extern const size_t sidecar_health_page_count, sidecar_metrics_page_count, sidecar_admin_page_count;
 
 /* A page that says why it is none; returns the status. */
-int sidecar_refuse(struct buf *out, int status, const char *why);
+MUST_CHECK int sidecar_refuse(struct buf *out, int status, const char *why);
 
 /* A census for a page. 0; else *out says why there is none, and this is the status. */
-int sidecar_take(const struct sidecar *sc, struct census_want want, struct buf *out,
-                 struct census *c);
+MUST_CHECK int sidecar_take(const struct sidecar *sc, struct census_want want, struct buf *out,
+                            struct census *c);
 
 /* For pages of patterns: "limit=N" of a query, and the members that name one. */
 struct census_want sidecar_want_patterns(struct span query);
@@ -125,14 +126,14 @@ void sidecar_write_pages_markdown(struct buf *out);
 void sidecar_write_metrics_markdown(struct buf *out);
 
 /* A page. */
-int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
+MUST_CHECK int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
 
 /* ---- durable.c: the parts of durability: disk, which do nothing without it ---- */
 
-int durable_open(struct sidecar *sc, struct error *err);
+MUST_CHECK int durable_open(struct sidecar *sc, struct error *err);
 void durable_close(struct sidecar *sc);
 void durable_free(struct sidecar *sc);
-int durable_start(struct sidecar *sc, struct error *err); /* to deliver what is there */
+MUST_CHECK int durable_start(struct sidecar *sc, struct error *err); /* to deliver what is there */
 void durable_leave(struct sidecar *sc);
 /* Store what has been taken and let go of the directory: runs the loop until that is done. */
 void durable_end(struct sidecar *sc);
@@ -163,13 +164,13 @@ void sidecar_limits_set(struct sidecar *sc);
 
 /* ---- signals.c ---- */
 
-int sidecar_signals_start(struct sidecar *sc, struct error *err);
+MUST_CHECK int sidecar_signals_start(struct sidecar *sc, struct error *err);
 void sidecar_signals_stop(struct sidecar *sc);
 void sidecar_signals_release(struct sidecar *sc);
 
 /* ---- drain.c ---- */
 
-int drain_start(struct sidecar *sc, struct error *err);
+MUST_CHECK int drain_start(struct sidecar *sc, struct error *err);
 void drain_stop(struct sidecar *sc);
 
 /* A signal asks for the end. */
@@ -185,22 +186,24 @@ void sidecar_log_ledger(struct sidecar *sc);
 
 /* Read the configuration again. What is wrong with it is logged and returned, and changes
  * nothing. */
-int sidecar_reload(struct sidecar *sc, struct error *err);
-int sidecar_reload_page(void *ctx, struct span query, struct span body, struct buf *out); /* POST */
+MUST_CHECK int sidecar_reload(struct sidecar *sc, struct error *err);
+MUST_CHECK int sidecar_reload_page(void *ctx, struct span query, struct span body,
+                                   struct buf *out); /* POST */
 void sidecar_free_reloaded(struct sidecar *sc);
 
 /* ---- policies.c: policy files and the policy server ---- */
 
-int policies_start(struct sidecar *sc, struct error *err);
+MUST_CHECK int policies_start(struct sidecar *sc, struct error *err);
 void policies_stop(struct sidecar *sc);
 
 /* `before`: the configuration whose files are open; NULL: none are. */
-int policies_set_files(struct sidecar *sc, const struct config *before, struct error *err);
-int policies_open_server(struct sidecar *sc, struct error *err);
+MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *before,
+                                  struct error *err);
+MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
 
 /* ---- sink.c ---- */
 
 /* Open the one exporter that is configured. */
-int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression,
-                      struct error *err);
+MUST_CHECK int sidecar_open_sink(struct sidecar *sc, struct sink *out, enum coding *compression,
+                                 struct error *err);

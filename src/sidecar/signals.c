@@ -102,8 +102,8 @@ static void on_signals(uv_async_t *async)
     struct sidecar *sc = container_of(async, struct sidecar, signals.async);
     struct sidecar_signals *s = &sc->signals;
     uint32_t reloads = s->reloads;
-    if (s->reloads_done != reloads) /* many at once are one */
-        sidecar_reload(sc, &(struct error){{0}});
+    if (s->reloads_done != reloads)                            /* many at once are one */
+        ignore_code(sidecar_reload(sc, &(struct error){{0}})); /* it has logged why not */
     s->reloads_done = reloads;
     for (; s->stops_done != s->stops; s->stops_done++)
         drain_begin(sc, s->number);

@@ -13,6 +13,7 @@
 
 #include "otlp/capture.h"
 #include "pipeline/pipeline.h"
+#include "util/err.h"
 #include "util/json.h"
 
 /* What a running pipeline has counted of a record's pattern. */
@@ -50,13 +51,13 @@ struct explain {
     struct json json; /* of the record in hand */
 };
 
-int explain_init(struct explain *e, const struct explain_opts *opts);
+MUST_CHECK int explain_init(struct explain *e, const struct explain_opts *opts);
 
 /* Accepts one whose init failed, and a zeroed one. */
 void explain_done(struct explain *e);
 
 /* One record whose body is this text. */
-int explain_line(struct explain *e, struct span text);
+MUST_CHECK int explain_line(struct explain *e, struct span text);
 
 /* OTLP JSON (a document, or one a line), else lines. */
-int explain_text(struct explain *e, struct span text);
+MUST_CHECK int explain_text(struct explain *e, struct span text);

@@ -44,7 +44,7 @@ struct tap {
 };
 
 /* "warn" or "warn+" (and above) into levels. ERR_MALFORMED: no such level. */
-int tap_parse_severity(const char *text, unsigned *levels);
+MUST_CHECK int tap_parse_severity(const char *text, unsigned *levels);
 
 /* lines_per_s 0: TAP_LINES_PER_S. */
 void tap_init(struct tap *t, const struct tap_filter *filter, uint32_t lines_per_s);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "util/budget.h"
+#include "util/err.h"
 #include "util/span.h"
 
 struct arena_block;
@@ -26,7 +27,7 @@ void *arena_alloc(struct arena *a, size_t bytes);
 /* Make sure that allocations of `bytes` in all, padding of up to ARENA_ALIGN - 1
  * each included, will not fail. 0, ERR_TOO_BIG, ERR_FULL or ERR_NOMEM. */
 #define ARENA_ALIGN 16
-int arena_reserve(struct arena *a, size_t bytes);
+MUST_CHECK int arena_reserve(struct arena *a, size_t bytes);
 
 /* A copy of s in the arena. The base is NULL on failure (and s.len > 0). */
 struct span arena_copy(struct arena *a, struct span s);

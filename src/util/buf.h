@@ -25,11 +25,11 @@ struct buf {
 
 /* Make room for `more` bytes past len. The capacity doubles where limit and
  * budget allow, so a sequence of appends is linear. */
-int buf_reserve(struct buf *b, size_t more);
+MUST_CHECK int buf_reserve(struct buf *b, size_t more);
 
 /* Make the capacity exactly len + more, when less is there: for a size that is
  * known (Content-Length). */
-int buf_reserve_exact(struct buf *b, size_t more);
+MUST_CHECK int buf_reserve_exact(struct buf *b, size_t more);
 
 void buf_append(struct buf *b, struct span s);
 void buf_append_byte(struct buf *b, uint8_t byte);

@@ -36,6 +36,15 @@
 enum { ERR_MAP(X) };
 #undef X
 
+/* On every function that returns a code: a caller that does not look at it does not compile.
+ * Where the failure changes nothing, ignore_code() says so, with the reason in a comment. */
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+static inline void ignore_code(int code)
+{
+    (void)code;
+}
+
 struct error {
     char text[512]; /* one sentence, no newline, NUL-terminated */
 };

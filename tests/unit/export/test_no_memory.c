@@ -131,7 +131,7 @@ static void rig_open(struct rig *r, double rate)
     budget_init(&r->budget, 32 << 20);
     arena_init(&r->arena, 1 << 20, &r->budget);
     assert_int_equal(rules_new(&r->rules), 0);
-    rules_set_global(r->rules, rate, NULL);
+    assert_int_equal(rules_set_global(r->rules, rate, NULL), 0);
     struct sink sink = {
         .ops = &ops, .self = r, .takes = {[SIGNAL_LOGS] = true}, .concurrency = 2, .name = "fake"};
     const struct exporter_opts opts = {

@@ -367,7 +367,7 @@ static void run_script(struct rig *r, struct script *s)
             }
         }
         if (i % 7 == 0)
-            spool_checkpoint(r->spool);
+            ignore_code(spool_checkpoint(r->spool));
     }
     script_outcome(s, spool_sync(r->spool) == 0);
 }

@@ -130,7 +130,7 @@ static void push(struct rig *r, const char *service, unsigned n, uint8_t severit
     buf_clear(&r->request);
     wire_append_len(&r->request, 1, buf_span(&resource));
     uint32_t records;
-    pipeline_push(r->pipeline, buf_span(&r->request), &r->arena, &records);
+    ignore_code(pipeline_push(r->pipeline, buf_span(&r->request), &r->arena, &records));
     arena_reset(&r->arena);
     struct buf *bufs[] = {&value, &pair, &attr, &resource, &record, &scope};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
@@ -482,7 +482,7 @@ static void nothing_asked_nothing_there(void **state)
     struct rules *boosting;
     assert_int_equal(rules_new(&boosting), 0);
     assert_int_equal(rules_set_boost(boosting, 2, NULL), 0);
-    pipeline_set_rules(r.pipeline, 1, boosting);
+    assert_int_equal(pipeline_set_rules(r.pipeline, 1, boosting), 0);
     assert_non_null(r.pipeline->anomaly); /* from when it matters */
     assert_null(r.pipeline->events);
     push(&r, "a", 5, 9, "hello");

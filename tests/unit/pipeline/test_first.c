@@ -75,8 +75,8 @@ static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_
     assert_int_equal(rules_new(&second), 0);
     struct rules *both[] = {rules, second};
     for (int i = 0; i < 2; i++) {
-        rules_set_first(both[i], FIRST, WINDOW_MS, NULL);
-        rules_set_global(both[i], 0, NULL);
+        assert_int_equal(rules_set_first(both[i], FIRST, WINDOW_MS, NULL), 0);
+        assert_int_equal(rules_set_global(both[i], 0, NULL), 0);
     }
     clock_fake_init(&clock, start_ms, 1700000000000000000u);
     arena_init(&arena, 1 << 20, NULL);

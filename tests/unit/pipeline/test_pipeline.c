@@ -286,8 +286,8 @@ static void a_refused_first_is_first_again(void **state)
     struct buf request = {0};
     uint32_t records = 0;
     rig_open(&r);
-    rules_set_first(r.rules, 2, 60000, NULL);
-    rules_set_global(r.rules, 0, NULL);
+    assert_int_equal(rules_set_first(r.rules, 2, 60000, NULL), 0);
+    assert_int_equal(rules_set_global(r.rules, 0, NULL), 0);
     r.emit_before_failure = 0;
     r.emit_rc = ERR_NOMEM;
     add(&request, "cart", 1, 9, "a");
@@ -315,9 +315,9 @@ static void each_service_has_its_rules(void **state)
     struct ledger *l = pipeline_ledger(r.pipeline);
     uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
     assert_int_equal(rules_new(&none), 0);
-    rules_set_global(none, 0, NULL);
-    pipeline_set_rules(r.pipeline, cart, none);
-    pipeline_set_rules(r.pipeline, cart, none); /* the same again */
+    assert_int_equal(rules_set_global(none, 0, NULL), 0);
+    assert_int_equal(pipeline_set_rules(r.pipeline, cart, none), 0);
+    assert_int_equal(pipeline_set_rules(r.pipeline, cart, none), 0); /* the same again */
     rules_unref(none);
     assert_ptr_equal(pipeline_rules(r.pipeline, cart), none);
     assert_ptr_equal(pipeline_rules(r.pipeline, pay), r.rules);
@@ -331,7 +331,7 @@ static void each_service_has_its_rules(void **state)
     assert_int_equal(ledger_row(l, cart)->verdict[VERDICT_SAMPLED_OUT], 4);
     assert_int_equal(pipeline_reasons(r.pipeline)->dropped[REASON_GLOBAL_RATE], 4);
 
-    pipeline_set_rules(r.pipeline, cart, NULL);
+    assert_int_equal(pipeline_set_rules(r.pipeline, cart, NULL), 0);
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(r.emitted[cart], 6);
     buf_done(&request);
@@ -349,9 +349,9 @@ static void counts_and_weights(void **state)
     rig_open(&r);
     uint32_t cart = ledger_service(pipeline_ledger(r.pipeline), SPAN("cart"));
     assert_int_equal(rules_new(&half), 0);
-    rules_set_level(half, LEVEL_INFO, 0.5, NULL);
-    rules_set_first(half, 3, 60000, NULL);
-    pipeline_set_rules(r.pipeline, cart, half);
+    assert_int_equal(rules_set_level(half, LEVEL_INFO, 0.5, NULL), 0);
+    assert_int_equal(rules_set_first(half, 3, 60000, NULL), 0);
+    assert_int_equal(pipeline_set_rules(r.pipeline, cart, half), 0);
     rules_unref(half);
     for (unsigned i = 0; i < 2000; i++) {
         struct buf request = {0};
@@ -393,7 +393,7 @@ static void stamps_of_a_survivor(void **state)
         struct buf request = {0}, record = {0}, scope = {0};
         uint32_t records;
         rig_open_stamping(&r, (1u << STAMP_COUNT) - 1);
-        rules_set_level(r.rules, LEVEL_INFO, 0.5, NULL);
+        assert_int_equal(rules_set_level(r.rules, LEVEL_INFO, 0.5, NULL), 0);
         buf_append(&record, SPAN("\x10\x09\x2a\x09\x0a\x07"
                                  "cart 17\x4a\x10trace-id\xff\xff\xff\xff\xff\xff\xff\xff"));
         if (rows[i].attribute != NULL)
@@ -508,7 +508,8 @@ static void survivors_carry_their_family(void **state)
     static const char *const names[] = {"alice", "bob", "carol", "dave", "erin", "42"};
     struct rig r;
     rig_open(&r);
-    rules_set_global(r.rules, 1 - 1e-15, NULL); /* below 1, and yet nothing is lost */
+    /* below 1, and yet nothing is lost */
+    assert_int_equal(rules_set_global(r.rules, 1 - 1e-15, NULL), 0);
     log_in(&r, names, 3);
     assert_int_equal(r.stamped, 3);
     assert_int_equal(r.families, 0);
@@ -546,9 +547,10 @@ static void policies_bind_families(void **state)
                  family = id_of_line("user 42 logged in");
         struct rules_matcher drop = {.has_pattern = true, .pattern = alice};
         if (way == BY_DROP_RULE)
-            rules_add_matcher(r.rules, false, &drop, NULL);
+            assert_int_equal(rules_add_matcher(r.rules, false, &drop, NULL), 0);
         else
-            rules_set_pattern(r.rules, way == BY_RATE ? alice : family, 0, NULL);
+            assert_int_equal(rules_set_pattern(r.rules, way == BY_RATE ? alice : family, 0, NULL),
+                             0);
         const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
         log_in(&r, names, 4);
         uint64_t kept = total->verdict[VERDICT_KEPT];
@@ -592,7 +594,7 @@ static void merging_can_be_off(void **state)
 static void rig_reopen_with_context(struct rig *r, uint32_t floor_per_second)
 {
     pipeline_free(r->pipeline);
-    rules_set_global(r->rules, 0, NULL);
+    assert_int_equal(rules_set_global(r->rules, 0, NULL), 0);
     const struct pipeline_opts opts = {
         .max_patterns = 256,
         .max_services = SERVICES,
@@ -712,8 +714,8 @@ static void explaining_counts_nothing(void **state)
     struct told told = {0};
     const struct pipeline_explainer to = {on_begin, on_end, {&told, on_step}};
     rig_open(&r);
-    rules_set_global(r.rules, 0, NULL);
-    rules_set_first(r.rules, 5, 1000, NULL);
+    assert_int_equal(rules_set_global(r.rules, 0, NULL), 0);
+    assert_int_equal(rules_set_first(r.rules, 5, 1000, NULL), 0);
     add(&request, "cart", 2, 17, "payment 12 failed");
     add(&request, "cart", 1, 9, "added 12 to cart");
     assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
@@ -745,10 +747,10 @@ static void explaining_uses_what_is_in_force(void **state)
     const struct pipeline_explainer to = {on_begin, on_end, {&told, on_step}};
     rig_open(&r);
     assert_int_equal(rules_new(&none), 0);
-    rules_set_global(none, 0, NULL);
+    assert_int_equal(rules_set_global(none, 0, NULL), 0);
     add(&request, "own", 2, 9, "added 12 to cart");
     assert_int_equal(push(&r, &request, &records), 0);
-    pipeline_set_rules(r.pipeline, 1, none);
+    assert_int_equal(pipeline_set_rules(r.pipeline, 1, none), 0);
     told.knows_pattern = true; /* it has been counted */
     assert_int_equal(pipeline_explain(r.pipeline, buf_span(&request), &r.arena, &to), 0);
     assert_ptr_equal(told.rules, none);
@@ -788,7 +790,7 @@ static void a_watcher_hears_of_each_decision(void **state)
     struct watched w = {0};
     uint32_t records;
     rig_open(&r);
-    rules_set_global(r.rules, 0, NULL);
+    assert_int_equal(rules_set_global(r.rules, 0, NULL), 0);
     add(&request, "cart", 2, 17, "payment 12 failed");
     add(&request, "cart", 3, 9, "added 12 to cart");
     assert_int_equal(push(&r, &request, &records), 0);
@@ -816,12 +818,12 @@ static void common_rules_are_of_services_without_their_own(void **state)
     uint32_t records;
     rig_open(&r);
     assert_int_equal(rules_new(&none) | rules_new(&all), 0);
-    rules_set_global(none, 0, NULL);
+    assert_int_equal(rules_set_global(none, 0, NULL), 0);
     add(&request, "own", 1, 9, "x");
     add(&request, "common", 1, 9, "x");
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(r.emitted[1] + r.emitted[2], 2);
-    pipeline_set_rules(r.pipeline, 1, all);
+    assert_int_equal(pipeline_set_rules(r.pipeline, 1, all), 0);
     pipeline_set_common_rules(r.pipeline, none);
     pipeline_set_common_rules(r.pipeline, none); /* the same again */
     rules_unref(none);
@@ -829,7 +831,8 @@ static void common_rules_are_of_services_without_their_own(void **state)
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(r.emitted[1], 2);
     assert_int_equal(r.emitted[2], 1);
-    pipeline_set_rules(r.pipeline, 1, NULL); /* the common ones, as they are now */
+    assert_int_equal(pipeline_set_rules(r.pipeline, 1, NULL),
+                     0); /* the common ones, as they are now */
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(r.emitted[1], 2);
     rig_close(&r);

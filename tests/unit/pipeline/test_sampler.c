@@ -162,12 +162,12 @@ static void the_first_reason_that_applies(void **state)
         assert_int_equal(rules_new(&rules), 0);
         add_rule(rules, true, "keep*");
         add_rule(rules, false, "*drop*");
-        rules_set_first(rules, rows[i].first, 1000, NULL);
-        rules_set_global(rules, 0, NULL);
+        assert_int_equal(rules_set_first(rules, rows[i].first, 1000, NULL), 0);
+        assert_int_equal(rules_set_global(rules, 0, NULL), 0);
         if (rows[i].has_level_rate)
-            rules_set_level(rules, LEVEL_INFO, 0, NULL);
+            assert_int_equal(rules_set_level(rules, LEVEL_INFO, 0, NULL), 0);
         if (rows[i].has_pattern_rate)
-            rules_set_pattern(rules, 77, 0, NULL);
+            assert_int_equal(rules_set_pattern(rules, 77, 0, NULL), 0);
         rig_init(&r, rows[i].severity, rows[i].severity_text, rows[i].body);
         if (rows[i].exception != NULL)
             add_text_attr(&r.bytes, 6, "exception.type", rows[i].exception);
@@ -192,8 +192,8 @@ static void one_window_for_all_that_share_an_entry(void **state)
     struct rules *rules;
     struct rig r;
     assert_int_equal(rules_new(&rules), 0);
-    rules_set_first(rules, 5, 60000, NULL);
-    rules_set_global(rules, 0, NULL);
+    assert_int_equal(rules_set_first(rules, 5, 60000, NULL), 0);
+    assert_int_equal(rules_set_global(rules, 0, NULL), 0);
     rig_init(&r, 9, NULL, "x");
     for (uint64_t now_ms = 1; now_ms < 200000; now_ms += 7919) {
         r.pattern = (struct pattern){.key.signature = 12345};
@@ -240,8 +240,8 @@ static void an_explanation_is_the_decision(void **state)
     add_rule(rules, true, "keep1");
     add_rule(rules, true, "keep2");
     add_rule(rules, false, "drop");
-    rules_set_first(rules, 3, 1000, NULL);
-    rules_set_level(rules, LEVEL_INFO, 0.5, NULL);
+    assert_int_equal(rules_set_first(rules, 3, 1000, NULL), 0);
+    assert_int_equal(rules_set_level(rules, LEVEL_INFO, 0.5, NULL), 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct seen seen = {0};
         struct rig r;
@@ -289,8 +289,8 @@ static void a_boost_on_the_rate(void **state)
         struct rules *rules;
         struct rig r;
         assert_int_equal(rules_new(&rules), 0);
-        rules_set_first(rules, 0, 1000, NULL);
-        rules_set_level(rules, LEVEL_INFO, rows[i].rate, NULL);
+        assert_int_equal(rules_set_first(rules, 0, 1000, NULL), 0);
+        assert_int_equal(rules_set_level(rules, LEVEL_INFO, rows[i].rate, NULL), 0);
         assert_int_equal(rules_set_boost(rules, rows[i].boost, NULL), 0);
         rig_init(&r, 9, NULL, "hello");
         struct subject s = *rig_subject(&r);
@@ -377,7 +377,7 @@ static void matchers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rules *rules;
         assert_int_equal(rules_new(&rules), 0);
-        rules_add_matcher(rules, false, &rows[i].m, NULL);
+        assert_int_equal(rules_add_matcher(rules, false, &rows[i].m, NULL), 0);
         struct decision d = sampler_decide(rules, rig_subject(&r));
         assert_row((d.reason == REASON_DROP_RULE) == rows[i].hit, "%s", rows[i].name);
         rules_unref(rules);
@@ -392,8 +392,8 @@ static void the_first_of_each_window(void **state)
     struct rules *rules;
     struct rig r;
     assert_int_equal(rules_new(&rules), 0);
-    rules_set_first(rules, N, WINDOW, NULL);
-    rules_set_level(rules, LEVEL_INFO, 0, NULL);
+    assert_int_equal(rules_set_first(rules, N, WINDOW, NULL), 0);
+    assert_int_equal(rules_set_level(rules, LEVEL_INFO, 0, NULL), 0);
     rig_init(&r, 9, NULL, "x");
     r.pattern.key.signature = 5077;
     uint64_t firsts = 0;
@@ -448,8 +448,8 @@ static void a_trace_is_kept_or_dropped_alike(void **state)
     (void)state;
     struct rules *rules;
     assert_int_equal(rules_new(&rules), 0);
-    rules_set_level(rules, LEVEL_INFO, 0.5, NULL);
-    rules_set_level(rules, LEVEL_WARN, 0.5, NULL);
+    assert_int_equal(rules_set_level(rules, LEVEL_INFO, 0.5, NULL), 0);
+    assert_int_equal(rules_set_level(rules, LEVEL_WARN, 0.5, NULL), 0);
     static const struct {
         uint8_t last[7];
         bool kept;
@@ -488,7 +488,7 @@ static void weights_add_up(void **state)
             struct rng rng = {.state = 1234 + k};
             struct rig r;
             assert_int_equal(rules_new(&rules), 0);
-            rules_set_level(rules, LEVEL_INFO, p, NULL);
+            assert_int_equal(rules_set_level(rules, LEVEL_INFO, p, NULL), 0);
             rig_init(&r, 9, NULL, NULL);
             size_t head = r.bytes.len;
             for (uint64_t i = 0; i < RECORDS; i++) {
@@ -557,7 +557,7 @@ static void earlier_thresholds_are_joined(void **state)
         struct rules *rules;
         struct rig r;
         assert_int_equal(rules_new(&rules), 0);
-        rules_set_global(rules, rows[i].rate, NULL);
+        assert_int_equal(rules_set_global(rules, rows[i].rate, NULL), 0);
         rig_init(&r, 9, NULL, "x");
         if (rows[i].threshold != NULL)
             add_text_attr(&r.bytes, 6, "sampling.threshold", rows[i].threshold);
@@ -592,7 +592,7 @@ static void draws_apart_multiply(void **state)
     struct rules *rules;
     struct rig r;
     assert_int_equal(rules_new(&rules), 0);
-    rules_set_global(rules, 0.5, NULL);
+    assert_int_equal(rules_set_global(rules, 0.5, NULL), 0);
     rig_init(&r, 9, NULL, NULL);
     add_text_attr(&r.bytes, 6, "sampling.threshold", "c");
     size_t head = r.bytes.len;
@@ -658,8 +658,8 @@ static void certainty_keeps_the_weight(void **state)
             struct rig r;
             assert_int_equal(rules_new(&rules), 0);
             add_rule(rules, true, "keep*");
-            rules_set_first(rules, rows[i].first, 1000, NULL);
-            rules_set_global(rules, 0, NULL);
+            assert_int_equal(rules_set_first(rules, rows[i].first, 1000, NULL), 0);
+            assert_int_equal(rules_set_global(rules, 0, NULL), 0);
             rig_init(&r, rows[i].severity, NULL, rows[i].body);
             if (sampled)
                 add_text_attr(&r.bytes, 6, "sampling.threshold", "f");
@@ -710,7 +710,7 @@ static void a_governor_lowers_our_rate(void **state)
         assert_true(governor_begin(g, 1000, 0.7));
         assert_int_equal(rules_new(&rules), 0);
         for (int l = LEVEL_TRACE; l <= LEVEL_WARN; l++)
-            rules_set_level(rules, (enum level)l, rows[i].own, NULL);
+            assert_int_equal(rules_set_level(rules, (enum level)l, rows[i].own, NULL), 0);
         rig_init(&r, rows[i].severity, NULL, "x");
         if (rows[i].threshold != NULL)
             add_text_attr(&r.bytes, 6, "sampling.threshold", rows[i].threshold);

@@ -53,10 +53,10 @@ static void a_second_policy_has_windows_of_its_own(void **state)
     struct rules *rules, *other;
     assert_int_equal(rules_new(&rules), 0);
     assert_int_equal(rules_new(&other), 0);
-    rules_set_global(rules, 0, NULL);
-    rules_set_global(other, 0, NULL);
-    rules_set_first(rules, 2, 60000, NULL);
-    rules_set_first(other, 5, 60000, NULL);
+    assert_int_equal(rules_set_global(rules, 0, NULL), 0);
+    assert_int_equal(rules_set_global(other, 0, NULL), 0);
+    assert_int_equal(rules_set_first(rules, 2, 60000, NULL), 0);
+    assert_int_equal(rules_set_first(other, 5, 60000, NULL), 0);
     struct pattern pattern = {.number = 7};
     struct log_record record = {0};
     const struct subject subject = {.bytes = SPAN("x"),
@@ -90,8 +90,8 @@ static void windows_of_shared_entries_close(void **state)
         struct shadow *s = shadow(has_room ? NULL : &none);
         struct rules *rules;
         assert_int_equal(rules_new(&rules), 0);
-        rules_set_global(rules, 0, NULL);
-        rules_set_first(rules, 5, 60000, NULL);
+        assert_int_equal(rules_set_global(rules, 0, NULL), 0);
+        assert_int_equal(rules_set_first(rules, 5, 60000, NULL), 0);
         struct log_record record = {0};
         for (uint64_t i = 0; i < 1000; i++) {
             /* A family's entry; and many entries where they share what is left. */

@@ -67,11 +67,11 @@ static struct rules *some_rules(struct rig *r)
     struct rules *rules;
     struct error err;
     assert_int_equal(rules_new(&rules), 0);
-    rules_set_global(rules, (double)dice(r, 11) / 10, &err);
-    rules_set_first(rules, (uint32_t)dice(r, 3), 1000, &err);
-    rules_set_boost(rules, 1 + (double)dice(r, 4), &err);
+    assert_int_equal(rules_set_global(rules, (double)dice(r, 11) / 10, &err), 0);
+    assert_int_equal(rules_set_first(rules, (uint32_t)dice(r, 3), 1000, &err), 0);
+    assert_int_equal(rules_set_boost(rules, 1 + (double)dice(r, 4), &err), 0);
     for (int i = 0; i < 3; i++)
-        rules_set_pattern(rules, rng_next(&r->rng), 0.5, &err);
+        assert_int_equal(rules_set_pattern(rules, rng_next(&r->rng), 0.5, &err), 0);
     const struct rules_matcher m = {.body = SPAN("*drop*")};
     assert_int_equal(rules_add_matcher(rules, dice(r, 2) == 0, &m, &err), 0);
     return rules;
@@ -136,18 +136,19 @@ static void reload(struct rig *r)
         pipeline_set_target(r->pipeline, &targets[dice(r, ARRAY_LEN(targets))]);
         break;
     case 1:
-        pipeline_set_observe(r->pipeline, dice(r, 2) == 0);
+        assert_int_equal(pipeline_set_observe(r->pipeline, dice(r, 2) == 0), 0);
         break;
     case 2:
-        pipeline_set_shadow_rules(r->pipeline, dice(r, 2) == 0 ? rules : NULL);
+        assert_int_equal(pipeline_set_shadow_rules(r->pipeline, dice(r, 2) == 0 ? rules : NULL), 0);
         break;
     case 3:
         pipeline_set_common_rules(r->pipeline, rules);
         break;
     case 4: {
         uint32_t services = ledger_services(pipeline_ledger(r->pipeline));
-        pipeline_set_rules(r->pipeline, (uint32_t)dice(r, services),
-                           dice(r, 2) == 0 ? rules : NULL);
+        assert_int_equal(pipeline_set_rules(r->pipeline, (uint32_t)dice(r, services),
+                                            dice(r, 2) == 0 ? rules : NULL),
+                         0);
         break;
     }
     case 5: { /* memory comes and goes */

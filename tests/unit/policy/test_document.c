@@ -142,9 +142,9 @@ static void what_it_does_not_speak_of_stays(void **state)
     unsigned count;
     assert_int_equal(json_object_new(&json, POLICY_DOCUMENT_BYTES), 0);
     assert_int_equal(rules_new(&base), 0);
-    rules_add_matcher(base, true, &m, NULL);
-    rules_set_first(base, 9, 5000, NULL);
-    rules_set_level(base, LEVEL_INFO, 0.5, NULL);
+    assert_int_equal(rules_add_matcher(base, true, &m, NULL), 0);
+    assert_int_equal(rules_set_first(base, 9, 5000, NULL), 0);
+    assert_int_equal(rules_set_level(base, LEVEL_INFO, 0.5, NULL), 0);
     assert_int_equal(
         policy_document_read(
             &rules, json,
@@ -162,7 +162,7 @@ static void what_it_does_not_speak_of_stays(void **state)
     assert_int_equal(source, RULES_PATTERN);
     rules_unref(rules);
 
-    rules_set_global(base, 0.25, NULL);
+    assert_int_equal(rules_set_global(base, 0.25, NULL), 0);
     assert_int_equal(policy_document_read(&rules, json, SPAN("{\"severity_rates\": {\"WARN\": 1}}"),
                                           base, &notes, &err),
                      0);

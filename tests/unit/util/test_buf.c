@@ -51,7 +51,7 @@ static void a_trim_gives_back_what_is_not_used(void **state)
     budget_init(&budget, 1000);
     struct buf b = {.budget = &budget};
     buf_trim(&b);
-    buf_reserve_exact(&b, 900);
+    ignore_code(buf_reserve_exact(&b, 900));
     buf_append(&b, SPAN("text"));
     buf_trim(&b);
     assert_int_equal(b.cap, 4);
