@@ -86,7 +86,7 @@ int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts)
     while (slots < (uint64_t)opts->max_patterns * MEMORY_FACTOR)
         slots *= 2;
     a->memory_mask = slots - 1;
-    if (opts->budget != NULL && budget_take(opts->budget, fixed_bytes(a)) < 0) {
+    if (budget_take(opts->budget, fixed_bytes(a)) < 0) {
         free(a);
         return ERR_FULL;
     }
@@ -108,12 +108,11 @@ void anomaly_free(struct anomaly *a)
     if (a == NULL)
         return;
     for (uint32_t i = 0; a->blocks != NULL && i < a->block_count; i++) {
-        if (a->blocks[i] != NULL && a->opts.budget != NULL)
+        if (a->blocks[i] != NULL)
             budget_give(a->opts.budget, BLOCK_BYTES);
         free(a->blocks[i]);
     }
-    if (a->opts.budget != NULL)
-        budget_give(a->opts.budget, fixed_bytes(a));
+    budget_give(a->opts.budget, fixed_bytes(a));
     free(a->blocks);
     free(a->services);
     free(a->memory);
@@ -124,10 +123,9 @@ void anomaly_free(struct anomaly *a)
 static struct series *series_of(struct anomaly *a, uint32_t number)
 {
     struct series **block = &a->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL &&
-        (a->opts.budget == NULL || budget_take(a->opts.budget, BLOCK_BYTES) == 0)) {
+    if (*block == NULL && budget_take(a->opts.budget, BLOCK_BYTES) == 0) {
         *block = calloc(BLOCK_ENTRIES, sizeof **block);
-        if (*block == NULL && a->opts.budget != NULL)
+        if (*block == NULL)
             budget_give(a->opts.budget, BLOCK_BYTES);
     }
     return *block == NULL ? NULL : &(*block)[number % BLOCK_ENTRIES];

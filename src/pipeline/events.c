@@ -62,13 +62,12 @@ const char *event_name(enum event e)
 
 static int take(struct events *v, size_t bytes)
 {
-    return v->opts.budget == NULL ? 0 : budget_take(v->opts.budget, bytes);
+    return budget_take(v->opts.budget, bytes);
 }
 
 static void give(struct events *v, size_t bytes)
 {
-    if (v->opts.budget != NULL)
-        budget_give(v->opts.budget, bytes);
+    budget_give(v->opts.budget, bytes);
 }
 
 int events_new(struct events **out, const struct events_opts *opts)

@@ -60,7 +60,7 @@ void shadow_free(struct shadow *s)
     if (s == NULL)
         return;
     for (uint32_t i = 0; i < s->block_count; i++) {
-        if (s->blocks[i] != NULL && s->opts.budget != NULL)
+        if (s->blocks[i] != NULL)
             budget_give(s->opts.budget, block_bytes());
         free(s->blocks[i]);
     }
@@ -77,10 +77,9 @@ static struct row *find(const struct shadow *s, uint32_t number)
 static struct row *find_or_make(struct shadow *s, uint32_t number)
 {
     struct row **block = &s->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL &&
-        (s->opts.budget == NULL || budget_take(s->opts.budget, block_bytes()) == 0)) {
+    if (*block == NULL && budget_take(s->opts.budget, block_bytes()) == 0) {
         *block = calloc(BLOCK_ENTRIES, sizeof **block);
-        if (*block == NULL && s->opts.budget != NULL)
+        if (*block == NULL)
             budget_give(s->opts.budget, block_bytes());
     }
     return *block != NULL ? find(s, number) : &s->elsewhere;
