@@ -11,8 +11,8 @@
  *   build/bench/micro_pipeline --rotating N [RECORDS]
  *
  * pipeline_push() of lines of N patterns in turn, RECORDS of them (100000), after one round of
- * all to learn from. Twice under callgrind, with RECORDS and with 0, the difference of the
- * instructions is theirs alone:
+ * all to learn from; and what a census of them takes. Twice under callgrind, with RECORDS and with
+ * 0, the difference of the instructions is theirs alone:
  *
  *   for r in 0 100000; do valgrind --tool=callgrind --toggle-collect=pipeline_push \
  *       --callgrind-out-file=/dev/null build/bench/micro_pipeline --rotating 100000 $r; done
@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/stamp.h"
 #include "util/rng.h"
@@ -177,6 +178,29 @@ static void put_request(struct buf *out, uint64_t first, uint64_t patterns)
     buf_done(&resource);
 }
 
+static int by_volume(const void *a, const void *b)
+{
+    const struct census_pattern *x = a, *y = b;
+    return x->counts.received != y->counts.received
+               ? (x->counts.received < y->counts.received ? 1 : -1)
+               : (x->number < y->number ? -1 : x->number > y->number);
+}
+
+/* What a page takes from a running pipeline: `limit` patterns by volume; 0: all. */
+static void time_census(struct pipeline *p, uint32_t limit)
+{
+    const struct census_want want = {
+        .services = true, .patterns = true, .templates = true, .order = by_volume, .limit = limit};
+    struct census c;
+    double start = now_ns();
+    if (census_take(p, &want, &c) < 0)
+        abort();
+    double took = now_ns() - start;
+    printf("census of %u of %llu patterns %7.2f ms\n", c.pattern_count,
+           (unsigned long long)c.patterns_held, took / 1e6);
+    census_done(&c);
+}
+
 static int rotate(uint64_t patterns, uint64_t records)
 {
     uint64_t out = 0, learn = patterns < BODY_RECORDS ? BODY_RECORDS : patterns;
@@ -202,6 +226,10 @@ static int rotate(uint64_t patterns, uint64_t records)
     if (records > 0)
         printf("pipeline_push of %llu patterns in turn %7.1f ns a record\n",
                (unsigned long long)patterns, took / (double)records);
+    if (records > 0) {
+        time_census(p, 100);
+        time_census(p, 0);
+    }
     pipeline_free(p);
     rules_unref(rules);
     arena_done(&arena);

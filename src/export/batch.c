@@ -11,7 +11,7 @@ static size_t head_bytes(uint32_t part_count)
 
 int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count, struct budget *budget)
 {
-    if (budget != NULL && budget_take(budget, head_bytes(part_count)) < 0)
+    if (budget_take(budget, head_bytes(part_count)) < 0)
         return ERR_FULL;
     int rc = ERR_NOMEM;
     struct batch *batch = calloc(1, head_bytes(part_count));
@@ -28,8 +28,7 @@ int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count, stru
 free_batch:
     free(batch);
 give_back:
-    if (budget != NULL)
-        budget_give(budget, head_bytes(part_count));
+    budget_give(budget, head_bytes(part_count));
     return rc;
 }
 
@@ -41,8 +40,7 @@ void batch_free(struct batch *b)
     if (b->origin.drop != NULL)
         b->origin.drop(b->origin.ctx, b->origin.first, b->origin.last);
     buf_done(&b->body);
-    if (budget != NULL)
-        budget_give(budget, head_bytes(b->part_count));
+    budget_give(budget, head_bytes(b->part_count));
     free(b);
 }
 

@@ -17,8 +17,7 @@ void day_counts_init(struct day_counts *t, struct patterns *patterns, const stru
 
 static void drop_marks(struct day_counts *t)
 {
-    if (t->budget != NULL)
-        budget_give(t->budget, t->mark_count * sizeof *t->marks);
+    budget_give(t->budget, t->mark_count * sizeof *t->marks);
     free(t->marks);
     t->marks = NULL;
     t->mark_count = 0;
@@ -32,12 +31,11 @@ void day_counts_done(struct day_counts *t)
 static int make_room(struct day_counts *t, uint32_t slots)
 {
     size_t more = (slots - t->mark_count) * sizeof *t->marks; /* slots are never fewer */
-    if (t->budget != NULL && budget_take(t->budget, more) < 0)
+    if (budget_take(t->budget, more) < 0)
         return ERR_FULL;
     struct day_counts_mark *marks = realloc(t->marks, slots * sizeof *marks);
     if (marks == NULL) {
-        if (t->budget != NULL)
-            budget_give(t->budget, more);
+        budget_give(t->budget, more);
         return ERR_NOMEM;
     }
     t->marks = marks;

@@ -68,13 +68,12 @@ struct families {
 
 static void give(struct families *f, uint64_t bytes)
 {
-    if (f->opts.budget != NULL)
-        budget_give(f->opts.budget, bytes);
+    budget_give(f->opts.budget, bytes);
 }
 
 static bool take(struct families *f, uint64_t bytes)
 {
-    return f->opts.budget == NULL || budget_take(f->opts.budget, bytes) == 0;
+    return budget_take(f->opts.budget, bytes) == 0;
 }
 
 static void drop_known(void *ctx, struct slot *slot)

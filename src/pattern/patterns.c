@@ -83,8 +83,7 @@ static void drop_template(struct patterns *p, struct pattern *e)
 {
     if (e->template_text == NULL)
         return;
-    if (p->opts.budget != NULL)
-        budget_give(p->opts.budget, e->template_len);
+    budget_give(p->opts.budget, e->template_len);
     free(e->template_text);
     e->template_text = NULL;
     e->template_len = 0;
@@ -152,12 +151,11 @@ static bool add_block(struct patterns *p)
     size_t bytes = BLOCK_ENTRIES * sizeof(struct pattern);
     if (p->blocks[p->made / BLOCK_ENTRIES] != NULL)
         return true; /* the first block, made with the table */
-    if (p->opts.budget != NULL && budget_take(p->opts.budget, bytes) < 0)
+    if (budget_take(p->opts.budget, bytes) < 0)
         return false;
     struct pattern *block = aligned_alloc(alignof(struct pattern), bytes);
     if (block == NULL) {
-        if (p->opts.budget != NULL)
-            budget_give(p->opts.budget, bytes);
+        budget_give(p->opts.budget, bytes);
         return false;
     }
     memset(block, 0, bytes);
@@ -214,8 +212,7 @@ void patterns_free(struct patterns *p)
     uint32_t blocks = p->blocks == NULL ? 0 : block_count(p);
     for (uint32_t i = 0; i < blocks && p->blocks[i] != NULL; i++) {
         free(p->blocks[i]);
-        if (p->opts.budget != NULL)
-            budget_give(p->opts.budget, BLOCK_ENTRIES * sizeof(struct pattern));
+        budget_give(p->opts.budget, BLOCK_ENTRIES * sizeof(struct pattern));
     }
     free(p->of_service);
     free(p->blocks);
@@ -255,12 +252,11 @@ void pattern_set_template(struct patterns *p, struct pattern *e, struct span tex
 {
     drop_template(p, e);
     text = utf8_cut(text, PATTERN_TEMPLATE_BYTES);
-    if (text.len == 0 || (p->opts.budget != NULL && budget_take(p->opts.budget, text.len) < 0))
+    if (text.len == 0 || budget_take(p->opts.budget, text.len) < 0)
         return;
     e->template_text = malloc(text.len);
     if (e->template_text == NULL) {
-        if (p->opts.budget != NULL)
-            budget_give(p->opts.budget, text.len);
+        budget_give(p->opts.budget, text.len);
         return;
     }
     memcpy(e->template_text, text.base, text.len);

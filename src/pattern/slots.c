@@ -21,17 +21,17 @@ static uint64_t index_bytes(const struct slots *s)
 
 static void *take_memory(struct slots *s, size_t bytes)
 {
-    if (s->opts.budget != NULL && budget_take(s->opts.budget, bytes) < 0)
+    if (budget_take(s->opts.budget, bytes) < 0)
         return NULL;
     void *memory = calloc(1, bytes);
-    if (memory == NULL && s->opts.budget != NULL)
+    if (memory == NULL)
         budget_give(s->opts.budget, bytes);
     return memory;
 }
 
 static void give_memory(struct slots *s, void *memory, uint64_t bytes)
 {
-    if (memory != NULL && s->opts.budget != NULL)
+    if (memory != NULL)
         budget_give(s->opts.budget, bytes);
     free(memory);
 }

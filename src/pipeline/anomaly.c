@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "util/blocks.h"
 #include "util/err.h"
 #include "util/hash.h"
 
-#define BLOCK_ENTRIES 256
 #define FACTOR 4.0         /* of what is usual ... */
 #define SIGMAS 4.0         /* ... and so many more, as if records came by chance ... */
 #define LEAST 10.0         /* ... and so many: small numbers do not cry */
@@ -49,8 +49,7 @@ struct anomaly {
     struct anomaly_opts opts;
     uint64_t now_ms, started_ms, interval_ms; /* 0: no tick yet; interval_ms: when it began */
     struct anomaly_stats stats;
-    uint32_t block_count;
-    struct series **blocks;   /* by entry number; NULL until a pattern of it comes */
+    struct blocks series;     /* by number of the pattern's entry */
     struct service *services; /* by id */
     uint32_t service_count;   /* ids below it were seen */
     uint16_t *memory;         /* hashes of keys; 0: none */
@@ -81,19 +80,18 @@ int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts)
     if (a == NULL)
         return ERR_NOMEM;
     a->opts = *opts;
-    a->block_count = (opts->max_patterns + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
     uint32_t slots = 1;
     while (slots < (uint64_t)opts->max_patterns * MEMORY_FACTOR)
         slots *= 2;
     a->memory_mask = slots - 1;
-    if (opts->budget != NULL && budget_take(opts->budget, fixed_bytes(a)) < 0) {
+    if (budget_take(opts->budget, fixed_bytes(a)) < 0) {
         free(a);
         return ERR_FULL;
     }
-    a->blocks = calloc(a->block_count, sizeof *a->blocks);
+    int rc = blocks_init(&a->series, opts->max_patterns, opts->budget);
     a->services = calloc(opts->max_services, sizeof *a->services);
     a->memory = calloc(slots, sizeof *a->memory);
-    if (a->blocks == NULL || a->services == NULL || a->memory == NULL) {
+    if (rc < 0 || a->services == NULL || a->memory == NULL) {
         anomaly_free(a);
         return ERR_NOMEM;
     }
@@ -101,20 +99,12 @@ int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts)
     return 0;
 }
 
-#define BLOCK_BYTES (BLOCK_ENTRIES * sizeof(struct series))
-
 void anomaly_free(struct anomaly *a)
 {
     if (a == NULL)
         return;
-    for (uint32_t i = 0; a->blocks != NULL && i < a->block_count; i++) {
-        if (a->blocks[i] != NULL && a->opts.budget != NULL)
-            budget_give(a->opts.budget, BLOCK_BYTES);
-        free(a->blocks[i]);
-    }
-    if (a->opts.budget != NULL)
-        budget_give(a->opts.budget, fixed_bytes(a));
-    free(a->blocks);
+    blocks_done(&a->series, sizeof(struct series));
+    budget_give(a->opts.budget, fixed_bytes(a));
     free(a->services);
     free(a->memory);
     free(a);
@@ -123,14 +113,7 @@ void anomaly_free(struct anomaly *a)
 /* NULL: no room for it. */
 static struct series *series_of(struct anomaly *a, uint32_t number)
 {
-    struct series **block = &a->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL &&
-        (a->opts.budget == NULL || budget_take(a->opts.budget, BLOCK_BYTES) == 0)) {
-        *block = calloc(BLOCK_ENTRIES, sizeof **block);
-        if (*block == NULL && a->opts.budget != NULL)
-            budget_give(a->opts.budget, BLOCK_BYTES);
-    }
-    return *block == NULL ? NULL : &(*block)[number % BLOCK_ENTRIES];
+    return blocks_use(&a->series, number, sizeof(struct series));
 }
 
 /* ---- records ----------------------------------------------------------- */
@@ -358,17 +341,14 @@ static void judge_services(struct judging j)
 static void judge_patterns(struct judging j)
 {
     struct anomaly *a = j.a;
-    for (uint32_t b = 0; b < a->block_count; b++) {
-        struct series *block = a->blocks[b];
-        for (uint32_t i = 0; block != NULL && i < BLOCK_ENTRIES; i++) {
-            struct series *s = &block[i];
-            if (s->count == 0 && !s->seen)
-                continue;
-            j.number = b * BLOCK_ENTRIES + i;
-            j.service_quiet = a->services[s->service].all.quiet;
-            judge(&j, s, ANOMALY_SURGE, s->usual);
-            a->stats.patterns += s->holds != 0;
-        }
+    for (uint32_t i = 0; i < blocks_entries(&a->series); i++) {
+        struct series *s = blocks_find(&a->series, i, sizeof *s);
+        if (s == NULL || (s->count == 0 && !s->seen))
+            continue;
+        j.number = i;
+        j.service_quiet = a->services[s->service].all.quiet;
+        judge(&j, s, ANOMALY_SURGE, s->usual);
+        a->stats.patterns += s->holds != 0;
     }
 }
 
@@ -377,9 +357,11 @@ static void forget_counts(struct anomaly *a)
 {
     for (uint32_t i = 0; i < a->service_count; i++)
         a->services[i].all.count = a->services[i].errors.count = 0;
-    for (uint32_t b = 0; b < a->block_count; b++)
-        for (uint32_t i = 0; a->blocks[b] != NULL && i < BLOCK_ENTRIES; i++)
-            a->blocks[b][i].count = 0;
+    for (uint32_t i = 0; i < blocks_entries(&a->series); i++) {
+        struct series *s = blocks_find(&a->series, i, sizeof *s);
+        if (s != NULL)
+            s->count = 0;
+    }
     a->interval_ms = a->now_ms;
 }
 

@@ -6,10 +6,10 @@
 #include "pattern/signature.h"
 #include "pipeline/event_record.h"
 #include "pipeline/rules.h"
+#include "util/blocks.h"
 #include "util/err.h"
 #include "util/unicode.h"
 
-#define BLOCK_ENTRIES 256
 #define SAMPLE_BYTES 1024
 #define SAMPLES_BYTES (1u << 20) /* of all */
 #define MINUTE_MS 60000
@@ -35,9 +35,8 @@ struct events {
     uint64_t now_ms, unix_ns, summed_ms; /* summed_ms: the last round of summaries; 0: none */
     uint64_t minute_ms;
     uint32_t in_minute;
-    uint64_t omitted; /* since the last event */
-    uint32_t block_count;
-    struct mark **blocks; /* NULL until a record is sampled out */
+    uint64_t omitted;    /* since the last event */
+    struct blocks marks; /* by number of the pattern's entry */
     size_t sample_bytes;
     struct pattern_counts told_of_evicted;
     uint32_t *suppressed; /* by service; NULL without a limit */
@@ -58,17 +57,14 @@ const char *event_name(enum event e)
 
 /* ---- life, marks, samples ---------------------------------------------- */
 
-#define BLOCK_BYTES (BLOCK_ENTRIES * sizeof(struct mark))
-
 static int take(struct events *v, size_t bytes)
 {
-    return v->opts.budget == NULL ? 0 : budget_take(v->opts.budget, bytes);
+    return budget_take(v->opts.budget, bytes);
 }
 
 static void give(struct events *v, size_t bytes)
 {
-    if (v->opts.budget != NULL)
-        budget_give(v->opts.budget, bytes);
+    budget_give(v->opts.budget, bytes);
 }
 
 int events_new(struct events **out, const struct events_opts *opts)
@@ -77,11 +73,10 @@ int events_new(struct events **out, const struct events_opts *opts)
     if (v == NULL)
         return ERR_NOMEM;
     v->opts = *opts;
-    v->block_count = (opts->max_patterns + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
-    v->blocks = calloc(v->block_count, sizeof *v->blocks);
+    int rc = blocks_init(&v->marks, opts->max_patterns, opts->budget);
     if (opts->floor_per_second > 0)
         v->suppressed = calloc(opts->max_services, sizeof *v->suppressed);
-    if (v->blocks == NULL || (opts->floor_per_second > 0 && v->suppressed == NULL)) {
+    if (rc < 0 || (opts->floor_per_second > 0 && v->suppressed == NULL)) {
         events_free(v);
         return ERR_NOMEM;
     }
@@ -100,39 +95,30 @@ static void drop_sample(struct events *v, struct mark *m)
     m->sample = NULL;
 }
 
-void events_free(struct events *v)
-{
-    if (v == NULL)
-        return;
-    for (uint32_t b = 0; v->blocks != NULL && b < v->block_count; b++) {
-        for (uint32_t i = 0; v->blocks[b] != NULL && i < BLOCK_ENTRIES; i++)
-            drop_sample(v, &v->blocks[b][i]);
-        if (v->blocks[b] != NULL)
-            give(v, BLOCK_BYTES);
-        free(v->blocks[b]);
-    }
-    event_record_done(&v->record);
-    free(v->blocks);
-    free(v->suppressed);
-    free(v);
-}
-
 /* NULL: nothing was told of it. */
 static struct mark *find(const struct events *v, uint32_t number)
 {
-    struct mark *block = v->blocks[number / BLOCK_ENTRIES];
-    return block == NULL ? NULL : &block[number % BLOCK_ENTRIES];
+    return blocks_find(&v->marks, number, sizeof(struct mark));
 }
 
 static struct mark *find_or_make(struct events *v, uint32_t number)
 {
-    struct mark **block = &v->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL && take(v, BLOCK_BYTES) == 0) {
-        *block = calloc(BLOCK_ENTRIES, sizeof **block);
-        if (*block == NULL)
-            give(v, BLOCK_BYTES);
+    return blocks_use(&v->marks, number, sizeof(struct mark));
+}
+
+void events_free(struct events *v)
+{
+    if (v == NULL)
+        return;
+    for (uint32_t i = 0; v->marks.blocks != NULL && i < blocks_entries(&v->marks); i++) {
+        struct mark *m = find(v, i);
+        if (m != NULL)
+            drop_sample(v, m);
     }
-    return find(v, number);
+    blocks_done(&v->marks, sizeof(struct mark));
+    event_record_done(&v->record);
+    free(v->suppressed);
+    free(v);
 }
 
 /* The entry is gone: what was told of it is told of the evicted. */

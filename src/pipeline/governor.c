@@ -88,8 +88,7 @@ struct governor {
 
 static void drop_shares(struct governor *g)
 {
-    if (g->opts.budget != NULL)
-        budget_give(g->opts.budget, g->room * SHARE_BYTES);
+    budget_give(g->opts.budget, g->room * SHARE_BYTES);
     free(g->shares);
     free(g->strata);
     g->shares = NULL;
@@ -125,7 +124,7 @@ static bool make_room(struct governor *g, uint32_t number)
     size_t more = (room - g->room) * SHARE_BYTES;
     if (g->no_memory || number >= g->opts.max_patterns)
         return false;
-    if (g->opts.budget != NULL && budget_take(g->opts.budget, more) < 0) {
+    if (budget_take(g->opts.budget, more) < 0) {
         g->no_memory = true;
         return false;
     }
@@ -134,8 +133,7 @@ static bool make_room(struct governor *g, uint32_t number)
         g->shares = shares;
     struct allocation *strata = shares == NULL ? NULL : realloc(g->strata, room * sizeof *strata);
     if (strata == NULL) {
-        if (g->opts.budget != NULL)
-            budget_give(g->opts.budget, more);
+        budget_give(g->opts.budget, more);
         g->no_memory = true;
         return false;
     }

@@ -55,12 +55,11 @@ static uint32_t add(struct ledger *l, struct span name)
 {
     if (l->count == l->opts.max_services)
         return LEDGER_OTHER;
-    if (l->opts.budget != NULL && budget_take(l->opts.budget, sizeof(struct service)) < 0)
+    if (budget_take(l->opts.budget, sizeof(struct service)) < 0)
         return LEDGER_OTHER;
     struct service *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        if (l->opts.budget != NULL)
-            budget_give(l->opts.budget, sizeof *s);
+        budget_give(l->opts.budget, sizeof *s);
         return LEDGER_OTHER;
     }
     s->name_len = (uint8_t)name.len;
@@ -101,8 +100,7 @@ void ledger_free(struct ledger *l)
         return;
     for (uint32_t i = 0; i < l->count; i++)
         free(l->services[i]);
-    if (l->opts.budget != NULL)
-        budget_give(l->opts.budget, l->count * sizeof(struct service));
+    budget_give(l->opts.budget, l->count * sizeof(struct service));
     free(l->services);
     free(l->index);
     free(l);

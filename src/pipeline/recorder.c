@@ -64,15 +64,14 @@ int recorder_new(struct recorder **out, const struct recorder_opts *opts)
 {
     assert(opts->bytes >= RECORDER_BYTES_MIN && opts->max_records <= RECORDER_RECORDS_MAX);
     size_t size = opts->bytes / ALIGN * ALIGN;
-    if (opts->budget != NULL && budget_take(opts->budget, size) < 0)
+    if (budget_take(opts->budget, size) < 0)
         return ERR_NOMEM;
     struct recorder *r = calloc(1, sizeof *r);
     if (r != NULL)
         r->ring = malloc(size); /* pages come as they are written */
     if (r == NULL || r->ring == NULL) {
         free(r);
-        if (opts->budget != NULL)
-            budget_give(opts->budget, size);
+        budget_give(opts->budget, size);
         return ERR_NOMEM;
     }
     r->opts = *opts;
@@ -87,8 +86,7 @@ void recorder_free(struct recorder *r)
 {
     if (r == NULL)
         return;
-    if (r->opts.budget != NULL)
-        budget_give(r->opts.budget, r->opts.bytes);
+    budget_give(r->opts.budget, r->opts.bytes);
     free(r->ring);
     free(r);
 }

@@ -3,9 +3,8 @@
 
 #include <stdlib.h>
 
+#include "util/blocks.h"
 #include "util/err.h"
-
-#define BLOCK_ENTRIES 256
 
 struct cell {
     struct shadow_counts counts;
@@ -20,8 +19,7 @@ struct shadow {
     struct shadow_opts opts;
     struct shadow_counts total[SHADOW_LANE_COUNT];
     struct row elsewhere; /* of all patterns that there was no room for, as if they were one */
-    uint32_t block_count;
-    struct row **blocks; /* NULL until a pattern of it comes */
+    struct blocks rows;   /* by number of the pattern's entry */
 };
 
 const char *shadow_lane_name(enum shadow_lane lane)
@@ -40,9 +38,7 @@ int shadow_new(struct shadow **out, const struct shadow_opts *opts)
     if (s == NULL)
         return ERR_NOMEM;
     s->opts = *opts;
-    s->block_count = (opts->max_patterns + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
-    s->blocks = calloc(s->block_count, sizeof *s->blocks);
-    if (s->blocks == NULL) {
+    if (blocks_init(&s->rows, opts->max_patterns, opts->budget) < 0) {
         free(s);
         return ERR_NOMEM;
     }
@@ -50,40 +46,23 @@ int shadow_new(struct shadow **out, const struct shadow_opts *opts)
     return 0;
 }
 
-static size_t block_bytes(void)
-{
-    return BLOCK_ENTRIES * sizeof(struct row);
-}
-
 void shadow_free(struct shadow *s)
 {
     if (s == NULL)
         return;
-    for (uint32_t i = 0; i < s->block_count; i++) {
-        if (s->blocks[i] != NULL && s->opts.budget != NULL)
-            budget_give(s->opts.budget, block_bytes());
-        free(s->blocks[i]);
-    }
-    free(s->blocks);
+    blocks_done(&s->rows, sizeof(struct row));
     free(s);
 }
 
 static struct row *find(const struct shadow *s, uint32_t number)
 {
-    struct row *block = s->blocks[number / BLOCK_ENTRIES];
-    return block == NULL ? NULL : &block[number % BLOCK_ENTRIES];
+    return blocks_find(&s->rows, number, sizeof(struct row));
 }
 
 static struct row *find_or_make(struct shadow *s, uint32_t number)
 {
-    struct row **block = &s->blocks[number / BLOCK_ENTRIES];
-    if (*block == NULL &&
-        (s->opts.budget == NULL || budget_take(s->opts.budget, block_bytes()) == 0)) {
-        *block = calloc(BLOCK_ENTRIES, sizeof **block);
-        if (*block == NULL && s->opts.budget != NULL)
-            budget_give(s->opts.budget, block_bytes());
-    }
-    return *block != NULL ? find(s, number) : &s->elsewhere;
+    struct row *row = blocks_use(&s->rows, number, sizeof *row);
+    return row != NULL ? row : &s->elsewhere;
 }
 
 void shadow_forget(struct shadow *s, uint32_t number)

@@ -11,8 +11,7 @@ void report_marks_init(struct report_marks *m, struct budget *budget)
 
 static void drop(struct report_marks *m, void *array, size_t bytes)
 {
-    if (m->budget != NULL)
-        budget_give(m->budget, bytes);
+    budget_give(m->budget, bytes);
     free(array);
 }
 
@@ -29,12 +28,11 @@ static int grow(struct report_marks *m, void **array, uint32_t *have, uint32_t c
     if (count <= *have)
         return 0;
     size_t more = (count - *have) * one;
-    if (m->budget != NULL && budget_take(m->budget, more) < 0)
+    if (budget_take(m->budget, more) < 0)
         return ERR_FULL;
     uint8_t *grown = realloc(*array, count * one);
     if (grown == NULL) {
-        if (m->budget != NULL)
-            budget_give(m->budget, more);
+        budget_give(m->budget, more);
         return ERR_NOMEM;
     }
     memset(grown + *have * one, 0, more);

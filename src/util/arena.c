@@ -20,12 +20,11 @@ void arena_init(struct arena *a, size_t max_bytes, struct budget *budget)
 
 static struct arena_block *add_block(struct arena *a, size_t size)
 {
-    if (a->budget != NULL && budget_take(a->budget, size) < 0)
+    if (budget_take(a->budget, size) < 0)
         return NULL;
     struct arena_block *b = malloc(sizeof *b + size);
     if (b == NULL) {
-        if (a->budget != NULL)
-            budget_give(a->budget, size);
+        budget_give(a->budget, size);
         return NULL;
     }
     *b = (struct arena_block){.older = a->blocks, .size = size};
@@ -76,8 +75,7 @@ static void drop_block(struct arena *a)
 {
     struct arena_block *b = a->blocks;
     a->blocks = b->older;
-    if (a->budget != NULL)
-        budget_give(a->budget, b->size);
+    budget_give(a->budget, b->size);
     free(b);
 }
 

@@ -11,12 +11,11 @@
 
 static int resize(struct buf *b, size_t cap)
 {
-    if (b->budget != NULL && budget_take(b->budget, cap - b->cap) < 0)
+    if (budget_take(b->budget, cap - b->cap) < 0)
         return ERR_FULL;
     uint8_t *base = realloc(b->base, cap);
     if (base == NULL) {
-        if (b->budget != NULL)
-            budget_give(b->budget, cap - b->cap);
+        budget_give(b->budget, cap - b->cap);
         return ERR_NOMEM;
     }
     b->base = base;
@@ -129,8 +128,7 @@ void buf_trim(struct buf *b)
     uint8_t *base = realloc(b->base, b->len);
     if (base == NULL)
         return;
-    if (b->budget != NULL)
-        budget_give(b->budget, b->cap - b->len);
+    budget_give(b->budget, b->cap - b->len);
     b->base = base;
     b->cap = b->len;
 }
@@ -138,8 +136,7 @@ void buf_trim(struct buf *b)
 void buf_done(struct buf *b)
 {
     free(b->base);
-    if (b->budget != NULL)
-        budget_give(b->budget, b->cap);
+    budget_give(b->budget, b->cap);
     *b = (struct buf){.max_bytes = b->max_bytes, .budget = b->budget};
 }
 
