@@ -75,9 +75,9 @@ static bool sign_route(struct signer *s, struct span message)
     if (target.len == 0)
         return false;
     for (uint32_t k = 0; k < l->count; k++) {
-        if (!token_is_word(l, &l->made[k]))
+        if (!token_is_word(l, &l->final[k]))
             continue;
-        identity_add_part(id, span_of(l->bytes + l->made[k].at, l->made[k].len));
+        identity_add_part(id, span_of(l->bytes + l->final[k].at, l->final[k].len));
         identity_add_part(id, SPAN(" "));
         break;
     }
@@ -133,6 +133,14 @@ static bool read_json_behind(struct signer *s, const struct text *t, size_t at)
     return map_read_json(&s->map, span_of(copy, len));
 }
 
+/* Where its first word ends, there is an equal sign, or what a key may hold; or spaces lead. */
+static bool may_be_logfmt(const struct line *l, size_t from)
+{
+    uint64_t stops = class_window(l->classes.stop, from);
+    uint8_t stop = stops != 0 ? l->text.base[from + (size_t)__builtin_ctzll(stops)] : '=';
+    return stop == '=' || stop == '-' || stop == '.' || stop == '_' || (stops & 1) != 0;
+}
+
 static bool has_message(struct map *m)
 {
     return map_template(m).base != NULL || map_message(m).base != NULL;
@@ -154,7 +162,7 @@ static void sign_text(struct signer *s, struct span body, uint32_t depth, enum s
     if (!deep) {
         from = header_split(&l->words, l->text, &level);
         if ((from > 0 && read_json_behind(s, &t, from)) ||
-            (t.is_single && map_read_logfmt(&s->map, span_skip(l->text, from)) &&
+            (t.is_single && may_be_logfmt(l, from) && map_read_logfmt(&s->map, span_skip(l->text, from)) &&
              has_message(&s->map))) {
             sign_map(s, depth + 1, level);
             return;

@@ -455,6 +455,7 @@ static void repeats(struct line *l)
 
 void line_context(struct line *l)
 {
+    l->final = l->made;
     if ((l->has & LINE_COLONS) != 0)
         hex_groups(l);
     if ((l->words_seen & (WORD_MONTH | WORD_DAY | WORD_ZONE)) != 0)
@@ -482,8 +483,10 @@ void line_context(struct line *l)
         index_quotes(l); /* again: values blanked above may have held quotes */
     if (quoted || ticked || (l->has & (LINE_EQUALS | LINE_PAIR)) != 0)
         values_and_pairs(l);
-    else
+    else if ((l->has & LINE_GROUPS) != 0)
         memcpy(l->made, l->tokens, l->count * sizeof l->made[0]);
+    else
+        l->final = l->tokens;
     if ((l->has & LINE_GROUPS) != 0)
         repeats(l);
 }

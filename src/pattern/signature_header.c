@@ -10,15 +10,21 @@
 #define NEAR_FIELDS 4   /* in which a level is looked for */
 
 /* clang-format off */
-enum { DIGIT = 1, NUMBERISH = 2, NAME = 4, LETTER = 8, LONE = 16, FIELD_END = 32, BLANK = 64 };
-static const uint8_t classes[256] = {
+enum {
+    DIGIT = 1, NUMBERISH = 2, NAME = 4, LETTER = 8, LONE = 16, FIELD_END = 32, BLANK = 64,
+    TRAILS = 128, /* ] ) , ; : behind a field */
+    JOINS = 256,  /* . / _ in it */
+    SCOPES = 512, /* . $ / : in a name */
+};
+static const uint16_t classes[256] = {
     ['0' ... '9'] = DIGIT | NUMBERISH | NAME,
     ['A' ... 'S'] = NAME | LETTER, ['T'] = NAME | LETTER | NUMBERISH, ['U' ... 'Y'] = NAME | LETTER,
     ['Z'] = NAME | LETTER | NUMBERISH, ['a' ... 'z'] = NAME | LETTER,
-    [':'] = NUMBERISH | NAME | LONE, ['.'] = NUMBERISH | NAME | LONE, [','] = NUMBERISH,
-    ['/'] = NUMBERISH | NAME, ['_'] = NUMBERISH | NAME, ['+'] = NUMBERISH,
+    [':'] = NUMBERISH | NAME | LONE | TRAILS | SCOPES, ['.'] = NUMBERISH | NAME | LONE | JOINS | SCOPES,
+    [','] = NUMBERISH | TRAILS, ['/'] = NUMBERISH | NAME | JOINS | SCOPES,
+    ['_'] = NUMBERISH | NAME | JOINS, ['+'] = NUMBERISH, [']'] = TRAILS, [')'] = TRAILS, [';'] = TRAILS,
     ['-'] = NUMBERISH | NAME | LONE, ['#'] = NUMBERISH | NAME | LONE, ['*'] = NUMBERISH | NAME | LONE,
-    ['$'] = NAME, ['@'] = NAME, ['&'] = NAME, ['~'] = NAME | LONE, ['='] = LONE, ['>'] = LONE,
+    ['$'] = NAME | SCOPES, ['@'] = NAME, ['&'] = NAME, ['~'] = NAME | LONE, ['='] = LONE, ['>'] = LONE,
     [' '] = FIELD_END | BLANK, ['\t'] = FIELD_END | BLANK, ['|'] = FIELD_END,
     ['\n'] = BLANK, ['\r'] = BLANK, ['\v'] = BLANK, ['\f'] = BLANK,
 };
@@ -89,9 +95,10 @@ static bool has_byte(struct span s, uint8_t byte)
     return s.len > 0 && memchr(s.base, byte, s.len) != NULL;
 }
 
-static struct span trim_right(struct span s, const char *bytes)
+/* Without the colons behind it. */
+static struct span trim_colons(struct span s)
 {
-    while (s.len > 0 && s.base[s.len - 1] != 0 && strchr(bytes, s.base[s.len - 1]) != NULL)
+    while (s.len > 0 && s.base[s.len - 1] == ':')
         s.len--;
     return s;
 }
@@ -240,18 +247,15 @@ static enum sign_level group_level(const struct words *w, struct span text)
 }
 
 /* One of these stands between the first and the last byte. */
-static bool has_inside(struct span w, const char *marks)
+static bool has_inside(struct span w, uint32_t class)
 {
-    for (size_t k = 1; k + 1 < w.len; k++)
-        if (w.base[k] != 0 && strchr(marks, w.base[k]) != NULL)
-            return true;
-    return false;
+    return w.len > 2 && any(part(w, 1, w.len - 1), class);
 }
 
 /* A dotted, scoped or file name: org.x.Y, a::b, main.go:12 */
 static bool is_name(struct span w)
 {
-    return is(w, 0, LETTER) && all(w, NAME) && has_inside(w, ".$/:");
+    return is(w, 0, LETTER) && all(w, NAME) && has_inside(w, SCOPES);
 }
 
 /* ---- one header ---------------------------------------------------------- */
@@ -350,7 +354,7 @@ static enum field take_word(struct header *h, struct span w, uint32_t sets, size
     }
     if (is_first && is_before_bar(h->s, j))
         return FIELD_BAR;
-    if (any(w, DIGIT) || has_inside(w, "./_"))
+    if (any(w, DIGIT) || has_inside(w, JOINS))
         return memchr("\"'{=", w.base[0], 4) != NULL || has_byte(w, '=') ? FIELD_ENDS : FIELD_TAKEN;
     if (early && ((all(h->first, DIGIT) && w.len < 24) || /* number word .. epoch */
                   (is_first && is_capitals(w) && all(w, LETTER)))) /* WORD epoch */
@@ -367,7 +371,9 @@ static void find_time(struct header *h)
         while (byte_at(s, h->i) == ' ' || byte_at(s, h->i) == '\t')
             h->i++;
         size_t j = field_end(s, h->i);
-        struct span w = trim_right(part(s, h->i, j), "]),;:");
+        struct span w = part(s, h->i, j);
+        while (w.len > 0 && is(w, w.len - 1, TRAILS))
+            w.len--;
         while (w.len > 0 && (w.base[0] == '[' || w.base[0] == '('))
             w = span_skip(w, 1);
         h->opened = h->opened || byte_at(s, h->i) == '[';
@@ -502,7 +508,7 @@ static enum step step_group(struct header *h, struct span w)
 /* A level: LEVEL, level:, I */
 static enum step step_level(struct header *h, struct span w, size_t j)
 {
-    struct span s = h->s, core = trim_right(w, ":");
+    struct span s = h->s, core = trim_colons(w);
     bool colon = core.len != w.len;
     uint32_t sets = find(h->words, core);
     bool caps = (sets & WORD_CAPS) != 0 && is_in_capitals(h->words, core, WORD_CAPS);
@@ -533,7 +539,7 @@ static enum step step_level(struct header *h, struct span w, size_t j)
 /* stdout F, LEVEL[0001], numbers, zones */
 static enum step step_number(struct header *h, struct span w, size_t j)
 {
-    struct span s = h->s, core = trim_right(w, ":");
+    struct span s = h->s, core = trim_colons(w);
     if ((span_eq(w, SPAN("stdout")) || span_eq(w, SPAN("stderr"))) && byte_at(s, j) == ' ' &&
         (byte_at(s, j + 1) == 'F' || byte_at(s, j + 1) == 'P') && byte_at(s, j + 2) == ' ') {
         h->i = j + 3; /* container runtime */
@@ -568,7 +574,7 @@ static enum step step_near_level(struct header *h)
         size_t e = k;
         while (e < s.len && s.base[e] != ' ' && s.base[e] != '\t')
             e++;
-        struct span x = part(s, k, e), core = trim_right(x, ":");
+        struct span x = part(s, k, e), core = trim_colons(x);
         bool colon = core.len != x.len;
         if (is_in_capitals(h->words, core, WORD_CAPS) && (colon || !span_eq(core, SPAN("LOG")))) {
             h->i = k;
@@ -678,6 +684,21 @@ static enum step step_after(struct header *h)
     return (step = step_tag(h, w, j)) != STEP_ON ? step : step_logger(h, w, j, tab);
 }
 
+/* Most messages begin with a word that begins no header, which this finds out quickly: small
+ * letters behind the first, then a space, and no level, month or day. */
+static bool begins_plainly(const struct words *words, struct span s)
+{
+    size_t j = 0;
+    while (is(s, j, LETTER))
+        j++;
+    if (j < 2 || byte_at(s, j) != ' ' || s.base[j - 1] < 'a')
+        return false;
+    if (byte_at(s, bar(s, j) - 1) == '|')
+        return false;
+    uint32_t sets = words_find(words, s.base, j);
+    return WORD_LEVEL(sets) == SIGN_LEVEL_NONE && (sets & (WORD_MONTH | WORD_DAY | WORD_NULL)) == 0;
+}
+
 /* A header is a run of short fields with a time of day in it, or a PRI. Returns its bytes; 0:
  * there is none. */
 static size_t one_header(const struct words *words, struct span s, bool nested, enum sign_level *level)
@@ -717,6 +738,8 @@ static size_t one_header(const struct words *words, struct span s, bool nested, 
 size_t header_split(const struct words *w, struct span line, enum sign_level *level)
 {
     size_t at = 0;
+    if (begins_plainly(w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
+        return 0;
     for (int n = 0; n < MAX_HEADERS; n++) {
         enum sign_level found;
         size_t more = one_header(w, span_skip(line, at), n > 0, &found);

@@ -44,7 +44,7 @@ enum {
 #define WORD_SLOTS 1024   /* four times the words, so that nearly all sit in their own slot */
 
 struct words {
-    uint32_t may_start[WORD_MAX_BYTES + 1]; /* by length: letters some word begins with */
+    uint32_t may_start[WORD_MAX_BYTES + 1][32]; /* by length and first letter: second letters */
     struct word_slot {
         uint64_t low, high; /* the word's bytes, zero-padded */
         uint32_t sets;      /* 0: an empty slot */
@@ -74,8 +74,7 @@ words_find(const struct words *w, const uint8_t *at, size_t len)
 {
     if (len - 1 >= WORD_MAX_BYTES)
         return 0;
-    uint32_t letter = (uint32_t)(at[0] | 0x20) - 'a';
-    if (letter > 25 || (w->may_start[len] >> letter & 1) == 0 || at[len - 1] == 0)
+    if ((w->may_start[len][at[0] & 31] >> (at[1] & 31) & 1) == 0 || at[len - 1] == 0)
         return 0; /* a zero at the end would be taken for padding */
 
     uint64_t low, high;

@@ -419,7 +419,7 @@ static void classes_are_the_same_on_all_machines(void **state)
     (void)state;
     enum { BYTES = 3000 };
     static uint8_t text[BYTES + CLASS_SLACK];
-    static struct class_block plain[CLASS_BLOCKS(BYTES)], wide[CLASS_BLOCKS(BYTES)];
+    static struct classes plain, wide;
     static const unsigned widths[] = {16, 32};
     struct rng rng = {7};
     for (int round = 0; round < 200; round++) {
@@ -429,12 +429,12 @@ static void classes_are_the_same_on_all_machines(void **state)
             uint8_t random = (uint8_t)rng_next(&rng);
             text[i] = i > 0 && random % 3 == 0 ? text[i - 1] : (uint8_t)rng_next(&rng); /* runs too */
         }
-        assert_true(classes_find_with(1, text, n, plain));
+        assert_true(classes_find_with(1, text, n, &plain));
         for (size_t w = 0; w < ARRAY_LEN(widths); w++)
-            if (classes_find_with(widths[w], text, n, wide))
-                assert_memory_equal(plain, wide, (n / 64 + 2) * sizeof *plain);
-        classes_find(text, n, wide);
-        assert_memory_equal(plain, wide, (n / 64 + 2) * sizeof *plain);
+            if (classes_find_with(widths[w], text, n, &wide))
+                assert_memory_equal(&plain, &wide, sizeof plain);
+        classes_find(text, n, &wide);
+        assert_memory_equal(&plain, &wide, sizeof plain);
     }
 }
 
