@@ -172,6 +172,7 @@ static int pipeline_start(struct app *app, struct error *err)
         .max_services = app->cfg->sampling.max_services,
         .family_weight = app->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
+        .severity_from_text = app->cfg->sampling.severity_from_text,
         .stamps = app->cfg->sampling.stamps,
         .context = {
             .bytes = context_bytes(app->cfg),

@@ -64,6 +64,12 @@ static void write_records(struct buf *out, const struct app *app)
 
     expose_one(out, "lipservice_record_bytes_total", "stage", "released", (double)t->released_bytes);
     write_context(out, app, t);
+    static const char *const sources[] = {"fields", "text", "none"};
+    expose_family(out, "lipservice_severity_records_total", EXPOSE_COUNTER,
+                  "Records by where their severity came from: their fields, their text, or none (INFO).");
+    for (int s = 0; s < SEVERITY_SOURCES; s++)
+        expose_one(out, "lipservice_severity_records_total", "source", sources[s],
+                   (double)pipeline_severities(app->pipeline, (enum severity_source)s));
     const struct timestamp_counts *times = pipeline_timestamps(app->pipeline);
     expose_family(out, "lipservice_timestamps_mended_total", EXPOSE_COUNTER,
                   "Records whose time was 0, or above 2^63-1, and became the observed time or now.");

@@ -49,17 +49,19 @@ static void add_body(struct buf *out, const struct log_value *body)
         buf_printf(out, "\"(%s)\"", kinds[body->kind]);
 }
 
-static const char *severity_source(const struct log_record *r)
+static const char *severity_source(const struct subject *s)
 {
-    if (r->severity_number > 0)
+    if (s->level_from_text)
+        return "body";
+    if (s->record->severity_number > 0)
         return "number";
-    return log_severity(r) > 0 ? "text" : "default";
+    return log_severity(s->record) > 0 ? "text" : "default";
 }
 
 static void begin_words(struct explain *e, const struct subject *s, struct span template_text)
 {
     char id[SIGNATURE_TEXT_BYTES];
-    const char *from = severity_source(s->record);
+    const char *from = severity_source(s);
     buf_printf(&e->out, "record %llu\n  service    ", (unsigned long long)e->records);
     add_text(&e->out, s->group->service_name);
     buf_append_str(&e->out, "\n  body       ");
@@ -76,6 +78,8 @@ static void begin_words(struct explain *e, const struct subject *s, struct span 
         buf_append_str(&e->out, "from the severity text ");
         add_text(&e->out, s->record->severity_text);
         buf_append_byte(&e->out, '\n');
+    } else if (*from == 'b') {
+        buf_append_str(&e->out, "which its text names (sampling.severity_from)\n");
     } else {
         buf_append_str(&e->out, "because the record has none that is known\n");
     }
@@ -223,7 +227,7 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
     buf_printf(&e->out, ",\"signature\":\"%s\"", signature_format(id, s->signature));
     buf_printf(&e->out, ",\"family\":\"%s\"", signature_format(id, s->family));
     buf_printf(&e->out, ",\"severity\":{\"level\":\"%s\",\"from\":\"%s\",\"number\":%d,\"text\":",
-               level_name(s->level), severity_source(s->record),
+               level_name(s->level), severity_source(s),
                s->record->severity_number);
     json_write_string(&e->out, s->record->severity_text);
     buf_append_str(&e->out, "},\"steps\":[");

@@ -75,6 +75,7 @@ static const struct option options[] = {
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048", "beyond it new patterns of a service are counted as lps1:overflow:<first two words>; 0: no limit"),
     OPT("sampling.family_weight",          count,  sampling.family_weight,    "6",      "weight of words seen in one place that makes it a variable; 0: never"),
     OPT("sampling.max_services",           count,  sampling.max_services,     "1024",   "services that are counted apart"),
+    OPT("sampling.severity_from",          severity_from, sampling.severity_from_text, "[fields,text]", "the severity of a record: its fields, else the level that its text names; [fields]: these alone"),
     OPT("sampling.stamps",                 stamps, sampling.stamps,           "[adjusted_count,pattern,family]", "attributes of survivors of p < 1: these, threshold, randomness, template, reason"),
     OPT("events.enabled",                  flag,   events.enabled,            "false",  "tell of new, surging and silent patterns and of what was dropped, as records of our own"),
     OPT("events.summary_interval",         millis, events.summary_ms,         "5m",     "between summaries of what was dropped"),
@@ -203,7 +204,7 @@ bool config_is_setting(const char *key)
 bool config_is_list(const char *key)
 {
     const struct option *o = find_option(key);
-    return o != NULL && o->kind == &value_stamps;
+    return o != NULL && (o->kind == &value_stamps || o->kind == &value_severity_from);
 }
 
 bool config_is_section(const char *key)

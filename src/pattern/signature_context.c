@@ -138,16 +138,28 @@ static bool ends_before(const struct line *l, uint32_t k, const char *marks)
            (t->mark != 0 && strchr(marks, t->mark) != NULL);
 }
 
-/* ZONE(0) is one variable. */
+/* ZONE(0) at k, of which `before` is what stands before it; NULL: nothing. */
+static bool is_numbered(const struct line *l, uint32_t k, const struct token *before)
+{
+    const struct token *t = &l->tokens[k];
+    return k + 3 < l->count && t[1].mark == '(' && t[3].mark == ')' && t[0].kind == TOKEN_LIT &&
+           t[0].len > 1 && number_bytes(l, &t[2]) > 0 &&
+           (before == NULL || before->kind == TOKEN_SPC) && is_in_capitals(l, &t[0]) &&
+           ends_before(l, k + 4, ",;");
+}
+
+/* ... is one variable. */
 static void numbered_capitals(struct line *l)
 {
     struct token *t = l->tokens;
-    uint32_t kept = 0, n = l->count;
-    for (uint32_t k = 0; k < n; k++) {
-        bool is_one = k + 3 < n && t[k + 1].mark == '(' && t[k].kind == TOKEN_LIT && t[k].len > 1 &&
-                      number_bytes(l, &t[k + 2]) > 0 && t[k + 3].mark == ')' &&
-                      (kept == 0 || t[kept - 1].kind == TOKEN_SPC) && is_in_capitals(l, &t[k]) &&
-                      ends_before(l, k + 4, ",;");
+    uint32_t n = l->count, k = 0;
+    while (k < n && !is_numbered(l, k, k > 0 ? &t[k - 1] : NULL))
+        k++;
+    if (k == n)
+        return; /* nearly always */
+    uint32_t kept = k;
+    for (; k < n; k++) {
+        bool is_one = is_numbered(l, k, kept > 0 ? &t[kept - 1] : NULL);
         t[kept++] = is_one ? (struct token){.kind = TOKEN_VAR} : t[k];
         k += is_one ? 3 : 0;
     }
@@ -462,21 +474,20 @@ void line_context(struct line *l)
         dates(l);
     if ((l->words_seen & (WORD_UNIT | WORD_MICRO)) != 0)
         units(l);
-    if ((l->has & LINE_PAREN) != 0)
+    if ((l->has & LINE_GROUP) != 0 && (l->has & LINE_PAREN) != 0)
         numbered_capitals(l);
-    if ((l->has & LINE_COLON) != 0)
+    if ((l->has & LINE_KEY) != 0)
         ports(l);
     if ((l->words_seen & WORD_USER) != 0)
         user_slots(l);
     if ((l->has & LINE_ANGLE) != 0)
         comparisons(l);
-    if ((l->has & LINE_COLON) != 0) {
-        if ((l->has & LINE_QUOTE) != 0) {
-            index_quotes(l);
-            json_members(l);
-        }
-        id_keys(l);
+    if ((l->has & LINE_COLON) != 0 && (l->has & LINE_QUOTE) != 0) {
+        index_quotes(l);
+        json_members(l);
     }
+    if ((l->has & LINE_KEY) != 0)
+        id_keys(l);
     bool quoted = (l->has & LINE_QUOTE) != 0 && (l->has & (LINE_EQUALS | LINE_COLON)) != 0;
     bool ticked = (l->has & LINE_TICK) != 0 && (l->has & LINE_COLON) != 0;
     if (quoted || ticked)

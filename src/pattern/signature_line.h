@@ -44,6 +44,7 @@ enum {
     LINE_TICK = 1 << 7, /* ` */
     LINE_GROUP = 1 << 8,  /* a word directly before an opening bracket */
     LINE_GROUPS = 1 << 9, /* two of them at least */
+    LINE_KEY = 1 << 10,   /* a word directly before a colon */
 };
 
 struct line {

@@ -302,6 +302,8 @@ static struct token *put_mark(struct line *l, struct token *next, size_t i, uint
         const struct token *before = next - 1;
         if (before->mark != 0 && closes[before->mark] == mark)
             has |= LINE_PAIR;
+        if (before->kind == TOKEN_LIT && mark == ':')
+            has |= LINE_KEY;
         if (before->kind == TOKEN_LIT && (mark == '(' || mark == '[' || mark == '{'))
             has |= (l->has & LINE_GROUP) != 0 ? LINE_GROUPS : LINE_GROUP;
     }

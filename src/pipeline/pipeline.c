@@ -262,6 +262,11 @@ uint64_t pipeline_overflowed(const struct pipeline *p)
     return p->place.overflowed;
 }
 
+uint64_t pipeline_severities(const struct pipeline *p, enum severity_source source)
+{
+    return p->severities[source];
+}
+
 const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p)
 {
     return &p->timestamps;

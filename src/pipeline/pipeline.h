@@ -46,6 +46,7 @@ struct pipeline_opts {
     uint32_t max_patterns, max_services;
     uint32_t max_patterns_per_service; /* 0: as many as there are */
     uint32_t family_weight; /* of families; 0: every pattern is its own */
+    bool severity_from_text; /* a record without one is as severe as its text says */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
@@ -151,6 +152,16 @@ struct families *pipeline_families(struct pipeline *p); /* NULL: no merging */
 uint64_t pipeline_overflowed(const struct pipeline *p);
 
 /* Records whose time was mended. */
+/* Where the severities of records came from. */
+enum severity_source { SEVERITY_OF_FIELDS, SEVERITY_OF_TEXT, SEVERITY_OF_NOTHING, SEVERITY_SOURCES };
+
+/* The level of a record: as its fields say, else as its text does where that is asked for. */
+enum level pipeline_level(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                          const struct log_record *r, enum severity_source *source);
+
+/* How many records were of this source. */
+uint64_t pipeline_severities(const struct pipeline *p, enum severity_source source);
+
 const struct timestamp_counts *pipeline_timestamps(const struct pipeline *p);
 
 /* Records by reason of their verdict, kept and not. */

@@ -24,6 +24,7 @@ struct pipeline {
         uint32_t generation;           /* of families, before */
     } placing;                         /* for anomaly_begin() */
     struct pipeline_reasons reasons;
+    uint64_t severities[SEVERITY_SOURCES];
     struct timestamp_counts timestamps;
     struct pattern_place place;
     struct recorder *recorder;        /* NULL: errors have no context */

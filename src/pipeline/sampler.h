@@ -69,6 +69,7 @@ struct subject {
     struct span bytes; /* the encoded record */
     const struct log_record *record;
     enum level level;
+    bool level_from_text; /* for people: the record itself has none */
     uint64_t signature, family; /* the same while it has none */
     struct pattern *pattern; /* its entry, which counts the window */
     uint64_t now_ms;
