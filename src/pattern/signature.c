@@ -10,8 +10,8 @@
 #include "util/unicode.h"
 
 #define PREFIX "lps1:"
-#define MAX_LIST_DEPTH 32   /* of arrays in arrays; deeper ones are not looked into */
-#define MAX_HOLE_CHARS 63   /* of {Name} in a template, with its first brace */
+#define MAX_LIST_DEPTH 32 /* of arrays in arrays; deeper ones are not looked into */
+#define MAX_HOLE_CHARS 63 /* of {Name} in a template, with its first brace */
 
 const char *sign_level_name(enum sign_level level)
 {
@@ -162,8 +162,8 @@ static void sign_text(struct signer *s, struct span body, uint32_t depth, enum s
     if (!deep) {
         from = header_split(&l->words, l->text, &level);
         if ((from > 0 && read_json_behind(s, &t, from)) ||
-            (t.is_single && may_be_logfmt(l, from) && map_read_logfmt(&s->map, span_skip(l->text, from)) &&
-             has_message(&s->map))) {
+            (t.is_single && may_be_logfmt(l, from) &&
+             map_read_logfmt(&s->map, span_skip(l->text, from)) && has_message(&s->map))) {
             sign_map(s, depth + 1, level);
             return;
         }
@@ -198,7 +198,8 @@ static size_t printf_hole(struct span s)
     size_t i = 1;
     while (i < s.len && s.base[i] != 0 && strchr("-+#0123456789.*lhzq", s.base[i]) != NULL)
         i++;
-    return i < s.len && s.base[i] != 0 && strchr("sdiufgexXoqvrpcTtw", s.base[i]) != NULL ? i + 1 : 0;
+    return i < s.len && s.base[i] != 0 && strchr("sdiufgexXoqvrpcTtw", s.base[i]) != NULL ? i + 1
+                                                                                          : 0;
 }
 
 static size_t hole_at(struct span s)
@@ -480,10 +481,8 @@ static const struct shown {
     const char *before, *behind;
 } shown[] = {
     [PART_VARIABLE] = {"<*>", NULL}, /* and nothing else of it */
-    [PART_KIND] = {"", " "},
-    [PART_TRACE] = {" | ", ""},
-    [PART_LEVEL] = {"", ": "},
-    [PART_TYPE] = {"", ": "},
+    [PART_KIND] = {"", " "},         [PART_TRACE] = {" | ", ""},
+    [PART_LEVEL] = {"", ": "},       [PART_TYPE] = {"", ": "},
 };
 
 /* Literal words cannot begin so but in hostile text, where a template that reads oddly does no
@@ -495,14 +494,16 @@ void signature_template(struct span id, struct buf *out)
         const uint8_t *mark = memchr(id.base, PART_SEPARATOR, id.len);
         struct span part = span_of(id.base, mark != NULL ? (size_t)(mark - id.base) : id.len);
         id = span_skip(id, part.len + (mark != NULL));
-        const struct shown *how = part.len > 0 && part.base[0] < ARRAY_LEN(shown) ? &shown[part.base[0]] : NULL;
+        const struct shown *how =
+            part.len > 0 && part.base[0] < ARRAY_LEN(shown) ? &shown[part.base[0]] : NULL;
         if (how == NULL || how->before == NULL) {
             buf_append(out, part);
             if (names && id.len > 0)
                 buf_append_byte(out, ' ');
             continue;
         }
-        names = names || (part.base[0] == PART_KIND && part.len > 1 && !span_eq(part, SPAN("\x05list")));
+        names = names ||
+                (part.base[0] == PART_KIND && part.len > 1 && !span_eq(part, SPAN("\x05list")));
         buf_append_str(out, how->before);
         if (how->behind == NULL)
             continue;

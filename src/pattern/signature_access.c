@@ -187,15 +187,16 @@ static bool read_quoted(const struct words *w, struct request *r, struct span qu
 
 static bool read_request(const struct words *w, struct request *r, struct span line)
 {
-    size_t q = find_byte(span_of(line.base, line.len < QUOTE_WITHIN ? line.len : QUOTE_WITHIN), '"');
+    size_t q =
+        find_byte(span_of(line.base, line.len < QUOTE_WITHIN ? line.len : QUOTE_WITHIN), '"');
     if (q >= QUOTE_WITHIN || q >= line.len)
         return false;
     struct span quoted = span_skip(line, q + 1);
     size_t e = find_byte(quoted, '"');
     const uint8_t *status = quoted.base + e + 2;
     size_t left = quoted.len - e;
-    if (left < 5 || status[-1] != ' ' || status[0] < '1' || status[0] > '5' || !is_digit(status[1]) ||
-        !is_digit(status[2]))
+    if (left < 5 || status[-1] != ' ' || status[0] < '1' || status[0] > '5' ||
+        !is_digit(status[1]) || !is_digit(status[2]))
         return false;
     if (left > 5 && status[3] != ' ' && status[3] != ',' && status[3] != '\t')
         return false;

@@ -83,14 +83,15 @@ typedef char signed_32 __attribute__((vector_size(32)));
 #define VECTOR_BYTES 16
 #define KERNEL(name) name##_16
 #define KERNEL_TARGET
-#define MOVEMASK(v) (uint32_t)__builtin_ia32_pmovmskb128((signed_16)(v))
+#define MOVEMASK(v) (uint32_t) __builtin_ia32_pmovmskb128((signed_16)(v))
 #include "pattern/signature_classes_kernel.h"
 #undef VECTOR_BYTES
 #undef KERNEL
 #undef KERNEL_TARGET
 #undef MOVEMASK
 
-__attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t table[16], signed_32 at)
+__attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t table[16],
+                                                                  signed_32 at)
 {
     signed_32 twice; /* each half has the table */
     memcpy(&twice, table, 16);
@@ -98,11 +99,11 @@ __attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t 
     return __builtin_ia32_pshufb256(twice, at);
 }
 
-#define LOOKUP(table, at) (vector_32)lookup_32((table), (signed_32)(at))
+#define LOOKUP(table, at) (vector_32) lookup_32((table), (signed_32)(at))
 #define VECTOR_BYTES 32
 #define KERNEL(name) name##_32
 #define KERNEL_TARGET __attribute__((target("avx2")))
-#define MOVEMASK(v) (uint32_t)__builtin_ia32_pmovmskb256((signed_32)(v))
+#define MOVEMASK(v) (uint32_t) __builtin_ia32_pmovmskb256((signed_32)(v))
 #include "pattern/signature_classes_kernel.h"
 
 #else
@@ -133,7 +134,7 @@ static inline places_16 lookup_any(const uint8_t table[16], places_16 at)
 #endif
 }
 
-#define LOOKUP(table, at) (vector_16)lookup_any((table), (places_16)(at))
+#define LOOKUP(table, at) (vector_16) lookup_any((table), (places_16)(at))
 #define VECTOR_BYTES 16
 #define KERNEL(name) name##_16
 #define KERNEL_TARGET

@@ -186,7 +186,8 @@ static void ports(struct line *l)
             continue;
         uint32_t digits = number_bytes(l, &t[k + 2]);
         uint8_t first = l->bytes[t[k].at] | 0x20; /* a word of ASCII, or else all of it is not */
-        if (digits < 2 || digits > 5 || first < 'a' || first > 'z' || !ends_before(l, k + 3, ",;)]"))
+        if (digits < 2 || digits > 5 || first < 'a' || first > 'z' ||
+            !ends_before(l, k + 3, ",;)]"))
             continue;
         int64_t b = word_before(l, k);
         if (b < 0 ? k + 3 < l->count && t[k + 3].kind == TOKEN_SPC
@@ -350,7 +351,8 @@ static uint32_t quoted_value(const struct line *l, uint32_t k)
     if ((!is_quote(&t[k]) && t[k].mark != '`') || k + 1 >= n || !is_behind_colon(l, k))
         return 0;
     uint32_t close = l->next_quote[k];
-    bool is_value = close < n && close > k + 1 && (close + 1 == n || t[close + 1].kind != TOKEN_LIT);
+    bool is_value =
+        close < n && close > k + 1 && (close + 1 == n || t[close + 1].kind != TOKEN_LIT);
     return is_value ? close : 0;
 }
 

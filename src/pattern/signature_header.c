@@ -1,13 +1,13 @@
 /* signature_header: fields up to the last time, then what loggers put behind it. */
 #include "pattern/signature_header.h"
 
-#define MAX_FIELDS 9    /* before and including the time */
-#define MAX_AFTER 8     /* behind it */
-#define MAX_GROUP 256   /* bytes of one bracket group */
+#define MAX_FIELDS 9  /* before and including the time */
+#define MAX_AFTER 8   /* behind it */
+#define MAX_GROUP 256 /* bytes of one bracket group */
 #define MAX_HEADERS 3
-#define MAX_HELD 80     /* bytes behind a time in a bracket, up to its end */
-#define MAX_TAG_PID 9   /* bytes of "( 123):" */
-#define NEAR_FIELDS 4   /* in which a level is looked for */
+#define MAX_HELD 80   /* bytes behind a time in a bracket, up to its end */
+#define MAX_TAG_PID 9 /* bytes of "( 123):" */
+#define NEAR_FIELDS 4 /* in which a level is looked for */
 
 /* clang-format off */
 enum {
@@ -130,7 +130,8 @@ enum sign_level word_level(const struct words *w, struct span word)
 
 static enum sign_level letter_level(struct span s)
 {
-    return s.len == 1 && s.base[0] < 0x80 ? (enum sign_level)letter_levels[s.base[0]] : SIGN_LEVEL_NONE;
+    return s.len == 1 && s.base[0] < 0x80 ? (enum sign_level)letter_levels[s.base[0]]
+                                          : SIGN_LEVEL_NONE;
 }
 
 enum sign_level syslog_level(unsigned severity)
@@ -172,8 +173,7 @@ static size_t clock_end(struct span s, size_t i)
     }
     if (byte_at(s, j) == 'Z')
         return j + 1;
-    if ((byte_at(s, j) == '+' || byte_at(s, j) == '-') &&
-        (k = digits(s, j + 1, 2, 4)) != NOWHERE) {
+    if ((byte_at(s, j) == '+' || byte_at(s, j) == '-') && (k = digits(s, j + 1, 2, 4)) != NOWHERE) {
         j = k;
         if (byte_at(s, j) == ':' && (k = digits(s, j + 1, 2, 2)) != NOWHERE)
             j = k;
@@ -185,7 +185,8 @@ static size_t clock_end(struct span s, size_t i)
  * yyyy-mm-dd-, and none behind a second colon. */
 static bool is_clock_at(struct span w, size_t i)
 {
-    if (clock_end(w, i) != w.len || (i > 0 && w.base[i - 1] == ':' && has_byte(part(w, 0, i - 1), ':')))
+    if (clock_end(w, i) != w.len ||
+        (i > 0 && w.base[i - 1] == ':' && has_byte(part(w, 0, i - 1), ':')))
         return false;
     return has_byte(part(w, i, w.len), ':') || (i >= 11 && w.base[i - 1] == '-');
 }
@@ -263,16 +264,16 @@ static bool is_name(struct span w)
 struct header {
     const struct words *words;
     struct span s;
-    bool nested; /* it is behind another one */
-    size_t begin; /* behind a PRI */
+    bool nested;                       /* it is behind another one */
+    size_t begin;                      /* behind a PRI */
     enum sign_level level, said_level; /* said: by the PRI */
-    bool version; /* of RFC 5424 */
+    bool version;                      /* of RFC 5424 */
 
-    size_t i; /* where the next field is looked for */
+    size_t i;        /* where the next field is looked for */
     size_t time_end; /* 0: no time yet */
     struct span first;
     uint32_t count, month, numbers;
-    bool syslog; /* the time is month, day, time, which a host follows */
+    bool syslog;       /* the time is month, day, time, which a host follows */
     bool opened, held; /* an open bracket; the time is in it */
 
     bool seen_level;
@@ -311,8 +312,8 @@ static bool is_before_bar(struct span s, size_t j)
 static bool takes_time(struct header *h, struct span w, uint32_t sets, size_t j)
 {
     if (has_time(w)) {
-        h->syslog = h->month == h->count && h->count >= 2 && h->numbers == 1 &&
-                    !has_byte(w, '-') && !has_byte(w, '/');
+        h->syslog = h->month == h->count && h->count >= 2 && h->numbers == 1 && !has_byte(w, '-') &&
+                    !has_byte(w, '/');
         h->time_end = j;
         h->held = h->opened && !has_byte(part(h->s, h->i, j), ']');
     } else if (w.len == 10 && w.base[0] == '1' && all(w, DIGIT) && h->count >= 1 && h->count <= 5 &&
@@ -356,7 +357,7 @@ static enum field take_word(struct header *h, struct span w, uint32_t sets, size
         return FIELD_BAR;
     if (any(w, DIGIT) || has_inside(w, JOINS))
         return memchr("\"'{=", w.base[0], 4) != NULL || has_byte(w, '=') ? FIELD_ENDS : FIELD_TAKEN;
-    if (early && ((all(h->first, DIGIT) && w.len < 24) || /* number word .. epoch */
+    if (early && ((all(h->first, DIGIT) && w.len < 24) ||          /* number word .. epoch */
                   (is_first && is_capitals(w) && all(w, LETTER)))) /* WORD epoch */
         return FIELD_TAKEN;
     return FIELD_ENDS;
@@ -454,7 +455,8 @@ static void skip_held(struct header *h)
         return;
     for (size_t at = h->i; at < j && !h->seen_level;) {
         size_t from = at;
-        while (at < j && (classes[s.base[at]] & BLANK) == 0 && s.base[at] != '/' && s.base[at] != ':')
+        while (at < j && (classes[s.base[at]] & BLANK) == 0 && s.base[at] != '/' &&
+               s.base[at] != ':')
             at++;
         uint32_t sets = find(h->words, part(s, from, at));
         bool log = is_in_capitals(h->words, part(s, from, at), WORD_CAPS);
@@ -495,7 +497,8 @@ static enum step step_group(struct header *h, struct span w)
     int next = byte_at(s, j);
     if (next >= 0 && (next == 0 || strchr(" \t:-,[", next) == NULL))
         return STEP_ENDS;
-    enum sign_level found = c == '[' ? group_level(h->words, part(s, h->i + 1, j - 1)) : SIGN_LEVEL_NONE;
+    enum sign_level found =
+        c == '[' ? group_level(h->words, part(s, h->i + 1, j - 1)) : SIGN_LEVEL_NONE;
     if (found != 0 && !h->seen_level) {
         h->level = found;
         h->seen_level = true;
@@ -520,7 +523,7 @@ static enum step step_level(struct header *h, struct span w, size_t j)
     bool letter = letter_level(core) != 0 && !colon && j < s.len;
     if (!h->seen_level && core.len > 0 &&
         ((caps && (!log || colon)) || (WORD_LEVEL(sets) != 0 && (colon || wide)) || letter)) {
-        h->level = WORD_LEVEL(sets) != 0 ? WORD_LEVEL(sets)
+        h->level = WORD_LEVEL(sets) != 0     ? WORD_LEVEL(sets)
                    : letter_level(core) != 0 ? letter_level(core)
                                              : SIGN_LEVEL_INFO;
         h->seen_level = true;
@@ -546,7 +549,8 @@ static enum step step_number(struct header *h, struct span w, size_t j)
         return STEP_ENDS;
     }
     const uint8_t *bracket = memchr(w.base, '[', w.len);
-    struct span before = bracket != NULL ? part(w, 0, (size_t)(bracket - w.base)) : (struct span){0};
+    struct span before =
+        bracket != NULL ? part(w, 0, (size_t)(bracket - w.base)) : (struct span){0};
     if (!h->seen_level && before.len > 0 && is_in_capitals(h->words, before, WORD_CAPS) &&
         !span_eq(before, SPAN("LOG"))) {
         h->level = word_level(h->words, before);
@@ -636,7 +640,8 @@ static enum step step_logger(struct header *h, struct span w, size_t j, bool tab
         return STEP_ENDS;
     size_t n = j < s.len ? field_end(s, j + 1) : j;
     n = j < s.len && is_numberish(part(s, j + 1, n)) ? n : j;
-    if (byte_at(s, n) == ' ' && byte_at(s, n + 1) == '-' && byte_at(s, n + 2) == ' ' && h->dashes == 0) {
+    if (byte_at(s, n) == ' ' && byte_at(s, n + 1) == '-' && byte_at(s, n + 2) == ' ' &&
+        h->dashes == 0) {
         h->i = n + 3;
         h->names++;
         h->dashes++;
@@ -701,9 +706,11 @@ static bool begins_plainly(const struct words *words, struct span s)
 
 /* A header is a run of short fields with a time of day in it, or a PRI. Returns its bytes; 0:
  * there is none. */
-static size_t one_header(const struct words *words, struct span s, bool nested, enum sign_level *level)
+static size_t one_header(const struct words *words, struct span s, bool nested,
+                         enum sign_level *level)
 {
-    struct header h = {.words = words, .s = span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES),
+    struct header h = {.words = words,
+                       .s = span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES),
                        .nested = nested};
     read_pri(&h);
     find_time(&h);
@@ -738,7 +745,8 @@ static size_t one_header(const struct words *words, struct span s, bool nested, 
 size_t header_split(const struct words *w, struct span line, enum sign_level *level)
 {
     size_t at = 0;
-    if (begins_plainly(w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
+    if (begins_plainly(
+            w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
         return 0;
     for (int n = 0; n < MAX_HEADERS; n++) {
         enum sign_level found;

@@ -16,7 +16,7 @@ static const struct span marks[] = {
 static size_t code_bytes(struct span s)
 {
     size_t m = 0;
-    while (m < ARRAY_LEN(marks) && !span_starts(s, marks[m]))
+    while (m < ARRAY_LEN(marks) && (marks[m].base[0] != s.base[0] || !span_starts(s, marks[m])))
         m++;
     if (m == ARRAY_LEN(marks))
         return 0;

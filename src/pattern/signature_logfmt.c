@@ -9,10 +9,12 @@
 #define SEEN_SLOTS 256
 
 /* Letters, digits and _ . @ - */
+/* clang-format off */
 static const bool key_byte[256] = {
     ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
     ['_'] = true, ['.'] = true, ['@'] = true, ['-'] = true,
 };
+/* clang-format on */
 
 static size_t key_bytes(struct span s)
 {

@@ -6,17 +6,17 @@
 #include "pattern/signature_line.h"
 
 enum { /* of bytes in words */
-    C_SLASH = 1 << 0,
-    C_BACKSLASH = 1 << 1,
-    C_AT = 1 << 2,
-    C_DOT = 1 << 3,
-    C_PLUS = 1 << 4,
-    C_QUESTION = 1 << 5,
-    C_TRIM = 1 << 6,
-    C_DIGIT = 1 << 7, /* of a word, from the mask */
-    C_HEX = 1 << 8,
-    C_LETTER = 1 << 9,
-    C_URL_END = 1 << 10,
+       C_SLASH = 1 << 0,
+       C_BACKSLASH = 1 << 1,
+       C_AT = 1 << 2,
+       C_DOT = 1 << 3,
+       C_PLUS = 1 << 4,
+       C_QUESTION = 1 << 5,
+       C_TRIM = 1 << 6,
+       C_DIGIT = 1 << 7, /* of a word, from the mask */
+       C_HEX = 1 << 8,
+       C_LETTER = 1 << 9,
+       C_URL_END = 1 << 10,
 };
 
 /* clang-format off */
@@ -199,8 +199,8 @@ struct step {
 static inline struct token *put(struct token *next, enum token_kind kind, size_t at, size_t len,
                                 uint32_t words)
 {
-    *next = (struct token){.at = (uint16_t)at, .len = (uint16_t)len, .kind = (uint8_t)kind,
-                           .words = (uint16_t)words};
+    *next = (struct token){
+        .at = (uint16_t)at, .len = (uint16_t)len, .kind = (uint8_t)kind, .words = (uint16_t)words};
     return next + 1;
 }
 
@@ -230,7 +230,8 @@ static uint32_t classes_of(const struct line *l, size_t i, size_t j)
     uint32_t seen = 0;
     for (size_t at = i; at < j; at += CLASS_WINDOW_BITS) {
         size_t left = j - at < CLASS_WINDOW_BITS ? j - at : CLASS_WINDOW_BITS;
-        uint64_t in_word = (UINT64_C(1) << left) - 1, odd = class_window(l->classes.odd, at) & in_word;
+        uint64_t in_word = (UINT64_C(1) << left) - 1,
+                 odd = class_window(l->classes.odd, at) & in_word;
         if ((class_window(l->classes.digit, at) & in_word) != 0)
             seen |= C_DIGIT;
         for (; odd != 0; odd &= odd - 1)
@@ -252,8 +253,8 @@ static struct token *put_odd_literal(struct line *l, struct token *next, size_t 
 
 /* A word of ASCII that holds more than letters and underscores. It ends past j where it was
  * the start of a URL. */
-static __attribute__((noinline)) struct step put_odd_word(struct line *l, struct token *next, size_t i,
-                                                          size_t j)
+static __attribute__((noinline)) struct step put_odd_word(struct line *l, struct token *next,
+                                                          size_t i, size_t j)
 {
     uint32_t seen = classes_of(l, i, j);
     struct span word = {l->text.base + i, j - i};
@@ -308,7 +309,8 @@ static struct token *put_mark(struct line *l, struct token *next, size_t i, uint
             has |= (l->has & LINE_GROUP) != 0 ? LINE_GROUPS : LINE_GROUP;
     }
     l->has |= has;
-    *next = (struct token){.at = (uint16_t)(LINE_TEXT_AT + i), .len = 1, .kind = TOKEN_PUN, .mark = mark};
+    *next = (struct token){
+        .at = (uint16_t)(LINE_TEXT_AT + i), .len = 1, .kind = TOKEN_PUN, .mark = mark};
     return next + 1;
 }
 
@@ -328,10 +330,11 @@ static inline struct step put_word(struct line *l, const uint8_t *s, struct toke
     if (len > CLASS_WINDOW_BITS || more << (63 - len) << 1 != 0)
         return put_odd_word(l, next, i, j);
     uint32_t sets = words_find(&l->words, s + i, len);
-    bool variable = (sets & WORD_ATOM) != 0 ||
-                    (len >= 8 && (classes[s[i]] & C_HEX) != 0 && all_of(span_of(s + i, len), C_HEX));
+    bool variable = (sets & WORD_ATOM) != 0 || (len >= 8 && (classes[s[i]] & C_HEX) != 0 &&
+                                                all_of(span_of(s + i, len), C_HEX));
     *words_seen |= sets; /* those of a variable do no harm: a rule is tried in vain */
-    return (struct step){j, put(next, variable ? TOKEN_VAR : TOKEN_LIT, LINE_TEXT_AT + i, len, variable ? 0 : sets)};
+    return (struct step){
+        j, put(next, variable ? TOKEN_VAR : TOKEN_LIT, LINE_TEXT_AT + i, len, variable ? 0 : sets)};
 }
 
 void line_init(struct line *l)
@@ -343,7 +346,8 @@ void line_init(struct line *l)
 }
 
 /* What begins with neither a letter nor a space. */
-static inline struct step put_other(struct line *l, struct step step, uint8_t byte, uint32_t *words_seen)
+static inline struct step put_other(struct line *l, struct step step, uint8_t byte,
+                                    uint32_t *words_seen)
 {
     const uint8_t *s = l->text.base;
     uint8_t begin = begins[byte];
