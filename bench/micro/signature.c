@@ -1,11 +1,16 @@
 /*
  * signature: nanoseconds a line of signer_sign_text().
  *
- *     signature FILE [rounds, default 15]
+ *     signature FILE [rounds, default 15 [lines]]
  *
  * FILE holds one record a line. The lines are shuffled with a fixed seed (sorted
  * input flatters the branch predictor) and signed in whole rounds; the best and
- * the median round are printed. Hostile lines of 8 KiB follow.
+ * the median round are printed. Hostile lines of 8 KiB follow, unless "lines" alone are
+ * asked for: twice under callgrind, with 1 round and with 2, the difference of the
+ * instructions is that of a round:
+ *
+ *   for r in 1 2; do valgrind --tool=callgrind --toggle-collect=signer_sign_text \
+ *       --callgrind-out-file=/dev/null build/bench/micro_signature FILE $r lines; done
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,10 +79,10 @@ static void shuffle(struct span *lines, size_t n)
 static void hostile(struct signer *s)
 {
     static const char *const pieces[] = {
-        ":",      "a:",  "\"",       "\"'",  "'a\":", "\"a\":\"b",  "k=\"", "k = \"b\" ", "()",
-        "a",      "a ",  ",",        "1,",   "jan,",  "for user ",  "..a",  "a.b/c?d=e ", "a.",
-        "\x1b[",  "< 1", "\xc3\xa9", "{}[]", "[",     "1 (2) ",     "@a@",  "a+0x",       "/a/b ",
-        "---.",   "id:x ", "deadbeef:"};
+        ":",          "a:",   "\"",    "\"'",  "'a\":",    "\"a\":\"b", "k=\"",      "k = \"b\" ",
+        "()",         "a",    "a ",    ",",    "1,",       "jan,",      "for user ", "..a",
+        "a.b/c?d=e ", "a.",   "\x1b[", "< 1",  "\xc3\xa9", "{}[]",      "[",         "1 (2) ",
+        "@a@",        "a+0x", "/a/b ", "---.", "id:x ",    "deadbeef:"};
     static uint8_t line[8192];
     double worst = 0;
     const char *which = "";
@@ -109,7 +114,7 @@ int main(int argc, char **argv)
     uint64_t sum = 0;
 
     if (n == 0 || rounds < 1 || rounds > MAX_ROUNDS || signer_new(&s) < 0) {
-        fprintf(stderr, "usage: %s FILE [rounds]\n", argv[0]);
+        fprintf(stderr, "usage: %s FILE [rounds [lines]]\n", argv[0]);
         return 1;
     }
     shuffle(lines, n);
@@ -122,7 +127,8 @@ int main(int argc, char **argv)
     qsort(ns, (size_t)rounds, sizeof *ns, by_value);
     printf("%zu lines of %.0f bytes: best %.0f ns, median %.0f ns a line  (%016llx)\n", n,
            (double)bytes / (double)n, ns[0], ns[rounds / 2], (unsigned long long)sum);
-    hostile(s);
+    if (argc < 4)
+        hostile(s);
     signer_free(s);
     for (size_t i = 0; i < n; i++)
         free((void *)lines[i].base);

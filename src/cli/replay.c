@@ -105,7 +105,8 @@ static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc;
-    enum level level = level_of(log_severity(&record));
+    enum severity_source source;
+    enum level level = pipeline_level(r->lanes[0].pipeline, g, bytes, &record, &source);
     set_clock(r, &record);
     r->records++;
     r->received[level]++;
@@ -216,6 +217,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         .max_patterns = MAX_PATTERNS,
         .max_services = MAX_SERVICES,
         .seed = r->seed,
+        .severity_from_text = r->cfg.sampling.severity_from_text,
         .target = config_target(&r->cfg),
         .events = {.interval_ms = r->cfg.events.interval_ms,
                    .learning_ms = r->cfg.events.learning_ms},

@@ -62,7 +62,8 @@ struct config {
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
-        unsigned stamps; /* bit per enum stamp */
+        bool severity_from_text; /* of records that have none */
+        unsigned stamps;         /* bit per enum stamp */
         uint32_t floor_per_second;
         uint64_t context_bytes;
         enum level context_trigger;

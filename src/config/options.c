@@ -122,6 +122,9 @@ const struct option config_options[] = {
         RELOAD, "list of rules: what is kept"),
     OPT("sampling.drop", drop, sampling.drop, "[]",
         RELOAD, "list of rules: what is dropped, unless it is kept"),
+    OPT("sampling.severity_from", severity_from, sampling.severity_from_text, "[fields,text]",
+        RESTART, "the severity of a record: its fields, else the level that its text names; "
+        "[fields]: these alone"),
     OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
         RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
         "reason"),

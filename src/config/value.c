@@ -320,33 +320,38 @@ static struct span trim(struct span s)
     return s;
 }
 
-/* "[one, two]", "one,two", "[]". */
-static const char *parse_stamps(void *at, size_t size, const char *text)
+/* "[one, two]", "one,two", "[]": a bit for each word, by its place as `find` gives it. False:
+ * one is unknown to it. */
+static bool parse_words(unsigned *set, const char *text, int (*find)(struct span word))
 {
-    static const char wanted[] = "one or more of adjusted_count, pattern, family, threshold, "
-                                 "randomness, template, reason";
     struct span rest = trim(span_str(text));
-    unsigned set = 0;
-    (void)size;
+    *set = 0;
     if (rest.len >= 2 && rest.base[0] == '[' && rest.base[rest.len - 1] == ']') {
         rest = trim(span_of(rest.base + 1, rest.len - 2));
-        if (rest.len == 0) {
-            *(unsigned *)at = 0;
-            return NULL;
-        }
+        if (rest.len == 0)
+            return true;
     }
     for (;;) {
         size_t n = 0;
         while (n < rest.len && rest.base[n] != ',')
             n++;
-        int s = stamp_parse(trim(span_of(rest.base, n)));
-        if (s < 0)
-            return wanted;
-        set |= 1u << s;
+        int place = find(trim(span_of(rest.base, n)));
+        if (place < 0)
+            return false;
+        *set |= 1u << place;
         if (n == rest.len)
-            break;
+            return true;
         rest = span_skip(rest, n + 1);
     }
+}
+
+static const char *parse_stamps(void *at, size_t size, const char *text)
+{
+    unsigned set;
+    (void)size;
+    if (!parse_words(&set, text, stamp_parse))
+        return "one or more of adjusted_count, pattern, family, threshold, "
+               "randomness, template, reason";
     *(unsigned *)at = set;
     return NULL;
 }
@@ -363,6 +368,31 @@ static void print_stamps(const void *at, struct buf *out)
         comma = ", ";
     }
     buf_append_byte(out, ']');
+}
+
+enum { FROM_FIELDS, FROM_TEXT };
+
+static int find_severity_source(struct span word)
+{
+    return span_eq(word, SPAN("fields")) ? FROM_FIELDS
+           : span_eq(word, SPAN("text")) ? FROM_TEXT
+                                         : -1;
+}
+
+/* The fields are always read, and always win. */
+static const char *parse_severity_from(void *at, size_t size, const char *text)
+{
+    unsigned set;
+    (void)size;
+    if (!parse_words(&set, text, find_severity_source) || set == 0)
+        return "[fields, text] or [fields]";
+    *(bool *)at = (set >> FROM_TEXT & 1) != 0;
+    return NULL;
+}
+
+static void print_severity_from(const void *at, struct buf *out)
+{
+    buf_append_str(out, *(const bool *)at ? "[fields, text]" : "[fields]");
 }
 
 /* A factor on rates; rules_set_boost() has the same bounds. */
@@ -386,3 +416,5 @@ const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
 const struct value_kind value_fsync = {parse_fsync, print_fsync};
 const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};
+const struct value_kind value_severity_from = {parse_severity_from, print_severity_from,
+                                               .is_list = true};

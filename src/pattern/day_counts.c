@@ -9,7 +9,7 @@
 #define LONGEST_WAIT_MS 1000 /* the wall clock may be set, to another day as well: look again */
 
 void day_counts_init(struct day_counts *t, struct patterns *patterns, const struct clock *clock,
-                struct budget *budget)
+                     struct budget *budget)
 {
     uint64_t now = clock_unix_ns(clock);
     *t = (struct day_counts){patterns, clock, budget, NULL, 0, now, now / DAY_NS};

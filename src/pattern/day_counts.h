@@ -16,13 +16,14 @@
 
 struct day_counts_mark {
     struct pattern_counts counts;
-    uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this tells it from the next */
+    uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this tells it from the
+                               next */
 };
 
 struct day_counts {
     struct patterns *patterns;
     const struct clock *clock;
-    struct budget *budget; /* may be NULL */
+    struct budget *budget;         /* may be NULL */
     struct day_counts_mark *marks; /* by slot */
     uint32_t mark_count;
     uint64_t since_ns; /* when the marks were taken; at first when it began */
@@ -30,7 +31,7 @@ struct day_counts {
 };
 
 void day_counts_init(struct day_counts *t, struct patterns *patterns, const struct clock *clock,
-                struct budget *budget);
+                     struct budget *budget);
 void day_counts_done(struct day_counts *t);
 
 /* Mark if a new day has begun; when there is no memory for that, the marks of before

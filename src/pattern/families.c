@@ -20,7 +20,7 @@
 enum { CHANCES_SEEN_AGAIN = 1, CHANCES_OF_FAMILY = 3 };
 
 #define NO_ALIAS UINT16_MAX
-#define FRAME_BITS 65536       /* 8 KiB stay in a core's own cache; see struct frame */
+#define FRAME_BITS 65536             /* 8 KiB stay in a core's own cache; see struct frame */
 #define LINKS_MAX TEMPLATE_MAX_WORDS /* each loses a word; only forged hashes could make a ring */
 
 struct known {
@@ -58,7 +58,7 @@ struct families {
     uint64_t now_ns;
     struct token_bucket learning; /* where that is limited */
     uint64_t put_off;
-    bool is_put_off; /* the last one */
+    bool is_put_off;                  /* the last one */
     uint64_t frames[FRAME_BITS / 64]; /* a bit for each that a key fired with; none is taken back */
     struct buf queue; /* of identities, each behind its length; [read, len) is to be done */
     size_t read;
@@ -244,7 +244,8 @@ static uint32_t frame_bit(uint64_t first, uint64_t last)
 
 static bool has_frame(const struct families *f, struct frame at)
 {
-    const uint32_t bits[] = {frame_bit(at.first, at.last), frame_bit(0, at.last), frame_bit(at.first, 0)};
+    const uint32_t bits[] = {frame_bit(at.first, at.last), frame_bit(0, at.last),
+                             frame_bit(at.first, 0)};
     uint64_t any = 0;
     for (size_t i = 0; i < ARRAY_LEN(bits); i++)
         any |= f->frames[bits[i] / 64] >> bits[i] % 64 & 1;
@@ -477,7 +478,9 @@ void families_each_alias(struct families *f, void (*each)(void *ctx, const struc
         const struct known *k = container_of(slots_at(&f->known, i), struct known, slot);
         if (k->word == NO_ALIAS)
             continue;
-        struct family_alias alias = {.from = k->slot.key, .to = k->to, .since_ns = k->since_ns,
+        struct family_alias alias = {.from = k->slot.key,
+                                     .to = k->to,
+                                     .since_ns = k->since_ns,
                                      .template_text = families_template(f, k->to)};
         each(ctx, &alias);
     }

@@ -41,17 +41,17 @@
 #define FAMILY_WEIGHT_MAX 32    /* each key remembers this many patterns until then */
 #define FAMILY_FIRST_WEIGHT 12
 #define FAMILY_LEARN_PER_SECOND 2000 /* takes 6 ms; a start with 16384 patterns is over in 8 s */
-#define FAMILY_IDENTITY_BYTES 16384 /* a line is never longer; with its trace it may be */
-#define FAMILY_TEMPLATE_BYTES 240   /* of a template, for people */
+#define FAMILY_IDENTITY_BYTES 16384  /* a line is never longer; with its trace it may be */
+#define FAMILY_TEMPLATE_BYTES 240    /* of a template, for people */
 
 struct families;
 
 struct families_opts {
-    uint32_t weight; /* from FAMILY_WEIGHT_MIN to FAMILY_WEIGHT_MAX */
+    uint32_t weight;                    /* from FAMILY_WEIGHT_MIN to FAMILY_WEIGHT_MAX */
     uint32_t max_signatures, max_holes; /* 0: as above */
-    uint64_t seed; /* a log writer may choose what is hashed */
-    struct budget *budget; /* may be NULL */
-    uint32_t learn_per_second; /* 0: no limit */
+    uint64_t seed;                      /* a log writer may choose what is hashed */
+    struct budget *budget;              /* may be NULL */
+    uint32_t learn_per_second;          /* 0: no limit */
 };
 
 int families_new(struct families **out, const struct families_opts *opts);

@@ -2,8 +2,8 @@
  * family_template: the text of a pattern as its words, and the same with one of
  * them made a variable. For families.
  *
- * It works on identity bytes (pattern/signature.h). What stands before a message (a level, the type of an
- * error, the kind of body) and the trace below it tell patterns apart for ever and are never
+ * It works on identity bytes (pattern/signature.h). What stands before a message (a level, the type
+ * of an error, the kind of body) and the trace below it tell patterns apart for ever and are never
  * touched. Of all else words may turn out to be variables, where there are enough of them.
  */
 #pragma once
@@ -14,8 +14,8 @@
 #include "util/buf.h"
 #include "util/span.h"
 
-#define TEMPLATE_MIN_WORDS 3  /* of two words or fewer, one is too little to know them by */
-#define TEMPLATE_MAX_WORDS 24 /* longer lines are prose or dumps; each word costs a key */
+#define TEMPLATE_MIN_WORDS 3   /* of two words or fewer, one is too little to know them by */
+#define TEMPLATE_MAX_WORDS 24  /* longer lines are prose or dumps; each word costs a key */
 #define TEMPLATE_MAX_PARTS 520 /* more than a line can have (256 tokens and what they gain) */
 
 struct template_part {
@@ -23,7 +23,8 @@ struct template_part {
     uint64_t hash; /* of the text and its place */
 };
 
-struct template {
+struct template
+{
     struct span head, tail; /* what stands around the text, separators included */
     uint32_t part_count, word_count;
     uint16_t words[TEMPLATE_MAX_WORDS]; /* which parts are words */

@@ -79,7 +79,8 @@ struct pattern *pattern_place(struct pattern_place *place, const struct pattern_
     *family = e != NULL ? e->family : key->signature;
     if (families != NULL && (e == NULL || e->family_generation != families_generation(families))) {
         /* Never less than is known of it: to be forgotten does not undo an alias. */
-        uint64_t now = families_add(families, key->signature, signer_identity(place->signer), unix_ns);
+        uint64_t now =
+            families_add(families, key->signature, signer_identity(place->signer), unix_ns);
         if (now != key->signature)
             *family = now;
         /* 0: to be asked again with the next record */

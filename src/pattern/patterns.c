@@ -24,11 +24,11 @@ static_assert(sizeof(struct pattern) == 128, "see patterns.h");
 struct patterns {
     struct patterns_opts opts;
     struct pattern **blocks;
-    uint32_t made;  /* entries that exist */
-    uint32_t hand;  /* of the CLOCK */
+    uint32_t made; /* entries that exist */
+    uint32_t hand; /* of the CLOCK */
     uint32_t stale_hand;
-    uint32_t stale_steps;    /* of the round under way */
-    uint64_t stale_began_ns; /* when that began */
+    uint32_t stale_steps;          /* of the round under way */
+    uint64_t stale_began_ns;       /* when that began */
     uint32_t unused, unused_count; /* list of entries that were evicted for nobody; + 1 */
     uint32_t *of_service;          /* entries of each; NULL without a cap */
     uint32_t *index;
@@ -124,8 +124,9 @@ bool patterns_has_room(struct patterns *p, uint32_t service, uint32_t reserve, u
         p->stale_began_ns = unix_ns;
         p->stale_steps = 0;
     }
-    for (int step = 0; step < STALE_STEPS && p->stale_steps < p->made &&
-                       p->of_service[service] + reserve >= cap; step++) {
+    for (int step = 0;
+         step < STALE_STEPS && p->stale_steps < p->made && p->of_service[service] + reserve >= cap;
+         step++) {
         p->stale_steps++;
         uint32_t i = p->stale_hand;
         struct pattern *e = entry(p, i);
@@ -246,7 +247,6 @@ struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key)
         p->of_service[key->service]++;
     return e;
 }
-
 
 void pattern_set_template(struct patterns *p, struct pattern *e, struct span text)
 {

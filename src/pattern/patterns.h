@@ -45,24 +45,25 @@ struct pattern {
     uint32_t template_len : 8;
     bool in_use : 1, referenced : 1;
     uint32_t family_generation; /* families_generation() that `family` is of; 0: to be asked */
-    char *template_text; /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
-    uint32_t window;     /* number of the window that `in_window` belongs to; may wrap.
-                          * Of an entry not in use: the next such, + 1 */
-    uint32_t in_window;  /* records of this window that were kept for being among its first */
-    uint64_t family;            /* what the signature has become; itself at first */
+    char *template_text;        /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
+    uint32_t window;            /* number of the window that `in_window` belongs to; may wrap.
+                                 * Of an entry not in use: the next such, + 1 */
+    uint32_t in_window; /* records of this window that were kept for being among its first */
+    uint64_t family;    /* what the signature has become; itself at first */
     struct pattern_counts counts;
     uint64_t first_seen_ns, last_seen_ns;
 };
 
 struct patterns;
 
-#define PATTERN_STALE_NS (UINT64_C(3600) * 1000000000) /* unused for so long, it makes room at a cap */
+#define PATTERN_STALE_NS \
+    (UINT64_C(3600) * 1000000000) /* unused for so long, it makes room at a cap */
 
 struct patterns_opts {
     uint32_t max_entries;
     uint32_t max_services;    /* service ids are below it; may be 0 without a cap */
     uint32_t max_per_service; /* 0: no cap */
-    uint64_t seed; /* of the index: a log writer may choose signatures */
+    uint64_t seed;            /* of the index: a log writer may choose signatures */
     struct budget *budget;
 };
 

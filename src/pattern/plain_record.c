@@ -10,7 +10,13 @@
 #define MAX_DEPTH 64
 
 /* Fields of LogRecord, ScopeLogs, AnyValue, KeyValue and of lists of values. */
-enum { RECORD_BODY = 5, RECORD_ATTRIBUTES = 6, RECORD_EVENT_NAME = 12, SCOPE_LOGS_SCOPE = 1, SCOPE_NAME = 1 };
+enum {
+    RECORD_BODY = 5,
+    RECORD_ATTRIBUTES = 6,
+    RECORD_EVENT_NAME = 12,
+    SCOPE_LOGS_SCOPE = 1,
+    SCOPE_NAME = 1
+};
 enum { ANY_STRING = 1, ANY_BOOL = 2, ANY_INT = 3, ANY_DOUBLE = 4, ANY_ARRAY = 5, ANY_KVLIST = 6 };
 enum { KEY = 1, VALUE = 2, VALUES = 1 };
 
@@ -45,11 +51,13 @@ static int put_scalar(struct plain *p, struct buf *any)
         wire_append_len(any, ANY_STRING, v.text);
         return 0;
     case MAP_NUMBER:
-        if (memchr(v.text.base, '.', v.text.len) != NULL || memchr(v.text.base, 'e', v.text.len) != NULL ||
+        if (memchr(v.text.base, '.', v.text.len) != NULL ||
+            memchr(v.text.base, 'e', v.text.len) != NULL ||
             memchr(v.text.base, 'E', v.text.len) != NULL)
             wire_append_double(any, ANY_DOUBLE, strtod((const char *)v.text.base, NULL));
         else
-            wire_append_varint(any, ANY_INT, (uint64_t)strtoll((const char *)v.text.base, NULL, 10));
+            wire_append_varint(any, ANY_INT,
+                               (uint64_t)strtoll((const char *)v.text.base, NULL, 10));
         return 0;
     default:
         if (first != 'n')
@@ -131,7 +139,8 @@ static int put_field(struct plain *p, struct span key, struct buf *record, struc
     struct span text;
     int rc;
     if (span_eq(key, SPAN("attributes")))
-        return json_peek(&p->json) == '{' ? put_members(p, record, RECORD_ATTRIBUTES, 1) : ERR_MALFORMED;
+        return json_peek(&p->json) == '{' ? put_members(p, record, RECORD_ATTRIBUTES, 1)
+                                          : ERR_MALFORMED;
     if (span_eq(key, SPAN("body"))) {
         rc = put_value(p, &in, 1);
         if (rc == 0)
@@ -161,7 +170,8 @@ static int read_fields(struct plain *p, struct buf *record, struct buf *scope_lo
             struct span key;
             int rc = read_text(p, &key);
             if (rc == 0)
-                rc = json_accept(&p->json, ':') ? put_field(p, key, record, scope_logs) : ERR_MALFORMED;
+                rc = json_accept(&p->json, ':') ? put_field(p, key, record, scope_logs)
+                                                : ERR_MALFORMED;
             if (rc < 0)
                 return rc;
         } while (json_accept(&p->json, ','));

@@ -11,5 +11,6 @@
 #include "util/span.h"
 
 /* Append its LogRecord to `record`, and to `scope_logs` the scope. ERR_MALFORMED when the text
- * is no such record; ERR_TOO_BIG beyond SIGN_MAX_BODY_BYTES; ERR_TOO_DEEP when its values nest more than 64 deep; ERR_NOMEM. */
+ * is no such record; ERR_TOO_BIG beyond SIGN_MAX_BODY_BYTES; ERR_TOO_DEEP when its values nest
+ * more than 64 deep; ERR_NOMEM. */
 int plain_record_read(struct span text, struct buf *record, struct buf *scope_logs);

@@ -10,8 +10,8 @@
 #include "util/unicode.h"
 
 #define PREFIX "lps1:"
-#define MAX_LIST_DEPTH 32   /* of arrays in arrays; deeper ones are not looked into */
-#define MAX_HOLE_CHARS 63   /* of {Name} in a template, with its first brace */
+#define MAX_LIST_DEPTH 32 /* of arrays in arrays; deeper ones are not looked into */
+#define MAX_HOLE_CHARS 63 /* of {Name} in a template, with its first brace */
 
 const char *sign_level_name(enum sign_level level)
 {
@@ -75,9 +75,9 @@ static bool sign_route(struct signer *s, struct span message)
     if (target.len == 0)
         return false;
     for (uint32_t k = 0; k < l->count; k++) {
-        if (!token_is_word(l, &l->made[k]))
+        if (!token_is_word(l, &l->final[k]))
             continue;
-        identity_add_part(id, span_of(l->bytes + l->made[k].at, l->made[k].len));
+        identity_add_part(id, span_of(l->bytes + l->final[k].at, l->final[k].len));
         identity_add_part(id, SPAN(" "));
         break;
     }
@@ -133,6 +133,14 @@ static bool read_json_behind(struct signer *s, const struct text *t, size_t at)
     return map_read_json(&s->map, span_of(copy, len));
 }
 
+/* Where its first word ends, there is an equal sign, or what a key may hold; or spaces lead. */
+static bool may_be_logfmt(const struct line *l, size_t from)
+{
+    uint64_t stops = class_window(l->classes.stop, from);
+    uint8_t stop = stops != 0 ? l->text.base[from + (size_t)__builtin_ctzll(stops)] : '=';
+    return stop == '=' || stop == '-' || stop == '.' || stop == '_' || (stops & 1) != 0;
+}
+
 static bool has_message(struct map *m)
 {
     return map_template(m).base != NULL || map_message(m).base != NULL;
@@ -154,8 +162,8 @@ static void sign_text(struct signer *s, struct span body, uint32_t depth, enum s
     if (!deep) {
         from = header_split(&l->words, l->text, &level);
         if ((from > 0 && read_json_behind(s, &t, from)) ||
-            (t.is_single && map_read_logfmt(&s->map, span_skip(l->text, from)) &&
-             has_message(&s->map))) {
+            (t.is_single && may_be_logfmt(l, from) &&
+             map_read_logfmt(&s->map, span_skip(l->text, from)) && has_message(&s->map))) {
             sign_map(s, depth + 1, level);
             return;
         }
@@ -190,7 +198,8 @@ static size_t printf_hole(struct span s)
     size_t i = 1;
     while (i < s.len && s.base[i] != 0 && strchr("-+#0123456789.*lhzq", s.base[i]) != NULL)
         i++;
-    return i < s.len && s.base[i] != 0 && strchr("sdiufgexXoqvrpcTtw", s.base[i]) != NULL ? i + 1 : 0;
+    return i < s.len && s.base[i] != 0 && strchr("sdiufgexXoqvrpcTtw", s.base[i]) != NULL ? i + 1
+                                                                                          : 0;
 }
 
 static size_t hole_at(struct span s)
@@ -472,10 +481,8 @@ static const struct shown {
     const char *before, *behind;
 } shown[] = {
     [PART_VARIABLE] = {"<*>", NULL}, /* and nothing else of it */
-    [PART_KIND] = {"", " "},
-    [PART_TRACE] = {" | ", ""},
-    [PART_LEVEL] = {"", ": "},
-    [PART_TYPE] = {"", ": "},
+    [PART_KIND] = {"", " "},         [PART_TRACE] = {" | ", ""},
+    [PART_LEVEL] = {"", ": "},       [PART_TYPE] = {"", ": "},
 };
 
 /* Literal words cannot begin so but in hostile text, where a template that reads oddly does no
@@ -487,14 +494,16 @@ void signature_template(struct span id, struct buf *out)
         const uint8_t *mark = memchr(id.base, PART_SEPARATOR, id.len);
         struct span part = span_of(id.base, mark != NULL ? (size_t)(mark - id.base) : id.len);
         id = span_skip(id, part.len + (mark != NULL));
-        const struct shown *how = part.len > 0 && part.base[0] < ARRAY_LEN(shown) ? &shown[part.base[0]] : NULL;
+        const struct shown *how =
+            part.len > 0 && part.base[0] < ARRAY_LEN(shown) ? &shown[part.base[0]] : NULL;
         if (how == NULL || how->before == NULL) {
             buf_append(out, part);
             if (names && id.len > 0)
                 buf_append_byte(out, ' ');
             continue;
         }
-        names = names || (part.base[0] == PART_KIND && part.len > 1 && !span_eq(part, SPAN("\x05list")));
+        names = names ||
+                (part.base[0] == PART_KIND && part.len > 1 && !span_eq(part, SPAN("\x05list")));
         buf_append_str(out, how->before);
         if (how->behind == NULL)
             continue;

@@ -44,11 +44,12 @@
 #include "util/buf.h"
 #include "util/span.h"
 
-#define SIGN_MAX_NAME_BYTES 8192    /* of an event name, an exception type */
-#define SIGN_MAX_BODY_BYTES 65536   /* of a body; a longer one is never JSON. Of its first
-                                     * line 8,192 bytes and 256 tokens count */
-#define SIGN_MAX_MEMBERS 1024       /* of a map or JSON object, those in its members included */
-#define SIGN_MAX_ELEMENTS 8         /* of an array */
+#define SIGN_MAX_NAME_BYTES 8192 /* of an event name, an exception type */
+#define SIGN_MAX_BODY_BYTES \
+    65536                     /* of a body; a longer one is never JSON. Of its first \
+                               * line 8,192 bytes and 256 tokens count */
+#define SIGN_MAX_MEMBERS 1024 /* of a map or JSON object, those in its members included */
+#define SIGN_MAX_ELEMENTS 8   /* of an array */
 #define SIGN_MAX_IDENTITY_BYTES 131072
 
 #define SIGNATURE_TEXT_BYTES 22 /* "lps1:", 16 hex digits, NUL */

@@ -26,9 +26,11 @@ static size_t find_byte(struct span s, uint8_t byte)
 /* Where "://" begins; s.len: nowhere. */
 static size_t find_scheme_end(struct span s)
 {
-    for (size_t i = 0; i + 2 < s.len; i++)
-        if (s.base[i] == ':' && s.base[i + 1] == '/' && s.base[i + 2] == '/')
+    for (size_t i = find_byte(s, ':'); i + 2 < s.len;) {
+        if (s.base[i + 1] == '/' && s.base[i + 2] == '/')
             return i;
+        i += 1 + find_byte(span_skip(s, i + 1), ':');
+    }
     return s.len;
 }
 
@@ -109,27 +111,37 @@ enum route route_sign(struct identity *id, struct span target)
     return found;
 }
 
+static inline bool is_around(uint8_t c)
+{
+    static const bool around[256] = {
+        ['"'] = true, ['\''] = true, ['`'] = true, ['('] = true, [')'] = true, ['['] = true,
+        [']'] = true, ['<'] = true,  ['>'] = true, [','] = true, [';'] = true,
+    };
+    return around[c];
+}
+
 struct span route_in(struct span line)
 {
-    for (size_t i = 0; i < line.len;) {
-        if (is_blank(line.base[i])) {
-            i++;
-            continue;
-        }
-        size_t from = i;
-        while (i < line.len && !is_blank(line.base[i]))
-            i++;
-        struct span w = span_of(line.base + from, i - from);
-        while (w.len > 0 && w.base[0] != 0 && strchr("\"'`()[]<>,;", w.base[0]) != NULL)
+    const uint8_t *at = line.base, *end = line.base + line.len;
+    if (find_byte(line, '/') == line.len)
+        return (struct span){0};
+    for (;;) {
+        while (at < end && is_blank(*at))
+            at++;
+        if (at == end)
+            return (struct span){0};
+        const uint8_t *from = at;
+        while (at < end && !is_blank(*at))
+            at++;
+        struct span w = span_of(from, (size_t)(at - from));
+        while (w.len > 0 && is_around(w.base[0]))
             w = span_skip(w, 1);
-        while (w.len > 0 && w.base[w.len - 1] != 0 &&
-               strchr("\"'`()[]<>,;", w.base[w.len - 1]) != NULL)
+        while (w.len > 0 && is_around(w.base[w.len - 1]))
             w.len--;
         size_t scheme = find_scheme_end(w);
         if (w.len > 1 && (w.base[0] == '/' || (scheme > 0 && scheme < w.len)))
             return w;
     }
-    return (struct span){0};
 }
 
 /* ---- access logs --------------------------------------------------------- */
@@ -175,15 +187,16 @@ static bool read_quoted(const struct words *w, struct request *r, struct span qu
 
 static bool read_request(const struct words *w, struct request *r, struct span line)
 {
-    size_t q = find_byte(span_of(line.base, line.len < QUOTE_WITHIN ? line.len : QUOTE_WITHIN), '"');
+    size_t q =
+        find_byte(span_of(line.base, line.len < QUOTE_WITHIN ? line.len : QUOTE_WITHIN), '"');
     if (q >= QUOTE_WITHIN || q >= line.len)
         return false;
     struct span quoted = span_skip(line, q + 1);
     size_t e = find_byte(quoted, '"');
     const uint8_t *status = quoted.base + e + 2;
     size_t left = quoted.len - e;
-    if (left < 5 || status[-1] != ' ' || status[0] < '1' || status[0] > '5' || !is_digit(status[1]) ||
-        !is_digit(status[2]))
+    if (left < 5 || status[-1] != ' ' || status[0] < '1' || status[0] > '5' ||
+        !is_digit(status[1]) || !is_digit(status[2]))
         return false;
     if (left > 5 && status[3] != ' ' && status[3] != ',' && status[3] != '\t')
         return false;

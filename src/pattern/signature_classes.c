@@ -3,23 +3,55 @@
 
 #include <string.h>
 
-/* Of three of the same byte: do they make a run? */
-static uint64_t runs_among(const uint8_t *s, uint64_t same)
+struct class_block {
+    uint64_t stop, run, digit, word, wide;
+    uint64_t escape, question; /* not 0: there is one */
+};
+
+static inline void put_block(struct classes *out, size_t n, const struct class_block *b)
 {
-    uint64_t run = 0;
-    for (; same != 0; same &= same - 1) {
-        int i = __builtin_ctzll(same);
-        if (s[i] != 0 && strchr(".-*_#~+=", s[i]) != NULL)
-            run |= UINT64_C(1) << i;
-    }
-    return run;
+    uint64_t stop = b->stop | b->run | b->wide;
+    out->stop[n] = stop;
+    out->run[n] = b->run;
+    out->digit[n] = b->digit;
+    out->odd[n] = ~(stop | b->digit | b->word);
+    out->wide[n] = b->wide;
+    out->may_escape |= b->escape != 0;
+    out->has_question |= b->question != 0;
 }
 
+/* ---- by halves of a byte ------------------------------------------------- */
+
+#define IS_STOP 0x3f
+#define IS_DIGIT 0x80
+#define IS_WORD 0x07
+#define IS_ESCAPE 0x38
+#define IS_QUESTION 0x40
+
+struct halves {
+    uint8_t of_stop[16], of_word[16];
+};
+
+/* clang-format off */
+/* of_stop: 01 tab to CR; 02 in 2x; 04 in 3x; 08 [ ] { }; 10 |; 20 `; 80 digits.
+ * of_word: 01 in 4x, 6x; 02 in 5x, 7x; 04 _; 08 \ ^; 10 ESC; 20 #; 40 ?. */
+static const struct halves by_low = {
+    {[0] = 0xa2, [1] = 0x80, [2] = 0x82, [3 ... 6] = 0x80, [7 ... 8] = 0x82, [9] = 0x83,
+     [0xa] = 0x05, [0xb] = 0x0d, [0xc] = 0x17, [0xd] = 0x0d, [0xe] = 0x04},
+    {[0] = 0x02, [1 ... 2] = 0x03, [3] = 0x23, [4 ... 0xa] = 0x03, [0xb] = 0x11, [0xc] = 0x09,
+     [0xd] = 0x01, [0xe] = 0x09, [0xf] = 0x45},
+};
+static const struct halves by_high = {
+    {[0] = 0x01, [2] = 0x02, [3] = 0x84, [5] = 0x08, [6] = 0x20, [7] = 0x18},
+    {[1] = 0x10, [2] = 0x20, [3] = 0x40, [4] = 0x01, [5] = 0x0e, [6] = 0x01, [7] = 0x02},
+};
+/* clang-format on */
+
 /* Byte by byte, to hold the others against. */
-static void block_1(const uint8_t *s, struct class_block *out)
+static void block_1(const uint8_t *s, size_t n, struct classes *out)
 {
     struct class_block b = {0};
-    uint64_t same = 0;
+    s += 64 * n;
     for (unsigned i = 0; i < 64; i++) {
         uint64_t bit = UINT64_C(1) << i;
         uint8_t c = s[i], low = c | 0x20;
@@ -28,15 +60,20 @@ static void block_1(const uint8_t *s, struct class_block *out)
             b.stop |= bit;
         if (c != 0 && strchr("\x1b\\^#", c) != NULL)
             b.escape |= bit;
+        b.question |= c == '?' ? bit : 0;
         b.digit |= digit ? bit : 0;
-        b.odd |= digit || letter || c == '_' ? 0 : bit;
+        b.word |= letter || c == '_' ? bit : 0;
         b.wide |= c >= 0x80 ? bit : 0;
-        same |= c == s[i + 1] && c == s[i + 2] ? bit : 0;
+        if (c != 0 && c == s[i + 1] && c == s[i + 2] && strchr(".-*_#~+=", c) != NULL)
+            b.run |= bit;
     }
-    b.run = runs_among(s, same & ~b.wide);
-    b.stop |= b.run | b.wide;
-    b.odd &= ~b.stop;
-    *out = b;
+    put_block(out, n, &b);
+}
+
+static void blocks_1(const uint8_t *s, size_t count, struct classes *out)
+{
+    for (size_t n = 0; n < count; n++)
+        block_1(s, n, out);
 }
 
 #if defined(__x86_64__)
@@ -46,17 +83,27 @@ typedef char signed_32 __attribute__((vector_size(32)));
 #define VECTOR_BYTES 16
 #define KERNEL(name) name##_16
 #define KERNEL_TARGET
-#define MOVEMASK(v) (uint32_t)__builtin_ia32_pmovmskb128((signed_16)(v))
+#define MOVEMASK(v) (uint32_t) __builtin_ia32_pmovmskb128((signed_16)(v))
 #include "pattern/signature_classes_kernel.h"
 #undef VECTOR_BYTES
 #undef KERNEL
 #undef KERNEL_TARGET
 #undef MOVEMASK
 
+__attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t table[16],
+                                                                  signed_32 at)
+{
+    signed_32 twice; /* each half has the table */
+    memcpy(&twice, table, 16);
+    memcpy((char *)&twice + 16, table, 16);
+    return __builtin_ia32_pshufb256(twice, at);
+}
+
+#define LOOKUP(table, at) (vector_32) lookup_32((table), (signed_32)(at))
 #define VECTOR_BYTES 32
 #define KERNEL(name) name##_32
 #define KERNEL_TARGET __attribute__((target("avx2")))
-#define MOVEMASK(v) (uint32_t)__builtin_ia32_pmovmskb256((signed_32)(v))
+#define MOVEMASK(v) (uint32_t) __builtin_ia32_pmovmskb256((signed_32)(v))
 #include "pattern/signature_classes_kernel.h"
 
 #else
@@ -74,6 +121,20 @@ static inline uint32_t movemask_any(places_16 v)
            (uint32_t)(half[1] * 0x0101010101010101u >> 56) << 8;
 }
 
+static inline places_16 lookup_any(const uint8_t table[16], places_16 at)
+{
+    places_16 t;
+    memcpy(&t, table, sizeof t);
+#ifdef __clang__
+    for (unsigned i = 0; i < 16; i++)
+        at[i] = t[at[i] & 15];
+    return at;
+#else
+    return __builtin_shuffle(t, at);
+#endif
+}
+
+#define LOOKUP(table, at) (vector_16) lookup_any((table), (places_16)(at))
 #define VECTOR_BYTES 16
 #define KERNEL(name) name##_16
 #define KERNEL_TARGET
@@ -81,45 +142,46 @@ static inline uint32_t movemask_any(places_16 v)
 #include "pattern/signature_classes_kernel.h"
 #endif
 
-typedef void block_fn(const uint8_t *s, struct class_block *out);
+typedef void blocks_fn(const uint8_t *s, size_t count, struct classes *out);
 
 /* NULL: not on this machine. */
-static block_fn *block_of_width(unsigned width)
+static blocks_fn *blocks_of_width(unsigned width)
 {
 #if defined(__x86_64__)
     if (width == 32 && __builtin_cpu_supports("avx2"))
-        return block_32;
+        return blocks_32;
 #endif
-    return width == 16 ? block_16 : width == 1 ? block_1 : NULL;
+    return width == 16 ? blocks_16 : width == 1 ? blocks_1 : NULL;
 }
 
-static void find(block_fn *block, const uint8_t *s, size_t n, struct class_block *out)
+static void find(blocks_fn *blocks, const uint8_t *s, size_t n, struct classes *out)
 {
-    size_t blocks = n / 64 + 1; /* the last holds the end */
-    for (size_t i = 0; i < blocks; i++)
-        block(s + 64 * i, &out[i]);
-    out[blocks - 1].stop |= ~UINT64_C(0) << n % 64;
-    out[blocks] = (struct class_block){.stop = ~UINT64_C(0)};
+    size_t last = n / 64; /* it holds the end */
+    out->may_escape = out->has_question = false;
+    blocks(s, last + 1, out);
+    out->stop[last] |= ~UINT64_C(0) << n % 64;
+    out->stop[last + 1] = ~UINT64_C(0);
+    out->digit[last + 1] = out->odd[last + 1] = out->wide[last + 1] = 0;
 }
 
-bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct class_block *out)
+bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct classes *out)
 {
-    block_fn *block = block_of_width(width);
-    if (block == NULL)
+    blocks_fn *blocks = blocks_of_width(width);
+    if (blocks == NULL)
         return false;
-    find(block, s, n, out);
+    find(blocks, s, n, out);
     return true;
 }
 
-void classes_find(const uint8_t *s, size_t n, struct class_block *out)
+void classes_find(const uint8_t *s, size_t n, struct classes *out)
 {
-    static block_fn *widest; /* the same for all threads, whoever writes it */
-    block_fn *block = __atomic_load_n(&widest, __ATOMIC_RELAXED);
-    if (block == NULL) {
+    static blocks_fn *widest; /* the same for all threads, whoever writes it */
+    blocks_fn *blocks = __atomic_load_n(&widest, __ATOMIC_RELAXED);
+    if (blocks == NULL) {
         static const uint8_t widths[] = {32, 16};
-        for (size_t i = 0; block == NULL; i++)
-            block = block_of_width(widths[i]);
-        __atomic_store_n(&widest, block, __ATOMIC_RELAXED);
+        for (size_t i = 0; blocks == NULL; i++)
+            blocks = blocks_of_width(widths[i]);
+        __atomic_store_n(&widest, blocks, __ATOMIC_RELAXED);
     }
-    find(block, s, n, out);
+    find(blocks, s, n, out);
 }

@@ -7,26 +7,41 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-struct class_block { /* of 64 bytes; bit i is byte i */
-    uint64_t stop;   /* no word of ASCII goes on here: white space, separator, run, or not ASCII */
-    uint64_t run;    /* with the two behind it three of the same of . - * _ # ~ + = */
-    uint64_t digit;
-    uint64_t odd;    /* neither letter, digit nor underscore, and no stop */
-    uint64_t wide;   /* not ASCII */
-    uint64_t escape; /* may begin a colour code: ESC \ ^ # */
+#define CLASS_MAX_BYTES 8192 /* of a line */
+#define CLASS_SLACK 128      /* bytes behind the line that are read, and are zero */
+#define CLASS_WORDS (CLASS_MAX_BYTES / 64 + 2) /* the last: a window may reach over its end */
+
+struct classes {                /* bit i of each is byte i */
+    uint64_t stop[CLASS_WORDS]; /* no word of ASCII goes on here: white space, separator, run,
+                                   not ASCII, behind the end */
+    uint64_t run[CLASS_WORDS];  /* with the two behind it three of the same of . - * _ # ~ + = */
+    uint64_t digit[CLASS_WORDS];
+    uint64_t odd[CLASS_WORDS];  /* neither letter, digit nor underscore, and no stop */
+    uint64_t wide[CLASS_WORDS]; /* not ASCII */
+    bool may_escape;            /* some byte may begin a colour code: ESC \ ^ # */
+    bool has_question;          /* some byte is a ? */
 };
 
-#define CLASS_BLOCKS(bytes) ((bytes) / 64 + 2) /* the last: a window may reach over its end */
-#define CLASS_SLACK 128 /* bytes behind the line that are read, and are zero */
+#define CLASS_WINDOW_BITS 57
 
-/* Classify n bytes. Every bit from n on is a stop. Picks the widest vectors that the
- * processor has; the result is the same with all. */
-void classes_find(const uint8_t *s, size_t n, struct class_block *out);
+/* The bits of one mask from byte i on: CLASS_WINDOW_BITS of them at least, then zeros. */
+static inline uint64_t class_window(const uint64_t *mask, size_t i)
+{
+    uint64_t bits;
+    memcpy(&bits, (const uint8_t *)mask + i / 8, sizeof bits);
+    return bits >> i % 8;
+}
+
+static inline bool class_is(const uint64_t *mask, size_t i)
+{
+    return (mask[i / 64] >> i % 64 & 1) != 0;
+}
+
+/* Classify n bytes, CLASS_MAX_BYTES at most. Every bit from n on is a stop. Picks the widest
+ * vectors that the processor has; the result is the same with all. */
+void classes_find(const uint8_t *s, size_t n, struct classes *out);
 
 /* The same with vectors of so many bytes: 32, 16, or 1 for none. False: not on this machine. */
-bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct class_block *out);
-
-/* 64 bits of one mask, from byte i on. */
-#define CLASS_WINDOW(blocks, mask, i) \
-    ((blocks)[(i) / 64].mask >> (i) % 64 | (blocks)[(i) / 64 + 1].mask << 1 << (63 - (i) % 64))
+bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct classes *out);

@@ -138,16 +138,28 @@ static bool ends_before(const struct line *l, uint32_t k, const char *marks)
            (t->mark != 0 && strchr(marks, t->mark) != NULL);
 }
 
-/* ZONE(0) is one variable. */
+/* ZONE(0) at k, of which `before` is what stands before it; NULL: nothing. */
+static bool is_numbered(const struct line *l, uint32_t k, const struct token *before)
+{
+    const struct token *t = &l->tokens[k];
+    return k + 3 < l->count && t[1].mark == '(' && t[3].mark == ')' && t[0].kind == TOKEN_LIT &&
+           t[0].len > 1 && number_bytes(l, &t[2]) > 0 &&
+           (before == NULL || before->kind == TOKEN_SPC) && is_in_capitals(l, &t[0]) &&
+           ends_before(l, k + 4, ",;");
+}
+
+/* ... is one variable. */
 static void numbered_capitals(struct line *l)
 {
     struct token *t = l->tokens;
-    uint32_t kept = 0, n = l->count;
-    for (uint32_t k = 0; k < n; k++) {
-        bool is_one = k + 3 < n && t[k + 1].mark == '(' && t[k].kind == TOKEN_LIT && t[k].len > 1 &&
-                      number_bytes(l, &t[k + 2]) > 0 && t[k + 3].mark == ')' &&
-                      (kept == 0 || t[kept - 1].kind == TOKEN_SPC) && is_in_capitals(l, &t[k]) &&
-                      ends_before(l, k + 4, ",;");
+    uint32_t n = l->count, k = 0;
+    while (k < n && !is_numbered(l, k, k > 0 ? &t[k - 1] : NULL))
+        k++;
+    if (k == n)
+        return; /* nearly always */
+    uint32_t kept = k;
+    for (; k < n; k++) {
+        bool is_one = is_numbered(l, k, kept > 0 ? &t[kept - 1] : NULL);
         t[kept++] = is_one ? (struct token){.kind = TOKEN_VAR} : t[k];
         k += is_one ? 3 : 0;
     }
@@ -174,7 +186,8 @@ static void ports(struct line *l)
             continue;
         uint32_t digits = number_bytes(l, &t[k + 2]);
         uint8_t first = l->bytes[t[k].at] | 0x20; /* a word of ASCII, or else all of it is not */
-        if (digits < 2 || digits > 5 || first < 'a' || first > 'z' || !ends_before(l, k + 3, ",;)]"))
+        if (digits < 2 || digits > 5 || first < 'a' || first > 'z' ||
+            !ends_before(l, k + 3, ",;)]"))
             continue;
         int64_t b = word_before(l, k);
         if (b < 0 ? k + 3 < l->count && t[k + 3].kind == TOKEN_SPC
@@ -338,7 +351,8 @@ static uint32_t quoted_value(const struct line *l, uint32_t k)
     if ((!is_quote(&t[k]) && t[k].mark != '`') || k + 1 >= n || !is_behind_colon(l, k))
         return 0;
     uint32_t close = l->next_quote[k];
-    bool is_value = close < n && close > k + 1 && (close + 1 == n || t[close + 1].kind != TOKEN_LIT);
+    bool is_value =
+        close < n && close > k + 1 && (close + 1 == n || t[close + 1].kind != TOKEN_LIT);
     return is_value ? close : 0;
 }
 
@@ -455,35 +469,37 @@ static void repeats(struct line *l)
 
 void line_context(struct line *l)
 {
+    l->final = l->made;
     if ((l->has & LINE_COLONS) != 0)
         hex_groups(l);
     if ((l->words_seen & (WORD_MONTH | WORD_DAY | WORD_ZONE)) != 0)
         dates(l);
     if ((l->words_seen & (WORD_UNIT | WORD_MICRO)) != 0)
         units(l);
-    if ((l->has & LINE_PAREN) != 0)
+    if ((l->has & LINE_GROUP) != 0 && (l->has & LINE_PAREN) != 0)
         numbered_capitals(l);
-    if ((l->has & LINE_COLON) != 0)
+    if ((l->has & LINE_KEY) != 0)
         ports(l);
     if ((l->words_seen & WORD_USER) != 0)
         user_slots(l);
     if ((l->has & LINE_ANGLE) != 0)
         comparisons(l);
-    if ((l->has & LINE_COLON) != 0) {
-        if ((l->has & LINE_QUOTE) != 0) {
-            index_quotes(l);
-            json_members(l);
-        }
-        id_keys(l);
+    if ((l->has & LINE_COLON) != 0 && (l->has & LINE_QUOTE) != 0) {
+        index_quotes(l);
+        json_members(l);
     }
+    if ((l->has & LINE_KEY) != 0)
+        id_keys(l);
     bool quoted = (l->has & LINE_QUOTE) != 0 && (l->has & (LINE_EQUALS | LINE_COLON)) != 0;
     bool ticked = (l->has & LINE_TICK) != 0 && (l->has & LINE_COLON) != 0;
     if (quoted || ticked)
         index_quotes(l); /* again: values blanked above may have held quotes */
     if (quoted || ticked || (l->has & (LINE_EQUALS | LINE_PAIR)) != 0)
         values_and_pairs(l);
-    else
+    else if ((l->has & LINE_GROUPS) != 0)
         memcpy(l->made, l->tokens, l->count * sizeof l->made[0]);
+    else
+        l->final = l->tokens;
     if ((l->has & LINE_GROUPS) != 0)
         repeats(l);
 }

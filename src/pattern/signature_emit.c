@@ -27,7 +27,6 @@ struct emit {
     uint8_t *after; /* behind the last variable, if only separators that fold came since */
     uint8_t *last;  /* behind the last variable */
     uint8_t *first; /* behind the first VAR of a "VAR (" that was written */
-    uint8_t *end;   /* behind the last token that is no space */
     uint32_t paren, paren_at_last;
 };
 
@@ -44,14 +43,13 @@ static inline void put_variable(struct emit *e)
         e->after = e->last = e->at;
         e->paren_at_last = e->paren;
     }
-    e->end = e->at;
 }
 
 /* What is no variable was written. */
 static inline void step_paren(struct emit *e, const struct token *t)
 {
     if (e->paren == PAREN_SECOND && t->mark == ')') {
-        e->at = e->end = e->last = e->first;
+        e->at = e->last = e->first;
         e->paren = PAREN_VAR;
     } else if (t->kind == TOKEN_SPC && (e->paren == PAREN_VAR || e->paren == PAREN_SECOND)) {
         e->paren = PAREN_SPACE;
@@ -63,32 +61,43 @@ static inline void step_paren(struct emit *e, const struct token *t)
     }
 }
 
+/* The token's bytes and a separator. Returns what follows them. */
+static inline uint8_t *put_text(const struct line *l, const struct token *t, uint8_t *at)
+{
+    const uint8_t *from = l->bytes + t->at;
+    memcpy(at, from, 16); /* short ones, nearly all, are done */
+    if (t->len > 16)
+        memcpy(at + 16, from + 16, t->len - 16u);
+    at[t->len] = 0x02;
+    return at + t->len + 1;
+}
+
 size_t line_emit(const struct line *l, uint8_t *out)
 {
-    struct emit e = {.at = out, .end = out};
-    uint32_t k = 0;
-    while (k < l->count && l->made[k].kind == TOKEN_SPC)
-        k++;
-    for (; k < l->count; k++) {
-        const struct token *t = &l->made[k];
-        if (t->kind == TOKEN_VAR) {
-            put_variable(&e);
-            continue;
+    struct emit e = {.at = out};
+    const struct token *t = l->final, *end = t + l->count;
+    while (t < end && t->kind == TOKEN_SPC)
+        t++;
+    while (end > t && end[-1].kind == TOKEN_SPC)
+        end--;
+    while (t < end) {
+        for (; t < end && t->kind != TOKEN_VAR; t++) { /* nothing is there to join with */
+            e.at = put_text(l, t, e.at);
+            if (e.paren != PAREN_NONE)
+                step_paren(&e, t);
         }
-        const uint8_t *from = l->bytes + t->at;
-        if (e.after != NULL && (!folds[from[0]] || (t->kind == TOKEN_LIT && !is_strokes(l, t))))
-            e.after = NULL;
-        memcpy(e.at, from, 16); /* short ones, nearly all, are done */
-        if (t->len > 16)
-            memcpy(e.at + 16, from + 16, t->len - 16u);
-        e.at[t->len] = 0x02;
-        e.at += t->len + 1;
-        if (t->kind != TOKEN_SPC)
-            e.end = e.at;
-        if (e.paren != PAREN_NONE)
+        for (; t < end && (t->kind == TOKEN_VAR || e.after != NULL); t++) {
+            if (t->kind == TOKEN_VAR) {
+                put_variable(&e);
+                continue;
+            }
+            if (!folds[l->bytes[t->at]] || (t->kind == TOKEN_LIT && !is_strokes(l, t)))
+                e.after = NULL;
+            e.at = put_text(l, t, e.at);
             step_paren(&e, t);
+        }
     }
-    return e.end > out ? (size_t)(e.end - out) - 1 : 0;
+    return e.at > out ? (size_t)(e.at - out) - 1 : 0;
 }
 
 /* In capitals and in the list. */
@@ -117,7 +126,7 @@ bool token_is_word(const struct line *l, const struct token *t)
 bool line_has_word(const struct line *l)
 {
     for (uint32_t k = 0; k < l->count; k++)
-        if (token_is_word(l, &l->made[k]) && !is_method(l, &l->made[k]))
+        if (token_is_word(l, &l->final[k]) && !is_method(l, &l->final[k]))
             return true;
     return false;
 }

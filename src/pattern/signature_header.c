@@ -1,24 +1,30 @@
 /* signature_header: fields up to the last time, then what loggers put behind it. */
 #include "pattern/signature_header.h"
 
-#define MAX_FIELDS 9    /* before and including the time */
-#define MAX_AFTER 8     /* behind it */
-#define MAX_GROUP 256   /* bytes of one bracket group */
+#define MAX_FIELDS 9  /* before and including the time */
+#define MAX_AFTER 8   /* behind it */
+#define MAX_GROUP 256 /* bytes of one bracket group */
 #define MAX_HEADERS 3
-#define MAX_HELD 80     /* bytes behind a time in a bracket, up to its end */
-#define MAX_TAG_PID 9   /* bytes of "( 123):" */
-#define NEAR_FIELDS 4   /* in which a level is looked for */
+#define MAX_HELD 80   /* bytes behind a time in a bracket, up to its end */
+#define MAX_TAG_PID 9 /* bytes of "( 123):" */
+#define NEAR_FIELDS 4 /* in which a level is looked for */
 
 /* clang-format off */
-enum { DIGIT = 1, NUMBERISH = 2, NAME = 4, LETTER = 8, LONE = 16, FIELD_END = 32, BLANK = 64 };
-static const uint8_t classes[256] = {
+enum {
+    DIGIT = 1, NUMBERISH = 2, NAME = 4, LETTER = 8, LONE = 16, FIELD_END = 32, BLANK = 64,
+    TRAILS = 128, /* ] ) , ; : behind a field */
+    JOINS = 256,  /* . / _ in it */
+    SCOPES = 512, /* . $ / : in a name */
+};
+static const uint16_t classes[256] = {
     ['0' ... '9'] = DIGIT | NUMBERISH | NAME,
     ['A' ... 'S'] = NAME | LETTER, ['T'] = NAME | LETTER | NUMBERISH, ['U' ... 'Y'] = NAME | LETTER,
     ['Z'] = NAME | LETTER | NUMBERISH, ['a' ... 'z'] = NAME | LETTER,
-    [':'] = NUMBERISH | NAME | LONE, ['.'] = NUMBERISH | NAME | LONE, [','] = NUMBERISH,
-    ['/'] = NUMBERISH | NAME, ['_'] = NUMBERISH | NAME, ['+'] = NUMBERISH,
+    [':'] = NUMBERISH | NAME | LONE | TRAILS | SCOPES, ['.'] = NUMBERISH | NAME | LONE | JOINS | SCOPES,
+    [','] = NUMBERISH | TRAILS, ['/'] = NUMBERISH | NAME | JOINS | SCOPES,
+    ['_'] = NUMBERISH | NAME | JOINS, ['+'] = NUMBERISH, [']'] = TRAILS, [')'] = TRAILS, [';'] = TRAILS,
     ['-'] = NUMBERISH | NAME | LONE, ['#'] = NUMBERISH | NAME | LONE, ['*'] = NUMBERISH | NAME | LONE,
-    ['$'] = NAME, ['@'] = NAME, ['&'] = NAME, ['~'] = NAME | LONE, ['='] = LONE, ['>'] = LONE,
+    ['$'] = NAME | SCOPES, ['@'] = NAME, ['&'] = NAME, ['~'] = NAME | LONE, ['='] = LONE, ['>'] = LONE,
     [' '] = FIELD_END | BLANK, ['\t'] = FIELD_END | BLANK, ['|'] = FIELD_END,
     ['\n'] = BLANK, ['\r'] = BLANK, ['\v'] = BLANK, ['\f'] = BLANK,
 };
@@ -89,9 +95,10 @@ static bool has_byte(struct span s, uint8_t byte)
     return s.len > 0 && memchr(s.base, byte, s.len) != NULL;
 }
 
-static struct span trim_right(struct span s, const char *bytes)
+/* Without the colons behind it. */
+static struct span trim_colons(struct span s)
 {
-    while (s.len > 0 && s.base[s.len - 1] != 0 && strchr(bytes, s.base[s.len - 1]) != NULL)
+    while (s.len > 0 && s.base[s.len - 1] == ':')
         s.len--;
     return s;
 }
@@ -123,7 +130,8 @@ enum sign_level word_level(const struct words *w, struct span word)
 
 static enum sign_level letter_level(struct span s)
 {
-    return s.len == 1 && s.base[0] < 0x80 ? (enum sign_level)letter_levels[s.base[0]] : SIGN_LEVEL_NONE;
+    return s.len == 1 && s.base[0] < 0x80 ? (enum sign_level)letter_levels[s.base[0]]
+                                          : SIGN_LEVEL_NONE;
 }
 
 enum sign_level syslog_level(unsigned severity)
@@ -165,8 +173,7 @@ static size_t clock_end(struct span s, size_t i)
     }
     if (byte_at(s, j) == 'Z')
         return j + 1;
-    if ((byte_at(s, j) == '+' || byte_at(s, j) == '-') &&
-        (k = digits(s, j + 1, 2, 4)) != NOWHERE) {
+    if ((byte_at(s, j) == '+' || byte_at(s, j) == '-') && (k = digits(s, j + 1, 2, 4)) != NOWHERE) {
         j = k;
         if (byte_at(s, j) == ':' && (k = digits(s, j + 1, 2, 2)) != NOWHERE)
             j = k;
@@ -178,7 +185,8 @@ static size_t clock_end(struct span s, size_t i)
  * yyyy-mm-dd-, and none behind a second colon. */
 static bool is_clock_at(struct span w, size_t i)
 {
-    if (clock_end(w, i) != w.len || (i > 0 && w.base[i - 1] == ':' && has_byte(part(w, 0, i - 1), ':')))
+    if (clock_end(w, i) != w.len ||
+        (i > 0 && w.base[i - 1] == ':' && has_byte(part(w, 0, i - 1), ':')))
         return false;
     return has_byte(part(w, i, w.len), ':') || (i >= 11 && w.base[i - 1] == '-');
 }
@@ -240,18 +248,15 @@ static enum sign_level group_level(const struct words *w, struct span text)
 }
 
 /* One of these stands between the first and the last byte. */
-static bool has_inside(struct span w, const char *marks)
+static bool has_inside(struct span w, uint32_t class)
 {
-    for (size_t k = 1; k + 1 < w.len; k++)
-        if (w.base[k] != 0 && strchr(marks, w.base[k]) != NULL)
-            return true;
-    return false;
+    return w.len > 2 && any(part(w, 1, w.len - 1), class);
 }
 
 /* A dotted, scoped or file name: org.x.Y, a::b, main.go:12 */
 static bool is_name(struct span w)
 {
-    return is(w, 0, LETTER) && all(w, NAME) && has_inside(w, ".$/:");
+    return is(w, 0, LETTER) && all(w, NAME) && has_inside(w, SCOPES);
 }
 
 /* ---- one header ---------------------------------------------------------- */
@@ -259,16 +264,16 @@ static bool is_name(struct span w)
 struct header {
     const struct words *words;
     struct span s;
-    bool nested; /* it is behind another one */
-    size_t begin; /* behind a PRI */
+    bool nested;                       /* it is behind another one */
+    size_t begin;                      /* behind a PRI */
     enum sign_level level, said_level; /* said: by the PRI */
-    bool version; /* of RFC 5424 */
+    bool version;                      /* of RFC 5424 */
 
-    size_t i; /* where the next field is looked for */
+    size_t i;        /* where the next field is looked for */
     size_t time_end; /* 0: no time yet */
     struct span first;
     uint32_t count, month, numbers;
-    bool syslog; /* the time is month, day, time, which a host follows */
+    bool syslog;       /* the time is month, day, time, which a host follows */
     bool opened, held; /* an open bracket; the time is in it */
 
     bool seen_level;
@@ -307,8 +312,8 @@ static bool is_before_bar(struct span s, size_t j)
 static bool takes_time(struct header *h, struct span w, uint32_t sets, size_t j)
 {
     if (has_time(w)) {
-        h->syslog = h->month == h->count && h->count >= 2 && h->numbers == 1 &&
-                    !has_byte(w, '-') && !has_byte(w, '/');
+        h->syslog = h->month == h->count && h->count >= 2 && h->numbers == 1 && !has_byte(w, '-') &&
+                    !has_byte(w, '/');
         h->time_end = j;
         h->held = h->opened && !has_byte(part(h->s, h->i, j), ']');
     } else if (w.len == 10 && w.base[0] == '1' && all(w, DIGIT) && h->count >= 1 && h->count <= 5 &&
@@ -350,9 +355,9 @@ static enum field take_word(struct header *h, struct span w, uint32_t sets, size
     }
     if (is_first && is_before_bar(h->s, j))
         return FIELD_BAR;
-    if (any(w, DIGIT) || has_inside(w, "./_"))
+    if (any(w, DIGIT) || has_inside(w, JOINS))
         return memchr("\"'{=", w.base[0], 4) != NULL || has_byte(w, '=') ? FIELD_ENDS : FIELD_TAKEN;
-    if (early && ((all(h->first, DIGIT) && w.len < 24) || /* number word .. epoch */
+    if (early && ((all(h->first, DIGIT) && w.len < 24) ||          /* number word .. epoch */
                   (is_first && is_capitals(w) && all(w, LETTER)))) /* WORD epoch */
         return FIELD_TAKEN;
     return FIELD_ENDS;
@@ -367,7 +372,9 @@ static void find_time(struct header *h)
         while (byte_at(s, h->i) == ' ' || byte_at(s, h->i) == '\t')
             h->i++;
         size_t j = field_end(s, h->i);
-        struct span w = trim_right(part(s, h->i, j), "]),;:");
+        struct span w = part(s, h->i, j);
+        while (w.len > 0 && is(w, w.len - 1, TRAILS))
+            w.len--;
         while (w.len > 0 && (w.base[0] == '[' || w.base[0] == '('))
             w = span_skip(w, 1);
         h->opened = h->opened || byte_at(s, h->i) == '[';
@@ -448,7 +455,8 @@ static void skip_held(struct header *h)
         return;
     for (size_t at = h->i; at < j && !h->seen_level;) {
         size_t from = at;
-        while (at < j && (classes[s.base[at]] & BLANK) == 0 && s.base[at] != '/' && s.base[at] != ':')
+        while (at < j && (classes[s.base[at]] & BLANK) == 0 && s.base[at] != '/' &&
+               s.base[at] != ':')
             at++;
         uint32_t sets = find(h->words, part(s, from, at));
         bool log = is_in_capitals(h->words, part(s, from, at), WORD_CAPS);
@@ -489,7 +497,8 @@ static enum step step_group(struct header *h, struct span w)
     int next = byte_at(s, j);
     if (next >= 0 && (next == 0 || strchr(" \t:-,[", next) == NULL))
         return STEP_ENDS;
-    enum sign_level found = c == '[' ? group_level(h->words, part(s, h->i + 1, j - 1)) : SIGN_LEVEL_NONE;
+    enum sign_level found =
+        c == '[' ? group_level(h->words, part(s, h->i + 1, j - 1)) : SIGN_LEVEL_NONE;
     if (found != 0 && !h->seen_level) {
         h->level = found;
         h->seen_level = true;
@@ -502,7 +511,7 @@ static enum step step_group(struct header *h, struct span w)
 /* A level: LEVEL, level:, I */
 static enum step step_level(struct header *h, struct span w, size_t j)
 {
-    struct span s = h->s, core = trim_right(w, ":");
+    struct span s = h->s, core = trim_colons(w);
     bool colon = core.len != w.len;
     uint32_t sets = find(h->words, core);
     bool caps = (sets & WORD_CAPS) != 0 && is_in_capitals(h->words, core, WORD_CAPS);
@@ -514,7 +523,7 @@ static enum step step_level(struct header *h, struct span w, size_t j)
     bool letter = letter_level(core) != 0 && !colon && j < s.len;
     if (!h->seen_level && core.len > 0 &&
         ((caps && (!log || colon)) || (WORD_LEVEL(sets) != 0 && (colon || wide)) || letter)) {
-        h->level = WORD_LEVEL(sets) != 0 ? WORD_LEVEL(sets)
+        h->level = WORD_LEVEL(sets) != 0     ? WORD_LEVEL(sets)
                    : letter_level(core) != 0 ? letter_level(core)
                                              : SIGN_LEVEL_INFO;
         h->seen_level = true;
@@ -533,14 +542,15 @@ static enum step step_level(struct header *h, struct span w, size_t j)
 /* stdout F, LEVEL[0001], numbers, zones */
 static enum step step_number(struct header *h, struct span w, size_t j)
 {
-    struct span s = h->s, core = trim_right(w, ":");
+    struct span s = h->s, core = trim_colons(w);
     if ((span_eq(w, SPAN("stdout")) || span_eq(w, SPAN("stderr"))) && byte_at(s, j) == ' ' &&
         (byte_at(s, j + 1) == 'F' || byte_at(s, j + 1) == 'P') && byte_at(s, j + 2) == ' ') {
         h->i = j + 3; /* container runtime */
         return STEP_ENDS;
     }
     const uint8_t *bracket = memchr(w.base, '[', w.len);
-    struct span before = bracket != NULL ? part(w, 0, (size_t)(bracket - w.base)) : (struct span){0};
+    struct span before =
+        bracket != NULL ? part(w, 0, (size_t)(bracket - w.base)) : (struct span){0};
     if (!h->seen_level && before.len > 0 && is_in_capitals(h->words, before, WORD_CAPS) &&
         !span_eq(before, SPAN("LOG"))) {
         h->level = word_level(h->words, before);
@@ -568,7 +578,7 @@ static enum step step_near_level(struct header *h)
         size_t e = k;
         while (e < s.len && s.base[e] != ' ' && s.base[e] != '\t')
             e++;
-        struct span x = part(s, k, e), core = trim_right(x, ":");
+        struct span x = part(s, k, e), core = trim_colons(x);
         bool colon = core.len != x.len;
         if (is_in_capitals(h->words, core, WORD_CAPS) && (colon || !span_eq(core, SPAN("LOG")))) {
             h->i = k;
@@ -630,7 +640,8 @@ static enum step step_logger(struct header *h, struct span w, size_t j, bool tab
         return STEP_ENDS;
     size_t n = j < s.len ? field_end(s, j + 1) : j;
     n = j < s.len && is_numberish(part(s, j + 1, n)) ? n : j;
-    if (byte_at(s, n) == ' ' && byte_at(s, n + 1) == '-' && byte_at(s, n + 2) == ' ' && h->dashes == 0) {
+    if (byte_at(s, n) == ' ' && byte_at(s, n + 1) == '-' && byte_at(s, n + 2) == ' ' &&
+        h->dashes == 0) {
         h->i = n + 3;
         h->names++;
         h->dashes++;
@@ -678,11 +689,28 @@ static enum step step_after(struct header *h)
     return (step = step_tag(h, w, j)) != STEP_ON ? step : step_logger(h, w, j, tab);
 }
 
+/* Most messages begin with a word that begins no header, which this finds out quickly: small
+ * letters behind the first, then a space, and no level, month or day. */
+static bool begins_plainly(const struct words *words, struct span s)
+{
+    size_t j = 0;
+    while (is(s, j, LETTER))
+        j++;
+    if (j < 2 || byte_at(s, j) != ' ' || s.base[j - 1] < 'a')
+        return false;
+    if (byte_at(s, bar(s, j) - 1) == '|')
+        return false;
+    uint32_t sets = words_find(words, s.base, j);
+    return WORD_LEVEL(sets) == SIGN_LEVEL_NONE && (sets & (WORD_MONTH | WORD_DAY | WORD_NULL)) == 0;
+}
+
 /* A header is a run of short fields with a time of day in it, or a PRI. Returns its bytes; 0:
  * there is none. */
-static size_t one_header(const struct words *words, struct span s, bool nested, enum sign_level *level)
+static size_t one_header(const struct words *words, struct span s, bool nested,
+                         enum sign_level *level)
 {
-    struct header h = {.words = words, .s = span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES),
+    struct header h = {.words = words,
+                       .s = span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES),
                        .nested = nested};
     read_pri(&h);
     find_time(&h);
@@ -717,6 +745,9 @@ static size_t one_header(const struct words *words, struct span s, bool nested, 
 size_t header_split(const struct words *w, struct span line, enum sign_level *level)
 {
     size_t at = 0;
+    if (begins_plainly(
+            w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
+        return 0;
     for (int n = 0; n < MAX_HEADERS; n++) {
         enum sign_level found;
         size_t more = one_header(w, span_skip(line, at), n > 0, &found);

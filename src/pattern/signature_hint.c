@@ -66,7 +66,8 @@ static enum sign_level hint_of_start(const struct words *w, struct span line)
     if (line.base[j] == ':' && (!weak || span_eq(word, SPAN("fail"))))
         return WORD_LEVEL(sets);
     bool caps = (sets & WORD_CAPS) != 0 && is_capitals(word) && !weak;
-    bool ends = line.base[j] == ' ' || line.base[j] == '\t' || line.base[j] == '|' || line.base[j] == '[';
+    bool ends =
+        line.base[j] == ' ' || line.base[j] == '\t' || line.base[j] == '|' || line.base[j] == '[';
     return caps && ends ? WORD_LEVEL(sets) : SIGN_LEVEL_NONE;
 }
 
@@ -129,14 +130,16 @@ static enum sign_level hint_of_text(struct signer *s, struct span body, uint32_t
     struct span message = span_skip(l->text, header_split(&l->words, l->text, &level));
     if (message.len < l->text.len && message.base[0] == '{' && !deep) {
         uint8_t *copy = scratch_take(&s->scratch, message.len); /* the line is read over */
-        if (copy != NULL && map_read_json(&s->map, span_of(memcpy(copy, message.base, message.len), message.len))) {
+        if (copy != NULL &&
+            map_read_json(&s->map, span_of(memcpy(copy, message.base, message.len), message.len))) {
             inner = hint_of_map(s, depth + 1);
             return inner != SIGN_LEVEL_NONE ? inner : level;
         }
     }
     if (level != SIGN_LEVEL_NONE)
         return level;
-    if (map_read_logfmt(&s->map, message) && (level = map_level(&s->map, &l->words)) != SIGN_LEVEL_NONE)
+    if (map_read_logfmt(&s->map, message) &&
+        (level = map_level(&s->map, &l->words)) != SIGN_LEVEL_NONE)
         return level;
     level = hint_of_start(&l->words, message);
     return level != SIGN_LEVEL_NONE ? level : hint_of_trace(message, t.rest);

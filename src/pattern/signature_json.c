@@ -79,7 +79,9 @@ static const uint8_t *plain_end(const uint8_t *at, const uint8_t *end)
         uint64_t v;
         memcpy(&v, at, 8);
         uint64_t quote = v ^ '"' * ones, slash = v ^ '\\' * ones;
-        uint64_t found = (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - 0x20 * ones) & ~v)) & high;
+        uint64_t found =
+            (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - 0x20 * ones) & ~v)) &
+            high;
         if (found != 0)
             return at + __builtin_ctzll(found) / 8;
     }
@@ -273,7 +275,8 @@ struct reader {
 static bool read_members(struct reader *r, uint32_t outer, bool keep, unsigned depth);
 
 /* A value, whatever it is. */
-static bool read_member(struct reader *r, uint32_t outer, bool keep, struct span key, unsigned depth)
+static bool read_member(struct reader *r, uint32_t outer, bool keep, struct span key,
+                        unsigned depth)
 {
     struct json *j = &r->json;
     struct map_value value = {.kind = MAP_OTHER};

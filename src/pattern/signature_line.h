@@ -19,7 +19,7 @@
 #include "pattern/signature_words.h"
 #include "util/span.h"
 
-#define LINE_MAX_BYTES 8192 /* what of a line counts; the rest is never looked at */
+#define LINE_MAX_BYTES CLASS_MAX_BYTES /* what of a line counts; the rest is never looked at */
 #define LINE_MAX_TOKENS 256
 #define LINE_TEXT_AT 16 /* text starts here: before it the bytes of VAR and SPC tokens */
 
@@ -40,10 +40,11 @@ enum {
     LINE_QUOTE = 1 << 3, /* ' or " */
     LINE_ANGLE = 1 << 4,
     LINE_PAREN = 1 << 5,
-    LINE_PAIR = 1 << 6, /* () [] {} "" '' */
-    LINE_TICK = 1 << 7, /* ` */
+    LINE_PAIR = 1 << 6,   /* () [] {} "" '' */
+    LINE_TICK = 1 << 7,   /* ` */
     LINE_GROUP = 1 << 8,  /* a word directly before an opening bracket */
     LINE_GROUPS = 1 << 9, /* two of them at least */
+    LINE_KEY = 1 << 10,   /* a word directly before a colon */
 };
 
 struct line {
@@ -51,12 +52,13 @@ struct line {
     uint32_t has;        /* LINE_* */
     uint32_t words_seen; /* the union of all token.words */
     uint32_t count;
-    struct span text;    /* of what was loaded, in bytes[] */
+    struct span text;                           /* of what was loaded, in bytes[] */
     struct token tokens[LINE_MAX_TOKENS + 2];   /* a split name may pass the limit by one */
+    const struct token *final;                  /* after line_context(): tokens[] or made[] */
     struct token made[2 * LINE_MAX_TOKENS + 4]; /* "()" and "=''" gain a variable */
     uint16_t next_quote[LINE_MAX_TOKENS + 2];   /* the next token that is the same quote */
     uint16_t closing[2 * LINE_MAX_TOKENS + 4];  /* of a bracket in made[], its partner */
-    struct class_block blocks[CLASS_BLOCKS(LINE_TEXT_AT + LINE_MAX_BYTES)];
+    struct classes classes;
     uint8_t bytes[LINE_TEXT_AT + LINE_MAX_BYTES + CLASS_SLACK];
 };
 
@@ -72,7 +74,7 @@ bool line_load(struct line *l, struct span text);
 /* signature_scan.c: the text from byte `from` on. */
 void line_scan(struct line *l, size_t from);
 
-/* signature_context.c: leaves the final tokens in made[0..count). */
+/* signature_context.c: leaves the final tokens in final[0..count). */
 void line_context(struct line *l);
 
 /* signature_emit.c: Write the canonical bytes to out (LINE_EMIT_BYTES of room). Returns their

@@ -16,7 +16,7 @@ static const struct span marks[] = {
 static size_t code_bytes(struct span s)
 {
     size_t m = 0;
-    while (m < ARRAY_LEN(marks) && !span_starts(s, marks[m]))
+    while (m < ARRAY_LEN(marks) && (marks[m].base[0] != s.base[0] || !span_starts(s, marks[m])))
         m++;
     if (m == ARRAY_LEN(marks))
         return 0;
@@ -28,20 +28,19 @@ static size_t code_bytes(struct span s)
     return low >= 'a' && low <= 'z' ? at + 1 : 0;
 }
 
-/* In place. Returns the bytes that are left; only those that may begin a code are looked at. */
-static size_t drop_codes(uint8_t *s, size_t n, const struct class_block *blocks)
+/* In place. Returns the bytes that are left. */
+static size_t drop_codes(uint8_t *s, size_t n)
 {
     size_t out = 0, done = 0; /* s[0..out) is what is left of s[0..done) */
-    for (size_t b = 0; b <= n / 64; b++) {
-        for (uint64_t bits = blocks[b].escape; bits != 0; bits &= bits - 1) {
-            size_t at = 64 * b + (size_t)__builtin_ctzll(bits);
-            size_t code = at >= done && at < n ? code_bytes(span_of(s + at, n - at)) : 0;
-            if (code == 0)
-                continue;
-            memmove(s + out, s + done, at - done);
-            out += at - done;
-            done = at + code;
-        }
+    for (size_t at = 0; at < n; at++) {
+        bool may = s[at] == 0x1b || s[at] == '\\' || s[at] == '^' || s[at] == '#';
+        size_t code = may ? code_bytes(span_of(s + at, n - at)) : 0;
+        if (code == 0)
+            continue;
+        memmove(s + out, s + done, at - done);
+        out += at - done;
+        done = at + code;
+        at = done - 1;
     }
     memmove(s + out, s + done, n - done);
     return out + n - done;
@@ -51,7 +50,7 @@ static void classify(struct line *l, size_t n)
 {
     uint8_t *s = l->bytes + LINE_TEXT_AT;
     memset(s + n, 0, CLASS_SLACK); /* no rule takes a zero byte for one of its own */
-    classes_find(s, n, l->blocks);
+    classes_find(s, n, &l->classes);
     l->text = span_of(s, n);
 }
 
@@ -59,15 +58,12 @@ bool line_load(struct line *l, struct span text)
 {
     uint8_t *s = l->bytes + LINE_TEXT_AT;
     size_t n = text.len < LINE_MAX_BYTES ? text.len : LINE_MAX_BYTES, left = n;
-    uint64_t escape = 0;
 
     if (n > 0)
         memcpy(s, text.base, n);
     classify(l, n);
-    for (size_t b = 0; b <= n / 64; b++)
-        escape |= l->blocks[b].escape;
-    if (escape != 0)
-        left = drop_codes(s, n, l->blocks);
+    if (l->classes.may_escape)
+        left = drop_codes(s, n);
     if (left < n)
         classify(l, left);
     return left < n;

@@ -8,17 +8,18 @@
 #define MIN_PAIRS 2
 #define SEEN_SLOTS 256
 
-static bool is_key_byte(uint8_t c)
-{
-    uint8_t low = c | 0x20;
-    return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'z') ||
-           (c != 0 && strchr("_.@-", c) != NULL);
-}
+/* Letters, digits and _ . @ - */
+/* clang-format off */
+static const bool key_byte[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+    ['_'] = true, ['.'] = true, ['@'] = true, ['-'] = true,
+};
+/* clang-format on */
 
 static size_t key_bytes(struct span s)
 {
     size_t i = 0;
-    while (i < s.len && is_key_byte(s.base[i]))
+    while (i < s.len && key_byte[s.base[i]])
         i++;
     return i;
 }

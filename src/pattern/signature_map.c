@@ -71,7 +71,8 @@ static uint8_t flat_byte(struct span outer, struct span key, size_t i)
 {
     if (outer.base == NULL)
         return lower(key.base[i]);
-    return i == outer.len ? '.' : lower(i < outer.len ? outer.base[i] : key.base[i - outer.len - 1]);
+    return i == outer.len ? '.'
+                          : lower(i < outer.len ? outer.base[i] : key.base[i - outer.len - 1]);
 }
 
 static size_t flat_len(struct span outer, struct span key)
@@ -83,7 +84,8 @@ static size_t flat_len(struct span outer, struct span key)
 static uint8_t find_key(const char *text, size_t len)
 {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-        if (keys[i].len == len && keys[i].text[0] == text[0] && memcmp(keys[i].text, text, len) == 0)
+        if (keys[i].len == len && keys[i].text[0] == text[0] &&
+            memcmp(keys[i].text, text, len) == 0)
             return keys[i].slot;
     return MAP_NO_SLOT;
 }
@@ -198,7 +200,8 @@ struct templates {
     } list[MAP_MAX_TEMPLATES];
 };
 
-static bool is_same_key(struct span a_outer, struct span a_key, struct span b_outer, struct span b_key)
+static bool is_same_key(struct span a_outer, struct span a_key, struct span b_outer,
+                        struct span b_key)
 {
     size_t len = flat_len(a_outer, a_key);
     if (len != flat_len(b_outer, b_key))
@@ -225,7 +228,8 @@ static void put_template(struct templates *t, struct span outer, struct span key
     t->list[i].value = *value;
 }
 
-static void refill(struct map *m, struct templates *t, struct span outer, const struct map_member *first)
+static void refill(struct map *m, struct templates *t, struct span outer,
+                   const struct map_member *first)
 {
     const struct map_value *value = &m->members[m->last[first - m->members] - 1].value;
     if (first->slot == MAP_TEMPLATE)
@@ -259,7 +263,7 @@ void map_end(struct map *m)
 static struct map_value value_of(const struct log_value *v)
 {
     static const uint8_t kinds[] = {
-        [LOG_STRING] = MAP_STRING, [LOG_INT] = MAP_INT, [LOG_DOUBLE] = MAP_DOUBLE,
+        [LOG_STRING] = MAP_STRING, [LOG_INT] = MAP_INT,     [LOG_DOUBLE] = MAP_DOUBLE,
         [LOG_KVLIST] = MAP_OBJECT, [LOG_BYTES] = MAP_OTHER,
     };
     struct map_value out = {.kind = (enum map_kind)kinds[v->kind], .text = v->text};
@@ -324,10 +328,13 @@ bool map_attributes_matter(struct span record)
         if (f.number != list.number || f.type != WIRE_LEN)
             continue;
         wire_init(&pair, f.bytes);
-        struct span key = wire_next(&pair, &g) && g.number == 1 && g.type == WIRE_LEN ? g.bytes : (struct span){0};
+        struct span key = wire_next(&pair, &g) && g.number == 1 && g.type == WIRE_LEN
+                              ? g.bytes
+                              : (struct span){0};
         /* key first and then a value that is no map, as nearly all have it */
         bool plain = key.len > 0 && wire_next(&pair, &g) && g.number == 2 && g.type == WIRE_LEN &&
-                     g.bytes.len > 0 && g.bytes.base[0] != (6 << 3 | WIRE_LEN) && pair.at == pair.end;
+                     g.bytes.len > 0 && g.bytes.base[0] != (6 << 3 | WIRE_LEN) &&
+                     pair.at == pair.end;
         if (!plain)
             return true;
         uint8_t slot = may_matter(key) ? map_slot_of((struct span){0}, key) : MAP_NO_SLOT;

@@ -32,8 +32,8 @@ enum map_slot {
     MAP_NO_SLOT = 255,
 };
 
-#define MAP_EVENT_NAME (MAP_EVENT + 1)     /* event.name */
-#define MAP_EXCEPTION_TYPE (MAP_TYPE + 0)  /* exception.type */
+#define MAP_EVENT_NAME (MAP_EVENT + 1)    /* event.name */
+#define MAP_EXCEPTION_TYPE (MAP_TYPE + 0) /* exception.type */
 #define MAP_OTEL_SCOPE_NAME (MAP_SCOPE + 0)
 
 #define MAP_MAX_NAMES 64 /* of a map that is signed by its keys; and of logfmt */
@@ -54,7 +54,7 @@ struct scratch {
 uint8_t *scratch_take(struct scratch *s, size_t len);
 
 enum map_kind {
-    MAP_OTHER,   /* null, booleans, arrays, bytes */
+    MAP_OTHER, /* null, booleans, arrays, bytes */
     MAP_OBJECT,
     MAP_STRING,
     MAP_ESCAPED, /* a string of JSON, with its escapes */
@@ -73,8 +73,8 @@ struct map_value {
 };
 
 struct map_member {
-    struct span key;   /* unescaped */
-    uint16_t outer;    /* the member it is in, from 1; 0: none */
+    struct span key; /* unescaped */
+    uint16_t outer;  /* the member it is in, from 1; 0: none */
     uint8_t slot;
     struct map_value value;
 };
@@ -86,7 +86,7 @@ struct map {
     uint32_t count, outers;
     uint16_t outer[MAP_MAX_OUTERS]; /* members that hold some with a slot */
     struct map_value slots[MAP_SLOTS];
-    struct map_member members[SIGN_MAX_MEMBERS]; /* of inner ones those with a slot */
+    struct map_member members[SIGN_MAX_MEMBERS];              /* of inner ones those with a slot */
     uint16_t first[SIGN_MAX_MEMBERS], last[SIGN_MAX_MEMBERS]; /* with the same key, from 1 */
     uint16_t index[MAP_INDEX_SLOTS];
 };

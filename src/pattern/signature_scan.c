@@ -6,17 +6,17 @@
 #include "pattern/signature_line.h"
 
 enum { /* of bytes in words */
-    C_SLASH = 1 << 0,
-    C_BACKSLASH = 1 << 1,
-    C_AT = 1 << 2,
-    C_DOT = 1 << 3,
-    C_PLUS = 1 << 4,
-    C_QUESTION = 1 << 5,
-    C_TRIM = 1 << 6,
-    C_DIGIT = 1 << 7, /* of a word, from the mask */
-    C_HEX = 1 << 8,
-    C_LETTER = 1 << 9,
-    C_URL_END = 1 << 10,
+       C_SLASH = 1 << 0,
+       C_BACKSLASH = 1 << 1,
+       C_AT = 1 << 2,
+       C_DOT = 1 << 3,
+       C_PLUS = 1 << 4,
+       C_QUESTION = 1 << 5,
+       C_TRIM = 1 << 6,
+       C_DIGIT = 1 << 7, /* of a word, from the mask */
+       C_HEX = 1 << 8,
+       C_LETTER = 1 << 9,
+       C_URL_END = 1 << 10,
 };
 
 /* clang-format off */
@@ -32,14 +32,18 @@ static const uint16_t classes[256] = {
     ['}'] = C_URL_END,
 };
 
-/* What a token may begin with; anything else begins a word. */
-enum { BEGINS_WORD, BEGINS_SPACE, BEGINS_MARK };
+/* What a token may begin with; anything else begins a word. Of the last two only a run of
+ * three is no word or mark. */
+enum { BEGINS_WORD, BEGINS_SPACE, BEGINS_MARK, BEGINS_WIDE, BEGINS_RUN, BEGINS_EQUALS };
 static const uint8_t begins[256] = {
     ['\t' ... '\r'] = BEGINS_SPACE, [' '] = BEGINS_SPACE,
-    ['='] = BEGINS_MARK, [','] = BEGINS_MARK, [';'] = BEGINS_MARK, [':'] = BEGINS_MARK,
-    ['|'] = BEGINS_MARK, ['('] = BEGINS_MARK, [')'] = BEGINS_MARK, ['['] = BEGINS_MARK,
-    [']'] = BEGINS_MARK, ['{'] = BEGINS_MARK, ['}'] = BEGINS_MARK, ['<'] = BEGINS_MARK,
-    ['>'] = BEGINS_MARK, ['"'] = BEGINS_MARK, ['\''] = BEGINS_MARK, ['`'] = BEGINS_MARK,
+    [','] = BEGINS_MARK, [';'] = BEGINS_MARK, [':'] = BEGINS_MARK, ['|'] = BEGINS_MARK,
+    ['('] = BEGINS_MARK, [')'] = BEGINS_MARK, ['['] = BEGINS_MARK, [']'] = BEGINS_MARK,
+    ['{'] = BEGINS_MARK, ['}'] = BEGINS_MARK, ['<'] = BEGINS_MARK, ['>'] = BEGINS_MARK,
+    ['"'] = BEGINS_MARK, ['\''] = BEGINS_MARK, ['`'] = BEGINS_MARK,
+    ['.'] = BEGINS_RUN, ['-'] = BEGINS_RUN, ['*'] = BEGINS_RUN, ['_'] = BEGINS_RUN,
+    ['#'] = BEGINS_RUN, ['~'] = BEGINS_RUN, ['+'] = BEGINS_RUN, ['='] = BEGINS_EQUALS,
+    [0x80 ... 0xff] = BEGINS_WIDE,
 };
 
 /* What a separator tells about its line. */
@@ -186,80 +190,91 @@ static size_t named_head(struct span word, uint32_t seen)
     return 0;
 }
 
-static inline void put(struct line *l, enum token_kind kind, size_t at, size_t len, uint32_t words)
+/* Where a scan goes on, and where its next token goes: by value, so that they stay in registers. */
+struct step {
+    size_t at;
+    struct token *next;
+};
+
+static inline struct token *put(struct token *next, enum token_kind kind, size_t at, size_t len,
+                                uint32_t words)
 {
-    words &= WORD_OF_TOKEN;
-    l->words_seen |= words;
-    l->tokens[l->count++] = (struct token){
+    *next = (struct token){
         .at = (uint16_t)at, .len = (uint16_t)len, .kind = (uint8_t)kind, .words = (uint16_t)words};
+    return next + 1;
 }
 
-/* The next byte from i on where a bit of the mask is set; there is one at the end. */
-static inline size_t next_stop(const struct class_block *blocks, size_t i)
+/* The first byte from i on whose bit is the other one of `mask`, which is a stop's or has one
+ * at the end. */
+static size_t far_end(const uint64_t *mask, size_t i, uint64_t flip)
 {
-    uint64_t window = CLASS_WINDOW(blocks, stop, i);
-    while (window == 0) {
-        i = i / 64 * 64 + 64;
-        window = blocks[i / 64].stop;
-    }
-    return i + (size_t)__builtin_ctzll(window);
+    uint64_t bits = (mask[i / 64] ^ flip) >> i % 64;
+    if (bits != 0)
+        return i + (size_t)__builtin_ctzll(bits);
+    size_t word = i / 64 + 1;
+    while ((mask[word] ^ flip) == 0)
+        word++;
+    return 64 * word + (size_t)__builtin_ctzll(mask[word] ^ flip);
 }
 
-/* The end of the bytes from 0x80 up that begin at i. */
-static size_t wide_end(const struct class_block *blocks, size_t i)
+/* The next stop from byte i on; there is one at the end. */
+static inline size_t next_stop(const struct classes *c, size_t i)
 {
-    uint64_t window = ~CLASS_WINDOW(blocks, wide, i);
-    while (window == 0) {
-        i = i / 64 * 64 + 64;
-        window = ~blocks[i / 64].wide;
-    }
-    return i + (size_t)__builtin_ctzll(window);
+    uint64_t window = class_window(c->stop, i);
+    return window != 0 ? i + (size_t)__builtin_ctzll(window) : far_end(c->stop, i, 0);
 }
 
 /* What a word that is more than letters holds: the union of its bytes' classes. */
-static uint32_t classes_of(const struct line *l, const uint8_t *s, size_t i, size_t j)
+static uint32_t classes_of(const struct line *l, size_t i, size_t j)
 {
     uint32_t seen = 0;
-    for (size_t at = i; at < j; at += 64) {
-        uint64_t in_word = j - at >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << (j - at)) - 1;
-        uint64_t odd = CLASS_WINDOW(l->blocks, odd, at) & in_word;
-        if ((CLASS_WINDOW(l->blocks, digit, at) & in_word) != 0)
+    for (size_t at = i; at < j; at += CLASS_WINDOW_BITS) {
+        size_t left = j - at < CLASS_WINDOW_BITS ? j - at : CLASS_WINDOW_BITS;
+        uint64_t in_word = (UINT64_C(1) << left) - 1,
+                 odd = class_window(l->classes.odd, at) & in_word;
+        if ((class_window(l->classes.digit, at) & in_word) != 0)
             seen |= C_DIGIT;
         for (; odd != 0; odd &= odd - 1)
-            seen |= classes[s[at + (size_t)__builtin_ctzll(odd)]];
+            seen |= classes[l->text.base[at + (size_t)__builtin_ctzll(odd)]];
     }
     return seen;
 }
 
-/* A word of ASCII that holds more than letters and underscores. Returns where the scan goes
- * on: past j where the word was the start of a URL. */
-static size_t put_odd_word(struct line *l, const uint8_t *s, size_t i, size_t j)
+/* A literal that is more than letters. */
+static struct token *put_odd_literal(struct line *l, struct token *next, size_t i, struct span word)
 {
-    uint32_t seen = classes_of(l, s, i, j);
-    struct span word = {s + i, j - i};
+    size_t len = word.len;
+    while (len > 0 && word.base[len - 1] == '.')
+        len--;
+    uint32_t sets = words_find(&l->words, word.base, len) & WORD_OF_TOKEN;
+    l->words_seen |= sets;
+    return put(next, TOKEN_LIT, LINE_TEXT_AT + i, word.len, sets);
+}
+
+/* A word of ASCII that holds more than letters and underscores. It ends past j where it was
+ * the start of a URL. */
+static __attribute__((noinline)) struct step put_odd_word(struct line *l, struct token *next,
+                                                          size_t i, size_t j)
+{
+    uint32_t seen = classes_of(l, i, j);
+    struct span word = {l->text.base + i, j - i};
     if ((seen & C_QUESTION) != 0 && (seen & C_SLASH) != 0) {
-        while (j < l->text.len && (classes[s[j]] & C_URL_END) == 0)
+        while (j < l->text.len && (classes[l->text.base[j]] & C_URL_END) == 0)
             j++;
-        put(l, TOKEN_VAR, 0, 0, 0);
-        return j;
+        return (struct step){j, put(next, TOKEN_VAR, 0, 0, 0)};
     }
-    if (!is_variable(&l->words, word, seen)) {
-        size_t len = word.len;
-        while (len > 0 && word.base[len - 1] == '.')
-            len--;
-        put(l, TOKEN_LIT, LINE_TEXT_AT + i, word.len, words_find(&l->words, word.base, len));
-        return j;
-    }
+    if (!is_variable(&l->words, word, seen))
+        return (struct step){j, put_odd_literal(l, next, i, word)};
     size_t head = (seen & (C_PLUS | C_AT)) != 0 ? named_head(word, seen) : 0;
     if (head > 0)
-        put(l, TOKEN_LIT, LINE_TEXT_AT + i, head, 0);
-    put(l, TOKEN_VAR, LINE_TEXT_AT + i + head, word.len - head, 0);
-    return j;
+        next = put(next, TOKEN_LIT, LINE_TEXT_AT + i, head, 0);
+    return (struct step){j, put(next, TOKEN_VAR, LINE_TEXT_AT + i + head, word.len - head, 0)};
 }
 
 /* A word before a colon: does a URL or a path with a drive begin here? Returns its end, or j. */
-static size_t link_end(const struct line *l, const uint8_t *s, size_t i, size_t j)
+static size_t link_end(const struct line *l, size_t i, size_t j)
 {
+    const uint8_t *s = l->text.base;
     bool drive = j - i == 1 && s[j + 1] == '\\';
     bool url = s[j + 1] == '/' && s[j + 2] == '/';
     if ((!drive && !url) || !all_of(span_of(s + i, j - i), C_LETTER))
@@ -270,49 +285,56 @@ static size_t link_end(const struct line *l, const uint8_t *s, size_t i, size_t 
     return j;
 }
 
-/* The word of ASCII at i. Returns where the scan goes on. */
-static inline size_t put_word(struct line *l, const uint8_t *s, size_t i)
+static struct step put_wide(struct line *l, struct token *next, size_t i)
 {
-    size_t j = next_stop(l->blocks, i + 1), len = j - i;
-    if (s[j] == ':') {
-        size_t end = link_end(l, s, i, j);
-        if (end > j) {
-            put(l, TOKEN_VAR, 0, 0, 0);
-            return end;
-        }
-    }
-    uint64_t more = CLASS_WINDOW(l->blocks, odd, i) | CLASS_WINDOW(l->blocks, digit, i);
-    if (len > 63 || (more & ((UINT64_C(1) << len) - 1)) != 0)
-        return put_odd_word(l, s, i, j);
-    uint32_t sets = words_find(&l->words, s + i, len);
-    bool variable = (sets & WORD_ATOM) != 0 || (len >= 8 && all_of(span_of(s + i, len), C_HEX));
-    put(l, variable ? TOKEN_VAR : TOKEN_LIT, LINE_TEXT_AT + i, len, variable ? 0 : sets);
-    return j;
+    const uint8_t *s = l->text.base + i;
+    size_t j = far_end(l->classes.wide, i, ~UINT64_C(0));
+    bool micro = j - i == 2 && (memcmp(s, "\xc2\xb5", 2) == 0 || memcmp(s, "\xce\xbc", 2) == 0);
+    l->words_seen |= micro ? WORD_MICRO : 0;
+    return (struct step){j, put(next, TOKEN_LIT, LINE_TEXT_AT + i, j - i, micro ? WORD_MICRO : 0)};
 }
 
-static size_t put_wide(struct line *l, const uint8_t *s, size_t i)
+static struct token *put_mark(struct line *l, struct token *next, size_t i, uint8_t mark)
 {
-    size_t j = wide_end(l->blocks, i);
-    bool micro = j - i == 2 && (memcmp(s + i, "\xc2\xb5", 2) == 0 || memcmp(s + i, "\xce\xbc", 2) == 0);
-    put(l, TOKEN_LIT, LINE_TEXT_AT + i, j - i, micro ? WORD_MICRO : 0);
-    return j;
-}
-
-static void put_mark(struct line *l, size_t i, uint8_t c)
-{
-    uint32_t has = marks[c];
+    uint32_t has = marks[mark];
     if ((has & l->has & LINE_COLON) != 0)
         has |= LINE_COLONS;
-    if (l->count > 0) {
-        const struct token *before = &l->tokens[l->count - 1];
-        if (before->mark != 0 && closes[before->mark] == c)
+    if (next > l->tokens) {
+        const struct token *before = next - 1;
+        if (before->mark != 0 && closes[before->mark] == mark)
             has |= LINE_PAIR;
-        if (before->kind == TOKEN_LIT && (c == '(' || c == '[' || c == '{'))
+        if (before->kind == TOKEN_LIT && mark == ':')
+            has |= LINE_KEY;
+        if (before->kind == TOKEN_LIT && (mark == '(' || mark == '[' || mark == '{'))
             has |= (l->has & LINE_GROUP) != 0 ? LINE_GROUPS : LINE_GROUP;
     }
     l->has |= has;
-    put(l, TOKEN_PUN, LINE_TEXT_AT + i, 1, 0);
-    l->tokens[l->count - 1].mark = c;
+    *next = (struct token){
+        .at = (uint16_t)(LINE_TEXT_AT + i), .len = 1, .kind = TOKEN_PUN, .mark = mark};
+    return next + 1;
+}
+
+/* The word of ASCII at i. Nearly all are letters, or begin with a digit. */
+static inline struct step put_word(struct line *l, const uint8_t *s, struct token *next, size_t i,
+                                   uint32_t *words_seen)
+{
+    size_t j = next_stop(&l->classes, i), len = j - i;
+    if (s[j] == ':') {
+        size_t end = link_end(l, i, j);
+        if (end > j)
+            return (struct step){end, put(next, TOKEN_VAR, 0, 0, 0)};
+    }
+    if (s[i] <= '9' && s[i] >= '0' && !l->classes.has_question) /* no word of a list does so */
+        return (struct step){j, put(next, TOKEN_VAR, LINE_TEXT_AT + i, len, 0)};
+    uint64_t more = class_window(l->classes.odd, i) | class_window(l->classes.digit, i);
+    if (len > CLASS_WINDOW_BITS || more << (63 - len) << 1 != 0)
+        return put_odd_word(l, next, i, j);
+    uint32_t sets = words_find(&l->words, s + i, len);
+    bool variable = (sets & WORD_ATOM) != 0 || (len >= 8 && (classes[s[i]] & C_HEX) != 0 &&
+                                                all_of(span_of(s + i, len), C_HEX));
+    *words_seen |= sets; /* those of a variable do no harm: a rule is tried in vain */
+    return (struct step){
+        j, put(next, variable ? TOKEN_VAR : TOKEN_LIT, LINE_TEXT_AT + i, len, variable ? 0 : sets)};
 }
 
 void line_init(struct line *l)
@@ -323,30 +345,48 @@ void line_init(struct line *l)
     l->count = 0;
 }
 
-void line_scan(struct line *l, size_t from)
+/* What begins with neither a letter nor a space. */
+static inline struct step put_other(struct line *l, struct step step, uint8_t byte,
+                                    uint32_t *words_seen)
 {
     const uint8_t *s = l->text.base;
-    const size_t n = l->text.len;
-    size_t i = from;
+    uint8_t begin = begins[byte];
+    if (begin >= BEGINS_RUN && class_is(l->classes.run, step.at)) {
+        step.next = put(step.next, TOKEN_PUN, LINE_TEXT_AT + step.at, 3, 0);
+        while (s[step.at] == byte)
+            step.at++;
+        return step;
+    }
+    if (begin == BEGINS_RUN)
+        return put_word(l, s, step.next, step.at, words_seen);
+    if (begin == BEGINS_WIDE)
+        return put_wide(l, step.next, step.at);
+    return (struct step){step.at + 1, put_mark(l, step.next, step.at, byte)};
+}
 
-    l->count = 0;
-    l->has = 0;
-    l->words_seen = 0;
-    while (i < n && l->count < LINE_MAX_TOKENS) {
-        uint8_t c = s[i];
-        if (begins[c] == BEGINS_SPACE) {
+void line_scan(struct line *l, size_t from)
+{
+    static const struct token space = {.len = 1, .kind = TOKEN_SPC};
+    const uint8_t *s = l->text.base;
+    const size_t n = l->text.len;
+    struct token *full = l->tokens + LINE_MAX_TOKENS;
+    struct step step = {from, l->tokens};
+    uint32_t words_seen = 0;
+
+    l->has = l->words_seen = 0;
+    while (step.at < n && step.next < full) {
+        uint8_t byte = s[step.at];
+        if (begins[byte] == BEGINS_WORD) {
+            step = put_word(l, s, step.next, step.at, &words_seen);
+        } else if (begins[byte] == BEGINS_SPACE) {
             do
-                i++;
-            while (begins[s[i]] == BEGINS_SPACE);
-            put(l, TOKEN_SPC, 0, 1, 0);
-        } else if ((l->blocks[i / 64].run >> i % 64 & 1) != 0) {
-            put(l, TOKEN_PUN, LINE_TEXT_AT + i, 3, 0);
-            while (s[i] == c)
-                i++;
-        } else if (begins[c] == BEGINS_MARK) {
-            put_mark(l, i++, c);
+                step.at++;
+            while (begins[s[step.at]] == BEGINS_SPACE);
+            *step.next++ = space;
         } else {
-            i = c >= 0x80 ? put_wide(l, s, i) : put_word(l, s, i);
+            step = put_other(l, step, byte, &words_seen);
         }
     }
+    l->count = (uint32_t)(step.next - l->tokens);
+    l->words_seen |= words_seen;
 }

@@ -30,8 +30,8 @@ static inline struct span text_strip(struct span s)
 {
     while (s.len > 0 && (s.base[0] == ' ' || (s.base[0] >= '\t' && s.base[0] <= '\r')))
         s = span_skip(s, 1);
-    while (s.len > 0 && (s.base[s.len - 1] == ' ' ||
-                         (s.base[s.len - 1] >= '\t' && s.base[s.len - 1] <= '\r')))
+    while (s.len > 0 &&
+           (s.base[s.len - 1] == ' ' || (s.base[s.len - 1] >= '\t' && s.base[s.len - 1] <= '\r')))
         s.len--;
     return s;
 }

@@ -82,7 +82,7 @@ static void add(struct words *w, const char *word, size_t len, uint32_t set)
            (w->slots[slot].low != half[0] || w->slots[slot].high != half[1]))
         slot = (slot + 1) % WORD_SLOTS;
     w->slots[slot] = (struct word_slot){half[0], half[1], w->slots[slot].sets | set};
-    w->may_start[len] |= 1u << (word[0] - 'a');
+    w->may_start[len][word[0] & 31] |= len > 1 ? 1u << (word[1] & 31) : UINT32_MAX;
 }
 
 void words_init(struct words *w)

@@ -16,7 +16,7 @@
 enum {
     WORD_MONTH = 1 << 0,
     WORD_DAY = 1 << 1,
-    WORD_ZONE = 1 << 2,   /* time zones, am and pm */
+    WORD_ZONE = 1 << 2, /* time zones, am and pm */
     WORD_UNIT = 1 << 3,
     WORD_ATOM = 1 << 4,   /* true, null: values that are written out */
     WORD_KEEP = 1 << 5,   /* has a digit and is a word all the same: ipv4 */
@@ -26,13 +26,13 @@ enum {
     WORD_SLOT_NOT = 1 << 9,    /* "for user authentication" */
     WORD_ID_KEY = 1 << 10,
     WORD_USER = 1 << 11,
-    WORD_PORT_AFTER = 1 << 12, /* "to cache:80" */
-    WORD_METHOD = 1 << 13,     /* of HTTP, when written in capitals */
-    WORD_MICRO = 1 << 14,      /* the sign of 10^-6: of tokens only, in no list */
+    WORD_PORT_AFTER = 1 << 12,     /* "to cache:80" */
+    WORD_METHOD = 1 << 13,         /* of HTTP, when written in capitals */
+    WORD_MICRO = 1 << 14,          /* the sign of 10^-6: of tokens only, in no list */
     WORD_OF_TOKEN = (1 << 16) - 1, /* those above stay with a token, those below do not */
-    WORD_WEAK = 1 << 16,      /* a level, but a plain word as well */
-    WORD_CAPS = 1 << 17,      /* stands for a level when written in capitals */
-    WORD_ZONE_CAPS = 1 << 18, /* a time zone of a header, in capitals */
+    WORD_WEAK = 1 << 16,           /* a level, but a plain word as well */
+    WORD_CAPS = 1 << 17,           /* stands for a level when written in capitals */
+    WORD_ZONE_CAPS = 1 << 18,      /* a time zone of a header, in capitals */
     WORD_NULL = 1 << 19,
     WORD_LEVEL_AT = 24, /* three bits from here: enum sign_level */
 };
@@ -44,7 +44,7 @@ enum {
 #define WORD_SLOTS 1024   /* four times the words, so that nearly all sit in their own slot */
 
 struct words {
-    uint32_t may_start[WORD_MAX_BYTES + 1]; /* by length: letters some word begins with */
+    uint32_t may_start[WORD_MAX_BYTES + 1][32]; /* by length and first letter: second letters */
     struct word_slot {
         uint64_t low, high; /* the word's bytes, zero-padded */
         uint32_t sets;      /* 0: an empty slot */
@@ -69,13 +69,12 @@ static inline uint32_t words_slot(uint64_t low, uint64_t high)
 
 /* The lists that hold the word of `len` bytes at `at`, in any case of letters;
  * 0: none. Reads up to 16 bytes from `at` whatever len is. */
-static inline __attribute__((always_inline)) uint32_t
-words_find(const struct words *w, const uint8_t *at, size_t len)
+static inline __attribute__((always_inline)) uint32_t words_find(const struct words *w,
+                                                                 const uint8_t *at, size_t len)
 {
     if (len - 1 >= WORD_MAX_BYTES)
         return 0;
-    uint32_t letter = (uint32_t)(at[0] | 0x20) - 'a';
-    if (letter > 25 || (w->may_start[len] >> letter & 1) == 0 || at[len - 1] == 0)
+    if ((w->may_start[len][at[0] & 31] >> (at[1] & 31) & 1) == 0 || at[len - 1] == 0)
         return 0; /* a zero at the end would be taken for padding */
 
     uint64_t low, high;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pipeline/pipeline_state.h"
 
@@ -27,6 +28,7 @@ static void take_counters(struct pipeline *p, struct census *c)
         .patterns_evicted = patterns_evicted(p->patterns),
         .overflowed = p->place.overflowed,
     };
+    memcpy(c->severities, p->severities, sizeof c->severities);
     if (p->recorder != NULL)
         c->context = recorder_stats(p->recorder, now_ms);
     if (p->families != NULL)
@@ -286,6 +288,7 @@ static void add_all_counters(struct census *sum, const struct census *one)
     add_counters(&sum->total, &one->total, sizeof sum->total);
     add_counters(&sum->reasons, &one->reasons, sizeof sum->reasons);
     add_counters(&sum->timestamps, &one->timestamps, sizeof sum->timestamps);
+    add_counters(sum->severities, one->severities, sizeof sum->severities);
     add_counters(sum->shadow, one->shadow, sizeof sum->shadow);
     add_counters(&sum->events, &one->events, sizeof sum->events);
     add_counters(&sum->other, &one->other, sizeof sum->other);

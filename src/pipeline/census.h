@@ -72,6 +72,7 @@ struct census {
     uint64_t imbalance; /* ledger_imbalance() */
     struct census_reasons reasons;
     struct timestamp_counts timestamps;
+    uint64_t severities[SEVERITY_SOURCES]; /* records by where their severity came from */
     struct recorder_stats context;
     struct families_stats families;
     struct governor_stats governor;

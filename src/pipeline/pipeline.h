@@ -55,6 +55,7 @@ struct pipeline_opts {
     uint32_t max_patterns, max_services;
     uint32_t max_patterns_per_service; /* 0: as many as there are */
     uint32_t family_weight;            /* of families; 0: every pattern is its own */
+    bool severity_from_text;           /* a record without one is as severe as its text says */
     uint64_t seed;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
@@ -86,6 +87,10 @@ struct pipeline;
 MUST_CHECK int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts,
                             const struct rules *rules);
 void pipeline_free(struct pipeline *p);
+
+/* The level of a record: as its fields say, else as its text does where that is asked for. */
+enum level pipeline_level(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                          const struct log_record *r, enum severity_source *source);
 
 /* Take an ExportLogsServiceRequest. On success *records is how many it held.
  *   ERR_MORE, ERR_MALFORMED, ERR_TOO_DEEP, ERR_UTF8   damage: nothing entered

@@ -14,11 +14,13 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc;
+    enum severity_source source;
     struct subject s = {
         .group = g,
         .bytes = bytes,
         .record = &record,
-        .level = level_of(log_severity(&record)),
+        .level = pipeline_level(e->p, g, bytes, &record, &source),
+        .level_from_text = source == SEVERITY_OF_TEXT,
         .signature = pipeline_sign(e->p, g, bytes, &record),
         .governor = e->p->opts.target.unit != GOVERNOR_NONE ? e->p->governor : NULL,
     };

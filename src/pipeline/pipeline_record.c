@@ -36,15 +36,41 @@ static struct span text_of(const struct log_record *r, enum log_known which)
     return v != NULL && v->kind == LOG_STRING ? v->text : (struct span){0};
 }
 
-uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
-                       const struct log_record *r)
+static struct sign_input sign_input(const struct logs_group *g, struct span bytes,
+                                    const struct log_record *r)
 {
-    const struct sign_input in = {
+    return (struct sign_input){
         .event_name = r->event_name,
         .record = r->attributes > 0 ? bytes : (struct span){0},
         .scope_logs = g->scope,
         .body = r->body,
     };
+}
+
+enum level pipeline_level(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                          const struct log_record *r, enum severity_source *source)
+{
+    static const enum level levels[] = {
+        [SIGN_LEVEL_TRACE] = LEVEL_TRACE, [SIGN_LEVEL_DEBUG] = LEVEL_DEBUG,
+        [SIGN_LEVEL_INFO] = LEVEL_INFO,   [SIGN_LEVEL_WARN] = LEVEL_WARN,
+        [SIGN_LEVEL_ERROR] = LEVEL_ERROR, [SIGN_LEVEL_FATAL] = LEVEL_FATAL,
+    };
+    unsigned severity = log_severity(r);
+    *source = severity > 0 ? SEVERITY_OF_FIELDS : SEVERITY_OF_NOTHING;
+    if (severity > 0 || !p->opts.severity_from_text)
+        return level_of(severity);
+    const struct sign_input in = sign_input(g, bytes, r);
+    enum sign_level hint = signer_hint(p->signer, &in);
+    if (hint == SIGN_LEVEL_NONE)
+        return level_of(0);
+    *source = SEVERITY_OF_TEXT;
+    return levels[hint];
+}
+
+uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
+                       const struct log_record *r)
+{
+    const struct sign_input in = sign_input(g, bytes, r);
     return signer_sign(p->signer, &in);
 }
 
@@ -242,15 +268,17 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc; /* a bug: logs_check() has accepted it */
+    enum severity_source source;
     struct subject s = {
         .group = g,
         .bytes = bytes,
         .record = &record,
-        .level = level_of(log_severity(&record)),
+        .level = pipeline_level(p, g, bytes, &record, &source),
         .signature = pipeline_sign(p, g, bytes, &record),
         .now_ms = pass->now_ms,
         .governor = pass->governor,
     };
+    p->severities[source]++;
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level,
                               pipeline_status_class(&record)};
     if (p->anomaly != NULL) {

@@ -28,6 +28,7 @@ struct pipeline {
         uint32_t generation;           /* of families, before */
     } placing;                         /* for anomaly_begin() */
     struct census_reasons reasons;
+    uint64_t severities[SEVERITY_SOURCES]; /* of records, by where they came from */
     struct timestamp_counts timestamps;
     struct pattern_place place;
     struct day_counts today;

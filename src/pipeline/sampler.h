@@ -64,11 +64,20 @@ static inline bool reason_is_certain(enum reason r)
     return r <= REASON_FIRST;
 }
 
+/* Where the severities of records came from. */
+enum severity_source {
+    SEVERITY_OF_FIELDS,
+    SEVERITY_OF_TEXT,
+    SEVERITY_OF_NOTHING,
+    SEVERITY_SOURCES
+};
+
 struct subject {
     const struct logs_group *group;
     struct span bytes; /* the encoded record */
     const struct log_record *record;
     enum level level;
+    bool level_from_text;       /* for people: the record itself has none */
     uint64_t signature, family; /* the same while it has none */
     struct pattern *pattern;    /* its entry, which counts the window */
     uint64_t now_ms;

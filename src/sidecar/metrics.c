@@ -156,6 +156,10 @@ PARTS(stages, "stage",
 PARTS(causes, "cause",
     PART("zero", census.timestamps.filled),
     PART("out_of_range", census.timestamps.repaired));
+PARTS(severity_sources, "source",
+    PART("fields", census.severities[SEVERITY_OF_FIELDS]),
+    PART("text", census.severities[SEVERITY_OF_TEXT]),
+    PART("none", census.severities[SEVERITY_OF_NOTHING]));
 PARTS(reloads, "outcome",
     PART("accepted", reloads_accepted),
     PART("refused", reloads_refused));
@@ -232,6 +236,8 @@ static const struct row {
      "Errors whose context was cut short by sampling.error_context.max_per_second."},
     {"lipservice_context_span_seconds", GAUGE, FIGURES_ALWAYS, AT(census.context.span_ms), {NULL}, 1000,
      "How far back the memory for context goes."},
+    {"lipservice_severity_records_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&severity_sources}, 1,
+     "Records by where their severity came from: their fields, their text, or none (they count as INFO)."},
     {"lipservice_timestamps_mended_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&causes}, 1,
      "Records whose time was 0, or above 2^63-1, and became the observed time or now."},
     {"lipservice_exporter_sent_log_records_total", COUNTER, FIGURES_ALWAYS, AT(census.total.fate[FATE_DELIVERED]), {NULL}, 1,

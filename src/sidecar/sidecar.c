@@ -126,6 +126,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .max_services = sc->cfg->sampling.max_services,
         .family_weight = sc->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
+        .severity_from_text = sc->cfg->sampling.severity_from_text,
         .stamps = sc->cfg->sampling.stamps,
         .context =
             {

@@ -44,17 +44,19 @@ static void add_body(struct buf *out, const struct log_value *body)
         buf_printf(out, "\"(%s)\"", kinds[body->kind]);
 }
 
-static const char *severity_source(const struct log_record *r)
+static const char *severity_source(const struct subject *s)
 {
-    if (r->severity_number > 0)
+    if (s->level_from_text)
+        return "body";
+    if (s->record->severity_number > 0)
         return "number";
-    return log_severity(r) > 0 ? "text" : "default";
+    return log_severity(s->record) > 0 ? "text" : "default";
 }
 
 static void begin_words(struct explain *e, const struct subject *s, struct span template_text)
 {
     char id[SIGNATURE_TEXT_BYTES];
-    const char *from = severity_source(s->record);
+    const char *from = severity_source(s);
     buf_printf(&e->out, "record %llu\n  service    ", (unsigned long long)e->records);
     add_text(&e->out, s->group->service_name);
     buf_append_str(&e->out, "\n  body       ");
@@ -71,6 +73,8 @@ static void begin_words(struct explain *e, const struct subject *s, struct span 
         buf_append_str(&e->out, "from the severity text ");
         add_text(&e->out, s->record->severity_text);
         buf_append_byte(&e->out, '\n');
+    } else if (*from == 'b') {
+        buf_append_str(&e->out, "which its text names (sampling.severity_from)\n");
     } else {
         buf_append_str(&e->out, "because the record has none that is known\n");
     }
@@ -231,7 +235,7 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
     json_str(j, "family", signature_format(id, s->family));
     json_begin(j, "severity");
     json_str(j, "level", level_name(s->level));
-    json_str(j, "from", severity_source(s->record));
+    json_str(j, "from", severity_source(s));
     json_i64(j, "number", s->record->severity_number);
     json_text(j, "text", s->record->severity_text);
     json_end(j);

@@ -76,6 +76,7 @@ const wrong = [
   ['an unknown section', 'batch:\n  max_age: 1s\nsamplign:\n  global_rate: 1\n', /:3:1: .*samplign/],
   ['a rate over 1', 'sampling:\n  severity_rates:\n    INFO: 1.5\n', /:3:11: .*1\.5/],
   ['a rate that is a word', 'sampling:\n  global_rate: often\n', /:2:16: .*often/],
+  ['a source of severities that is none', 'sampling:\n  severity_from: [body]\n', /sampling\.severity_from: 'body' is not \[fields, text\] or \[fields\]/],
   ['a weight that makes every word a variable', 'sampling:\n  family_weight: 1\n', /sampling\.family_weight: must be 0, or from 2 to 32/],
   ['errors sampled', 'sampling:\n  severity_rates:\n    ERROR: 0.5\n', /:3:12: .*always kept/],
   ['an unknown level', 'sampling:\n  severity_rates:\n    LOUD: 1\n', /:3:11: .*LOUD/],
@@ -445,3 +446,37 @@ test('pattern_rates: by the id that the admin page and `signature` name', async 
   await closeLedger(sidecar, { received: 100, kept: 50, sampled_out: 50 });
   assert.ok(bodies(stub).every((body) => body.startsWith('another')));
 });
+
+// A record that has no severity is as severe as its text says, which is what PostHog will show.
+const NAMES_AN_ERROR = [
+  '2026-11-30 09:00:00,123 ERROR [main] c.e.App - order 17 failed',
+  'E1130 09:00:00.123456       1 reflector.go:138] Failed to watch *v1.Pod: unknown',
+  'ts=2026-11-30T09:00:00Z caller=main.go:1 level=error msg="db down"',
+  'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\nValueError: bad',
+  'panic: runtime error: invalid memory address\n\ngoroutine 1 [running]:',
+  '{"level":"error","msg":"db down"}',
+  '{"level":50,"time":1,"msg":"db down"}',
+  '{"log.level":"error","message":"db down"}',
+];
+const NAMES_NONE = ['the error was fixed', '0 errors found', '{"status":"error","msg":"x"}', 'order 17 saved'];
+
+for (const [name, from, severity, kept] of [
+  ['what its text names is its severity', '[fields, text]', { severityNumber: 0, severityText: '' }, NAMES_AN_ERROR.length],
+  ['its own severity wins', '[fields, text]', {}, 0],
+  ['where texts are not asked they say nothing', '[fields]', { severityNumber: 0, severityText: '' }, 0],
+])
+  test(`severity_from: ${name}`, async (t) => {
+    const all = [...NAMES_AN_ERROR, ...NAMES_NONE];
+    const set = { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'sampling.severity_rates.INFO': 0, 'sampling.severity_from': from };
+    const { stub, sidecar } = await pair(t, { set });
+    const message = request(all.length, { body: (i) => all[i] });
+    for (const record of message.resourceLogs[0].scopeLogs[0].logRecords) Object.assign(record, severity);
+    await sidecar.post(encodeLogs(message));
+    const metrics = await sidecar.metrics();
+    const has = 'severityNumber' in severity ? 0 : all.length;
+    assert.equal(metrics['lipservice_severity_records_total{source="fields"}'], has);
+    assert.equal(metrics['lipservice_severity_records_total{source="text"}'], kept);
+    assert.equal(metrics['lipservice_severity_records_total{source="none"}'], all.length - has - kept);
+    await closeLedger(sidecar, { received: all.length, kept, sampled_out: all.length - kept });
+    assert.deepEqual(bodies(stub).sort(), NAMES_AN_ERROR.slice(0, kept).sort());
+  });

@@ -51,7 +51,8 @@ static uint64_t resolve(struct rig *r, const char *line)
 }
 
 static const char *const names[] = {
-    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "ken", "lena",
+    "alice", "bob",   "carol", "dave", "erin", "frank",
+    "grace", "heidi", "ivan",  "judy", "ken",  "lena",
 };
 
 /* Add the text once for each of the first n names, in place of its %s. */
@@ -78,9 +79,11 @@ static void enough_words_in_one_place_make_a_variable(void **state)
         {"%s has left the room", "alice has left the room", "17 has left the room", 12},
         {"job %sQueue is idle", "job aliceQueue is idle", "job 17 is idle", 3}, /* weighs 2 each */
         {"mount %s/x is full", "mount alice/x is full", "mount 17 is full", 3},
-        {"rows 10 %s 20 seen now", "rows 10 alice 20 seen now", "rows 10 20 seen now", 6}, /* joined */
+        {"rows 10 %s 20 seen now", "rows 10 alice 20 seen now", "rows 10 20 seen now",
+         6}, /* joined */
         {"peer 10 (%s) said no again", "peer 10 (alice) said no again", "peer 10 said no again", 6},
-        {"{\"level\":\"info\",\"msg\":\"user %s is back\"}", "{\"level\":\"info\",\"msg\":\"user alice is back\"}",
+        {"{\"level\":\"info\",\"msg\":\"user %s is back\"}",
+         "{\"level\":\"info\",\"msg\":\"user alice is back\"}",
          "{\"level\":\"info\",\"msg\":\"user 17 is back\"}", 6},
         {"user %s logged in\nE: x\n\tat a.b.C(D:1)", "user alice logged in\nE: x\n\tat a.b.C(D:1)",
          "user 17 logged in\nE: x\n\tat a.b.C(D:2)", 6},
@@ -89,11 +92,13 @@ static void enough_words_in_one_place_make_a_variable(void **state)
         struct rig r;
         rig_open(&r);
         add_names(&r, rows[i].format, rows[i].needs - 1);
-        assert_row(resolve(&r, rows[i].first) == id_of(&r, rows[i].first), "'%s' early", rows[i].format);
+        assert_row(resolve(&r, rows[i].first) == id_of(&r, rows[i].first), "'%s' early",
+                   rows[i].format);
         uint32_t before = families_generation(r.families);
         add_names(&r, rows[i].format, rows[i].needs);
         assert_row(families_generation(r.families) != before, "'%s'", rows[i].format);
-        assert_row(resolve(&r, rows[i].first) == id_of(&r, rows[i].general), "'%s'", rows[i].format);
+        assert_row(resolve(&r, rows[i].first) == id_of(&r, rows[i].general), "'%s'",
+                   rows[i].format);
         rig_close(&r);
     }
 }
@@ -102,11 +107,11 @@ static void some_are_never_merged(void **state)
 {
     (void)state;
     static const char *const formats[] = {
-        "hello %s",                                            /* two words */
-        "a b c d e f g h i j k l m n o p q r s t u v w x %s",  /* 25 words */
+        "hello %s",                                                /* two words */
+        "a b c d e f g h i j k l m n o p q r s t u v w x %s",      /* 25 words */
         "{\"error.type\":\"%s\",\"msg\":\"disk is almost full\"}", /* what is no message */
-        "it went wrong\n%sError: cannot\n\tat a.b.C.d(E:1)",   /* the trace's type ... */
-        "it went wrong\nError: cannot\n\tat a.b.%s.run(E:1)",  /* ... and its functions */
+        "it went wrong\n%sError: cannot\n\tat a.b.C.d(E:1)",       /* the trace's type ... */
+        "it went wrong\nError: cannot\n\tat a.b.%s.run(E:1)",      /* ... and its functions */
     };
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
         struct rig r;
@@ -165,14 +170,16 @@ static void two_variables_in_two_steps(void **state)
     rig_open(&r);
     for (size_t i = 0; i < 6; i++)
         for (size_t k = 0; k < 6; k++) {
-            snprintf(line, sizeof line, "user %s moved from room %s to hall", names[i], names[k + 6]);
+            snprintf(line, sizeof line, "user %s moved from room %s to hall", names[i],
+                     names[k + 6]);
             add(&r, line);
         }
     uint64_t both = id_of(&r, "user 1 moved from room 2 to hall");
     assert_int_equal(resolve(&r, "user alice moved from room ken to hall"), both);
     assert_int_equal(resolve(&r, "user 1 moved from room ken to hall"), both); /* a link */
     assert_int_equal(resolve(&r, "user alice moved from room 2 to hall"), both);
-    assert_int_equal(add(&r, "user zoe moved from room ken to hall"), both); /* new, and known at once */
+    assert_int_equal(add(&r, "user zoe moved from room ken to hall"),
+                     both); /* new, and known at once */
     /* In a room that nobody has seen before, six names must be seen again: nothing says that it
      * is a room. The place of the name in the general template is a variable, not a word. */
     assert_int_equal(add(&r, "user zoe moved from room pantry to hall"),
@@ -196,7 +203,8 @@ static void see_alias(void *ctx, const struct family_alias *a)
     assert_int_equal(a->since_ns, 1700000000000000000u);
     assert_int_equal(families_resolve(s->rig->families, a->from), a->to);
     s->to = a->to;
-    snprintf(s->text, sizeof s->text, "%.*s", (int)a->template_text.len, (const char *)a->template_text.base);
+    snprintf(s->text, sizeof s->text, "%.*s", (int)a->template_text.len,
+             (const char *)a->template_text.base);
 }
 
 static void aliases_are_told_with_their_template(void **state)
@@ -243,7 +251,8 @@ static void what_is_known_changes_nothing(void **state)
 static void make_line(struct rng *rng, char line[128])
 {
     static const char *const verbs[] = {"opened", "closed", "moved", "lost"};
-    static const char *const things[] = {"door", "window", "cache-a", "cache-b", "diskFull", "queue_x", "shelf", "lamp"};
+    static const char *const things[] = {"door",     "window",  "cache-a", "cache-b",
+                                         "diskFull", "queue_x", "shelf",   "lamp"};
     const char *who = names[rng_upto(rng, 11)], *verb = verbs[rng_upto(rng, 3)];
     const char *thing = things[rng_upto(rng, 7)], *other = things[rng_upto(rng, 7)];
     switch (rng_upto(rng, 3)) {
@@ -432,7 +441,8 @@ static void memory_that_is_refused(void **state)
 static void hostile_identities(void **state)
 {
     (void)state;
-    static const uint8_t bytes[] = {0x01, 0x02, 0x02, 0x04, 0x05, 0x06, 0x07, 'a', 'b', ' ', '(', ')', '-', 0xc3};
+    static const uint8_t bytes[] = {0x01, 0x02, 0x02, 0x04, 0x05, 0x06, 0x07,
+                                    'a',  'b',  ' ',  '(',  ')',  '-',  0xc3};
     static uint8_t big[FAMILY_IDENTITY_BYTES + 1];
     struct rig r;
     struct rng rng;
@@ -443,7 +453,7 @@ static void hostile_identities(void **state)
         size_t len = 0, most = rng_upto(&rng, sizeof identity - 8);
         if (rng_upto(&rng, 3) == 0)
             for (; len < 5; len++)
-                identity[len] = (uint8_t)"json\x02"[len];
+                identity[len] = (uint8_t) "json\x02"[len];
         while (len < most)
             identity[len++] = bytes[rng_upto(&rng, sizeof bytes - 1)];
         /* Few ids for many identities: as if hashes had been forged, rings included. */
@@ -489,7 +499,8 @@ static void so_many_are_learned_in_a_second(void **state)
             random_line(&rng, line);
             add_at(&r, line, second * SECOND_NS);
             assert_int_equal(families_put_off(r.families), i >= LEARN);
-            assert_int_equal(families_stats(r.families).signatures, LEARN * (second - 1) + (i < LEARN ? (unsigned)i + 1 : LEARN));
+            assert_int_equal(families_stats(r.families).signatures,
+                             LEARN * (second - 1) + (i < LEARN ? (unsigned)i + 1 : LEARN));
         }
     assert_int_equal(families_stats(r.families).put_off, 5 * (1000 - LEARN));
     rig_close(&r);
@@ -521,8 +532,10 @@ static void a_family_is_found_without_learning(void **state)
         {"user %s logged in", "user 17 logged in"},
         {"%s has left the room", "17 has left the room"},
         {"the last word is %s", "the last word is 17"},
-        {"{\"level\":\"info\",\"msg\":\"user %s is back\"}", "{\"level\":\"info\",\"msg\":\"user 17 is back\"}"},
-        {"{\"level\":\"info\",\"msg\":\"%s is back again\"}", "{\"level\":\"info\",\"msg\":\"17 is back again\"}"},
+        {"{\"level\":\"info\",\"msg\":\"user %s is back\"}",
+         "{\"level\":\"info\",\"msg\":\"user 17 is back\"}"},
+        {"{\"level\":\"info\",\"msg\":\"%s is back again\"}",
+         "{\"level\":\"info\",\"msg\":\"17 is back again\"}"},
         {"user %s logged in\nE: x\n\tat a.b.C(D:1)", "user 17 logged in\nE: x\n\tat a.b.C(D:2)"},
         {"it was all for %s\nE: x\n\tat a.b.C(D:1)", "it was all for 17\nE: x\n\tat a.b.C(D:2)"},
     };
@@ -542,7 +555,8 @@ static void a_family_is_found_without_learning(void **state)
         struct families_stats before = families_stats(r.families);
         for (size_t k = 0; k < ARRAY_LEN(others); k++) {
             const char *hole = strstr(rows[i].format, "%s");
-            snprintf(line, sizeof line, "%.*s%s%s", (int)(hole - rows[i].format), rows[i].format, others[k], hole + 2);
+            snprintf(line, sizeof line, "%.*s%s%s", (int)(hole - rows[i].format), rows[i].format,
+                     others[k], hole + 2);
             assert_row(add(&r, line) == id_of(&r, rows[i].general), "'%s'", line);
             assert_true(families_put_off(r.families));
         }

@@ -23,13 +23,17 @@ static void rig_open(struct rig *r)
 {
     *r = (struct rig){.now_ns = 1700000000000000000u};
     budget_init(&r->budget, 32 << 20);
-    const struct patterns_opts patterns = {
-        .max_entries = ENTRIES, .max_services = 4, .max_per_service = CAP, .seed = 3, .budget = &r->budget};
+    const struct patterns_opts patterns = {.max_entries = ENTRIES,
+                                           .max_services = 4,
+                                           .max_per_service = CAP,
+                                           .seed = 3,
+                                           .budget = &r->budget};
     const struct families_opts families = {.weight = 8, .seed = 3, .budget = &r->budget};
     assert_int_equal(patterns_new(&r->patterns, &patterns), 0);
     assert_int_equal(families_new(&r->families, &families), 0);
     assert_int_equal(signer_new(&r->signer), 0);
-    r->place = (struct pattern_place){r->patterns, r->families, r->signer, .overflow_entries = CAP / 8};
+    r->place =
+        (struct pattern_place){r->patterns, r->families, r->signer, .overflow_entries = CAP / 8};
 }
 
 static void rig_close(struct rig *r)
@@ -90,7 +94,8 @@ static void a_million_patterns_of_one_service_leave_the_others_theirs(void **sta
     uint64_t rare_signature = signer_sign_text(r.signer, span_str(line));
     for (unsigned i = 0; i < 1000000; i++) {
         /* All words vary, so that nothing becomes a family. */
-        snprintf(line, sizeof line, "%s %s over %s", word(a, i % 700), word(b, i / 7 % 900), word(c, i));
+        snprintf(line, sizeof line, "%s %s over %s", word(a, i % 700), word(b, i / 7 % 900),
+                 word(c, i));
         struct pattern *e = place(&r, NOISY, line, &family);
         assert_true(family == e->key.signature);
         if (i == 100000)
@@ -165,10 +170,12 @@ static void what_is_stale_makes_room(void **state)
 static void members_are_counted_with_their_family(void **state)
 {
     (void)state;
-    static const char *const names[] = {"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"};
+    static const char *const names[] = {"alice", "bob",   "carol", "dave",
+                                        "erin",  "frank", "grace", "heidi"};
     struct rig r;
     char line[128];
-    uint64_t family, of_family = signer_sign_text((rig_open(&r), r.signer), SPAN("user 42 logged in"));
+    uint64_t family,
+        of_family = signer_sign_text((rig_open(&r), r.signer), SPAN("user 42 logged in"));
     struct pattern *e = NULL;
     for (size_t round = 0; round < 2; round++)
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {

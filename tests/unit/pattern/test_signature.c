@@ -218,7 +218,8 @@ static void headers_go_and_their_level_stays(void **state)
         {"<200>job done", "<<*>>job done"},
         {"W1130 09:00:00.123456 1 cache.go:138] stock low", "WARN: stock low"},
         {"web_1  | 2026-11-30 09:00:00 INFO cart saved", "INFO: cart saved"},
-        {"2026-11-30T09:00:00Z stdout F {\"level\":\"error\",\"msg\":\"db down\"}", "ERROR: db down"},
+        {"2026-11-30T09:00:00Z stdout F {\"level\":\"error\",\"msg\":\"db down\"}",
+         "ERROR: db down"},
         {"\x1b[2m2026-11-30T09:00:00Z\x1b[0m INFO {\"msg\":\"db\\u0020down\"}", "INFO: db down"},
         {"261130 090000 148 INFO dfs.Cart: saved", "INFO: saved"},
         {"backup begun at 10:00:00 by cron", "backup begun at <*> by cron"},
@@ -234,7 +235,8 @@ static void requests_count_by_method_route_and_class(void **state)
     static const struct {
         const char *line, *expected;
     } rows[] = {
-        {"1.2.3.4 - - [x] \"GET /carts/1/items?a=b HTTP/1.1\" 204 0", "\"GET /carts/<*>/items\" 2xx"},
+        {"1.2.3.4 - - [x] \"GET /carts/1/items?a=b HTTP/1.1\" 204 0",
+         "\"GET /carts/<*>/items\" 2xx"},
         {"1.2.3.4 - - [x] \"GET http://a.b HTTP/1.1\" 500", "\"GET /\" 5xx"},
         {"1.2.3.4 - - [x] \"GET /a/b/c/d/e/f HTTP/1.1\" 301 1", "\"GET /a/b/c/d/<*>\" 3xx"},
         {"1.2.3.4 - - [x] \"GET /a/1/2/e HTTP/1.1\" 404 1", "\"GET /a/<*>/e\" 4xx"},
@@ -273,10 +275,12 @@ static void ids_never_change(void **state)
     }
 }
 
-static bool read_plain(struct sign_input *in, struct buf *record, struct buf *scope, const char *json)
+static bool read_plain(struct sign_input *in, struct buf *record, struct buf *scope,
+                       const char *json)
 {
     struct log_record r;
-    if (plain_record_read(span_str(json), record, scope) < 0 || log_record_read(&r, buf_span(record)) < 0)
+    if (plain_record_read(span_str(json), record, scope) < 0 ||
+        log_record_read(&r, buf_span(record)) < 0)
         return false;
     *in = (struct sign_input){r.event_name, buf_span(record), buf_span(scope), r.body};
     return true;
@@ -294,11 +298,16 @@ static void what_is_signed_is_the_first_that_is_there(void **state)
         {"{\"attributes\":{\"message\":\"y\"},\"body\":\"job 1\"}", "job <*>"},
         {"{\"attributes\":{\"message\":\"y\",\"level\":\"warn\"},\"body\":\" \"}", "WARN: y"},
         {"{\"attributes\":{\"exception.type\":\"E\"},\"body\":\"job 1\"}", "E: job <*>"},
-        {"{\"attributes\":{\"exception.type\":\"E\"},\"body\":{\"error.type\":\"E\",\"msg\":\"y\"}}", "E: y"},
-        {"{\"attributes\":{\"exception.type\":\"F\"},\"body\":{\"error.type\":\"E\",\"msg\":\"y\"}}", "F: E: y"},
+        {"{\"attributes\":{\"exception.type\":\"E\"},\"body\":{\"error.type\":\"E\",\"msg\":\"y\"}"
+         "}",
+         "E: y"},
+        {"{\"attributes\":{\"exception.type\":\"F\"},\"body\":{\"error.type\":\"E\",\"msg\":\"y\"}"
+         "}",
+         "F: E: y"},
         {"{\"attributes\":{\"code.function\":\"f\"},\"scope\":\"s\"}", "code s f"},
         {"{\"attributes\":{\"code.function\":\"f\",\"logger\":5},\"scope\":\"s\"}", "code f"},
-        {"{\"attributes\":{\"b\":1,\"a\":2},\"scope\":\"s\",\"body\":[]}", "keys a b otel.scope.name"},
+        {"{\"attributes\":{\"b\":1,\"a\":2},\"scope\":\"s\",\"body\":[]}",
+         "keys a b otel.scope.name"},
         {"{\"scope\":\"s\"}", "none"},
         {"{\"body\":true}", "bool"},
         {"{\"body\":1.5}", "number"},
@@ -339,7 +348,8 @@ static void an_array_is_signed_by_its_first_elements(void **state)
     wire_append_len(&one, 1, buf_span(&any));
     in.body.text = buf_span(&one);
     assert_true(signer_sign(*state, &in) != id);
-    assert_true(span_eq(signer_identity(*state), SPAN("\x05list\x02" "a\x02 \x02word\x02\x05")));
+    assert_true(span_eq(signer_identity(*state), SPAN("\x05list\x02"
+                                                      "a\x02 \x02word\x02\x05")));
     buf_clear(&one);
     for (int i = 0; i < 100; i++) { /* an array in an array ...: bounded, whatever it holds */
         buf_clear(&any);
@@ -358,12 +368,22 @@ static void plain_records_are_checked(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "", "[]", "{", "{\"body\":}", "{\"other\":1}", "{\"body\":1} x", "{\"body\":[1,]}",
-        "{\"attributes\":[]}", "{\"scope\":1}", "{\"body\":{\"a\" 1}}", "{\"body\":nul}",
+        "",
+        "[]",
+        "{",
+        "{\"body\":}",
+        "{\"other\":1}",
+        "{\"body\":1} x",
+        "{\"body\":[1,]}",
+        "{\"attributes\":[]}",
+        "{\"scope\":1}",
+        "{\"body\":{\"a\" 1}}",
+        "{\"body\":nul}",
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf record = {0}, scope = {0};
-        assert_row(plain_record_read(span_str(rows[i]), &record, &scope) == ERR_MALFORMED, "%s", rows[i]);
+        assert_row(plain_record_read(span_str(rows[i]), &record, &scope) == ERR_MALFORMED, "%s",
+                   rows[i]);
         buf_done(&record);
         buf_done(&scope);
     }
@@ -384,7 +404,8 @@ static void hints_are_levels_that_texts_name_themselves(void **state)
         {"{\"body\":\"2026-11-30 09:00:00,123 ERROR [main] a.B - failed\"}", SIGN_LEVEL_ERROR},
         {"{\"body\":\"<3>disk full\"}", SIGN_LEVEL_ERROR},
         {"{\"body\":\"ts=1 level=warning msg=x\"}", SIGN_LEVEL_WARN},
-        {"{\"body\":\"{\\\"severity\\\":\\\"ERROR\\\",\\\"message\\\":\\\"x\\\"}\"}", SIGN_LEVEL_ERROR},
+        {"{\"body\":\"{\\\"severity\\\":\\\"ERROR\\\",\\\"message\\\":\\\"x\\\"}\"}",
+         SIGN_LEVEL_ERROR},
         {"{\"body\":{\"message\":\"panic: x\"}}", SIGN_LEVEL_FATAL},
         {"{\"body\":{\"@mt\":\"panic: x\"}}", SIGN_LEVEL_NONE},
         {"{\"body\":\"x\",\"attributes\":{\"level\":\"error\"}}", SIGN_LEVEL_ERROR},
@@ -419,7 +440,7 @@ static void classes_are_the_same_on_all_machines(void **state)
     (void)state;
     enum { BYTES = 3000 };
     static uint8_t text[BYTES + CLASS_SLACK];
-    static struct class_block plain[CLASS_BLOCKS(BYTES)], wide[CLASS_BLOCKS(BYTES)];
+    static struct classes plain, wide;
     static const unsigned widths[] = {16, 32};
     struct rng rng = {7};
     for (int round = 0; round < 200; round++) {
@@ -427,14 +448,15 @@ static void classes_are_the_same_on_all_machines(void **state)
         memset(text, 0, sizeof text);
         for (size_t i = 0; i < n; i++) {
             uint8_t random = (uint8_t)rng_next(&rng);
-            text[i] = i > 0 && random % 3 == 0 ? text[i - 1] : (uint8_t)rng_next(&rng); /* runs too */
+            text[i] =
+                i > 0 && random % 3 == 0 ? text[i - 1] : (uint8_t)rng_next(&rng); /* runs too */
         }
-        assert_true(classes_find_with(1, text, n, plain));
+        assert_true(classes_find_with(1, text, n, &plain));
         for (size_t w = 0; w < ARRAY_LEN(widths); w++)
-            if (classes_find_with(widths[w], text, n, wide))
-                assert_memory_equal(plain, wide, (n / 64 + 2) * sizeof *plain);
-        classes_find(text, n, wide);
-        assert_memory_equal(plain, wide, (n / 64 + 2) * sizeof *plain);
+            if (classes_find_with(widths[w], text, n, &wide))
+                assert_memory_equal(&plain, &wide, sizeof plain);
+        classes_find(text, n, &wide);
+        assert_memory_equal(&plain, &wide, sizeof plain);
     }
 }
 
@@ -559,10 +581,8 @@ static void the_verb_refuses_what_it_does_not_know(void **state)
         char *argv[3];
         int argc;
     } rows[] = {
-        {{"signature", "--bogus"}, 2},
-        {{"signature", "stray"}, 2},
-        {{"signature", "--mode"}, 2},
-        {{"signature", "--mode", "md5"}, 3},
+        {{"signature", "--bogus"}, 2}, {{"signature", "stray"}, 2},
+        {{"signature", "--mode"}, 2},  {{"signature", "--mode", "md5"}, 3},
         {{"signature", "--mode="}, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

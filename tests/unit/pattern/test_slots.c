@@ -45,7 +45,8 @@ static void finds_what_it_holds(void **state)
         for (uint64_t i = 1; i < 30000; i++) {
             uint64_t key = rng_upto(&rng, KEYS - 1);
             struct slot *found = slots_find(&slots, key);
-            assert_row((found != NULL) == (m.value[key] != 0), "size %u, step %u", sizes[s], (unsigned)i);
+            assert_row((found != NULL) == (m.value[key] != 0), "size %u, step %u", sizes[s],
+                       (unsigned)i);
             if (found == NULL) {
                 found = slots_take(&slots, key);
                 struct entry *e = container_of(found, struct entry, slot);
