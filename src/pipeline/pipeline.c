@@ -68,14 +68,9 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
-        pipeline_set_observe(p, opts->observe) < 0) {
-        pipeline_free(p);
-        return ERR_NOMEM;
-    }
-    if (pipeline_start_events(p) < 0 || pipeline_watch_anomalies(p, rules) < 0) {
-        pipeline_free(p);
-        return ERR_NOMEM;
-    }
+        pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
+        pipeline_watch_anomalies(p, rules) < 0)
+        goto fail;
     struct recorder_opts context = {
         .bytes = opts->context.bytes,
         .window_ms = opts->context.window_ms,
@@ -84,10 +79,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .seed = opts->seed,
         .budget = opts->budget,
     };
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0) {
-        pipeline_free(p);
-        return ERR_NOMEM;
-    }
+    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
+        goto fail;
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,
@@ -101,6 +94,10 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         day_counts_init(&p->today, p->patterns, opts->clock, opts->budget);
     *out = p;
     return 0;
+
+fail:
+    pipeline_free(p);
+    return ERR_NOMEM;
 }
 
 void pipeline_free(struct pipeline *p)
