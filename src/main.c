@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-/* A descriptor that was closed by whoever started us would be given to the next socket or file,
+/* A descriptor that the caller had closed would be given to the next socket or file,
  * which would then be read as standard input or be written our log. Standard output cannot be
  * written then, so that nothing which was lost there counts as delivered. */
 static int open_standard(void)

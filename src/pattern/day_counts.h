@@ -16,8 +16,8 @@
 
 struct day_counts_mark {
     struct pattern_counts counts;
-    uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this tells it from the
-                               next */
+    uint64_t first_seen_ns; /* of the pattern: the wall clock may be set, so this distinguishes it
+                               from the next */
 };
 
 struct day_counts {

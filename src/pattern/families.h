@@ -18,7 +18,7 @@
  * All is bounded; what was not used for long is forgotten first (CLOCK), which
  * costs no more than learning it again, and then the order does count.
  *
- * So is the work: at most learn_per_second patterns are learned in a second, or whoever
+ * So is the work: at most learn_per_second patterns are learned in a second, or a client that
  * logs random words would make each record cost three times as much. What comes beyond is
  * looked for in the families that are known, and learned when it is seen again.
  *

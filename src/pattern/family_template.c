@@ -4,7 +4,7 @@
 #include "pattern/signature_identity.h"
 #include "util/hash.h"
 
-#define HOLE 0x5bd1e995u          /* stands for a word's hash: any number that is none by design */
+#define HOLE 0x5bd1e995u /* stands for a word's hash: any number that is no hash by design */
 #define AROUND TEMPLATE_MAX_PARTS /* the place of head and tail among the parts */
 
 static bool is_digit(uint8_t c)

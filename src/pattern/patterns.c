@@ -29,7 +29,7 @@ struct patterns {
     uint32_t stale_hand;
     uint32_t stale_steps;          /* of the round under way */
     uint64_t stale_began_ns;       /* when that began */
-    uint32_t unused, unused_count; /* list of entries that were evicted for nobody; + 1 */
+    uint32_t unused, unused_count; /* list of entries that were evicted and not used again; + 1 */
     uint32_t *of_service;          /* entries of each; NULL without a cap */
     uint32_t *index;
     uint32_t index_mask;

@@ -7,7 +7,7 @@
  * "other" are always what was counted.
  *
  * A service may have max_per_service entries, so that a noisy one cannot make the
- * patterns of others vanish. Whoever adds asks patterns_has_room() first and counts
+ * patterns of others vanish. The caller that adds asks patterns_has_room() first and counts
  * under something coarser when there is none (pattern/pattern_place.h).
  *
  * Units      records, bytes, unix nanoseconds, loop milliseconds.

@@ -175,7 +175,7 @@ bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct classe
 
 void classes_find(const uint8_t *s, size_t n, struct classes *out)
 {
-    static blocks_fn *widest; /* the same for all threads, whoever writes it */
+    static blocks_fn *widest; /* the same for all threads, whichever writes it */
     blocks_fn *blocks = __atomic_load_n(&widest, __ATOMIC_RELAXED);
     if (blocks == NULL) {
         static const uint8_t widths[] = {32, 16};

@@ -191,7 +191,7 @@ static void index_members(struct map *m)
     }
 }
 
-/* Templates are told apart by their flat keys: the first that is there counts. */
+/* Templates are distinguished by their flat keys: the first that is there counts. */
 struct templates {
     uint32_t count;
     struct {

@@ -46,7 +46,7 @@ static const uint8_t begins[256] = {
     [0x80 ... 0xff] = BEGINS_WIDE,
 };
 
-/* What a separator tells about its line. */
+/* What a separator says about its line. */
 static const uint8_t marks[128] = {
     [':'] = LINE_COLON, ['='] = LINE_EQUALS, ['"'] = LINE_QUOTE, ['\''] = LINE_QUOTE,
     ['<'] = LINE_ANGLE, ['>'] = LINE_ANGLE, ['('] = LINE_PAREN, ['`'] = LINE_TICK,

@@ -3,7 +3,7 @@
  * behind families.
  *
  * When all are taken, or memory is, the CLOCK hand takes back the first entry
- * without chances left; passing one costs it a chance. Whoever uses an entry
+ * without chances left; passing one costs it a chance. The caller that uses an entry
  * gives it chances, as many as losing it would hurt.
  *
  * The index is hashed with a seed, because a log writer may choose keys. Entries

@@ -19,7 +19,7 @@
 
 struct allocation {
     double volume; /* >= 0 */
-    double weight; /* > 0; 1 where nobody is preferred */
+    double weight; /* > 0; 1 where none is preferred */
     double share;  /* out: 0 to volume */
 };
 

@@ -36,7 +36,7 @@ struct series {
     uint16_t service; /* of a pattern */
     uint8_t holds;    /* bit per enum anomaly_kind */
     bool seen;
-    bool untold; /* it is new, and nobody was told */
+    bool unreported; /* it is new, and that was not reported yet */
 };
 static_assert(sizeof(struct series) <= 32, "see anomaly.h");
 
@@ -149,7 +149,7 @@ void anomaly_begin(struct anomaly *a, uint32_t number, const struct pattern_key 
         return;
     s->strength = 1;
     s->holds = 1u << ANOMALY_NEW;
-    s->untold = true;
+    s->unreported = true;
 }
 
 float anomaly_arrived(struct anomaly *a, uint32_t number, uint32_t service, bool is_error)
@@ -303,8 +303,8 @@ static void end_interval(const struct judging *j, struct series *s, enum anomaly
 /* `usual`: what an interval like this one should have had. */
 static void judge(const struct judging *j, struct series *s, enum anomaly_kind surge, double usual)
 {
-    if (s->untold) {
-        s->untold = false;
+    if (s->unreported) {
+        s->unreported = false;
         tell(j, s, ANOMALY_NEW, s->count);
     }
     judge_surge(j, s, surge, usual);

@@ -60,7 +60,7 @@ static int take_services(const struct pipeline *p, struct census *c)
 
 /* ---- patterns ---------------------------------------------------------- */
 
-/* False: entry i counts nothing, or nobody wants it. */
+/* False: entry i counts nothing, or was not asked for. */
 static bool read_entry(const struct pipeline *p, const struct census_want *want, uint32_t i,
                        struct census_pattern *row)
 {

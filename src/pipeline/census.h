@@ -1,5 +1,5 @@
 /*
- * census: a copy of what a pipeline has counted, for whoever reads it: pages, metrics,
+ * census: a copy of what a pipeline has counted, for its readers: pages, metrics,
  * reports, replay.
  *
  * Readers get no pointer into a live table. What is copied is the plain counters, and of the

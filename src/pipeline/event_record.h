@@ -10,7 +10,7 @@
  *
  * Ownership  keys and texts are copied; what _end() gives is borrowed until the next
  *            _begin().
- * Errors     sticky; _end() tells.
+ * Errors     sticky; _end() returns them.
  */
 #pragma once
 

@@ -23,9 +23,9 @@ struct sample {
     uint8_t bytes[];
 };
 
-/* How far summaries have told of an entry. */
+/* How far summaries have reported an entry. */
 struct mark {
-    struct pattern_counts told;
+    struct pattern_counts reported;
     uint64_t since_ns; /* 0: from its beginning */
     struct sample *sample;
 };
@@ -38,7 +38,7 @@ struct events {
     uint64_t omitted;    /* since the last event */
     struct blocks marks; /* by number of the pattern's entry */
     size_t sample_bytes;
-    struct pattern_counts told_of_evicted;
+    struct pattern_counts reported_of_evicted;
     uint32_t *suppressed; /* by service; NULL without a limit */
     uint64_t suppressed_all, suppressed_first_ms, suppressed_last_ms, suppressed_told_ms;
     struct event_record record;
@@ -95,7 +95,7 @@ static void drop_sample(struct events *v, struct mark *m)
     m->sample = NULL;
 }
 
-/* NULL: nothing was told of it. */
+/* NULL: nothing of it was reported. */
 static struct mark *find(const struct events *v, uint32_t number)
 {
     return blocks_find(&v->marks, number, sizeof(struct mark));
@@ -121,13 +121,13 @@ void events_free(struct events *v)
     free(v);
 }
 
-/* The entry is gone: what was told of it is told of the evicted. */
+/* The entry is gone: what was reported of it was reported of the evicted. */
 void events_forget(struct events *v, uint32_t number)
 {
     struct mark *m = find(v, number);
     if (m == NULL)
         return;
-    pattern_counts_add(&v->told_of_evicted, &m->told);
+    pattern_counts_add(&v->reported_of_evicted, &m->reported);
     drop_sample(v, m);
     *m = (struct mark){0};
 }
@@ -177,11 +177,11 @@ static bool end(struct events *v, enum event e)
         rc = v->opts.send(v->opts.ctx, &g, record);
     if (rc < 0) {
         v->stats.dropped++;
-        v->omitted += e != EVENT_SUMMARY && e != EVENT_SUPPRESSED; /* these are told later */
+        v->omitted += e != EVENT_SUMMARY && e != EVENT_SUPPRESSED; /* these are sent later */
         return false;
     }
     v->omitted = 0;
-    v->stats.told[e]++;
+    v->stats.sent[e]++;
     return true;
 }
 
@@ -303,13 +303,13 @@ static uint64_t dropped(const struct pattern_counts *n)
     return n->sampled_out + n->dropped_by_rule;
 }
 
-/* What was not told of an entry yet; its mark may be NULL. */
+/* What was not reported of an entry yet; its mark may be NULL. */
 static struct pattern_counts untold(const struct events *v, uint32_t number)
 {
     static const struct mark none = {0};
     const struct mark *m = find(v, number);
     return counts_since(&patterns_at(v->opts.patterns, number)->counts,
-                        m == NULL ? &none.told : &m->told);
+                        m == NULL ? &none.reported : &m->reported);
 }
 
 static void mark_told(struct events *v, uint32_t number)
@@ -317,12 +317,12 @@ static void mark_told(struct events *v, uint32_t number)
     struct mark *m = find(v, number);
     if (m == NULL) /* see collect() */
         return;
-    m->told = patterns_at(v->opts.patterns, number)->counts;
+    m->reported = patterns_at(v->opts.patterns, number)->counts;
     m->since_ns = v->unix_ns;
     drop_sample(v, m);
 }
 
-static bool tell_pattern(struct events *v, uint32_t number)
+static bool send_pattern(struct events *v, uint32_t number)
 {
     const struct pattern *e = patterns_at(v->opts.patterns, number);
     const struct mark *m = find(v, number);
@@ -345,7 +345,7 @@ static bool tell_pattern(struct events *v, uint32_t number)
 }
 
 /* Entries whose losses are untold, in *list, which has room for as many as there are slots.
- * Entries that there is no memory for a mark of are left to be evicted: then they are told. */
+ * Entries that there is no memory for a mark of are left to be evicted: then they are reported. */
 static uint32_t collect(struct events *v, struct loss *list)
 {
     uint32_t count = 0;
@@ -369,10 +369,11 @@ static int louder(const void *a, const void *b)
 }
 
 /* All others, and what was evicted, in one. */
-static void tell_rest(struct events *v, const struct loss *list, uint32_t count)
+static void send_rest(struct events *v, const struct loss *list, uint32_t count)
 {
     struct event_record *r = &v->record;
-    struct pattern_counts n = counts_since(patterns_other(v->opts.patterns), &v->told_of_evicted),
+    struct pattern_counts n = counts_since(patterns_other(v->opts.patterns),
+                                           &v->reported_of_evicted),
                           evicted = n;
     for (uint32_t i = 0; i < count; i++) {
         struct pattern_counts one = untold(v, list[i].number);
@@ -387,7 +388,7 @@ static void tell_rest(struct events *v, const struct loss *list, uint32_t count)
     put_counts(r, &n);
     if (!end(v, EVENT_SUMMARY))
         return;
-    pattern_counts_add(&v->told_of_evicted, &evicted);
+    pattern_counts_add(&v->reported_of_evicted, &evicted);
     for (uint32_t i = 0; i < count; i++)
         mark_told(v, list[i].number);
 }
@@ -400,11 +401,11 @@ static void tell_losses(struct events *v)
         return; /* with the next */
     struct loss *list = malloc(bytes);
     if (list != NULL) {
-        uint32_t count = collect(v, list), told = 0;
+        uint32_t count = collect(v, list), sent = 0;
         qsort(list, count, sizeof *list, louder);
-        while (told < count && told < v->opts.max_per_minute && tell_pattern(v, list[told].number))
-            told++;
-        tell_rest(v, list + told, count - told);
+        while (sent < count && sent < v->opts.max_per_minute && send_pattern(v, list[sent].number))
+            sent++;
+        send_rest(v, list + sent, count - sent);
     }
     give(v, bytes);
     free(list);

@@ -1,21 +1,21 @@
 /*
- * events: what was noticed and what was dropped, told as log records of our own.
+ * events: what was noticed and what was dropped, sent as log records of our own.
  *
  *     lipservice.pattern.new, .surge, .silent    as pipeline/anomaly.h finds them
  *     lipservice.service.surge, .silent, .errors likewise
  *     lipservice.pattern.summary   once an interval, of each pattern that lost records
- *                                  since it was last told of: the loudest max_per_minute
+ *                                  since its last summary: the loudest max_per_minute
  *                                  one by one, all others together
  *     lipservice.errors_suppressed of each service that lost errors to
  *                                  sampling.floor.max_per_second: when the storm is over,
  *                                  and each interval that it lasts
  *
  * Counts in summaries are exact: over all summaries they add up to what was dropped, those of
- * patterns that were evicted included. What could not be told (no room in the queue) is told
+ * patterns that were evicted included. What could not be sent (no room in the queue) is sent
  * by the next.
  *
  * New, surge and silent are bounded: beyond max_per_minute they are counted, and the next
- * event says how many were left out. Suppressed errors are always told.
+ * event says how many were left out. Suppressed errors are always reported.
  *
  * A sample is one body of what was sampled out since the last summary. What `drop` rules
  * dropped is never shown: it may have been dropped for what it says.
@@ -55,7 +55,7 @@ enum event { EVENTS(X) EVENT_COUNT };
 const char *event_name(enum event e);
 
 struct events_stats {
-    uint64_t told[EVENT_COUNT];
+    uint64_t sent[EVENT_COUNT];
     uint64_t dropped; /* beyond max_per_minute, or no room for them */
 };
 
@@ -65,7 +65,7 @@ struct events_opts {
     bool enabled; /* false: suppressed errors only */
     uint64_t summary_ms;
     uint32_t max_per_minute;
-    uint32_t floor_per_second; /* told with what it suppressed */
+    uint32_t floor_per_second; /* reported with what it suppressed */
     uint32_t max_patterns, max_services;
     uint64_t seed; /* of hashes of Resource and Scope, as requests have them */
     struct patterns *patterns;

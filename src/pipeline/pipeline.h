@@ -106,7 +106,7 @@ MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, stru
                                    const struct logs_count *count);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
- * be told as records of our own, which are counted as received and kept of the service
+ * be sent as records of our own, which are counted as received and kept of the service
  * "lipservice". Does nothing where there is nothing to notice. */
 void pipeline_tick(struct pipeline *p);
 
@@ -148,8 +148,8 @@ struct pipeline_explainer {
 MUST_CHECK int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
                                 const struct pipeline_explainer *explainer);
 
-/* Told of every decision from now on, behind its count, and not of what is rejected;
- * decided NULL: nobody is. It may change nothing of the pipeline. */
+/* Called for every decision from now on, behind its count, and not for what is rejected;
+ * decided NULL: no call. It may change nothing of the pipeline. */
 struct pipeline_watcher {
     void *ctx;
     void (*decided)(void *ctx, const struct subject *s, const struct decision *d);

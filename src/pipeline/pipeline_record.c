@@ -185,7 +185,7 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
     return rc == 0;
 }
 
-/* By explicit setting only: a storm of errors must not be the outage itself. */
+/* Drop ERROR records above sampling.floor.max_per_second; off by default. */
 static void limit_floor(struct pass *pass, struct decision *d)
 {
     struct pipeline *p = pass->p;
@@ -234,7 +234,7 @@ static struct decision look_on(struct pass *pass, const struct subject *s, struc
     return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
 }
 
-/* Apart and by value, so that the decision stays in registers while nobody watches. */
+/* Apart and by value, so that the decision stays in registers while there is no watcher. */
 __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *p,
                                                          const struct subject *s, struct decision d)
 {

@@ -22,7 +22,7 @@ struct pipeline {
     struct rulebook rulebook;
     struct shadow *shadow;   /* NULL: nothing is only counted */
     struct anomaly *anomaly; /* NULL: neither boosts nor events */
-    struct events *events;   /* NULL: nothing could be told */
+    struct events *events;   /* NULL: no events are sent */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */
         uint32_t generation;           /* of families, before */
@@ -37,7 +37,7 @@ struct pipeline {
         struct token_bucket bucket;
         uint64_t untold, told_ms;    /* what was dropped since it was last said */
     } floor;                         /* where the floor has a limit */
-    struct pipeline_watcher watcher; /* nobody, as a rule */
+    struct pipeline_watcher watcher; /* none, as a rule */
 };
 
 /* One pipeline_push() in progress. */
@@ -75,5 +75,5 @@ uint8_t pipeline_status_class(const struct log_record *r);
 
 MUST_CHECK int pipeline_start_events(struct pipeline *p);
 
-/* From the first time that somebody wants to know: rules (which may be NULL) with a boost. */
+/* Create the anomaly detector when events are on or `rules` (NULL: no boost) has a boost. */
 MUST_CHECK int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules);

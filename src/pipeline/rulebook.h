@@ -21,8 +21,9 @@
 
 /* Rules as they were given, and as they apply to what is known of families. */
 struct in_force {
-    struct rules *given, *bound; /* given NULL: none; bound NULL: no reason yet */
-    uint32_t generation;         /* of families */
+    struct rules *given,
+        *bound; /* given: as set; bound: a copy bound to families, NULL until it is needed */
+    uint32_t generation; /* of families */
     uint64_t bound_ms;
 };
 

@@ -9,7 +9,7 @@ struct pattern_rate {
     uint64_t signature, threshold;
     uint64_t family; /* what the signature has become, as far as is known */
     bool used;
-    bool derived; /* nobody set it: it is that of a pattern which became this family */
+    bool derived; /* not set: it is that of a pattern which became this family */
 };
 
 struct matchers {

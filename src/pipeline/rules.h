@@ -1,6 +1,6 @@
 /*
  * rules: the policy in force, as a value. Immutable once built, counted
- * references; whoever makes one (configuration, policy server) builds it with
+ * references; its maker (configuration, policy server) builds it with
  * the functions below and hands it over whole.
  *
  * Probabilities are given as 0..1 and kept as rejection thresholds on 56 bits:

@@ -21,7 +21,7 @@
  *
  * Weights: a kept record stands for 1/p records, p being the probability that it
  * got through all samplers, those before us included (pipeline/consistent.h).
- * Steps 1 to 4 keep with certainty and add nothing to it: a record that nobody has
+ * Steps 1 to 4 keep with certainty and add nothing to it: a record that no sampler has
  * sampled counts 1, one that came with a threshold keeps the weight that it has.
  */
 #pragma once
@@ -90,7 +90,7 @@ struct decision {
     enum reason reason;
     uint64_t threshold;  /* T of all samplers together; 0: kept with certainty by all */
     uint64_t randomness; /* R that goes with it, where threshold > 0 */
-    bool own_randomness; /* R is ours: nobody else finds it in the record */
+    bool own_randomness; /* R is ours: it cannot be found in the record */
 };
 
 /* Decide. Counts the record into its pattern's window; nothing else changes. */
@@ -123,7 +123,7 @@ struct sampler_trace {
 };
 
 /* The same decision for one record by itself, step by step. FIRST and, where there is a
- * governor, BUDGET are told and passed over, because they depend on the records before;
+ * governor, BUDGET are reported and passed over, because they depend on the records before;
  * s->pattern may be NULL. Counts nothing. */
 struct decision sampler_explain(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace);

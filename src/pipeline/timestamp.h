@@ -3,7 +3,7 @@
  *
  *   0             "unknown": it would become the time of arrival there, which is
  *                 wrong for what has waited. It becomes the observed time, or now.
- *   above 2^63-1  nobody's nanoseconds, and one of them makes PostHog refuse the
+ *   above 2^63-1  no time in nanoseconds, and one of them makes PostHog refuse the
  *                 whole request (400). Likewise.
  *
  * The new value is a second time_unix_nano behind the record, of which the last

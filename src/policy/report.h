@@ -1,5 +1,5 @@
 /*
- * report: what was counted, told to a policy server.
+ * report: what was counted, sent to a policy server.
  *
  *     POST {server}/api/v1/patterns/stats
  *

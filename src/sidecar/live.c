@@ -11,14 +11,14 @@
 #include "telemetry/explain.h"
 
 #define EXPLAIN_RECORDS_MAX 100 /* a person's question; each answer is about a kilobyte */
-#define SUMS_MS 1000            /* a tap is told its sums this often, when they have changed */
+#define SUMS_MS 1000            /* between two lines of sums to a tap, when they have changed */
 /* What an open answer may hold: waiting, and given to the socket. */
 #define TAP_MEMORY_BYTES (2 * HTTP_STREAM_BYTES)
 
 struct listener_tap {
     struct http_exchange *x; /* NULL: this place is free */
     struct tap tap;
-    uint64_t told; /* `matched` that the listener was told last */
+    uint64_t sent; /* `matched` in the last line of sums */
 };
 
 struct live {
@@ -196,18 +196,18 @@ static void tell_sums(struct live *live, struct listener_tap *t)
     buf_clear(&live->line);
     tap_sums(&live->line, &t->tap);
     if (live->line.err == 0 && http_stream_write(t->x, buf_span(&live->line)) == 0)
-        t->told = t->tap.matched;
+        t->sent = t->tap.matched;
 }
 
 static void on_sums(uv_timer_t *timer)
 {
     struct live *live = container_of(timer, struct live, sums_timer);
     for (uint32_t i = 0; i < LIVE_TAPS_MAX; i++)
-        if (live->taps[i].x != NULL && live->taps[i].told != live->taps[i].tap.matched)
+        if (live->taps[i].x != NULL && live->taps[i].sent != live->taps[i].tap.matched)
             tell_sums(live, &live->taps[i]);
 }
 
-/* The hook is in the pipeline exactly while somebody listens. */
+/* The pipeline has a watcher exactly while a tap is open. */
 static void count_open(struct live *live, uint32_t open)
 {
     const struct pipeline_watcher watcher = {live, open > 0 ? on_decided : NULL};

@@ -2,7 +2,7 @@
  * sidecar_live: what people ask a running sidecar: why, with counts (POST /api/explain),
  * and what it decides right now (GET /api/tap).
  *
- * Blocking: never. A tap that cannot keep up loses lines and is told how many; all of
+ * Blocking: never. A tap that cannot keep up loses lines, and gets their number; all of
  * them end at once when the sidecar is asked to stop.
  */
 #pragma once

@@ -378,7 +378,7 @@ static void more_than_may_be_told(void **state)
     push(&r, "cart", 1, 9, "zeta slept");
     second(&r);
     assert_int_equal(number(the(&r, "lipservice.pattern.new"), "lipservice.events.omitted"), 2);
-    assert_int_equal(events_stats(r.pipeline->events)->told[EVENT_NEW], 4);
+    assert_int_equal(events_stats(r.pipeline->events)->sent[EVENT_NEW], 4);
     rig_close(&r);
 }
 
