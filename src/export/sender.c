@@ -139,10 +139,11 @@ int senders_renew(struct senders *x, struct sink *sink)
         return strcmp(sink->name, x->sink.name) == 0 ? 0 : ERR_UNSUPPORTED;
     sink->ops->renew(x->sink.self, sink->self);
     x->sink.name = sink->name;
+    x->sink.address = sink->address;
     memcpy(x->sink.takes, sink->takes, sizeof x->sink.takes);
     *sink = (struct sink){0};
     x->circuit.hold_until_ms = 0;
-    x->holds_for_key = false;
+    x->hold = ANSWER_ACCEPT;
     circuit_renew(&x->circuit, senders_now_ms(x));
     senders_arm_circuit(x);
     for (uint32_t i = 0; i < x->count; i++)
@@ -214,7 +215,10 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
     out->queued_parcels = x->queue.count;
     out->last_status = x->last_status;
     out->coding = x->opts.packing.coding;
-    out->holds_for_key = x->holds_for_key;
+    out->holds_for_key = x->hold == ANSWER_HOLD;
+    out->holds_for_address = x->hold == ANSWER_ASTRAY;
+    out->host = x->host;
+    out->right_host = x->right_host;
     out->circuit = x->circuit.state;
     if (x->circuit.state == CIRCUIT_OPEN && x->circuit.retry_at_ms > now)
         out->retry_in_ms = x->circuit.retry_at_ms - now;
@@ -276,7 +280,7 @@ void senders_close(struct senders *x)
     if (x == NULL)
         return;
     x->closing = true;
-    enum fate fate = x->holds_for_key ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN;
+    enum fate fate = x->hold == ANSWER_HOLD ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN;
     for (uint32_t i = 0; i < x->count; i++) {
         struct sender *s = &x->list[i];
         if (s->state == SENDER_SENDING)

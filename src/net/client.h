@@ -40,6 +40,7 @@ struct client_result {
     struct span body; /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */
     struct span content_type; /* likewise */
+    struct span location;     /* likewise; cut off behind 255 bytes */
     const char *text;         /* what went wrong, in words, when err is not 0 */
 };
 

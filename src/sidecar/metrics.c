@@ -327,10 +327,11 @@ static void write_circuit(struct buf *out, const struct exporter_stats *s)
 static void write_exporter(struct buf *out, const struct sidecar *sc)
 {
     static const char *const answers[] = {
-        [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",
-        [ANSWER_RETRY] = "retry",     [ANSWER_SPLIT_LATER] = "server_error",
-        [ANSWER_RECODE] = "recode",   [ANSWER_HOLD] = "unauthorized",
-        [ANSWER_ISOLATE] = "isolate", [ANSWER_DROP] = "refused",
+        [ANSWER_ACCEPT] = "accepted",      [ANSWER_SPLIT] = "split",
+        [ANSWER_RETRY] = "retry",          [ANSWER_SPLIT_LATER] = "server_error",
+        [ANSWER_RECODE] = "recode",        [ANSWER_HOLD] = "unauthorized",
+        [ANSWER_ISOLATE] = "isolate",      [ANSWER_DROP] = "refused",
+        [ANSWER_ASTRAY] = "wrong_address",
     };
     struct exporter_stats s;
     exporter_stats(sc->exporter, &s);
@@ -375,6 +376,12 @@ static void write_exporter(struct buf *out, const struct sidecar *sc)
         out, "lipservice_exporter_key_refused", EXPOSE_GAUGE,
         "1 while the upstream refuses the key (401, 403), or a proxy its credentials (407).");
     expose_plain(out, "lipservice_exporter_key_refused", s.holds_for_key);
+    expose_family(out, "lipservice_exporter_address_refused", EXPOSE_GAUGE,
+                  "1 while the address of the upstream takes no logs (3xx, 404, 405).");
+    expose_plain(out, "lipservice_exporter_address_refused", s.holds_for_address);
+    expose_family(out, "lipservice_exporter_page_answers_total", EXPOSE_COUNTER,
+                  "Answers 2xx with a web page: counted as delivered, likely not stored.");
+    expose_plain(out, "lipservice_exporter_page_answers_total", (double)s.page_answers.value);
     write_circuit(out, &s);
     write_relays(out, &s);
 }

@@ -20,6 +20,17 @@ static int write_live(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+static void write_address(struct buf *out, const struct exporter_stats *s)
+{
+    buf_printf(out, ",\"address_refused\":%s", s->holds_for_address ? "true" : "false");
+    if (!s->holds_for_address)
+        return;
+    buf_append_str(out, ",\"host\":");
+    json_write_string(out, span_str(s->host));
+    buf_append_str(out, ",\"right_host\":");
+    json_write_string(out, span_str(s->right_host));
+}
+
 /* For people: what it does now, whether that is good or not. */
 static int write_status(void *ctx, struct span query, struct buf *out)
 {
@@ -35,10 +46,12 @@ static int write_status(void *ctx, struct span query, struct buf *out)
         buf_printf(out,
                    ",\"exporter\":{\"last_status\":%d,\"queued_requests\":%u,\"queue_bytes\":%zu,"
                    "\"oldest_ms\":%" PRIu64 ",\"waiting_to_retry\":%u,\"key_refused\":%s,"
-                   "\"circuit\":\"%s\",\"next_retry_ms\":%" PRIu64 ",\"outage_ms\":%" PRIu64 "}",
+                   "\"circuit\":\"%s\",\"next_retry_ms\":%" PRIu64 ",\"outage_ms\":%" PRIu64,
                    s.last_status, s.queued_parcels, s.queue_bytes + s.batch_bytes, s.oldest_ms,
                    s.waiting_to_retry, s.holds_for_key ? "true" : "false",
                    circuit_state_name(s.circuit), s.retry_in_ms, s.outage_ms);
+        write_address(out, &s);
+        buf_append_byte(out, '}');
     }
     durable_write(out, sc);
     buf_append_str(out, "}\n");

@@ -80,6 +80,7 @@ static void rig_open_aged(struct rig *r, uint32_t concurrency, enum coding compr
         .takes = {[SIGNAL_LOGS] = true, [SIGNAL_TRACES] = true},
         .compresses = true,
         .concurrency = concurrency,
+        .address = "https://us.posthog.com/i/v1/logs",
         .name = "fake",
     };
     const struct exporter_opts opts = {
@@ -436,6 +437,68 @@ static void a_refused_key_is_waited_for(void **state)
     assert_int_equal(r.fates[FATE_LOST_AUTH], 5);
 }
 
+static void a_wrong_address_is_no_verdict(void **state)
+{
+    (void)state;
+    static const int statuses[] = {301, 302, 308, 404, 405};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        struct rig r;
+        struct exporter_stats stats;
+        rig_open(&r, 2, CODING_GZIP);
+        add_batch(&r, 10);
+        answer(&r, statuses[i]);
+        exporter_stats(r.exporter, &stats);
+        assert_true(stats.holds_for_address);
+        assert_false(stats.holds_for_key);
+        assert_string_equal(stats.host, "us.posthog.com");
+        assert_string_equal(stats.right_host, "us.i.posthog.com");
+        add_batch(&r, 5);
+        elapse(&r, 14000);
+        assert_int_equal(open_calls(&r), 0);
+        elapse(&r, 17000);
+        assert_int_equal(open_calls(&r), 1); /* one asks for all */
+        answer(&r, 200);
+        exporter_stats(r.exporter, &stats);
+        assert_false(stats.holds_for_address);
+        answer(&r, 200);
+        assert_int_equal(r.fates[FATE_DELIVERED], 15);
+        add_batch(&r, 3);
+        answer(&r, 404);
+        rig_close(&r);
+        assert_int_equal(r.fates[FATE_LOST_REFUSED], 0);
+        assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], 3);
+    }
+}
+
+/* An upstream without a path for traces is one for logs nevertheless. */
+static void a_missing_path_for_traces_holds_no_logs(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 1, CODING_GZIP);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("x"), CODING_IDENTITY,
+                                        SPAN("application/x-protobuf")),
+                         0);
+    add_batch(&r, 10);
+    answer(&r, 404);
+    exporter_stats(r.exporter, &stats);
+    assert_false(stats.holds_for_address);
+    assert_int_equal(stats.relay[SIGNAL_TRACES].lost.value, 1);
+    answer(&r, 200);
+    answer(&r, 200);
+    answer(&r, 404); /* the logs: the address is wrong */
+    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("x"), CODING_IDENTITY,
+                                    SPAN("application/x-protobuf")),
+                     0);
+    elapse(&r, 31000);
+    answer(&r, 200);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10);
+    rig_close(&r);
+}
+
 static void all_that_waited_for_the_key_is_unauthorized(void **state)
 {
     (void)state;
@@ -481,7 +544,7 @@ static void no_answer_is_retried_and_drop_is_not(void **state)
     assert_int_equal(stats.waiting_to_retry, 1);
     assert_int_equal(stats.last_status, 0);
     elapse(&r, BACKOFF_BASE_MS);
-    answer(&r, 302);
+    answer(&r, 410);
     assert_int_equal(r.fates[FATE_LOST_REFUSED], 10);
 
     r.send_rc = ERR_NOMEM; /* not even started */
@@ -832,6 +895,8 @@ int main(void)
         cmocka_unit_test(refused_compression_falls_back_for_good),
         cmocka_unit_test(no_memory_to_recode_is_no_loss),
         cmocka_unit_test(a_refused_key_is_waited_for),
+        cmocka_unit_test(a_wrong_address_is_no_verdict),
+        cmocka_unit_test(a_missing_path_for_traces_holds_no_logs),
         cmocka_unit_test(all_that_waited_for_the_key_is_unauthorized),
         cmocka_unit_test(everybody_waits_when_asked_to),
         cmocka_unit_test(no_answer_is_retried_and_drop_is_not),
