@@ -20,8 +20,9 @@ static int sender_split(struct sender *s)
     int rc = parcel_split(&s->parcel, &a, &b, &x->opts.packing);
     if (rc < 0)
         return rc;
-    queue_push_front(&x->queue, b);
-    queue_push_front(&x->queue, a);
+    struct queue *q = a->is_slow ? &x->slow : &x->queue;
+    queue_push_front(q, b);
+    queue_push_front(q, a);
     sender_release(s);
     return 0;
 }
@@ -127,6 +128,22 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
     }
 }
 
+/* No answer in time: the upstream is ill, or this batch takes too long. What has had its
+ * second chance is halved; one record is tried again and again, in its turn. */
+static void answer_late(struct sender *s)
+{
+    struct senders *x = s->senders;
+    bool halve = s->parcel->is_slow && x->queue.count + x->slow.count <= SPLIT_QUEUE_MAX;
+    uint32_t records = s->parcel->records;
+    size_t bytes = s->parcel->decoded_bytes;
+    if (!halve || sender_split(s) < 0)
+        sender_put_slow(s);
+    else
+        diag(DIAG_WARN, "upstream_slow",
+             "a request had no answer in time, twice; its halves are tried", "records=%u bytes=%zu",
+             records, bytes);
+}
+
 /* Something in this batch is refused for good: look for it, while that is not too dear. */
 static void answer_isolate(struct sender *s, const struct sink_answer *a)
 {
@@ -212,12 +229,18 @@ void sender_on_answer(void *ctx, const struct sink_answer *a)
      * is missing is no reason to hold logs. */
     bool is_theirs = verdict == ANSWER_ASTRAY && s->parcel->signal != SIGNAL_LOGS;
     enum answer answer = is_theirs ? ANSWER_DROP : verdict;
+    bool is_late = a->err == UV_ETIMEDOUT;
 
     s->call = NULL;
     s->is_probe = false;
     count_answer(x, s->parcel, a, answer);
-    senders_note_health(x, a, x->hold == ANSWER_ASTRAY ? verdict : answer, was_probe,
-                        s->parcel->attempts);
-    acts[answer](s, a);
+    /* A slow one says nothing of the upstream while others are sent as well. */
+    if (!is_late || was_probe || !s->parcel->is_slow)
+        senders_note_health(x, a, x->hold == ANSWER_ASTRAY ? verdict : answer, was_probe,
+                            s->parcel);
+    if (is_late)
+        answer_late(s);
+    else
+        acts[answer](s, a);
     senders_dispatch(x);
 }

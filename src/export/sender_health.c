@@ -19,9 +19,10 @@ static void give_up_expired(struct senders *x)
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].state == SENDER_PARKED && senders_is_expired(x, x->list[i].parcel))
             sender_settle(&x->list[i], FATE_LOST_EXPIRED);
-    while (x->queue.count > 0 &&
-           senders_is_expired(x, container_of(x->queue.parcels.next, struct parcel, link)))
-        senders_settle(x, queue_pop(&x->queue), FATE_LOST_EXPIRED);
+    struct queue *const queues[] = {&x->queue, &x->slow};
+    for (size_t i = 0; i < ARRAY_LEN(queues); i++)
+        while (queues[i]->count > 0 && senders_is_expired(x, queue_first(queues[i])))
+            senders_settle(x, queue_pop(queues[i]), FATE_LOST_EXPIRED);
 }
 
 static void on_circuit_time(uv_timer_t *timer);
@@ -93,7 +94,7 @@ static void log_down(struct senders *x, const struct sink_answer *a, bool opened
     x->cause.status = status;
     memcpy(x->cause.text, text, sizeof text);
     uint64_t now = senders_now_ms(x), at = x->circuit.retry_at_ms;
-    uint32_t waiting = x->queue.count;
+    uint32_t waiting = x->queue.count + x->slow.count;
     for (uint32_t i = 0; i < x->count; i++)
         waiting += x->list[i].parcel != NULL;
     diag(x->hold != ANSWER_ACCEPT ? DIAG_ERROR : DIAG_WARN, "upstream_down", what_is_down(x, a),
@@ -121,7 +122,7 @@ bool senders_is_failure(const struct sink_answer *a, enum answer answer)
 }
 
 void senders_note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
-                         bool was_probe, uint32_t attempts)
+                         bool was_probe, const struct parcel *p)
 {
     uint64_t now = senders_now_ms(x);
     bool holds = a->err == 0 && (answer == ANSWER_HOLD || answer == ANSWER_ASTRAY);
@@ -139,8 +140,10 @@ void senders_note_health(struct senders *x, const struct sink_answer *a, enum an
         if (holds)
             f.wait_ms = HOLD_MS / 2 + rng_upto(&x->rng, HOLD_MS / 2);
         /* It may be this batch's alone: the next one in turn does not wait for all its tries. */
-        if (a->err == 0 && answer == ANSWER_SPLIT_LATER && was_probe)
-            f.wait_ms = 1 + backoff_ms(&x->rng, attempts + 1);
+        bool is_its_own =
+            a->err == 0 ? answer == ANSWER_SPLIT_LATER : a->err == UV_ETIMEDOUT && p->is_slow;
+        if (is_its_own && was_probe)
+            f.wait_ms = 1 + backoff_ms(&x->rng, p->attempts + 1);
         if (asked > 0) {
             /* Not before the time asked for, and not every client in the same instant. */
             f.wait_ms = asked + rng_upto(&x->rng, BACKOFF_BASE_MS);

@@ -52,6 +52,8 @@ struct senders {
     struct senders_opts opts;
     struct exporter_stats *stats; /* the caller's */
     struct queue queue;
+    struct queue slow;  /* parcels that had no answer in time: one sender at most has one */
+    bool slow_was_last; /* the last one taken from a queue was slow */
     struct sender list[SENDERS_MAX];
     uint32_t count;
     struct rng rng;
@@ -93,6 +95,9 @@ void senders_settle(struct senders *x, struct parcel *p, enum fate fate);
  * allows one. */
 void sender_retry(struct sender *s);
 
+/* What had no answer in time goes behind all others, whole, and its sender is free. */
+void sender_put_slow(struct sender *s);
+
 /* Every sender that has something to send, and may, sends it. */
 void senders_dispatch(struct senders *x);
 
@@ -109,4 +114,4 @@ bool senders_is_failure(const struct sink_answer *a, enum answer answer);
 /* Find out x->host and x->right_host. */
 void senders_note_address(struct senders *x, const struct sink_answer *a);
 void senders_note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
-                         bool was_probe, uint32_t attempts);
+                         bool was_probe, const struct parcel *p);

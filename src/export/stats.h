@@ -26,6 +26,7 @@ struct exporter_stats {
     } relay[SIGNAL_COUNT]; /* requests; logs stay 0 */
     size_t queue_bytes, batch_bytes;
     uint32_t queued_parcels, in_flight, waiting_to_retry;
+    uint32_t slow_parcels;         /* of the queued ones: those that had no answer in time */
     uint64_t oldest_ms;            /* age of the oldest record that is not settled, 0: none */
     int last_status;               /* of the last answer; 0: none, or no connection */
     enum coding coding;            /* in use now */

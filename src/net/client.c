@@ -107,7 +107,11 @@ static void finish(struct client_call *call, CURLcode code)
         .text = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
     };
     long status = 0;
+    curl_off_t begun_us = 0; /* when the request itself began; 0: there was no connection */
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(call->easy, CURLINFO_PRETRANSFER_TIME_T, &begun_us);
+    if (r.err == UV_ETIMEDOUT && begun_us == 0)
+        r.err = ERR_UNAVAILABLE;
     if (call->has_head && status >= 200)
         r.err = 0; /* whatever became of the body, which may be endless or break off */
     else if (r.err == 0)

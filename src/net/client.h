@@ -35,7 +35,7 @@ struct client_opts {
 
 struct client_result {
     int err;          /* 0: an HTTP answer arrived, or at least its head; else ERR_UNAVAILABLE (no
-                       * connection), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT */
+                       * connection, in time), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT (no answer) */
     int status;       /* HTTP status when err is 0 */
     struct span body; /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */

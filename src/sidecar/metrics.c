@@ -363,6 +363,9 @@ static void write_exporter(struct buf *out, const struct sidecar *sc)
     expose_family(out, "lipservice_exporter_queued_requests", EXPOSE_GAUGE,
                   "Requests that wait for a sender.");
     expose_plain(out, "lipservice_exporter_queued_requests", s.queued_parcels);
+    expose_family(out, "lipservice_exporter_slow_requests", EXPOSE_GAUGE,
+                  "Of them: had no answer in time, and are sent one by one, halved.");
+    expose_plain(out, "lipservice_exporter_slow_requests", s.slow_parcels);
     expose_family(out, "lipservice_exporter_in_flight_requests", EXPOSE_GAUGE,
                   "Requests sent and not answered yet.");
     expose_plain(out, "lipservice_exporter_in_flight_requests", s.in_flight);

@@ -499,6 +499,97 @@ static void a_missing_path_for_traces_holds_no_logs(void **state)
     rig_close(&r);
 }
 
+static void late(struct rig *r, unsigned records)
+{
+    for (int i = 0; i < CALLS; i++) {
+        if (r->calls[i].is_open && r->calls[i].parcel->records == records) {
+            answer_call(&r->calls[i], &(struct sink_answer){.err = UV_ETIMEDOUT, .text = "late"});
+            return;
+        }
+    }
+    fail_msg("no request of %u records is under way", records);
+}
+
+static void what_is_late_is_halved_and_holds_nobody_up(void **state)
+{
+    (void)state;
+    for (uint32_t senders = 1; senders <= 4; senders += 3) {
+        struct rig r;
+        struct exporter_stats stats;
+        rig_open(&r, senders, CODING_GZIP);
+        add_batch(&r, 64);
+        late(&r, 64); /* once more, whole */
+        late(&r, 64);
+        late(&r, 32);
+        exporter_stats(r.exporter, &stats);
+        assert_int_equal(stats.circuit, CIRCUIT_CLOSED);
+        assert_int_equal(open_calls(&r), 1); /* one half at a time */
+        assert_int_equal(stats.slow_parcels, 2);
+        for (int i = 0; i < 3; i++)
+            add_batch(&r, 1);
+        assert_int_equal(open_calls(&r), senders); /* the others are not behind them */
+        late(&r, 16);
+        while (r.fates[FATE_DELIVERED] < 3 + 16 + 32) {
+            struct call *c = any_call(&r);
+            if (c->parcel->records > 8)
+                answer_call(c, &(struct sink_answer){.err = UV_ETIMEDOUT, .text = "late"});
+            else
+                answer_call(c, &(struct sink_answer){.status = 200});
+            elapse(&r, 1);
+        }
+        while (open_calls(&r) > 0)
+            answer(&r, 200);
+        assert_int_equal(r.fates[FATE_DELIVERED], 67);
+        rig_close(&r);
+    }
+}
+
+/* While the upstream is away for all, what is new is tried before what was late. */
+static void what_was_late_is_behind_the_new(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 4, CODING_GZIP);
+    for (unsigned i = 0; i < 4; i++)
+        add_batch(&r, 10 + i);
+    for (unsigned i = 0; i < 4; i++)
+        late(&r, 10 + i);
+    late(&r, 10); /* it was tried again before the circuit opened */
+    exporter_stats(r.exporter, &stats);
+    assert_int_not_equal(stats.circuit, CIRCUIT_CLOSED);
+    add_batch(&r, 2);
+    while (open_calls(&r) == 0)
+        elapse(&r, 1000);
+    assert_int_equal(any_call(&r)->parcel->records, 2);
+    answer(&r, 200);
+    while (open_calls(&r) > 0)
+        answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10 + 11 + 12 + 13 + 2);
+    rig_close(&r);
+}
+
+/* One record that is always late, a relay: never halved, never lost, never alone. */
+static void one_that_is_always_late_stays(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_GZIP);
+    add_batch(&r, 1);
+    for (int i = 0; i < 50; i++) {
+        late(&r, 1);
+        add_batch(&r, 2);
+        while (open_calls(&r) > 1)
+            for (int c = 0; c < CALLS; c++)
+                if (r.calls[c].is_open && r.calls[c].parcel->records == 2)
+                    answer_call(&r.calls[c], &(struct sink_answer){.status = 200});
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 100);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 101);
+    rig_close(&r);
+}
+
 static void all_that_waited_for_the_key_is_unauthorized(void **state)
 {
     (void)state;
@@ -896,6 +987,9 @@ int main(void)
         cmocka_unit_test(no_memory_to_recode_is_no_loss),
         cmocka_unit_test(a_refused_key_is_waited_for),
         cmocka_unit_test(a_wrong_address_is_no_verdict),
+        cmocka_unit_test(what_is_late_is_halved_and_holds_nobody_up),
+        cmocka_unit_test(what_was_late_is_behind_the_new),
+        cmocka_unit_test(one_that_is_always_late_stays),
         cmocka_unit_test(a_missing_path_for_traces_holds_no_logs),
         cmocka_unit_test(all_that_waited_for_the_key_is_unauthorized),
         cmocka_unit_test(everybody_waits_when_asked_to),
