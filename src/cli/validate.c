@@ -7,7 +7,9 @@
 
 #include "cli/command.h"
 #include "config/route.h"
+#include "export/posthog.h"
 #include "net/listener.h"
+#include "net/url.h"
 
 /* What the start would refuse as well, but for ports that are taken. */
 static int check_parts(const struct config *cfg)
@@ -57,6 +59,15 @@ static int check_policy_files(const struct config *cfg)
     return code;
 }
 
+static void note_host(const char *host)
+{
+    const char *ingestion = posthog_ingestion_host(url_authority(host));
+    if (ingestion != NULL)
+        printf("note: exporters.posthog.host: '%s' is PostHog's application, which takes no logs; "
+               "they go to https://%s\n",
+               host, ingestion);
+}
+
 int verb_validate(int argc, char **argv)
 {
     static struct config cfg;
@@ -78,6 +89,8 @@ int verb_validate(int argc, char **argv)
                "PostHog answers 200 either way\n",
                strncmp(cfg.posthog.api_key, "phc_", 4) == 0 ? "has the right form"
                                                             : "does not begin with phc_");
+    if (code == 0 && cfg.posthog.api_key[0] != '\0')
+        note_host(cfg.posthog.host);
     config_done(&cfg);
     return code;
 }

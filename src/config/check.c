@@ -7,6 +7,7 @@
 
 #include "config/own_address.h"
 #include "export/posthog.h"
+#include "net/url.h"
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define KEY_BYTES 256               /* a dotted key, longer than any setting */
@@ -77,6 +78,12 @@ static int check_endpoint(const struct config *cfg, const char *key, const char 
     snprintf(whole, sizeof whole, "exporters.%s", key);
     if (check_url(whole, url, err) < 0)
         return ERR_CONFIG;
+    const char *ingestion = posthog_ingestion_host(url_authority(url));
+    if (ingestion != NULL)
+        return err_set(err, ERR_CONFIG,
+                       "exporters.%s: '%.200s' is PostHog's application, which takes no logs; they "
+                       "go to https://%s/i",
+                       key, url, ingestion);
     if (*url != '\0' && own_address_leads_here(url, listeners, ARRAY_LEN(listeners)))
         return err_set(err, ERR_CONFIG,
                        "exporters.%s: '%.200s' is where this program listens: a loop", key, url);

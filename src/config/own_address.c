@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "net/url.h"
 #include "util/span.h"
 
 struct place {
@@ -27,14 +28,7 @@ static struct place place_of(struct span authority)
 static struct place place_of_url(const char *url)
 {
     bool tls = strncasecmp(url, "https://", 8) == 0;
-    const char *rest = strstr(url, "://"), *at;
-    rest = rest == NULL ? url : rest + 3;
-    size_t len = strcspn(rest, "/?#");
-    while ((at = memchr(rest, '@', len)) != NULL) { /* name and password */
-        len -= (size_t)(at + 1 - rest);
-        rest = at + 1;
-    }
-    struct place p = place_of(span_of(rest, len));
+    struct place p = place_of(url_authority(url));
     if (p.port.len == 0)
         p.port = tls ? SPAN("443") : SPAN("80");
     return p;

@@ -84,6 +84,42 @@ static const uint8_t *find_byte(struct span s, uint8_t byte)
     return s.len == 0 ? NULL : memchr(s.base, byte, s.len);
 }
 
+/* Is it a reference to a variable in the spelling of something else: ${NAME}, $(NAME), ${env.NAME},
+ * or all of the value $NAME? Such a value would be taken as it stands. */
+static bool is_misspelt(struct span rest, bool is_whole)
+{
+    if (span_starts(rest, SPAN("${")) || span_starts(rest, SPAN("$(")))
+        return true;
+    if (!is_whole || rest.base[0] != '$' || rest.len < 2 ||
+        (rest.base[1] >= '0' && rest.base[1] <= '9'))
+        return false;
+    for (size_t i = 1; i < rest.len; i++)
+        if (!(rest.base[i] >= 'A' && rest.base[i] <= 'Z') && rest.base[i] != '_' &&
+            !(rest.base[i] >= '0' && rest.base[i] <= '9'))
+            return false;
+    return true;
+}
+
+static int fail_misspelt(struct yaml_reader *r, const yaml_node_t *node, struct span rest)
+{
+    char text[PATH_BYTES];
+    rest = span_skip(rest, rest.base[1] == '{' || rest.base[1] == '(' ? 2 : 1);
+    if (rest.len > 4 && span_starts(rest, SPAN("env")) &&
+        (rest.base[3] == '.' || rest.base[3] == ':'))
+        rest = span_skip(rest, 4);
+    size_t len = 0;
+    while (len < rest.len && len < 64 &&
+           ((rest.base[len] >= 'A' && rest.base[len] <= 'Z') || rest.base[len] == '_' ||
+            (rest.base[len] >= '0' && rest.base[len] <= '9')))
+        len++;
+    snprintf(text, sizeof text,
+             "a variable is written ${env:%.*s}, with a default ${env:%.*s:-default}, a file "
+             "${file:/path}; a dollar sign itself is $$",
+             len > 0 ? (int)len : 4, len > 0 ? (const char *)rest.base : "NAME",
+             len > 0 ? (int)len : 4, len > 0 ? (const char *)rest.base : "NAME");
+    return reader_fail(r, node, text);
+}
+
 /* The scalar's text with references expanded, NUL-terminated, in r->value. */
 const char *reader_scalar(struct yaml_reader *r, const yaml_node_t *node)
 {
@@ -107,6 +143,11 @@ const char *reader_scalar(struct yaml_reader *r, const yaml_node_t *node)
         while (which < ARRAY_LEN(references) &&
                !span_starts(rest, span_str(references[which].open)))
             which++;
+        if (which == ARRAY_LEN(references) &&
+            is_misspelt(rest, rest.len == node->data.scalar.length)) {
+            fail_misspelt(r, node, rest);
+            return NULL;
+        }
         if (which == ARRAY_LEN(references)) {
             buf_append_byte(&r->value, rest.base[0]);
             rest = span_skip(rest, 1);

@@ -9,10 +9,12 @@ static const struct {
 } table[] = {
     /* clang-format off */
     {200, 299, ANSWER_ACCEPT},      /* whatever the body says: PostHog answers {} */
-    {300, 399, ANSWER_DROP},        /* a redirect means a wrong host, and is never followed */
+    {300, 399, ANSWER_ASTRAY},      /* a redirect means a wrong host, and is never followed */
     {400, 400, ANSWER_ISOLATE},     /* PostHog: one record that it cannot read costs the request */
     {401, 401, ANSWER_HOLD},        /* the key: a matter of configuration, not of these records */
     {403, 403, ANSWER_HOLD},
+    {404, 404, ANSWER_ASTRAY},      /* not a verdict on records: nobody takes any there */
+    {405, 405, ANSWER_ASTRAY},
     {407, 407, ANSWER_HOLD},        /* the proxy's: likewise a matter of proxy_url */
     {408, 408, ANSWER_RETRY},
     {413, 413, ANSWER_SPLIT},

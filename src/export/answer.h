@@ -21,6 +21,7 @@
     X(SPLIT_LATER, "sent again later, then halved") \
     X(RECODE, "sent again with another compression") \
     X(HOLD,   "held until the key is right") \
+    X(ASTRAY, "held until the address is right") \
     X(ISOLATE, "halved to find the record that is refused") \
     X(DROP,   "dropped: refused for good")
 /* clang-format on */

@@ -139,6 +139,7 @@ int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
     parcel_fill(first, &halves[0], packing);
     parcel_fill(second, &halves[1], packing);
     first->failed_ms = second->failed_ms = w->failed_ms;
+    first->is_slow = second->is_slow = w->is_slow;
     parcel_free(w);
     *whole = NULL;
     *a = first;

@@ -15,6 +15,14 @@
 MUST_CHECK int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
                            struct error *err);
 
+/* "us.i.posthog.com" where the host is PostHog's application, which takes no logs; else NULL.
+ * Static. */
+const char *posthog_ingestion_host(struct span authority);
+
+/* The host, or the URL, that is likely meant by a URL that takes no logs; "" when there is
+ * none. `location` is where its redirect leads, may be empty. */
+void posthog_right_host(char *out, size_t size, const char *url, struct span location);
+
 /* ERR_CONFIG with the reason when PostHog would refuse this key; a key that looks
  * right may still belong to no project, which PostHog does not tell. */
 MUST_CHECK int posthog_check_key(const char *key, struct error *err);

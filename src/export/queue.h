@@ -35,6 +35,12 @@ static inline void queue_push_front(struct queue *q, struct parcel *p)
     q->logs += p->signal == SIGNAL_LOGS;
 }
 
+/* Of a queue that is not empty; it stays there. */
+static inline const struct parcel *queue_first(const struct queue *q)
+{
+    return container_of(q->parcels.next, struct parcel, link);
+}
+
 /* The oldest, or NULL. */
 static inline struct parcel *queue_pop(struct queue *q)
 {

@@ -114,13 +114,49 @@ static void sender_start(struct sender *s)
         x->turn = (uint32_t)(s - x->list) + 1;
 }
 
+void sender_put_slow(struct sender *s)
+{
+    struct senders *x = s->senders;
+    struct parcel *p = sender_release(s);
+    p->attempts++;
+    if (p->failed_ms == 0)
+        p->failed_ms = senders_now_ms(x);
+    p->is_slow = true;
+    queue_push(&x->slow, p);
+}
+
+static bool slow_is_in_hand(const struct senders *x)
+{
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->list[i].parcel != NULL && x->list[i].parcel->is_slow)
+            return true;
+    return false;
+}
+
+/* The slow ones have one sender, in turn with the others, who are first when the upstream is
+ * not well: each may take all the time that a request may take. */
+static struct parcel *next_parcel(struct senders *x)
+{
+    bool may_be_slow = x->slow.count > 0 && !slow_is_in_hand(x);
+    struct parcel *p = NULL;
+    if (may_be_slow && !x->slow_was_last && x->circuit.state == CIRCUIT_CLOSED)
+        p = queue_pop(&x->slow);
+    if (p == NULL)
+        p = queue_pop(&x->queue);
+    if (p == NULL && may_be_slow)
+        p = queue_pop(&x->slow);
+    if (p != NULL)
+        x->slow_was_last = p->is_slow;
+    return p;
+}
+
 void senders_dispatch(struct senders *x)
 {
     for (uint32_t i = 0; i < x->count && !x->closing; i++) {
         struct sender *s = &x->list[(x->turn + i) % x->count];
         while (circuit_allows(&x->circuit)) {
             if (s->state == SENDER_IDLE)
-                s->parcel = queue_pop(&x->queue);
+                s->parcel = next_parcel(x);
             else if (s->state != SENDER_PARKED)
                 break;
             if (s->parcel == NULL)
@@ -138,10 +174,11 @@ int senders_renew(struct senders *x, struct sink *sink)
         return strcmp(sink->name, x->sink.name) == 0 ? 0 : ERR_UNSUPPORTED;
     sink->ops->renew(x->sink.self, sink->self);
     x->sink.name = sink->name;
+    x->sink.address = sink->address;
     memcpy(x->sink.takes, sink->takes, sizeof x->sink.takes);
     *sink = (struct sink){0};
     x->circuit.hold_until_ms = 0;
-    x->holds_for_key = false;
+    x->hold = ANSWER_ACCEPT;
     circuit_renew(&x->circuit, senders_now_ms(x));
     senders_arm_circuit(x);
     for (uint32_t i = 0; i < x->count; i++)
@@ -165,7 +202,7 @@ bool senders_are_idle(const struct senders *x)
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].state != SENDER_IDLE)
             return false;
-    return x->queue.count == 0;
+    return x->queue.count + x->slow.count == 0;
 }
 
 bool senders_are_waiting(const struct senders *x)
@@ -178,12 +215,12 @@ bool senders_are_waiting(const struct senders *x)
 
 uint32_t senders_queued_logs(const struct senders *x)
 {
-    return x->queue.logs;
+    return x->queue.logs + x->slow.logs;
 }
 
 size_t senders_bytes(const struct senders *x)
 {
-    size_t bytes = x->queue.bytes;
+    size_t bytes = x->queue.bytes + x->slow.bytes;
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].parcel != NULL)
             bytes += parcel_bytes(x->list[i].parcel);
@@ -210,10 +247,14 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
 {
     uint64_t now = senders_now_ms(x);
     out->queue_bytes = senders_bytes(x);
-    out->queued_parcels = x->queue.count;
+    out->queued_parcels = x->queue.count + x->slow.count;
+    out->slow_parcels = x->slow.count;
     out->last_status = x->last_status;
     out->coding = x->opts.packing.coding;
-    out->holds_for_key = x->holds_for_key;
+    out->holds_for_key = x->hold == ANSWER_HOLD;
+    out->holds_for_address = x->hold == ANSWER_ASTRAY;
+    out->host = x->host;
+    out->right_host = x->right_host;
     out->circuit = x->circuit.state;
     if (x->circuit.state == CIRCUIT_OPEN && x->circuit.retry_at_ms > now)
         out->retry_in_ms = x->circuit.retry_at_ms - now;
@@ -222,8 +263,9 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
     if (x->opts.refused_file != NULL)
         out->refused_file = refused_file_stats(x->opts.refused_file);
     if (x->queue.count > 0)
-        note_age(&out->oldest_ms, now,
-                 container_of(x->queue.parcels.next, struct parcel, link)->born_ms);
+        note_age(&out->oldest_ms, now, queue_first(&x->queue)->born_ms);
+    if (x->slow.count > 0)
+        note_age(&out->oldest_ms, now, queue_first(&x->slow)->born_ms);
     for (uint32_t i = 0; i < x->count; i++) {
         const struct sender *s = &x->list[i];
         out->in_flight += s->state == SENDER_SENDING;
@@ -247,6 +289,7 @@ int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
     x->sink = *sink;
     *sink = (struct sink){0};
     queue_init(&x->queue);
+    queue_init(&x->slow);
     rng_init(&x->rng);
     x->isolate_credit = ISOLATE_CREDIT;
     uv_timer_init(loop, &x->circuit_timer);
@@ -275,7 +318,7 @@ void senders_close(struct senders *x)
     if (x == NULL)
         return;
     x->closing = true;
-    enum fate fate = x->holds_for_key ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN;
+    enum fate fate = x->hold == ANSWER_HOLD ? FATE_LOST_AUTH : FATE_LOST_SHUTDOWN;
     for (uint32_t i = 0; i < x->count; i++) {
         struct sender *s = &x->list[i];
         if (s->state == SENDER_SENDING)
@@ -285,7 +328,7 @@ void senders_close(struct senders *x)
         uv_close((uv_handle_t *)&s->timer, on_timer_closed);
     }
     struct parcel *p;
-    while ((p = queue_pop(&x->queue)) != NULL)
+    while ((p = queue_pop(&x->queue)) != NULL || (p = queue_pop(&x->slow)) != NULL)
         senders_settle(x, p, fate);
     uv_close((uv_handle_t *)&x->circuit_timer, on_timer_closed);
     x->sink.ops->close(x->sink.self);

@@ -8,7 +8,8 @@
 #define SPLIT_LATER_ATTEMPTS 4 /* tries of a batch answered 500 before it is halved */
 #define SPLIT_QUEUE_MAX 512    /* an outage that answers 500 must not turn batches into dust */
 
-#define ISOLATE_GAIN 2 /* see ISOLATE_CREDIT */
+#define PAGE_LOG_MS 60000 /* between lines about pages */
+#define ISOLATE_GAIN 2    /* see ISOLATE_CREDIT */
 
 /* Halve; the first half is tried at once, the second waits at the head of the queue.
  * ERR_EMPTY: there is nothing to halve; other errors: not now. */
@@ -19,8 +20,9 @@ static int sender_split(struct sender *s)
     int rc = parcel_split(&s->parcel, &a, &b, &x->opts.packing);
     if (rc < 0)
         return rc;
-    queue_push_front(&x->queue, b);
-    queue_push_front(&x->queue, a);
+    struct queue *q = a->is_slow ? &x->slow : &x->queue;
+    queue_push_front(q, b);
+    queue_push_front(q, a);
     sender_release(s);
     return 0;
 }
@@ -41,9 +43,40 @@ static uint64_t read_rejected(const struct sender *s, const struct sink_answer *
     return r.rejected;
 }
 
+static bool is_page(const struct sink_answer *a)
+{
+    struct span rest = a->body;
+    if (a->content_type.len >= 9 && span_ieq(span_of(a->content_type.base, 9), SPAN("text/html")))
+        return true;
+    while (rest.len > 0 && strchr(" \t\r\n", rest.base[0]) != NULL && rest.base[0] != '\0')
+        rest = span_skip(rest, 1);
+    return (rest.len >= 9 && span_ieq(span_of(rest.base, 9), SPAN("<!doctype"))) ||
+           (rest.len >= 5 && span_ieq(span_of(rest.base, 5), SPAN("<html")));
+}
+
+/* A page is no answer to OTLP. It counts as delivered: records that were stored are not sent
+ * twice, and those that were not are reported here. */
+static void warn_page(struct senders *x, const struct sink_answer *a)
+{
+    char host[DIAG_QUOTE_BYTES], right[DIAG_QUOTE_BYTES];
+    uint64_t now = senders_now_ms(x);
+    metric_inc(&x->stats->page_answers);
+    if (x->page_logged_ms != 0 && now - x->page_logged_ms < PAGE_LOG_MS)
+        return;
+    x->page_logged_ms = now;
+    senders_note_address(x, a);
+    diag(DIAG_WARN, "upstream_page",
+         "the upstream answers with a web page: records count as delivered, but are likely not "
+         "stored; is the address right?",
+         "status=%d host=%s right_host=%s", a->status, diag_quote(host, span_str(x->host)),
+         diag_quote(right, span_str(x->right_host)));
+}
+
 static void answer_accept(struct sender *s, const struct sink_answer *a)
 {
     struct senders *x = s->senders;
+    if (is_page(a))
+        warn_page(x, a);
     uint64_t rejected = read_rejected(s, a);
     x->last_success_ms = senders_now_ms(x);
     metric_add(&x->stats->sent_wire_bytes, s->parcel->body.len);
@@ -93,6 +126,22 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
         circuit_renew(&x->circuit, senders_now_ms(x));
         senders_arm_circuit(x);
     }
+}
+
+/* No answer in time: the upstream is ill, or this batch takes too long. What has had its
+ * second chance is halved; one record is tried again and again, in its turn. */
+static void answer_late(struct sender *s)
+{
+    struct senders *x = s->senders;
+    bool halve = s->parcel->is_slow && x->queue.count + x->slow.count <= SPLIT_QUEUE_MAX;
+    uint32_t records = s->parcel->records;
+    size_t bytes = s->parcel->decoded_bytes;
+    if (!halve || sender_split(s) < 0)
+        sender_put_slow(s);
+    else
+        diag(DIAG_WARN, "upstream_slow",
+             "a request had no answer in time, twice; its halves are tried", "records=%u bytes=%zu",
+             records, bytes);
 }
 
 /* Something in this batch is refused for good: look for it, while that is not too dear. */
@@ -170,16 +219,28 @@ void sender_on_answer(void *ctx, const struct sink_answer *a)
         [ANSWER_RETRY] = answer_retry,     [ANSWER_SPLIT_LATER] = answer_split_later,
         [ANSWER_RECODE] = answer_recode,   [ANSWER_HOLD] = answer_hold,
         [ANSWER_ISOLATE] = answer_isolate, [ANSWER_DROP] = answer_drop,
+        [ANSWER_ASTRAY] = answer_hold,
     };
     struct sender *s = ctx;
     struct senders *x = s->senders;
     bool was_probe = s->is_probe;
-    enum answer answer = a->err != 0 ? ANSWER_RETRY : answer_of_status(a->status);
+    enum answer verdict = a->err != 0 ? ANSWER_RETRY : answer_of_status(a->status);
+    /* Traces and metrics have paths of their own, which not every upstream has: that one of them
+     * is missing is no reason to hold logs. */
+    bool is_theirs = verdict == ANSWER_ASTRAY && s->parcel->signal != SIGNAL_LOGS;
+    enum answer answer = is_theirs ? ANSWER_DROP : verdict;
+    bool is_late = a->err == UV_ETIMEDOUT;
 
     s->call = NULL;
     s->is_probe = false;
     count_answer(x, s->parcel, a, answer);
-    senders_note_health(x, a, answer, was_probe, s->parcel->attempts);
-    acts[answer](s, a);
+    /* A slow one says nothing of the upstream while others are sent as well. */
+    if (!is_late || was_probe || !s->parcel->is_slow)
+        senders_note_health(x, a, x->hold == ANSWER_ASTRAY ? verdict : answer, was_probe,
+                            s->parcel);
+    if (is_late)
+        answer_late(s);
+    else
+        acts[answer](s, a);
     senders_dispatch(x);
 }

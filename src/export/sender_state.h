@@ -13,6 +13,7 @@
 #include "export/circuit.h"
 #include "export/queue.h"
 #include "export/sender.h"
+#include "net/url.h"
 #include "util/rng.h"
 
 /* What may be spent on finding refused records by halving: a refusal costs one, an
@@ -22,6 +23,7 @@
 #define ISOLATE_CREDIT 64
 
 #define CAUSE_BYTES 128
+#define HOST_BYTES 320 /* a name of DNS has 253 */
 
 /* clang-format off */
 #define SENDER_STATES(X) \
@@ -50,6 +52,8 @@ struct senders {
     struct senders_opts opts;
     struct exporter_stats *stats; /* the caller's */
     struct queue queue;
+    struct queue slow;  /* parcels that had no answer in time: one sender at most has one */
+    bool slow_was_last; /* the last one taken from a queue was slow */
     struct sender list[SENDERS_MAX];
     uint32_t count;
     struct rng rng;
@@ -57,7 +61,10 @@ struct senders {
     uv_timer_t circuit_timer; /* until its next try, while it is open */
     uint32_t turn;            /* who is asked first for the next probe */
     uint32_t isolate_credit;
-    bool holds_for_key; /* the last answer was HOLD */
+    enum answer hold;      /* the last answer, if it was HOLD or ASTRAY; else ACCEPT */
+    char host[HOST_BYTES]; /* of the sink, once an answer was ASTRAY or a page */
+    char right_host[HOST_BYTES];
+    uint64_t page_logged_ms; /* when the last 2xx with a page was logged; 0: never */
     struct {
         int err, status;
         char text[CAUSE_BYTES];
@@ -88,6 +95,9 @@ void senders_settle(struct senders *x, struct parcel *p, enum fate fate);
  * allows one. */
 void sender_retry(struct sender *s);
 
+/* What had no answer in time goes behind all others, whole, and its sender is free. */
+void sender_put_slow(struct sender *s);
+
 /* Every sender that has something to send, and may, sends it. */
 void senders_dispatch(struct senders *x);
 
@@ -101,5 +111,7 @@ void sender_on_answer(void *sender, const struct sink_answer *a);
 bool senders_is_expired(const struct senders *x, const struct parcel *p);
 void senders_arm_circuit(struct senders *x);
 bool senders_is_failure(const struct sink_answer *a, enum answer answer);
+/* Find out x->host and x->right_host. */
+void senders_note_address(struct senders *x, const struct sink_answer *a);
 void senders_note_health(struct senders *x, const struct sink_answer *a, enum answer answer,
-                         bool was_probe, uint32_t attempts);
+                         bool was_probe, const struct parcel *p);

@@ -15,8 +15,9 @@ struct sink_answer {
     int status;              /* of HTTP; a file says 200 */
     struct span retry_after; /* the header's value */
     struct span content_type;
-    struct span body; /* borrowed for the call */
-    const char *text; /* a sentence, when err is not 0 */
+    struct span location; /* of a redirect */
+    struct span body;     /* borrowed for the call */
+    const char *text;     /* a sentence, when err is not 0 */
 };
 
 typedef void sink_done_fn(void *ctx, const struct sink_answer *a);
@@ -39,5 +40,6 @@ struct sink {
     bool takes[SIGNAL_COUNT]; /* what cannot be written there is discarded, and counted */
     bool compresses;
     uint32_t concurrency; /* parcels in flight at once */
+    const char *address;  /* the URL of logs; NULL: it has none */
     const char *name;     /* for the start line: "posthog https://us.i.posthog.com" */
 };

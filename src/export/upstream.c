@@ -34,6 +34,7 @@ static void on_done(void *ctx, const struct client_result *r)
         .status = r->status,
         .retry_after = r->retry_after,
         .content_type = r->content_type,
+        .location = r->location,
         .body = r->body,
         .text = r->text,
     };
@@ -148,6 +149,7 @@ int upstream_open(struct sink *out, struct client *client, const struct upstream
         .takes = {true, true, true},
         .compresses = true,
         .concurrency = opts->concurrency,
+        .address = u->url[SIGNAL_LOGS],
         .name = u->name,
     };
     return 0;

@@ -41,6 +41,7 @@ struct client_call {
     bool has_head; /* the last head, that of a final answer, is whole */
     char retry_after[64];
     char content_type[128];
+    char location[256];
     char error[CURL_ERROR_SIZE];
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
@@ -102,10 +103,15 @@ static void finish(struct client_call *call, CURLcode code)
         .body = buf_span(&call->answer),
         .retry_after = span_str(call->retry_after),
         .content_type = span_str(call->content_type),
+        .location = span_str(call->location),
         .text = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
     };
     long status = 0;
+    curl_off_t begun_us = 0; /* when the request itself began; 0: there was no connection */
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(call->easy, CURLINFO_PRETRANSFER_TIME_T, &begun_us);
+    if (r.err == UV_ETIMEDOUT && begun_us == 0)
+        r.err = ERR_UNAVAILABLE;
     if (call->has_head && status >= 200)
         r.err = 0; /* whatever became of the body, which may be endless or break off */
     else if (r.err == 0)
@@ -243,12 +249,13 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
     if (call->head_bytes > CLIENT_HEAD_BYTES)
         return 0;                           /* ends the transfer */
     if (span_starts(line, SPAN("HTTP/"))) { /* what came before was interim, or a proxy's */
-        call->retry_after[0] = call->content_type[0] = '\0';
+        call->retry_after[0] = call->content_type[0] = call->location[0] = '\0';
         call->has_head = false;
     }
     call->has_head |= span_eq(line, SPAN("\r\n")) || span_eq(line, SPAN("\n"));
     take_header(call->retry_after, sizeof call->retry_after, line, "retry-after:");
     take_header(call->content_type, sizeof call->content_type, line, "content-type:");
+    take_header(call->location, sizeof call->location, line, "location:");
     return n * one;
 }
 

@@ -35,11 +35,12 @@ struct client_opts {
 
 struct client_result {
     int err;          /* 0: an HTTP answer arrived, or at least its head; else ERR_UNAVAILABLE (no
-                       * connection), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT */
+                       * connection, in time), ERR_UNTRUSTED (TLS), ERR_IO, UV_ETIMEDOUT (no answer) */
     int status;       /* HTTP status when err is 0 */
     struct span body; /* borrowed for the time of the call; what is too long is cut off */
     struct span retry_after;  /* the header's value, or empty */
     struct span content_type; /* likewise */
+    struct span location;     /* likewise; cut off behind 255 bytes */
     const char *text;         /* what went wrong, in words, when err is not 0 */
 };
 

@@ -20,6 +20,18 @@ void url_append_encoded(struct buf *out, struct span text)
     }
 }
 
+struct span url_authority(const char *url)
+{
+    const char *rest = strstr(url, "://"), *at;
+    rest = rest == NULL ? url : rest + 3;
+    size_t len = strcspn(rest, "/?#");
+    while ((at = memchr(rest, '@', len)) != NULL) {
+        len -= (size_t)(at + 1 - rest);
+        rest = at + 1;
+    }
+    return span_of(rest, len);
+}
+
 struct span url_base(const char *url)
 {
     struct span s = span_str(url);

@@ -8,6 +8,10 @@
 /* Append `text` percent-encoded: all but the unreserved characters of RFC 3986 2.3. */
 void url_append_encoded(struct buf *out, struct span text);
 
+/* The host and port of a URL, or of a text without a scheme: "example.com:4318". Of a name
+ * and password nothing. */
+struct span url_authority(const char *url);
+
 /* Without slashes at the end, so that a path can be appended. */
 struct span url_base(const char *url);
 

@@ -113,10 +113,11 @@ static const char *name_http_fault(const struct figures *f, int i)
 static const char *name_answer(const struct figures *f, int i)
 {
     static const char *const names[] = {
-        [ANSWER_ACCEPT] = "accepted", [ANSWER_SPLIT] = "split",
-        [ANSWER_RETRY] = "retry",     [ANSWER_SPLIT_LATER] = "server_error",
-        [ANSWER_RECODE] = "recode",   [ANSWER_HOLD] = "unauthorized",
-        [ANSWER_ISOLATE] = "isolate", [ANSWER_DROP] = "refused",
+        [ANSWER_ACCEPT] = "accepted",      [ANSWER_SPLIT] = "split",
+        [ANSWER_RETRY] = "retry",          [ANSWER_SPLIT_LATER] = "server_error",
+        [ANSWER_RECODE] = "recode",        [ANSWER_HOLD] = "unauthorized",
+        [ANSWER_ISOLATE] = "isolate",      [ANSWER_DROP] = "refused",
+        [ANSWER_ASTRAY] = "wrong_address",
     };
     static_assert(ARRAY_LEN(names) == ANSWER_COUNT, "each answer has a name");
     (void)f;
@@ -316,6 +317,8 @@ static const struct row {
      "What may wait (queue.max_bytes)."},
     {"lipservice_exporter_queued_requests", GAUGE, FIGURES_ALWAYS, AT(exporter.queued_parcels), {NULL}, 1,
      "Requests that wait for a sender."},
+    {"lipservice_exporter_slow_requests", GAUGE, FIGURES_ALWAYS, AT(exporter.slow_parcels), {NULL}, 1,
+     "Of them: had no answer in time, and are sent one by one, halved."},
     {"lipservice_exporter_in_flight_requests", GAUGE, FIGURES_ALWAYS, AT(exporter.in_flight), {NULL}, 1,
      "Requests sent and not answered yet."},
     {"lipservice_exporter_waiting_to_retry", GAUGE, FIGURES_ALWAYS, AT(exporter.waiting_to_retry), {NULL}, 1,
@@ -324,6 +327,10 @@ static const struct row {
      "Age of the oldest record that is not delivered yet."},
     {"lipservice_exporter_key_refused", GAUGE, FIGURES_ALWAYS, AT(exporter.holds_for_key), {NULL}, 1,
      "1 while the upstream refuses the key (401, 403), or a proxy its credentials (407)."},
+    {"lipservice_exporter_address_refused", GAUGE, FIGURES_ALWAYS, AT(exporter.holds_for_address), {NULL}, 1,
+     "1 while the address of the upstream takes no logs (3xx, 404, 405)."},
+    {"lipservice_exporter_page_answers_total", COUNTER, FIGURES_ALWAYS, AT(exporter.page_answers), {NULL}, 1,
+     "Answers 2xx with a web page: counted as delivered, likely not stored."},
     {"lipservice_exporter_circuit_state", GAUGE, FIGURES_ALWAYS, AT(circuit[0]), {&by_circuit}, 1,
      "1 for the state that holds: closed, open (all wait), half_open (one tries)."},
     {"lipservice_exporter_next_retry_seconds", GAUGE, FIGURES_ALWAYS, AT(exporter.retry_in_ms), {NULL}, 1000,

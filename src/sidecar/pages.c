@@ -43,6 +43,11 @@ static void write_exporter(struct json *j, const struct exporter *x)
     json_str(j, "circuit", circuit_state_name(s.circuit));
     json_u64(j, "next_retry_ms", s.retry_in_ms);
     json_u64(j, "outage_ms", s.outage_ms);
+    json_bool(j, "address_refused", s.holds_for_address);
+    if (s.holds_for_address) {
+        json_str(j, "host", s.host);
+        json_str(j, "right_host", s.right_host);
+    }
     json_end(j);
 }
 

@@ -19,6 +19,17 @@ static void warn_timeout(const struct config *cfg)
              "setting=exporters.posthog.timeout timeout_ms=%u", cfg->posthog.timeout_ms);
 }
 
+static void warn_host(const struct config *cfg)
+{
+    const char *ingestion = posthog_ingestion_host(url_authority(cfg->posthog.host));
+    char quoted[DIAG_QUOTE_BYTES];
+    if (ingestion != NULL)
+        diag(DIAG_WARN, "application_host",
+             "this host is PostHog's application, which takes no logs; its ingestion host is used",
+             "setting=exporters.posthog.host host=%s right_host=%s",
+             diag_quote(quoted, span_str(cfg->posthog.host)), ingestion);
+}
+
 static int open_posthog(struct sidecar *sc, struct sink *sink, struct error *err)
 {
     const struct config *cfg = sc->cfg;
@@ -39,6 +50,7 @@ static int open_posthog(struct sidecar *sc, struct sink *sink, struct error *err
     if (rc < 0)
         return rc;
     warn_timeout(cfg);
+    warn_host(cfg);
     if (!span_starts(span_str(cfg->posthog.api_key), SPAN("phc_")))
         diag(DIAG_WARN, "unusual_key",
              "project API keys of PostHog begin with phc_; of a wrong one it takes "

@@ -136,7 +136,7 @@ test('nor one of the refused file, which the loop itself waits for', async (t) =
   const stub = await PostHog.start();
   t.after(() => stub.down());
   const sidecar = await Sidecar.start(t, { set: { ...FAST_END, 'exporters.refused_file': file }, stub, env: hang.env });
-  stub.answer = () => ({ status: 404 });
+  stub.answer = () => ({ status: 410 });
   await take(sidecar, wide(5));
   await hang.seen();
   sidecar.signal('SIGTERM');
@@ -322,7 +322,7 @@ test('EFBIG, refused file: it is counted, and written again when there is room',
   const file = path.join(folder(t), 'refused.jsonl');
   const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'exporters.refused_file': file }, wrap: limited });
   const records = async (what) => counter(sidecar, `lipservice_refused_file_records_total{outcome="${what}"}`);
-  stub.answer = () => ({ status: 404 });
+  stub.answer = () => ({ status: 410 });
   await take(sidecar, wide(50));
   await until('the first', async () => (await records('written')) === 50);
   await take(sidecar, wide(50, 50));
@@ -390,7 +390,7 @@ test('the refused file is rotated likewise', async (t) => {
   const file = path.join(folder(t), 'refused.jsonl');
   const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'exporters.refused_file': file, 'exporters.refused_file_max_bytes': '4KiB' } });
   const written = async () => counter(sidecar, 'lipservice_refused_file_records_total{outcome="written"}');
-  stub.answer = () => ({ status: 404 });
+  stub.answer = () => ({ status: 410 });
   for (let i = 0; i < 3; i++) {
     await take(sidecar, wide(3, 3 * i));
     await until('records in it', async () => (await written()) === 3 * (i + 1)); // there is room again

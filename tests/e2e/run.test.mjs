@@ -71,6 +71,18 @@ test('validate: 0 and a sentence', async (t) => {
   assert.ok(!stdout.includes('phc_abcdefgh'));
 });
 
+test("validate names PostHog's ingestion host for its application's", async () => {
+  const env = { POSTHOG_API_KEY: 'phc_x', POSTHOG_HOST: 'https://us.posthog.com' };
+  const { code, stdout } = await run(['validate', '--config', '/dev/null'], { env });
+  assert.equal(code, CODE.OK);
+  assert.match(stdout, /'https:\/\/us\.posthog\.com' is PostHog's application.*https:\/\/us\.i\.posthog\.com/);
+  for (const key of ['$POSTHOG_API_KEY', '${POSTHOG_API_KEY}']) {
+    const end = await run(['validate', '--config', '/dev/null'], { env: { ...env, POSTHOG_API_KEY: key } });
+    assert.equal(end.code, CODE.CONFIG);
+    assert.match(end.stderr, /\$\{env:NAME\}/);
+  }
+});
+
 const wrong = [
   ['an unknown key', 'batch:\n  max_agee: 1s\n', /:2:3: .*max_agee/],
   ['an unknown section', 'batch:\n  max_age: 1s\nsamplign:\n  global_rate: 1\n', /:3:1: .*samplign/],
@@ -94,6 +106,12 @@ const wrong = [
   ['two exporters', 'exporters:\n  posthog:\n    api_key: phc_x\n  file:\n    path: /tmp/x\n', /exporters/],
   ['an endpoint that is no URL', 'exporters:\n  otlphttp:\n    endpoint: collector:4318\n', /exporters\.otlphttp\.endpoint: 'collector:4318' is not a URL/],
   ['a policy server without a host', 'policy:\n  server: http:///x\n', /policy\.server: .* is not a URL/],
+  ['a variable as in a shell', 'exporters:\n  posthog:\n    api_key: ${POSTHOG_API_KEY}\n', /:3:14: .*\$\{env:POSTHOG_API_KEY\}/],
+  ['a variable as in make', 'exporters:\n  file: {path: "/tmp/$(NAME)"}\n', /:2:16: .*\$\{env:NAME\}/],
+  ['a variable with a dot', 'batch:\n  max_age: ${env.AGE}\n', /:2:12: .*\$\{env:AGE\}/],
+  ['a key that is a variable', 'exporters:\n  posthog:\n    api_key: $POSTHOG_API_KEY\n', /:3:14: .*\$\{env:POSTHOG_API_KEY\}/],
+  ['a key that is a template', 'exporters:\n  posthog:\n    api_key: "{{ .Values.key }}"\n', /api_key: .*\$\{env:NAME\}/],
+  ["PostHog's application", 'exporters:\n  otlphttp:\n    endpoint: https://eu.posthog.com/i\n', /endpoint: .*https:\/\/eu\.i\.posthog\.com\/i/],
   ['a host with a path', 'exporters:\n  posthog:\n    api_key: phc_x\n    host: https://us.i.posthog.com/i/v1\n', /host/],
 ];
 

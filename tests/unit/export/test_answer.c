@@ -9,16 +9,22 @@ static void every_status(void **state)
         int from, to;
         enum answer answer;
     } rows[] = {
-        {-1, -1, ANSWER_DROP},          {0, 0, ANSWER_DROP},      {100, 199, ANSWER_DROP},
-        {200, 299, ANSWER_ACCEPT},      {300, 399, ANSWER_DROP},  {400, 400, ANSWER_ISOLATE},
-        {401, 401, ANSWER_HOLD},        {402, 402, ANSWER_DROP},  {403, 403, ANSWER_HOLD},
-        {404, 406, ANSWER_DROP},        {407, 407, ANSWER_HOLD},  {408, 408, ANSWER_RETRY},
-        {409, 412, ANSWER_DROP},        {413, 413, ANSWER_SPLIT}, {414, 414, ANSWER_DROP},
-        {415, 415, ANSWER_RECODE},      {416, 420, ANSWER_DROP},  {421, 421, ANSWER_RETRY},
-        {422, 422, ANSWER_ISOLATE},     {423, 424, ANSWER_DROP},  {425, 425, ANSWER_RETRY},
-        {426, 428, ANSWER_DROP},        {429, 429, ANSWER_RETRY}, {430, 499, ANSWER_DROP},
-        {500, 500, ANSWER_SPLIT_LATER}, {501, 501, ANSWER_DROP},  {502, 504, ANSWER_RETRY},
-        {505, 505, ANSWER_DROP},        {506, 599, ANSWER_RETRY}, {600, 999, ANSWER_DROP},
+        {-1, -1, ANSWER_DROP},     {0, 0, ANSWER_DROP},
+        {100, 199, ANSWER_DROP},   {200, 299, ANSWER_ACCEPT},
+        {300, 399, ANSWER_ASTRAY}, {400, 400, ANSWER_ISOLATE},
+        {401, 401, ANSWER_HOLD},   {402, 402, ANSWER_DROP},
+        {403, 403, ANSWER_HOLD},   {404, 405, ANSWER_ASTRAY},
+        {406, 406, ANSWER_DROP},   {407, 407, ANSWER_HOLD},
+        {408, 408, ANSWER_RETRY},  {409, 412, ANSWER_DROP},
+        {413, 413, ANSWER_SPLIT},  {414, 414, ANSWER_DROP},
+        {415, 415, ANSWER_RECODE}, {416, 420, ANSWER_DROP},
+        {421, 421, ANSWER_RETRY},  {422, 422, ANSWER_ISOLATE},
+        {423, 424, ANSWER_DROP},   {425, 425, ANSWER_RETRY},
+        {426, 428, ANSWER_DROP},   {429, 429, ANSWER_RETRY},
+        {430, 499, ANSWER_DROP},   {500, 500, ANSWER_SPLIT_LATER},
+        {501, 501, ANSWER_DROP},   {502, 504, ANSWER_RETRY},
+        {505, 505, ANSWER_DROP},   {506, 599, ANSWER_RETRY},
+        {600, 999, ANSWER_DROP},
     };
     int checked = 0;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

@@ -80,6 +80,7 @@ static void rig_open_aged(struct rig *r, uint32_t concurrency, enum coding compr
         .takes = {[SIGNAL_LOGS] = true, [SIGNAL_TRACES] = true},
         .compresses = true,
         .concurrency = concurrency,
+        .address = "https://us.posthog.com/i/v1/logs",
         .name = "fake",
     };
     const struct exporter_opts opts = {
@@ -436,6 +437,159 @@ static void a_refused_key_is_waited_for(void **state)
     assert_int_equal(r.fates[FATE_LOST_AUTH], 5);
 }
 
+static void a_wrong_address_is_no_verdict(void **state)
+{
+    (void)state;
+    static const int statuses[] = {301, 302, 308, 404, 405};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        struct rig r;
+        struct exporter_stats stats;
+        rig_open(&r, 2, CODING_GZIP);
+        add_batch(&r, 10);
+        answer(&r, statuses[i]);
+        exporter_stats(r.exporter, &stats);
+        assert_true(stats.holds_for_address);
+        assert_false(stats.holds_for_key);
+        assert_string_equal(stats.host, "us.posthog.com");
+        assert_string_equal(stats.right_host, "us.i.posthog.com");
+        add_batch(&r, 5);
+        elapse(&r, 14000);
+        assert_int_equal(open_calls(&r), 0);
+        elapse(&r, 17000);
+        assert_int_equal(open_calls(&r), 1); /* one asks for all */
+        answer(&r, 200);
+        exporter_stats(r.exporter, &stats);
+        assert_false(stats.holds_for_address);
+        answer(&r, 200);
+        assert_int_equal(r.fates[FATE_DELIVERED], 15);
+        add_batch(&r, 3);
+        answer(&r, 404);
+        rig_close(&r);
+        assert_int_equal(r.fates[FATE_LOST_REFUSED], 0);
+        assert_int_equal(r.fates[FATE_LOST_SHUTDOWN], 3);
+    }
+}
+
+/* An upstream without a path for traces is one for logs nevertheless. */
+static void a_missing_path_for_traces_holds_no_logs(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 1, CODING_GZIP);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("x"), CODING_IDENTITY,
+                                        SPAN("application/x-protobuf")),
+                         0);
+    add_batch(&r, 10);
+    answer(&r, 404);
+    exporter_stats(r.exporter, &stats);
+    assert_false(stats.holds_for_address);
+    assert_int_equal(stats.relay[SIGNAL_TRACES].lost.value, 1);
+    answer(&r, 200);
+    answer(&r, 200);
+    answer(&r, 404); /* the logs: the address is wrong */
+    assert_int_equal(exporter_relay(r.exporter, SIGNAL_TRACES, SPAN("x"), CODING_IDENTITY,
+                                    SPAN("application/x-protobuf")),
+                     0);
+    elapse(&r, 31000);
+    answer(&r, 200);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10);
+    rig_close(&r);
+}
+
+static void late(struct rig *r, unsigned records)
+{
+    for (int i = 0; i < CALLS; i++) {
+        if (r->calls[i].is_open && r->calls[i].parcel->records == records) {
+            answer_call(&r->calls[i], &(struct sink_answer){.err = UV_ETIMEDOUT, .text = "late"});
+            return;
+        }
+    }
+    fail_msg("no request of %u records is under way", records);
+}
+
+static void what_is_late_is_halved_and_holds_nobody_up(void **state)
+{
+    (void)state;
+    for (uint32_t senders = 1; senders <= 4; senders += 3) {
+        struct rig r;
+        struct exporter_stats stats;
+        rig_open(&r, senders, CODING_GZIP);
+        add_batch(&r, 64);
+        late(&r, 64); /* once more, whole */
+        late(&r, 64);
+        late(&r, 32);
+        exporter_stats(r.exporter, &stats);
+        assert_int_equal(stats.circuit, CIRCUIT_CLOSED);
+        assert_int_equal(open_calls(&r), 1); /* one half at a time */
+        assert_int_equal(stats.slow_parcels, 2);
+        for (int i = 0; i < 3; i++)
+            add_batch(&r, 1);
+        assert_int_equal(open_calls(&r), senders); /* the others are not behind them */
+        late(&r, 16);
+        while (r.fates[FATE_DELIVERED] < 3 + 16 + 32) {
+            struct call *c = any_call(&r);
+            if (c->parcel->records > 8)
+                answer_call(c, &(struct sink_answer){.err = UV_ETIMEDOUT, .text = "late"});
+            else
+                answer_call(c, &(struct sink_answer){.status = 200});
+            elapse(&r, 1);
+        }
+        while (open_calls(&r) > 0)
+            answer(&r, 200);
+        assert_int_equal(r.fates[FATE_DELIVERED], 67);
+        rig_close(&r);
+    }
+}
+
+/* While the upstream is away for all, what is new is tried before what was late. */
+static void what_was_late_is_behind_the_new(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct exporter_stats stats;
+    rig_open(&r, 4, CODING_GZIP);
+    for (unsigned i = 0; i < 4; i++)
+        add_batch(&r, 10 + i);
+    for (unsigned i = 0; i < 4; i++)
+        late(&r, 10 + i);
+    late(&r, 10); /* it was tried again before the circuit opened */
+    exporter_stats(r.exporter, &stats);
+    assert_int_not_equal(stats.circuit, CIRCUIT_CLOSED);
+    add_batch(&r, 2);
+    while (open_calls(&r) == 0)
+        elapse(&r, 1000);
+    assert_int_equal(any_call(&r)->parcel->records, 2);
+    answer(&r, 200);
+    while (open_calls(&r) > 0)
+        answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 10 + 11 + 12 + 13 + 2);
+    rig_close(&r);
+}
+
+/* One record that is always late, a relay: never halved, never lost, never alone. */
+static void one_that_is_always_late_stays(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 2, CODING_GZIP);
+    add_batch(&r, 1);
+    for (int i = 0; i < 50; i++) {
+        late(&r, 1);
+        add_batch(&r, 2);
+        while (open_calls(&r) > 1)
+            for (int c = 0; c < CALLS; c++)
+                if (r.calls[c].is_open && r.calls[c].parcel->records == 2)
+                    answer_call(&r.calls[c], &(struct sink_answer){.status = 200});
+    }
+    assert_int_equal(r.fates[FATE_DELIVERED], 100);
+    answer(&r, 200);
+    assert_int_equal(r.fates[FATE_DELIVERED], 101);
+    rig_close(&r);
+}
+
 static void all_that_waited_for_the_key_is_unauthorized(void **state)
 {
     (void)state;
@@ -481,7 +635,7 @@ static void no_answer_is_retried_and_drop_is_not(void **state)
     assert_int_equal(stats.waiting_to_retry, 1);
     assert_int_equal(stats.last_status, 0);
     elapse(&r, BACKOFF_BASE_MS);
-    answer(&r, 302);
+    answer(&r, 410);
     assert_int_equal(r.fates[FATE_LOST_REFUSED], 10);
 
     r.send_rc = ERR_NOMEM; /* not even started */
@@ -832,6 +986,11 @@ int main(void)
         cmocka_unit_test(refused_compression_falls_back_for_good),
         cmocka_unit_test(no_memory_to_recode_is_no_loss),
         cmocka_unit_test(a_refused_key_is_waited_for),
+        cmocka_unit_test(a_wrong_address_is_no_verdict),
+        cmocka_unit_test(what_is_late_is_halved_and_holds_nobody_up),
+        cmocka_unit_test(what_was_late_is_behind_the_new),
+        cmocka_unit_test(one_that_is_always_late_stays),
+        cmocka_unit_test(a_missing_path_for_traces_holds_no_logs),
         cmocka_unit_test(all_that_waited_for_the_key_is_unauthorized),
         cmocka_unit_test(everybody_waits_when_asked_to),
         cmocka_unit_test(no_answer_is_retried_and_drop_is_not),

@@ -49,6 +49,32 @@ static void urls(void **state)
     assert_int_equal(posthog_url(url, host, SIGNAL_LOGS, &err), ERR_CONFIG);
 }
 
+static void what_is_likely_meant(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *location, *right;
+    } rows[] = {
+        {"https://us.posthog.com/i/v1/logs", "/login", "us.i.posthog.com"},
+        {"https://EU.posthog.com:443/v1/logs", "", "eu.i.posthog.com"},
+        {"https://x:y@app.posthog.com/v1/logs", "", "us.i.posthog.com"},
+        {"https://us.i.posthog.com/v1/logs", "", "https://us.i.posthog.com/i"},
+        {"https://us.i.posthog.com/i/v1/logs", "", ""},
+        {"https://logs.posthog.com/i/v1/logs", "", "us.i.posthog.com or eu.i.posthog.com"},
+        {"http://a.example/v1/logs", "https://a.example/v1/logs", "https://a.example/v1/logs"},
+        {"http://a.example/v1/logs", "https://a.example/login", ""},
+        {"http://a.example/v1/logs", "https://x:y@a.example/v1/logs", ""},
+        {"http://a.example/v1/logs", "/v1/logs", ""},
+        {"http://a.example/v1/logs", "", ""},
+        {"http://a.example", "https://a.example", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char right[256] = "x";
+        posthog_right_host(right, sizeof right, rows[i].url, span_str(rows[i].location));
+        assert_row(strcmp(right, rows[i].right) == 0, "%s: %s", rows[i].url, right);
+    }
+}
+
 static void keys(void **state)
 {
     (void)state;
@@ -60,6 +86,9 @@ static void keys(void **state)
         {"anything-else", true},
         {"phx_s3cr3t", false},
         {"phc_with space", false},
+        {"$POSTHOG_API_KEY", false},
+        {"${POSTHOG_API_KEY}", false},
+        {"{{ .Values.key }}", false},
         {"phc_tab\t", false},
         {"phc_\xc3\xa9", false},
         {"phc_\x7f", false},
@@ -76,6 +105,7 @@ static void keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(urls), cmocka_unit_test(keys)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(urls), cmocka_unit_test(what_is_likely_meant), cmocka_unit_test(keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
