@@ -15,40 +15,44 @@ static const struct key {
     uint8_t slot, len;
     char text[22];
 } keys[] = {
-    KEY(0, "message"), KEY(1, "msg"), KEY(2, "@m"), KEY(3, "fields.message"), KEY(4, "fields.msg"),
-    KEY(5, "event.message"), KEY(6, "textpayload"), KEY(7, "jsonpayload.message"),
-    KEY(8, "jsonpayload.msg"), KEY(9, "short_message"), KEY(10, "log.message"),
-    KEY(11, "body.message"), KEY(12, "body.msg"), KEY(13, "data.message"),
-    KEY(14, "record.message"), KEY(15, "payload.message"), KEY(16, "log"), KEY(17, "body"),
-    KEY(18, "text"), KEY(19, "event"), KEY(20, "error.message"), KEY(21, "exception.message"),
-    KEY(22, "err.message"),
-
-    KEY(23, "event_name"), KEY(MAP_EVENT_NAME, "event.name"), KEY(25, "eventname"),
-
-    KEY(26, "code.namespace"), KEY(27, "code.function.name"), KEY(28, "code.function"),
-    KEY(29, "code.file.path"), KEY(30, "code.filepath"),
-
-    KEY(MAP_OTEL_SCOPE_NAME, "otel.scope.name"), KEY(32, "scope.name"), KEY(33, "logger"),
-    KEY(34, "target"),
-
-    KEY(MAP_EXCEPTION_TYPE, "exception.type"), KEY(36, "error.type"), KEY(37, "exception_type"),
-    KEY(38, "error_type"), KEY(39, "exceptiontype"),
-
-    KEY(40, "level"), KEY(41, "severity"), KEY(42, "log.level"), KEY(43, "loglevel"),
-    KEY(44, "lvl"), KEY(45, "@l"), KEY(46, "levelname"), KEY(47, "log_level"),
-    KEY(48, "severity_text"), KEY(49, "severitytext"), KEY(50, "fields.level"),
-    KEY(51, "level.name"),
-
-    KEY(53, "syslog.severity"), KEY(54, "syslog.severity.code"),
-
-    KEY(MAP_TEMPLATE, "@mt"), KEY(MAP_TEMPLATE, "messagetemplate"),
-    KEY(MAP_TEMPLATE, "message_template"), KEY(MAP_TEMPLATE, "message_template.text"),
-    KEY(MAP_TEMPLATE, "{originalformat}"), KEY(MAP_TEMPLATE, "log.record.template"),
+    KEY(2, "@m"), KEY(45, "@l"),
+    KEY(1, "msg"), KEY(16, "log"), KEY(44, "lvl"), KEY(MAP_TEMPLATE, "@mt"),
+    KEY(17, "body"), KEY(18, "text"),
+    KEY(19, "event"), KEY(40, "level"),
+    KEY(33, "logger"), KEY(34, "target"),
+    KEY(0, "message"),
+    KEY(12, "body.msg"), KEY(41, "severity"), KEY(43, "loglevel"),
+    KEY(25, "eventname"), KEY(42, "log.level"), KEY(46, "levelname"), KEY(47, "log_level"),
+    KEY(4, "fields.msg"), KEY(23, "event_name"), KEY(MAP_EVENT_NAME, "event.name"),
+    KEY(32, "scope.name"), KEY(36, "error.type"), KEY(38, "error_type"), KEY(51, "level.name"),
+    KEY(6, "textpayload"), KEY(10, "log.message"), KEY(22, "err.message"),
+    KEY(11, "body.message"), KEY(13, "data.message"), KEY(49, "severitytext"),
+    KEY(50, "fields.level"),
+    KEY(5, "event.message"), KEY(9, "short_message"), KEY(20, "error.message"),
+    KEY(28, "code.function"), KEY(30, "code.filepath"), KEY(39, "exceptiontype"),
+    KEY(48, "severity_text"),
+    KEY(3, "fields.message"), KEY(14, "record.message"), KEY(26, "code.namespace"),
+    KEY(29, "code.file.path"), KEY(MAP_EXCEPTION_TYPE, "exception.type"), KEY(37, "exception_type"),
+    KEY(8, "jsonpayload.msg"), KEY(15, "payload.message"),
+    KEY(MAP_OTEL_SCOPE_NAME, "otel.scope.name"), KEY(53, "syslog.severity"),
+    KEY(MAP_TEMPLATE, "messagetemplate"),
+    KEY(MAP_TEMPLATE, "message_template"), KEY(MAP_TEMPLATE, "{originalformat}"),
+    KEY(21, "exception.message"),
+    KEY(27, "code.function.name"),
+    KEY(7, "jsonpayload.message"), KEY(MAP_TEMPLATE, "log.record.template"),
+    KEY(54, "syslog.severity.code"),
+    KEY(MAP_TEMPLATE, "message_template.text"),
 };
 /* clang-format on */
 
 #define MIN_KEY_BYTES 2
 #define MAX_KEY_BYTES 21
+
+/* Where the keys of so many bytes begin: the keys above are in the order of their lengths, so that
+ * an attribute is compared with two or three of them. */
+static const uint8_t keys_of_len[MAX_KEY_BYTES + 2] = {
+    0, 0, 0, 2, 6, 8, 10, 12, 13, 16, 20, 27, 30, 34, 41, 47, 52, 54, 55, 56, 58, 59, 60};
+static_assert(ARRAY_LEN(keys) == 60, "keys_of_len counts them");
 
 uint8_t *scratch_take(struct scratch *s, size_t len)
 {
@@ -83,9 +87,8 @@ static size_t flat_len(struct span outer, struct span key)
 /* The slot of a key in lower case. */
 static uint8_t find_key(const char *text, size_t len)
 {
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-        if (keys[i].len == len && keys[i].text[0] == text[0] &&
-            memcmp(keys[i].text, text, len) == 0)
+    for (size_t i = keys_of_len[len]; i < keys_of_len[len + 1]; i++)
+        if (keys[i].text[0] == text[0] && memcmp(keys[i].text, text, len) == 0)
             return keys[i].slot;
     return MAP_NO_SLOT;
 }
