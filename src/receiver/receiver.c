@@ -2,6 +2,7 @@
 #include "receiver/receiver.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "otlp/grpc.h"
 #include "otlp/json.h"
@@ -176,6 +177,23 @@ static const struct endpoint *find_endpoint(struct span path)
     return NULL;
 }
 
+/* Paths of PostHog that its SDKs ask for; whoever sends them here has set the SDK's host to this
+ * port. What is behind the name may follow: /array/KEY/config.js. NULL: another path. */
+static const char *posthog_hint(struct span path)
+{
+    static const char *const names[] = {"/batch",  "/flags",  "/e",     "/i/v0",
+                                        "/array",  "/decide", "/s",     "/capture",
+                                        "/engage", "/track",  "/static"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        size_t n = strlen(names[i]);
+        if (span_starts(path, span_str(names[i])) && (path.len == n || path.base[n] == '/'))
+            return "only OpenTelemetry is taken here; events, flags and recordings go to PostHog "
+                   "itself: set the host of the PostHog SDK to https://us.i.posthog.com or "
+                   "https://eu.i.posthog.com";
+    }
+    return NULL;
+}
+
 static bool type_fits(const struct endpoint *endpoint, const struct http_head *head,
                       enum reply_form form)
 {
@@ -196,7 +214,7 @@ static void on_head(void *ctx, struct http_exchange *x)
     enum coding coding;
 
     if (endpoint == NULL) {
-        refuse(r, x, REFUSED_PATH, NULL);
+        refuse(r, x, REFUSED_PATH, posthog_hint(plain_path(x->head.path)));
         return;
     }
     if (x->head.method == METHOD_OPTIONS) {

@@ -359,3 +359,22 @@ test('TLS and noise on a clear port', async (t) => {
   await until('the count', async () => (await sidecar.fault('aborted')) >= 1);
   await closeLedger(sidecar, { received: 0 });
 });
+
+test("PostHog's paths that are not OTLP: 404, and which host takes them", async (t) => {
+  const { sidecar } = await pair(t);
+  const paths = ['/batch/', '/batch', '/flags/?v=2', '/e/', '/e', '/array/phc_x/config.js', '/decide', '/decide/?v=3', '/capture', '/capture/', '/s/', '/i/v0/e/'];
+  for (const path of paths) {
+    for (const method of ['POST', 'GET', 'OPTIONS']) {
+      const answer = await http1(sidecar.httpPort, { path, method, body: method === 'POST' ? '{}' : undefined, headers: JSON_TYPE });
+      assert.equal(answer.status, 404, path);
+      assert.match(JSON.parse(answer.body).message, /https:\/\/us\.i\.posthog\.com/, path);
+    }
+  }
+  for (const path of ['/batches', '/es', '/sx/', '/flagship', '/v1/e/']) {
+    const answer = await http1(sidecar.httpPort, { path, body: '{}', headers: JSON_TYPE });
+    assert.equal(answer.status, 404, path);
+    assert.doesNotMatch(JSON.parse(answer.body).message, /posthog/, path);
+  }
+  assert.equal(await sidecar.refused('unknown_path'), paths.length * 3 + 5);
+  await closeLedger(sidecar, { received: 0 });
+});
