@@ -247,6 +247,9 @@ static void write_receiver(struct buf *out, const struct sidecar *sc)
     for (int r = 0; r < REFUSAL_COUNT; r++)
         expose_one(out, "lipservice_receiver_refused_requests_total", "reason",
                    refusal_name((enum refusal)r), (double)s->refused[r].value);
+    expose_family(out, "lipservice_receiver_not_otlp_requests_total", EXPOSE_COUNTER,
+                  "Requests of JSON without OTLP in it: accepted, and of no records.");
+    expose_plain(out, "lipservice_receiver_not_otlp_requests_total", (double)s->not_otlp.value);
     expose_family(out, "lipservice_receiver_bytes_total", EXPOSE_COUNTER,
                   "Bodies of accepted log requests: as sent, and decoded.");
     expose_one(out, "lipservice_receiver_bytes_total", "form", "sent",
