@@ -248,14 +248,56 @@ struct transcoder : scalars {
         return 0;
     }
 
+    /* SEVERITY_NUMBER_INFO, ..._INFO2; -1: none. */
+    static int severity_of_name(std::string_view name)
+    {
+        static const char prefix[] = "SEVERITY_NUMBER_";
+        static const std::string_view levels[] = {"TRACE", "DEBUG", "INFO",
+                                                  "WARN",  "ERROR", "FATAL"};
+        constexpr size_t prefix_len = sizeof prefix - 1;
+        if (name.substr(0, prefix_len) != prefix)
+            return -1;
+        name.remove_prefix(prefix_len);
+        if (name == "UNSPECIFIED")
+            return 0;
+        int step =
+            !name.empty() && name.back() >= '2' && name.back() <= '4' ? name.back() - '1' : 0;
+        if (step > 0)
+            name.remove_suffix(1);
+        for (int i = 0; i < 6; i++)
+            if (name == levels[i])
+                return 1 + 4 * i + step;
+        return -1;
+    }
+
+    int severity(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
+    {
+        int64_t value = 0;
+        int rc;
+        if (token.size() > 1 && token[0] == '"' && token[1] == 'S') {
+            std::string_view name;
+            rc = string(v, token, depth, name);
+            value = rc == 0 ? severity_of_name(name) : 0;
+            if (rc == 0 && value < 0)
+                return fail(ERR_MALFORMED, token.data(), depth, "no name of a SeverityNumber");
+        } else {
+            rc = integer(v, token, depth, value);
+        }
+        if (rc < 0)
+            return rc;
+        if (value < INT32_MIN || value > INT32_MAX)
+            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
+        put_tag(f.number, WIRE_VARINT);
+        at = wire_put_varint(at, static_cast<uint64_t>(value));
+        return 0;
+    }
+
     int signed_integer(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
     {
         int64_t value = 0;
         int rc = integer(v, token, depth, value);
         if (rc < 0)
             return rc;
-        if (f.kind == INT32 && (value < INT32_MIN || value > INT32_MAX))
-            return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
         put_tag(f.number, WIRE_VARINT);
         at = wire_put_varint(at, static_cast<uint64_t>(value));
         return 0;
@@ -306,7 +348,8 @@ struct transcoder : scalars {
             return list(v, token, f, depth);
         case BOOL:
             return boolean(v, token, f, depth);
-        case INT32:
+        case SEVERITY:
+            return severity(v, token, f, depth);
         case INT64:
             return signed_integer(v, token, f, depth);
         case UINT32:
@@ -332,6 +375,24 @@ struct transcoder : scalars {
         return nullptr;
     }
 
+    /* The same for a key without escapes: "b\u006fdy" is body, and log_records, as the .proto
+     * files have it, logRecords. */
+    const field *find_respelt(const message_type &type, std::string_view key, unsigned &next)
+    {
+        char name[key_words * 8 + 1] = {0};
+        size_t len = 0;
+        for (size_t i = 0; i < key.size(); i++) {
+            bool is_joint =
+                key[i] == '_' && i + 1 < key.size() && key[i + 1] >= 'a' && key[i + 1] <= 'z';
+            i += is_joint;
+            if (len == key_words * 8 - 1 || key[i] == '"')
+                return nullptr;
+            name[len++] = is_joint ? static_cast<char>(key[i] - 'a' + 'A') : key[i];
+        }
+        name[len] = '"';
+        return find(type, name, next);
+    }
+
     int message(ondemand::object &object, const message_type &type, unsigned depth)
     {
         unsigned next = 0;
@@ -343,16 +404,11 @@ struct transcoder : scalars {
             ondemand::field &&item = std::move(entry).value_unsafe();
             const char *raw = item.key().raw();
             const field *f = find(type, raw, next);
-            if (f == nullptr && escapes) { /* "b\u006fdy" is body */
-                char padded[key_words * 8 + 1] = {0};
-                std::string_view key;
-                if ((e = item.unescaped_key().get(key)) != SUCCESS)
+            if (f == nullptr) {
+                std::string_view key(raw, strcspn(raw, "\""));
+                if (escapes && (e = item.unescaped_key().get(key)) != SUCCESS)
                     return fail(e, raw, depth);
-                if (key.size() < key_words * 8 && key.find('"') == std::string_view::npos) {
-                    memcpy(padded, key.data(), key.size());
-                    padded[key.size()] = '"';
-                    f = find(type, padded, next);
-                }
+                f = find_respelt(type, key, next);
             }
             ondemand::value &v = item.value();
             int rc;
@@ -360,6 +416,8 @@ struct transcoder : scalars {
                 path[depth] = f->name;
                 rc = known(v, *f, depth + 1);
             } else {
+                count.foreign +=
+                    &type == &request || &type == &resource_logs || &type == &scope_logs;
                 rc = skip(v, v.raw_json_token(), depth + 1);
             }
             if (rc < 0)

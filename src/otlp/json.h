@@ -2,9 +2,9 @@
  * json: an OTLP/JSON log request, rewritten as the protobuf it stands for.
  * (OTLP specification, "JSON Protobuf Encoding"; proto3 JSON; RFC 8259)
  *
- * Strict where the mapping is: lowerCamelCase keys (others are unknown and
- * ignored), enums as integers, ids in hex of either case (of any even length:
- * readers judge it as they do in protobuf), bytes in base64 of either alphabet
+ * Strict where the mapping is: lowerCamelCase keys, or as the .proto files spell
+ * them (others are unknown and ignored), enums as integers or names, ids in hex of either case (of
+ * any even length: readers judge it as they do in protobuf), bytes in base64 of either alphabet
  * with or without padding, 64-bit integers as number or string and exact,
  * "NaN", "Infinity" and "-Infinity" for doubles, null for the default. A value
  * of the wrong type at a known key, a lone surrogate, a number out of range,
@@ -42,7 +42,7 @@ void json_decoder_free(struct json_decoder *d);
  * leave JSON_PADDING_BYTES beyond its length when reading it. The protobuf is
  * never longer than the JSON; that many bytes plus JSON_PADDING_BYTES are
  * reserved in *out at once. What is appended passes logs_check(), which would
- * count what *count says. On failure the length of *out is as before. */
+ * count what *count says, but for `foreign`. On failure the length of *out is as before. */
 MUST_CHECK int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
                                 struct logs_count *count, struct error *err);
 

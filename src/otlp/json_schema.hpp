@@ -14,9 +14,9 @@ enum kind {
     STRING,
     STRINGS,
     BOOL,
-    INT32,  /* varint; enums too */
-    UINT32, /* varint */
-    INT64,  /* varint */
+    SEVERITY, /* varint, or the name of a SeverityNumber */
+    UINT32,   /* varint */
+    INT64,    /* varint */
     FIXED32,
     FIXED64,
     DOUBLE,
@@ -96,7 +96,7 @@ TYPE(key_value, 1);
 const field record_fields[] = {
     {"timeUnixNano",           1,  FIXED64},
     {"observedTimeUnixNano",   11, FIXED64},
-    {"severityNumber",         2,  INT32},
+    {"severityNumber",         2,  SEVERITY},
     {"severityText",           3,  STRING},
     {"body",                   5,  MESSAGE,  &any_value},
     {"attributes",             6,  MESSAGES, &key_value},

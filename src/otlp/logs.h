@@ -37,6 +37,7 @@ struct logs_count {
     uint32_t resources, scopes, records;
     size_t record_bytes; /* of all records */
     size_t largest;      /* of the longest record */
+    uint32_t foreign;    /* JSON: keys above the records that OTLP does not have */
 };
 
 /* Decide whether the request may enter: framing and wire types of every field

@@ -2,6 +2,7 @@
 #include "receiver/receiver.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "otlp/grpc.h"
 #include "otlp/json.h"
@@ -19,12 +20,13 @@ struct endpoint {
     const char *path;
     enum signal signal;
     bool grpc;
+    bool any_type; /* the content type is not asked for, as PostHog does */
 };
 
 /* clang-format off */
 static const struct endpoint endpoints[] = {
     {"/v1/logs",      SIGNAL_LOGS,    false},
-    {"/i/v1/logs",    SIGNAL_LOGS,    false}, /* PostHog's own: users swap only the host */
+    {"/i/v1/logs",    SIGNAL_LOGS,    false, true}, /* PostHog's own: users swap only the host */
     {"/v1/traces",    SIGNAL_TRACES,  false},
     {"/i/v1/traces",  SIGNAL_TRACES,  false},
     {"/v1/metrics",   SIGNAL_METRICS, false},
@@ -75,6 +77,8 @@ struct call {
     const struct endpoint *endpoint;
     enum reply_form form;
     enum coding coding;
+    bool looks;          /* at the body for what it is: its type says nothing */
+    const char *warning; /* for the client, of a request that was taken */
 
     /* While its records are on their way to the disk. */
     bool waits;
@@ -176,6 +180,23 @@ static const struct endpoint *find_endpoint(struct span path)
     return NULL;
 }
 
+/* Paths of PostHog that its SDKs ask for; whoever sends them here has set the SDK's host to this
+ * port. What is behind the name may follow: /array/KEY/config.js. NULL: another path. */
+static const char *posthog_hint(struct span path)
+{
+    static const char *const names[] = {"/batch",  "/flags",  "/e",     "/i/v0",
+                                        "/array",  "/decide", "/s",     "/capture",
+                                        "/engage", "/track",  "/static"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        size_t n = strlen(names[i]);
+        if (span_starts(path, span_str(names[i])) && (path.len == n || path.base[n] == '/'))
+            return "only OpenTelemetry is taken here; events, flags and recordings go to PostHog "
+                   "itself: set the host of the PostHog SDK to https://us.i.posthog.com or "
+                   "https://eu.i.posthog.com";
+    }
+    return NULL;
+}
+
 static bool type_fits(const struct endpoint *endpoint, const struct http_head *head,
                       enum reply_form form)
 {
@@ -196,7 +217,7 @@ static void on_head(void *ctx, struct http_exchange *x)
     enum coding coding;
 
     if (endpoint == NULL) {
-        refuse(r, x, REFUSED_PATH, NULL);
+        refuse(r, x, REFUSED_PATH, posthog_hint(plain_path(x->head.path)));
         return;
     }
     if (x->head.method == METHOD_OPTIONS) {
@@ -211,7 +232,8 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_DISABLED, NULL);
         return;
     }
-    if (!type_fits(endpoint, &x->head, form)) {
+    bool fits = type_fits(endpoint, &x->head, form);
+    if (!fits && (!endpoint->any_type || form == REPLY_GRPC)) {
         refuse(r, x, REFUSED_TYPE, NULL);
         return;
     }
@@ -225,7 +247,7 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
-    *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding};
+    *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding, .looks = !fits};
     x->user = call;
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
@@ -272,6 +294,9 @@ static int unframe(struct receiver *r, const struct http_exchange *x, struct spa
     if (call->form != REPLY_GRPC) {
         if (payload->len == 0)
             *coding = CODING_IDENTITY; /* an empty request, whatever it says of itself */
+        else if (call->endpoint->any_type && *coding == CODING_IDENTITY &&
+                 span_starts(*payload, SPAN("\x1f\x8b")))
+            *coding = CODING_GZIP; /* no other request begins so */
         return 0;
     }
     enum grpc_status status = grpc_message(*payload, r->opts.max_request_bytes, &m);
@@ -304,6 +329,18 @@ static void let_go(struct buf *source)
         buf_done(source);
 }
 
+/* Taken as OTLP asks, since what is unknown is no fault; but of nothing in it came a record. */
+static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
+{
+    struct call *call = x->user;
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    call->warning = "no log records in this body: OTLP/JSON has them in "
+                    "resourceLogs[].scopeLogs[].logRecords[]";
+    metric_inc(&r->stats.not_otlp);
+    diag(DIAG_WARN, "request_not_otlp", call->warning, "path=%s agent=%s",
+         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+}
+
 static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
                      struct span request, struct error *err)
 {
@@ -311,12 +348,15 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     struct logs_count count;
     uint32_t records;
     int rc = 0;
-    bool is_json = call->form == REPLY_JSON && request.len > 0;
+    bool is_json = call->form == REPLY_JSON && request.len > 0 &&
+                   !(call->looks && logs_check(request, &count) == 0);
     if (is_json) {
         rc = json_logs_decode(r->json, decoded, &r->transcoded, &count, err);
         request = buf_span(&r->transcoded);
         if (rc == 0)
             let_go(decoded);
+        if (rc == 0 && count.records == 0 && count.foreign > 0)
+            warn_not_otlp(r, x);
     }
     if (rc < 0)
         return rc;
@@ -337,7 +377,7 @@ static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_
     const struct call *call = x->user;
     metric_inc(&r->stats.accepted[call->endpoint->signal][protocol_of[call->form]]);
     metric_add(&r->stats.received_bytes, sent_bytes);
-    reply_success(x, call->form);
+    reply_success(x, call->form, call->warning);
 }
 
 static void on_stored(struct journal_waiter *w, int rc)

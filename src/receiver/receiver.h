@@ -70,6 +70,7 @@ struct receiver_opts {
 struct receiver_stats {
     struct metric accepted[SIGNAL_COUNT][RECEIVED_COUNT]; /* requests */
     struct metric refused[REFUSAL_COUNT];                 /* requests */
+    struct metric not_otlp;                               /* requests of JSON without OTLP in it */
     struct metric received_bytes;                         /* bodies as sent, of accepted requests */
     struct metric decoded_bytes;                          /* the same, inflated */
 };

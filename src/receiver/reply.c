@@ -7,6 +7,7 @@
 #include "otlp/grpc.h"
 
 #define HEADERS_MAX 8
+#define WARNING_BYTES 512
 
 static const char *const type_of[] = {
     [REPLY_PROTOBUF] = "application/x-protobuf",
@@ -39,8 +40,9 @@ enum reply_form reply_form_of(struct span content_type)
                : REPLY_JSON;
 }
 
-void reply_success(struct http_exchange *x, enum reply_form form)
+void reply_success(struct http_exchange *x, enum reply_form form, const char *warning)
 {
+    char text[WARNING_BYTES];
     static const uint8_t empty_message[GRPC_PREFIX_BYTES]; /* not compressed, zero bytes */
     static const struct http_header ok = {{(const uint8_t *)"grpc-status", 11},
                                           {(const uint8_t *)"0", 1}};
@@ -52,6 +54,10 @@ void reply_success(struct http_exchange *x, enum reply_form form)
         r.body = span_of(empty_message, sizeof empty_message);
         r.trailers = &ok;
         r.trailer_count = 1;
+    } else if (form == REPLY_JSON && warning != NULL) {
+        int n =
+            snprintf(text, sizeof text, "{\"partialSuccess\":{\"errorMessage\":\"%s\"}}", warning);
+        r.body = span_of(text, (size_t)n);
     } else if (form == REPLY_JSON) {
         r.body = SPAN("{}"); /* in protobuf the empty message is zero bytes */
     }

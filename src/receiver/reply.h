@@ -27,8 +27,9 @@ struct failure {
     bool offers_codings;    /* of a 415 for the coding: Accept-Encoding */
 };
 
-/* "All of it is held". partial_success stays unset. */
-void reply_success(struct http_exchange *x, enum reply_form form);
+/* "All of it is held". partial_success stays unset, unless there is a `warning` for the client
+ * (plain ASCII, no quotes; NULL: none): nothing is rejected, and this is its error_message. */
+void reply_success(struct http_exchange *x, enum reply_form form, const char *warning);
 
 void reply_failure(struct http_exchange *x, enum reply_form form, const struct failure *f);
 

@@ -295,6 +295,8 @@ static const struct row {
      "Requests accepted, by signal and protocol."},
     {"lipservice_receiver_refused_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.refused[0]), {&by_refusal}, 1,
      "Requests refused, by reason; nothing of them entered."},
+    {"lipservice_receiver_not_otlp_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.not_otlp), {NULL}, 1,
+     "Requests of JSON without OTLP in it: accepted, and of no records."},
     {"lipservice_receiver_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&received_forms}, 1,
      "Bodies of accepted log requests: as sent, and decoded."},
     {"lipservice_http_requests_total", COUNTER, FIGURES_ALWAYS, AT(http_requests[0]), {&by_version}, 1,

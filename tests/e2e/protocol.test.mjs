@@ -1,9 +1,12 @@
 // Every way in, and every way of being turned away, byte by byte.
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
 import tls from 'node:tls';
+import path from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import zlib from 'node:zlib';
 import { decodeLogsResponse, decodeStatus, encodeLogs, grpcFrame, request } from './lib/otlp.mjs';
 import { audit, closeLedger, KEEP_ALL, pair } from './lib/sidecar.mjs';
@@ -358,4 +361,83 @@ test('TLS and noise on a clear port', async (t) => {
   await raw(sidecar.httpPort, 'POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n', { until: (text) => text.includes('100') });
   await until('the count', async () => (await sidecar.fault('aborted')) >= 1);
   await closeLedger(sidecar, { received: 0 });
+});
+
+test("PostHog's paths that are not OTLP: 404, and which host takes them", async (t) => {
+  const { sidecar } = await pair(t);
+  const paths = ['/batch/', '/batch', '/flags/?v=2', '/e/', '/e', '/array/phc_x/config.js', '/decide', '/decide/?v=3', '/capture', '/capture/', '/s/', '/i/v0/e/'];
+  for (const name of paths) {
+    for (const method of ['POST', 'GET', 'OPTIONS']) {
+      const answer = await http1(sidecar.httpPort, { path: name, method, body: method === 'POST' ? '{}' : undefined, headers: JSON_TYPE });
+      assert.equal(answer.status, 404, name);
+      assert.match(JSON.parse(answer.body).message, /https:\/\/us\.i\.posthog\.com/, name);
+    }
+  }
+  for (const name of ['/batches', '/es', '/sx/', '/flagship', '/v1/e/']) {
+    const answer = await http1(sidecar.httpPort, { path: name, body: '{}', headers: JSON_TYPE });
+    assert.equal(answer.status, 404, name);
+    assert.doesNotMatch(JSON.parse(answer.body).message, /posthog/, name);
+  }
+  assert.equal(await sidecar.refused('unknown_path'), paths.length * 3 + 5);
+  await closeLedger(sidecar, { received: 0 });
+});
+
+// ---- JSON that is not OTLP, and OTLP that is not said to be
+
+const CASES = path.join(process.env.SHARED_DIR ?? fileURLToPath(new URL('../../../shared', import.meta.url)), 'cases');
+const linesOf = (name) => readFileSync(path.join(CASES, name), 'utf8').split('\n').filter(Boolean);
+
+const FOREIGN = ['{"a": 1}', '{"records": []}', '{"resourceLog": []}', '{"resourceLogs": [{"scopeLog": []}]}', '{"resourceLogs": [{"scopeLogs": [{"records": [{}]}]}]}'];
+const SPELT = ['{"resource_logs": [{"scope_logs": [{"log_records": [{"severity_number": 17, "body": {"string_value": "x"}}]}]}]}', '{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"severityNumber": "SEVERITY_NUMBER_ERROR", "body": {"stringValue": "x"}}]}]}]}'];
+
+// Each is answered 200, and either gives a record or says that it gave none.
+async function checkForeign(t, foreign, spelt) {
+  const { stub, sidecar } = await pair(t);
+  for (const [i, body] of foreign.entries()) {
+    const answer = await http1(sidecar.httpPort, { body, headers: { ...JSON_TYPE, 'user-agent': 'probe/1' } });
+    assert.equal(answer.status, 200, body);
+    const { partialSuccess } = JSON.parse(answer.body);
+    assert.match(partialSuccess.errorMessage, /resourceLogs/, body);
+    assert.equal(partialSuccess.rejectedLogRecords ?? 0, 0);
+    assert.equal((await sidecar.metrics()).lipservice_receiver_not_otlp_requests_total, i + 1);
+  }
+  for (const body of ['{}', '{"resourceLogs":[]}', '{"resource_logs":[]}', '', ...spelt]) {
+    const answer = await http1(sidecar.httpPort, { body, headers: JSON_TYPE });
+    assert.deepEqual([answer.status, answer.body.toString()], [200, '{}'], body);
+  }
+  const told = sidecar.log.filter((line) => line.event === 'request_not_otlp');
+  assert.equal(told.length, foreign.length);
+  assert.ok(told.every((line) => line.agent === 'probe/1' && line.path === '/v1/logs'));
+  await closeLedger(sidecar, { received: spelt.length, delivered: spelt.length });
+  assert.ok(stub.rows.every((row) => row.body === 'x' && row.severity_text === 'error'));
+}
+
+test('JSON without OTLP in it is answered with a warning, once logged and counted', (t) => checkForeign(t, FOREIGN, SPELT));
+
+test('the same for the known cases', { skip: !existsSync(CASES) }, (t) => {
+  const all = linesOf('B01-not-otlp.jsonl');
+  return checkForeign(t, all.filter((line) => !line.includes('log_records')), all.filter((line) => line.includes('log_records')));
+});
+
+test("PostHog's path takes any content type or none, and gzip without a header", async (t) => {
+  const { stub, sidecar } = await pair(t);
+  const known = existsSync(CASES) ? [readFileSync(path.join(CASES, 'B02-text-plain.json'))] : [];
+  const bodies = [ONE, ONE_JSON, Buffer.concat([Buffer.from('\n'), ONE_JSON]), zlib.gzipSync(ONE), zlib.gzipSync(ONE_JSON), ...known];
+  let sent = 0;
+  for (const headers of [{ 'content-type': 'text/plain' }, { 'content-type': 'text/plain;charset=UTF-8' }, { 'content-type': '' }, { 'content-type': 'application/x-www-form-urlencoded' }]) {
+    for (const body of bodies) {
+      const answer = await http1(sidecar.httpPort, { path: '/i/v1/logs', body, headers });
+      assert.deepEqual([answer.status, answer.body.toString()], [200, '{}'], `${headers['content-type']}: ${body.subarray(0, 20)}`);
+      sent++;
+    }
+    assert.equal((await http1(sidecar.httpPort, { path: '/v1/logs', body: ONE_JSON, headers })).status, 415, 'elsewhere it must be said');
+  }
+  for (const [body, type] of [[ONE, 'application/x-protobuf'], [ONE_JSON, 'application/json']]) {
+    assert.equal((await http1(sidecar.httpPort, { path: '/i/v1/logs', body: zlib.gzipSync(body), headers: { 'content-type': type } })).status, 200);
+    sent++;
+  }
+  for (const body of [Buffer.from('hello'), Buffer.from([0x1f, 0x8b, 0, 1]), Buffer.from('\n{]')])
+    assert.equal((await http1(sidecar.httpPort, { path: '/i/v1/logs', body, headers: { 'content-type': 'text/plain' } })).status, 400);
+  await closeLedger(sidecar, { received: sent, delivered: sent });
+  assert.equal(stub.rows.length, sent);
 });

@@ -282,7 +282,10 @@ static void values_in_and_out_of_range(void **state)
         {"{\"timeUnixNano\":%s}", "\"\\u0031\"", 0},
         {"{\"severityNumber\":%s}", "2147483647", 0},
         {"{\"severityNumber\":%s}", "2147483648", ERR_MALFORMED},
-        {"{\"severityNumber\":%s}", "\"SEVERITY_NUMBER_INFO\"", ERR_MALFORMED},
+        {"{\"severityNumber\":%s}", "\"SEVERITY_NUMBER_INFO\"", 0},
+        {"{\"severityNumber\":%s}", "\"SEVERITY_NUMBER_INFO5\"", ERR_MALFORMED},
+        {"{\"severityNumber\":%s}", "\"SEVERITY_NUMBER_\"", ERR_MALFORMED},
+        {"{\"severityNumber\":%s}", "\"INFO\"", ERR_MALFORMED},
         {"{\"flags\":%s}", "4294967295", 0},
         {"{\"flags\":%s}", "4294967296", ERR_MALFORMED},
         {"{\"droppedAttributesCount\":%s}", "4294967296", ERR_MALFORMED},
@@ -363,7 +366,7 @@ static void documents_are_json_or_not(void **state)
         {SPAN("\xef\xbb\xbf{}"), 0},
         {SPAN("{\"resourceLogs\":[]}"), 0},
         {SPAN("{\"resourceLogs\":null}"), 0},
-        {SPAN("{\"resource_logs\":7}"), 0},
+        {SPAN("{\"resource_log\":7}"), 0},
         {SPAN("{\"x\":[1,-0,0.5,1E+2,\"\",[],{},true,false,null,[[{\"y\":[]}]]]}"), 0},
         {SPAN("{\"\":0}"), 0},
         {SPAN("{\"x\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uD834\\uDD1E\"}"), 0},
@@ -537,6 +540,94 @@ static void the_last_value_of_a_key_wins(void **state)
     buf_done(&out);
 }
 
+/* As the .proto files spell the keys, which proto3 JSON allows as well. */
+static void keys_with_underscores_are_the_same(void **state)
+{
+    (void)state;
+    char spelt[2 * sizeof everything];
+    size_t n = 0;
+    bool in_key = false;
+    for (const char *c = everything; *c != '\0'; c++) {
+        if (c[0] == '"')
+            in_key = !in_key && (c[-1] == '{' || c[-1] == ',');
+        if (in_key && *c >= 'A' && *c <= 'Z') {
+            spelt[n++] = '_';
+            spelt[n++] = (char)(*c - 'A' + 'a');
+        } else {
+            spelt[n++] = *c;
+        }
+    }
+    spelt[n] = '\0';
+    assert_non_null(strstr(spelt, "\"dropped_attributes_count\""));
+    assert_non_null(strstr(spelt, "\"observed_time_unix_nano\""));
+    assert_null(strstr(spelt, "logRecords"));
+    struct buf a, b;
+    struct error err;
+    assert_int_equal(decode(span_str(everything), &a, &err), 0);
+    assert_int_equal(decode(span_str(spelt), &b, &err), 0);
+    assert_true(span_eq(buf_span(&a), buf_span(&b)));
+    buf_done(&a);
+    buf_done(&b);
+}
+
+static void severities_by_name(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
+    for (int number = 0; number <= 24; number++) {
+        char name[64], text[64];
+        struct buf a, b;
+        struct error err;
+        if (number == 0)
+            snprintf(name, sizeof name, "\"SEVERITY_NUMBER_UNSPECIFIED\"");
+        else if (number % 4 == 1)
+            snprintf(name, sizeof name, "\"SEVERITY_NUMBER_%s\"", levels[number / 4]);
+        else
+            snprintf(name, sizeof name, "\"SEVERITY_NUMBER_%s%d\"", levels[(number - 1) / 4],
+                     (number - 1) % 4 + 1);
+        snprintf(text, sizeof text, "%d", number);
+        assert_int_equal(decode(span_str(around("{\"severityNumber\":%s}", name)), &a, &err), 0);
+        assert_int_equal(decode(span_str(around("{\"severityNumber\":%s}", text)), &b, &err), 0);
+        assert_row(span_eq(buf_span(&a), buf_span(&b)), "%s", name);
+        buf_done(&a);
+        buf_done(&b);
+    }
+}
+
+static void what_is_not_otlp_is_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t foreign;
+    } rows[] = {
+        {"{}", 0},
+        {"{\"resourceLogs\":[]}", 0},
+        {"{\"resource_logs\":[]}", 0},
+        {"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"x\":1}]}]}]}", 0},
+        {"{\"level\":30,\"msg\":\"hello\"}", 2},
+        {"{\"resourceLog\":[]}", 1},
+        {"{\"resourceSpans\":[{\"scopeSpans\":[]}]}", 1},
+        {"{\"resourceLogs\":[{\"scopeLog\":[]}]}", 1},
+        {"{\"resourceLogs\":[{\"scopeLogs\":[{\"logs\":[]}]}]}", 1},
+        {"{\"resourceLogs\":[{\"instrumentationLibraryLogs\":[{\"logs\":[]}]}]}", 1},
+        {"{\"\\u0072esourceLogs\":[]}", 0},
+        {"{\"_\":1,\"__a\":2,\"a_\":3,\"a_b_c_d_e_f_g_h_i_j_k_l_m_n_o_p_q_r_s_t_u_v_w_x_y\":4}", 4},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct json_decoder *d = json_decoder_new(NULL);
+        struct buf json = {0}, out = {0};
+        struct logs_count count;
+        struct error err;
+        buf_append_str(&json, rows[i].text);
+        assert_row(json_logs_decode(d, &json, &out, &count, &err) == 0, "%s", rows[i].text);
+        assert_row(count.foreign == rows[i].foreign, "%s: %u", rows[i].text, count.foreign);
+        buf_done(&json);
+        buf_done(&out);
+        json_decoder_free(d);
+    }
+}
+
 static void messages_say_where_and_what(void **state)
 {
     static const struct {
@@ -620,6 +711,9 @@ int main(void)
         cmocka_unit_test(every_cut_of_a_document_is_refused),
         cmocka_unit_test(nesting_has_an_end),
         cmocka_unit_test(the_last_value_of_a_key_wins),
+        cmocka_unit_test(keys_with_underscores_are_the_same),
+        cmocka_unit_test(severities_by_name),
+        cmocka_unit_test(what_is_not_otlp_is_counted),
         cmocka_unit_test(messages_say_where_and_what),
         cmocka_unit_test(limits_and_budget_are_kept),
         cmocka_unit_test(a_long_text_follows_a_short_one),

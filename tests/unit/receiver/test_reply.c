@@ -81,13 +81,26 @@ static void success(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
-        reply_success(rig_open(&r), rows[i].form);
+        reply_success(rig_open(&r), rows[i].form, NULL);
         assert_int_equal(r.replies, 1);
         assert_int_equal(r.status, 200);
         assert_string_equal(r.headers, rows[i].headers);
         assert_string_equal(r.trailers, rows[i].trailers);
         assert_true(span_eq(span_of(r.body, r.body_len), rows[i].body));
     }
+}
+
+/* Only JSON can come with one: what it says is about keys. */
+static void a_warning_is_a_partial_success_of_none(void **state)
+{
+    (void)state;
+    static const char want[] = "{\"partialSuccess\":{\"errorMessage\":\"no records\"}}";
+    struct rig r;
+    reply_success(rig_open(&r), REPLY_JSON, "no records");
+    assert_int_equal(r.status, 200);
+    assert_int_equal(r.body_len, sizeof want - 1);
+    assert_memory_equal(r.body, want, r.body_len);
+    assert_non_null(strstr(r.headers, "content-type: application/json\n"));
 }
 
 static void failures(void **state)
@@ -146,6 +159,7 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_warning_is_a_partial_success_of_none),
         cmocka_unit_test(the_form_follows_the_content_type),
         cmocka_unit_test(success),
         cmocka_unit_test(failures),
