@@ -215,7 +215,7 @@ bool senders_are_waiting(const struct senders *x)
 
 uint32_t senders_queued_logs(const struct senders *x)
 {
-    return x->queue.logs + x->slow.logs;
+    return x->queue.logs;
 }
 
 size_t senders_bytes(const struct senders *x)

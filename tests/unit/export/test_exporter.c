@@ -525,6 +525,7 @@ static void what_is_late_is_halved_and_holds_nobody_up(void **state)
         assert_int_equal(stats.circuit, CIRCUIT_CLOSED);
         assert_int_equal(open_calls(&r), 1); /* one half at a time */
         assert_int_equal(stats.slow_parcels, 2);
+        assert_true(exporter_is_hungry(r.exporter)); /* nor behind them on disk */
         for (int i = 0; i < 3; i++)
             add_batch(&r, 1);
         assert_int_equal(open_calls(&r), senders); /* the others are not behind them */
