@@ -13,7 +13,7 @@ static const struct {
     {400, 400, ANSWER_ISOLATE},     /* PostHog: one record that it cannot read costs the request */
     {401, 401, ANSWER_HOLD},        /* the key: a matter of configuration, not of these records */
     {403, 403, ANSWER_HOLD},
-    {404, 404, ANSWER_ASTRAY},      /* not a verdict on records: nobody takes any there */
+    {404, 404, ANSWER_ASTRAY},      /* the address takes no logs: the records are not at fault */
     {405, 405, ANSWER_ASTRAY},
     {407, 407, ANSWER_HOLD},        /* the proxy's: likewise a matter of proxy_url */
     {408, 408, ANSWER_RETRY},

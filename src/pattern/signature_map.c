@@ -9,50 +9,49 @@
 #include "util/hash.h"
 #include "util/unicode.h"
 
+#define MAX_KEY_BYTES 21
+#define KEYS_OF_A_LENGTH 7 /* the most below */
+
+/* Keys by their length, so that an attribute is compared with two or three of them. A key in a
+ * wrong row does not compile. */
 /* clang-format off */
-#define KEY(slot, text) {slot, sizeof(text) - 1, text}
+#define KEY(len, slot, text) {(slot) + 0 * sizeof(char[sizeof(text) - 1 == (len) ? 1 : -1]), text}
 static const struct key {
-    uint8_t slot, len;
-    char text[22];
-} keys[] = {
-    KEY(2, "@m"), KEY(45, "@l"),
-    KEY(1, "msg"), KEY(16, "log"), KEY(44, "lvl"), KEY(MAP_TEMPLATE, "@mt"),
-    KEY(17, "body"), KEY(18, "text"),
-    KEY(19, "event"), KEY(40, "level"),
-    KEY(33, "logger"), KEY(34, "target"),
-    KEY(0, "message"),
-    KEY(12, "body.msg"), KEY(41, "severity"), KEY(43, "loglevel"),
-    KEY(25, "eventname"), KEY(42, "log.level"), KEY(46, "levelname"), KEY(47, "log_level"),
-    KEY(4, "fields.msg"), KEY(23, "event_name"), KEY(MAP_EVENT_NAME, "event.name"),
-    KEY(32, "scope.name"), KEY(36, "error.type"), KEY(38, "error_type"), KEY(51, "level.name"),
-    KEY(6, "textpayload"), KEY(10, "log.message"), KEY(22, "err.message"),
-    KEY(11, "body.message"), KEY(13, "data.message"), KEY(49, "severitytext"),
-    KEY(50, "fields.level"),
-    KEY(5, "event.message"), KEY(9, "short_message"), KEY(20, "error.message"),
-    KEY(28, "code.function"), KEY(30, "code.filepath"), KEY(39, "exceptiontype"),
-    KEY(48, "severity_text"),
-    KEY(3, "fields.message"), KEY(14, "record.message"), KEY(26, "code.namespace"),
-    KEY(29, "code.file.path"), KEY(MAP_EXCEPTION_TYPE, "exception.type"), KEY(37, "exception_type"),
-    KEY(8, "jsonpayload.msg"), KEY(15, "payload.message"),
-    KEY(MAP_OTEL_SCOPE_NAME, "otel.scope.name"), KEY(53, "syslog.severity"),
-    KEY(MAP_TEMPLATE, "messagetemplate"),
-    KEY(MAP_TEMPLATE, "message_template"), KEY(MAP_TEMPLATE, "{originalformat}"),
-    KEY(21, "exception.message"),
-    KEY(27, "code.function.name"),
-    KEY(7, "jsonpayload.message"), KEY(MAP_TEMPLATE, "log.record.template"),
-    KEY(54, "syslog.severity.code"),
-    KEY(MAP_TEMPLATE, "message_template.text"),
+    uint8_t slot;
+    char text[MAX_KEY_BYTES + 1];
+} keys[MAX_KEY_BYTES + 1][KEYS_OF_A_LENGTH + 1] = { /* an empty text ends a row */
+    [2] = {KEY(2, 2, "@m"), KEY(2, 45, "@l")},
+    [3] = {KEY(3, 1, "msg"), KEY(3, 16, "log"), KEY(3, 44, "lvl"), KEY(3, MAP_TEMPLATE, "@mt")},
+    [4] = {KEY(4, 17, "body"), KEY(4, 18, "text")},
+    [5] = {KEY(5, 19, "event"), KEY(5, 40, "level")},
+    [6] = {KEY(6, 33, "logger"), KEY(6, 34, "target")},
+    [7] = {KEY(7, 0, "message")},
+    [8] = {KEY(8, 12, "body.msg"), KEY(8, 41, "severity"), KEY(8, 43, "loglevel")},
+    [9] = {KEY(9, 25, "eventname"), KEY(9, 42, "log.level"), KEY(9, 46, "levelname"),
+        KEY(9, 47, "log_level")},
+    [10] = {KEY(10, 4, "fields.msg"), KEY(10, 23, "event_name"),
+        KEY(10, MAP_EVENT_NAME, "event.name"), KEY(10, 32, "scope.name"),
+        KEY(10, 36, "error.type"), KEY(10, 38, "error_type"), KEY(10, 51, "level.name")},
+    [11] = {KEY(11, 6, "textpayload"), KEY(11, 10, "log.message"), KEY(11, 22, "err.message")},
+    [12] = {KEY(12, 11, "body.message"), KEY(12, 13, "data.message"), KEY(12, 49, "severitytext"),
+        KEY(12, 50, "fields.level")},
+    [13] = {KEY(13, 5, "event.message"), KEY(13, 9, "short_message"), KEY(13, 20, "error.message"),
+        KEY(13, 28, "code.function"), KEY(13, 30, "code.filepath"), KEY(13, 39, "exceptiontype"),
+        KEY(13, 48, "severity_text")},
+    [14] = {KEY(14, 3, "fields.message"), KEY(14, 14, "record.message"),
+        KEY(14, 26, "code.namespace"), KEY(14, 29, "code.file.path"),
+        KEY(14, MAP_EXCEPTION_TYPE, "exception.type"), KEY(14, 37, "exception_type")},
+    [15] = {KEY(15, 8, "jsonpayload.msg"), KEY(15, 15, "payload.message"),
+        KEY(15, MAP_OTEL_SCOPE_NAME, "otel.scope.name"), KEY(15, 53, "syslog.severity"),
+        KEY(15, MAP_TEMPLATE, "messagetemplate")},
+    [16] = {KEY(16, MAP_TEMPLATE, "message_template"), KEY(16, MAP_TEMPLATE, "{originalformat}")},
+    [17] = {KEY(17, 21, "exception.message")},
+    [18] = {KEY(18, 27, "code.function.name")},
+    [19] = {KEY(19, 7, "jsonpayload.message"), KEY(19, MAP_TEMPLATE, "log.record.template")},
+    [20] = {KEY(20, 54, "syslog.severity.code")},
+    [21] = {KEY(21, MAP_TEMPLATE, "message_template.text")},
 };
 /* clang-format on */
-
-#define MIN_KEY_BYTES 2
-#define MAX_KEY_BYTES 21
-
-/* Where the keys of so many bytes begin: the keys above are in the order of their lengths, so that
- * an attribute is compared with two or three of them. */
-static const uint8_t keys_of_len[MAX_KEY_BYTES + 2] = {
-    0, 0, 0, 2, 6, 8, 10, 12, 13, 16, 20, 27, 30, 34, 41, 47, 52, 54, 55, 56, 58, 59, 60};
-static_assert(ARRAY_LEN(keys) == 60, "keys_of_len counts them");
 
 uint8_t *scratch_take(struct scratch *s, size_t len)
 {
@@ -87,9 +86,9 @@ static size_t flat_len(struct span outer, struct span key)
 /* The slot of a key in lower case. */
 static uint8_t find_key(const char *text, size_t len)
 {
-    for (size_t i = keys_of_len[len]; i < keys_of_len[len + 1]; i++)
-        if (keys[i].text[0] == text[0] && memcmp(keys[i].text, text, len) == 0)
-            return keys[i].slot;
+    for (const struct key *k = keys[len]; k->text[0] != '\0'; k++)
+        if (k->text[0] == text[0] && memcmp(k->text, text, len) == 0)
+            return k->slot;
     return MAP_NO_SLOT;
 }
 
@@ -98,7 +97,7 @@ static uint8_t find_from(struct span outer, struct span key, size_t from)
 {
     char text[MAX_KEY_BYTES];
     size_t len = flat_len(outer, key) - from;
-    if (len < MIN_KEY_BYTES || len > MAX_KEY_BYTES)
+    if (len == 0 || len > MAX_KEY_BYTES)
         return MAP_NO_SLOT;
     for (size_t i = 0; i < len; i++)
         text[i] = (char)flat_byte(outer, key, from + i);
