@@ -6,6 +6,7 @@
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 
+#define PRESSES 0.25 /* of the queue: half of where shedding begins (pipeline/pressure.h) */
 #define OVERFLOW_SHARE \
     8 /* of a service's patterns: lines of so many kinds are enough to look at \
        */
@@ -41,6 +42,21 @@ static void on_new_pattern(void *ctx, uint32_t number)
 
 /* ---- life -------------------------------------------------------------- */
 
+/* Where errors have context; else *out stays NULL. */
+static int open_recorder(const struct pipeline *p, struct recorder **out)
+{
+    const struct pipeline_opts *o = &p->opts;
+    const struct recorder_opts context = {
+        .bytes = o->context.bytes,
+        .window_ms = o->context.window_ms,
+        .max_records = o->context.max_records,
+        .max_per_second = o->context.max_per_second,
+        .seed = o->seed,
+        .budget = o->budget,
+    };
+    return context.bytes > 0 && *out == NULL ? recorder_new(out, &context) : 0;
+}
+
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
     struct pipeline *p = calloc(1, sizeof *p);
@@ -71,17 +87,10 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
         pipeline_watch_anomalies(p, rules) < 0)
         goto fail;
-    struct recorder_opts context = {
-        .bytes = opts->context.bytes,
-        .window_ms = opts->context.window_ms,
-        .max_records = opts->context.max_records,
-        .max_per_second = opts->context.max_per_second,
-        .seed = opts->seed,
-        .budget = opts->budget,
-    };
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
+    if (open_recorder(p, &p->recorder) < 0)
         goto fail;
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
+    token_bucket_init(&p->looked.floor, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,
         .families = p->families,
@@ -116,7 +125,14 @@ void pipeline_free(struct pipeline *p)
     ledger_free(p->ledger);
     pattern_place_done(&p->place);
     recorder_free(p->recorder);
+    recorder_free(p->looked.recorder);
     free(p);
+}
+
+int pipeline_admit(const struct pipeline *p, size_t bytes, size_t largest)
+{
+    const struct pipeline_sink *sink = &p->opts.sink;
+    return sink->admit == NULL ? 0 : sink->admit(sink->ctx, bytes, largest);
 }
 
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
@@ -127,13 +143,14 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         .now_ms = clock_now_ms(p->opts.clock),
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
+        .scope_index = UINT32_MAX,
     };
     if (count->records == 0)
         return 0;
     /* Every survivor may carry stamps. */
     size_t stamps = TIMESTAMP_BYTES + stamp_bytes(p->opts.stamps);
     pass.request_bytes = request.len + (size_t)count->records * stamps;
-    int full = p->opts.sink.admit(p->opts.sink.ctx, pass.request_bytes, count->largest + stamps);
+    int full = pipeline_admit(p, pass.request_bytes, count->largest + stamps);
     /* What may have to be gathered around the records: all or nothing, so before the first. */
     size_t around = request.len - count->record_bytes +
                     2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
@@ -141,11 +158,13 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
-    double fullness = 0; /* observing, what presses is all that would not be there */
+    /* Observing, what presses is all that would not be there. */
     if (p->opts.sink.fullness != NULL && !p->opts.observe)
-        fullness = p->opts.sink.fullness(p->opts.sink.ctx);
-    if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
-        pass.governor = p->governor;
+        pass.fullness = p->opts.sink.fullness(p->opts.sink.ctx);
+    record_clock_begin(&p->clock, pass.unix_ns / 1000000, pass.fullness > PRESSES);
+    pass.at_ms = p->clock.now_ms;
+    if (pass.at_ms != 0) /* else its first record says when this is */
+        pipeline_govern(&pass);
     int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
     if (rc == 0)
         rc = full < 0 ? full : pass.failed;
@@ -190,9 +209,11 @@ void pipeline_forget_rules(struct pipeline *p)
 
 static int ensure_shadow(struct pipeline *p)
 {
-    const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps),
-                                     p->opts.budget};
-    return p->shadow != NULL ? 0 : shadow_new(&p->shadow, &opts);
+    const struct shadow_opts opts = {p->opts.max_patterns, p->opts.budget};
+    if (p->shadow != NULL)
+        return 0;
+    p->looked.sent_before = p->metering.sent;
+    return shadow_new(&p->shadow, &opts);
 }
 
 int pipeline_set_observe(struct pipeline *p, bool observe)
@@ -208,6 +229,9 @@ int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
     int rc = rules != NULL ? ensure_shadow(p) : 0;
     if (rc < 0)
         return rc;
+    /* Without memory for it its context of errors is not counted. */
+    if (rules != NULL)
+        ignore_code(open_recorder(p, &p->looked.recorder));
     /* Without memory for it there is no boost; it is tried again with the next rules. */
     ignore_code(pipeline_watch_anomalies(p, rules));
     rulebook_set_second(&p->rulebook, rules);
@@ -242,6 +266,7 @@ uint32_t pipeline_service(struct pipeline *p, struct span name)
 void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes)
 {
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, bytes);
+    ledger_meter(p->ledger, service, bytes);
 }
 
 void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint64_t records)

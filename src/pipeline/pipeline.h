@@ -1,3 +1,4 @@
+/* clang-format off */
 /*
  * pipeline: what happens to one request of logs between decode and queue.
  *
@@ -12,11 +13,11 @@
  * holds this list.
  *
  *     call                    where                           what goes on, and to where
- *     sink.emit()             pipeline/pipeline_emit.c        the record: upstream, journal,
- * refused file pattern_set_template()  pattern/pattern_place.c         a pattern's template: pages,
- * reports, stamps, events recorder_put()          pipeline/pipeline_record.c      a record, as
- * context of an error later events_sample()         pipeline/pipeline_record.c      one body of a
- * pattern: events watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     sink.emit()             pipeline/pipeline_emit.c        the record: upstream, journal, refused file
+ *     pattern_set_template()  pattern/pattern_place.c         a pattern's template: pages, reports, stamps, events
+ *     recorder_put()          pipeline/pipeline_record.c      a record, as context of an error later
+ *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
+ *     watcher.decided()       pipeline/pipeline_record.c      body and template: taps
  *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
  *     to->end()               pipeline/pipeline_explain.c     the same record again
  *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
@@ -24,6 +25,7 @@
  *
  * Blocking: never. Knows neither sockets nor loops.
  */
+/* clang-format on */
 #pragma once
 
 #include <stdint.h>
@@ -41,10 +43,12 @@
 struct pipeline_sink {
     void *ctx;
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
-     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
+     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. May be NULL: there always is. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or
-     * ERR_* when memory failed. Settles nothing of it from inside. */
+    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. Returns
+     * by how many bytes the request that is sent has grown: what a backend meters of it, with
+     * the Resource and Scope where it is the first to need them. Or ERR_* when memory failed.
+     * Settles nothing of it from inside. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
     /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */

@@ -47,8 +47,8 @@ void recorder_free(struct recorder *r);
 struct recording {
     struct span bytes, tail; /* the tail goes behind the bytes; found, they are one */
     uint64_t signature, family;
-    uint32_t service;
-    uint64_t at; /* where it is: the recorder's */
+    uint32_t service, pattern; /* pattern: the number of its entry */
+    uint64_t at;               /* where it is: the recorder's */
 };
 
 /* Remember a record that stood in g. Larger ones than an eighth of the ring are not. */

@@ -208,7 +208,7 @@ static struct decision draw_governed(const struct subject *s, enum reason reason
     uint64_t before = consistent_threshold(s->record), r = 0;
     bool shared = before > 0 && consistent_randomness(s->record, &r) && r >= before;
     double came = shared ? rules_rate_of(before) : 1;
-    struct governor_record record = {s->pattern->number, s->level, s->bytes.len,
+    struct governor_record record = {s->pattern->number, s->level, s->metered,
                                      fmin(rules_rate_of(ours) / came, 1)};
     enum governor_cause why = GOVERNOR_FREE;
     double factor = record.wish > 0 ? governor_draw(s->governor, &record, &why) : 1;

@@ -80,8 +80,9 @@ struct subject {
     bool level_from_text;       /* for people: the record itself has none */
     uint64_t signature, family; /* the same while it has none */
     struct pattern *pattern;    /* its entry, which counts the window */
-    uint64_t now_ms;
-    struct governor *governor; /* NULL: nothing to govern */
+    uint64_t now_ms;            /* of the records (pipeline/record_clock.h) */
+    size_t metered;             /* bytes that it costs, without stamps (pipeline/metering.h) */
+    struct governor *governor;  /* NULL: nothing to govern */
     float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */
 };
 

@@ -560,7 +560,7 @@ static void policies_bind_families(void **state)
         assert_row(total->verdict[VERDICT_KEPT] == kept + (way == BY_RATE_OF_FAMILY ? 0 : 2),
                    "way %d", way);
         kept = total->verdict[VERDICT_KEPT];
-        r.clock.now_ms += 1000;
+        clock_fake_advance(&r.clock, 1000);
         log_in(&r, others, 2);
         log_in(&r, names, 4);
         assert_row(total->verdict[VERDICT_KEPT] == kept, "way %d", way);
@@ -664,7 +664,7 @@ static void a_storm_of_errors_may_be_limited(void **state)
     assert_int_equal(total->verdict[VERDICT_KEPT], 30);
     assert_int_equal(total->verdict[VERDICT_DROPPED_BY_RULE], 70);
     assert_int_equal(pipeline_reasons(r.pipeline)->dropped[REASON_FLOOR_LIMIT], 70);
-    r.clock.now_ms += 500;
+    clock_fake_advance(&r.clock, 500);
     assert_int_equal(push(&r, &storm, &records), 0);
     assert_int_equal(total->verdict[VERDICT_KEPT], 45);
     buf_done(&storm);
