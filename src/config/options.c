@@ -125,9 +125,9 @@ const struct option config_options[] = {
     OPT("sampling.severity_from", severity_from, sampling.severity_from_text, "[fields,text]",
         RESTART, "the severity of a record: its fields, else the level that its text names; "
         "[fields]: these alone"),
-    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
-        RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
-        "reason"),
+    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count]",
+        RESTART, "attributes of survivors of p < 1: these, pattern, family, threshold, randomness, "
+        "template, reason"),
     OPT("events.enabled", flag, events.enabled, "false",
         RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
         "own"),

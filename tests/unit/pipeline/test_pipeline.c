@@ -8,6 +8,8 @@
 #include "unit/pipeline/inside.h"
 
 #define SERVICES 8
+#define STAMPS_OF_ALL \
+    (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_PATTERN | 1u << STAMP_FAMILY | 1u << STAMP_REASON)
 
 /* A pipeline whose survivors are counted instead of queued. */
 struct rig {
@@ -84,7 +86,7 @@ static void rig_open_stamping(struct rig *r, unsigned stamps)
 
 static void rig_open(struct rig *r)
 {
-    rig_open_stamping(r, STAMPS_DEFAULT);
+    rig_open_stamping(r, STAMPS_OF_ALL);
 }
 
 static void rig_close(struct rig *r)
@@ -139,7 +141,7 @@ static void several_services_in_one_request(void **state)
     add(&request, "cart", 4, 13, "cart is full");
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(records, 9);
-    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_DEFAULT));
+    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_OF_ALL));
 
     struct ledger *l = pipeline_ledger(r.pipeline);
     uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
@@ -598,7 +600,7 @@ static void rig_reopen_with_context(struct rig *r, uint32_t floor_per_second)
     const struct pipeline_opts opts = {
         .max_patterns = 256,
         .max_services = SERVICES,
-        .stamps = STAMPS_DEFAULT,
+        .stamps = STAMPS_OF_ALL,
         .context = {.bytes = 1 << 20,
                     .trigger = LEVEL_ERROR,
                     .window_ms = 5000,
