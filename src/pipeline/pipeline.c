@@ -245,6 +245,11 @@ void pipeline_set_target(struct pipeline *p, const struct governor_target *targe
         governor_set_target(p->governor, target);
 }
 
+uint32_t pipeline_floor_limit(const struct pipeline *p)
+{
+    return p->opts.floor_per_second;
+}
+
 const struct rules *pipeline_shadow_rules(const struct pipeline *p)
 {
     return p->rulebook.second.given;

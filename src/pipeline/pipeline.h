@@ -172,6 +172,9 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
 
+/* Of records that the floor keeps, a second; 0: all of them. */
+uint32_t pipeline_floor_limit(const struct pipeline *p);
+
 /* The policy that is only counted; NULL: none any more. */
 MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);
 const struct rules *pipeline_shadow_rules(const struct pipeline *p); /* NULL: none yet */

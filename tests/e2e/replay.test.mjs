@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { directory } from './lib/disk.mjs';
-import { closeLedger, pair, run } from './lib/sidecar.mjs';
+import { closeLedger, pair, run, Sidecar } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
 const SECONDS = 6;
@@ -147,4 +147,57 @@ test('what stamps cost is in every figure', async (t) => {
     const [low, high] = { '[]': [0.19, 0.22], '[adjusted_count]': [0.42, 0.5], '[adjusted_count, pattern, family]': [0.65, 0.8] }[stamps];
     assert.ok(part > low && part < high, `${stamps}: ${part} of the bytes were sent`);
   }
+});
+
+// On disk groups are stored first, and a request merges several: what is counted is what was
+// stored, which is never less than what is sent.
+test('on disk and after a kill the figures are those of what was stored', async (t) => {
+  const set = { ...BRIEF, durability: 'disk', 'spool.directory': directory(t) };
+  const made = requests(streams.errors);
+  const { stub, sidecar } = await pair(t, { set });
+  await stub.down();
+  await send(sidecar, made.slice(0, 30));
+  const first = await sidecar.metrics();
+  sidecar.signal('SIGKILL');
+  await sidecar.end();
+  await stub.up();
+  const again = await Sidecar.start(t, { set, stub });
+  await until('what was found', async () => (await again.ledger()).delivered > 0 && (await again.metrics()).lipservice_spool_records === 0);
+  const found = await again.metrics();
+  const stages = (m, stage) => m[`lipservice_record_bytes_total{stage="${stage}"}`];
+  const sent = (m) => m['lipservice_exporter_sent_bytes_total{form="decoded"}'];
+  // What was found is metered as it goes on: exactly that.
+  assert.equal(stages(found, 'kept'), sent(found));
+  const stored = stages(first, 'kept') + stages(first, 'released');
+  assert.ok(sent(found) <= stored && sent(found) > 0.97 * stored, `${sent(found)} of ${stored}`);
+  await send(again, made.slice(30));
+  await until('an empty queue', async () => (await again.ledger()).queued === 0);
+  const last = await again.metrics();
+  const counted = stages(last, 'kept') + stages(last, 'released');
+  assert.ok(sent(last) <= counted && sent(last) > 0.97 * counted, `${sent(last)} of ${counted}`);
+  await closeLedger(again, { lost: {} });
+});
+
+// Features multiply: a reload changes what is observed, and figures go on as they should.
+test('observing begins and ends by a reload: context is looked at, then released, and no bytes are lost', async (t) => {
+  const file = path.join(directory(t), 'config.yaml');
+  const config = (mode) => writeFileSync(file, `mode: ${mode}\nsampling:\n  first: {window: 1s}\n`);
+  config('observe');
+  const made = requests(streams.errors);
+  const { sidecar } = await pair(t, { set: {}, args: ['--config', file] });
+  const look = async () => JSON.parse(await sidecar.page('admin', '/api/shadow'));
+  await send(sidecar, made.slice(0, 30));
+  const would = (await look()).lanes.find((l) => l.lane === 'enforced');
+  assert.ok(would.released > 50);
+  assert.equal((await sidecar.ledger()).released, 0);
+  assert.equal((await sidecar.metrics())['lipservice_records_released_total'], 0);
+  config('enforce');
+  sidecar.signal('SIGHUP');
+  await until('the reload', async () => (await sidecar.metrics())['lipservice_config_reloads_total{outcome="accepted"}'] === 1);
+  await send(sidecar, made.slice(30));
+  await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+  const metrics = await sidecar.metrics();
+  assert.equal(metrics['lipservice_record_bytes_total{stage="kept"}'] + metrics['lipservice_record_bytes_total{stage="released"}'], metrics['lipservice_exporter_sent_bytes_total{form="decoded"}']);
+  const ledger = await closeLedger(sidecar, { received: SECONDS * PER_S, lost: {} });
+  assert.ok(ledger.released > 50);
 });
