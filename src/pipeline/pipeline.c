@@ -219,6 +219,9 @@ static int ensure_shadow(struct pipeline *p)
 int pipeline_set_observe(struct pipeline *p, bool observe)
 {
     int rc = observe ? ensure_shadow(p) : 0;
+    /* What would have been sampled out was sent: it is no context later. */
+    if (rc == 0 && p->opts.observe != observe && p->recorder != NULL)
+        recorder_forget(p->recorder);
     if (rc == 0)
         p->opts.observe = observe;
     return rc;

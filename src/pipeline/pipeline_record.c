@@ -300,6 +300,29 @@ void pipeline_remember(const struct pass *pass, const struct subject *s, struct 
     recorder_put(recorder, s->group, s->record->trace_id, &it, pass->at_ms);
 }
 
+/* What was decided is done and counted. `room` begins with what is to be mended. */
+static void carry_out(struct pass *pass, const struct subject *s, struct decision d, size_t arrived,
+                      struct span mended, uint8_t *room)
+{
+    struct pipeline *p = pass->p;
+    bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
+                  !pipeline_pay(pass, s, &d);
+    int sent = d.verdict == VERDICT_KEPT && !unpaid ? emit(pass, s, &d, mended.len, room) : 0;
+    if (sent < 0) {
+        reject_rest(pass, s, &d, arrived, sent);
+        return;
+    }
+    count(pass, s->pattern, &d, arrived, (size_t)sent);
+    if (unpaid)
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
+    if (p->watcher.decided != NULL)
+        tell_watcher(p, s, d);
+    if (d.verdict == VERDICT_SAMPLED_OUT && p->recorder != NULL)
+        pipeline_remember(pass, s, mended, p->recorder);
+    if (d.verdict == VERDICT_SAMPLED_OUT && p->events != NULL)
+        events_sample(p->events, s->pattern->number, &s->record->body);
+}
+
 int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -351,21 +374,6 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     limit_floor(pass, &d);
     if (p->shadow != NULL)
         d = pipeline_look_on(pass, &s, d, mended);
-    bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
-                  !pipeline_pay(pass, &s, &d);
-    int sent = d.verdict == VERDICT_KEPT && !unpaid ? emit(pass, &s, &d, mended.len, room) : 0;
-    if (sent < 0) {
-        reject_rest(pass, &s, &d, arrived, sent);
-        return 0;
-    }
-    count(pass, s.pattern, &d, arrived, (size_t)sent);
-    if (unpaid)
-        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
-    if (p->watcher.decided != NULL)
-        tell_watcher(p, &s, d);
-    if (d.verdict == VERDICT_SAMPLED_OUT && p->recorder != NULL)
-        pipeline_remember(pass, &s, mended, p->recorder);
-    if (d.verdict == VERDICT_SAMPLED_OUT && p->events != NULL)
-        events_sample(p->events, s.pattern->number, &record.body);
+    carry_out(pass, &s, d, arrived, mended, room);
     return 0;
 }

@@ -65,6 +65,9 @@ struct logs_group recorder_group(const struct recorder *r, const struct recordin
 /* It is given out now, and never again. */
 void recorder_release(struct recorder *r, const struct recording *what);
 
+/* What was put so far is never given out. */
+void recorder_forget(struct recorder *r);
+
 struct recorder_stats {
     uint64_t released, limited; /* limited: found, and beyond the rate */
     uint64_t span_ms;           /* how far back the ring goes */

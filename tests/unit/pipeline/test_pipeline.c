@@ -649,6 +649,38 @@ static void errors_bring_what_led_to_them(void **state)
     rig_close(&r);
 }
 
+/* Observed, it is only said; and what was sent then is not sent once more. */
+static void what_was_observed_is_no_context(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf calm = {0}, error = {0};
+    uint32_t records;
+    rig_open(&r);
+    rig_reopen_with_context(&r, 0);
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    add(&calm, "cart", 5, 9, "step");
+    add(&error, "cart", 1, 17, "failed");
+    assert_int_equal(pipeline_set_observe(r.pipeline, true), 0);
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    struct shadow_counts would = *shadow_total(r.pipeline->shadow, SHADOW_ENFORCED);
+    assert_int_equal(would.released, 3);
+    assert_int_equal(would.sampled_out, 5);
+    assert_int_equal(total->released, 0);
+    assert_int_equal(total->queued, 6);
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(pipeline_set_observe(r.pipeline, false), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 0); /* these five went out as they came */
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 3);
+    buf_done(&calm);
+    buf_done(&error);
+    rig_close(&r);
+}
+
 static void a_storm_of_errors_may_be_limited(void **state)
 {
     (void)state;
@@ -862,6 +894,7 @@ int main(void)
         cmocka_unit_test(policies_bind_families),
         cmocka_unit_test(merging_can_be_off),
         cmocka_unit_test(errors_bring_what_led_to_them),
+        cmocka_unit_test(what_was_observed_is_no_context),
         cmocka_unit_test(a_storm_of_errors_may_be_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
