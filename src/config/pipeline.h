@@ -5,5 +5,6 @@
 #include "pipeline/pipeline.h"
 
 /* All that a configuration says of a pipeline: the program, replay and explain run the same.
+ * Borrows texts of cfg.
  * Left to the caller: seed, budget of memory, clock, sink and what is told of services. */
 struct pipeline_opts config_pipeline(const struct config *cfg);

@@ -17,13 +17,15 @@ static void look_at_context(const struct pass *pass, const struct subject *s, en
 {
     struct pipeline *p = pass->p;
     struct recording found[RECORDER_RECORDS_MAX];
-    uint32_t n = recorder_find(recorder, s->group, s->record->trace_id, pass->at_ms, found);
+    double *left = &p->looked.context_left[lane];
+    uint32_t n = pipeline_find_context(pass, s, recorder, *left, found);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t room[STAMP_BYTES];
         const struct recording *c = &found[i];
         const struct pattern *e = pipeline_context_pattern(p, c);
         size_t stamps = pipeline_context_stamp(p, c, room).len;
         recorder_release(recorder, c);
+        *left -= (double)metering_framed(c->bytes.len + stamps);
         shadow_release(p->shadow, lane, e != NULL ? e->number : SHADOW_NO_PATTERN,
                        cost_in(pass, lane, c->bytes.len + stamps));
         if (lane != SHADOW_ENFORCED)
@@ -36,14 +38,16 @@ static void look_at_context(const struct pass *pass, const struct subject *s, en
 static void look(const struct pass *pass, const struct subject *s, const struct decision *d,
                  enum shadow_lane lane, struct recorder *recorder, struct span mended)
 {
-    const struct pipeline *p = pass->p;
+    struct pipeline *p = pass->p;
     uint8_t room[STAMP_BYTES];
     bool is_kept = d->verdict == VERDICT_KEPT;
     if (recorder != NULL && is_kept && s->level >= p->opts.context.trigger)
         look_at_context(pass, s, lane, recorder);
     size_t stamps = is_kept ? pipeline_stamp(p, s, d, room).len : 0;
-    shadow_note(p->shadow, lane, s->pattern->number, d,
-                cost_in(pass, lane, s->bytes.len + mended.len + stamps));
+    size_t own = s->bytes.len + mended.len + stamps;
+    shadow_note(p->shadow, lane, s->pattern->number, d, cost_in(pass, lane, own));
+    if (is_kept)
+        pipeline_allow_context(p, &p->looked.context_left[lane], metering_framed(own));
     if (recorder != NULL && d->verdict == VERDICT_SAMPLED_OUT)
         pipeline_remember(pass, s, mended, recorder);
 }

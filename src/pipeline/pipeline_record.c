@@ -1,4 +1,7 @@
 /* pipeline_record: sign, place, decide, count, emit. */
+#include <math.h>
+#include <string.h>
+
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 #include "util/diag.h"
@@ -113,7 +116,7 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     struct pipeline *p = pass->p;
     e->counts.received++;
     e->counts.received_bytes += bytes;
-    e->last_seen_ns = pass->unix_ns;
+    e->last_seen_s = pass->unix_s;
     if (d->verdict == VERDICT_KEPT) {
         e->counts.kept++;
         e->counts.kept_bytes += sent_bytes;
@@ -147,10 +150,6 @@ struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
 
 /* ---- the context of errors --------------------------------------------- */
 
-/* Weight 0 is never optional: without it the sums are wrong. */
-#define CONTEXT_STAMPS (1u << STAMP_ADJUSTED_COUNT)
-#define CONTEXT_STAMPS_CHOSEN (1u << STAMP_PATTERN | 1u << STAMP_FAMILY | 1u << STAMP_REASON)
-
 struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
                                    uint8_t *room)
 {
@@ -160,7 +159,7 @@ struct span pipeline_context_stamp(const struct pipeline *p, const struct record
         .family = c->family,
         .reason = reason_name(REASON_ERROR_CONTEXT),
     };
-    return stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
+    return stamp_write(room, pipeline_context_stamps(p->opts.stamps), &v);
 }
 
 struct pattern *pipeline_context_pattern(const struct pipeline *p, const struct recording *c)
@@ -181,6 +180,30 @@ void pipeline_pay_context(const struct pass *pass, const struct recording *c)
     governor_pay(pass->governor, bytes, true, true);
 }
 
+uint32_t pipeline_find_context(const struct pass *pass, const struct subject *s,
+                               struct recorder *recorder, double left,
+                               struct recording found[RECORDER_RECORDS_MAX])
+{
+    const struct pipeline *p = pass->p;
+    uint32_t n = recorder_find(recorder, s->group, s->record->trace_id, pass->at_ms, found);
+    size_t paid = 0;
+    for (uint32_t i = n; i-- > 0;) { /* the newest that can be paid for */
+        paid += metering_framed(found[i].bytes.len + p->context_stamps);
+        if ((double)paid <= left)
+            continue;
+        recorder_limit(recorder);
+        memmove(found, found + i + 1, (n - i - 1) * sizeof *found);
+        return n - i - 1;
+    }
+    return n;
+}
+
+void pipeline_allow_context(const struct pipeline *p, double *left, size_t kept_bytes)
+{
+    double more = p->opts.context.max_share * (double)kept_bytes;
+    *left = fmin(*left + more, CONTEXT_DEPTH_BYTES);
+}
+
 /* It goes on after all. */
 static void count_released(struct pass *pass, const struct logs_group *g, const struct recording *c,
                            size_t own, size_t grown)
@@ -190,6 +213,7 @@ static void count_released(struct pass *pass, const struct logs_group *g, const 
     if (e != NULL)
         e->counts.kept_bytes += grown;
     recorder_release(p->recorder, c);
+    p->context_left -= (double)own;
     ledger_release(p->ledger, c->service, 1, grown);
     metering_sent(&p->metering, g, own, grown);
     pipeline_pay_context(pass, c);
@@ -201,7 +225,7 @@ static int release_context(struct pass *pass, const struct subject *s)
 {
     struct pipeline *p = pass->p;
     struct recording found[RECORDER_RECORDS_MAX];
-    uint32_t n = recorder_find(p->recorder, s->group, s->record->trace_id, pass->at_ms, found);
+    uint32_t n = pipeline_find_context(pass, s, p->recorder, p->context_left, found);
     size_t bytes = 0, largest = 0;
     for (uint32_t i = 0; i < n; i++) {
         size_t one = found[i].bytes.len + STAMP_BYTES;
@@ -247,8 +271,11 @@ static int emit(struct pass *pass, const struct subject *s, const struct decisio
     added += pipeline_stamp(p, s, d, room + added).len;
     if (rc == 0)
         rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
-    if (rc >= 0)
-        metering_sent(&p->metering, s->group, metering_framed(s->bytes.len + added), (size_t)rc);
+    if (rc < 0)
+        return rc;
+    size_t own = metering_framed(s->bytes.len + added);
+    metering_sent(&p->metering, s->group, own, (size_t)rc);
+    pipeline_allow_context(p, &p->context_left, own);
     return rc;
 }
 
@@ -280,9 +307,11 @@ static void limit_floor(struct pass *pass, struct decision *d)
 bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct decision *d)
 {
     if (reason_is_certain(d->reason))
-        governor_certain(pass->governor, s->metered, d->reason == REASON_FIRST);
+        governor_certain(pass->governor, s->metered, d->reason == REASON_FIRST && !d->is_new);
     bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
-    return governor_pay(pass->governor, s->metered, is_stamped, d->reason == REASON_FLOOR);
+    /* What chance has kept stands for what it has not: losing it would falsify the sums. */
+    bool must_stay = d->reason == REASON_FLOOR || d->is_new || !reason_is_certain(d->reason);
+    return governor_pay(pass->governor, s->metered, is_stamped, must_stay);
 }
 
 /* Apart and by value, so that the decision stays in registers while there is no watcher. */
@@ -363,6 +392,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->anomaly != NULL)
         s.anomaly =
             anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
+
+    s.draw = draws_take(p->draws, &record, bytes, s.pattern->number);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};

@@ -11,6 +11,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/record_clock.h"
 #include "pipeline/rulebook.h"
+#include "pipeline/stamp.h"
 #include "util/err.h"
 #include "util/token_bucket.h"
 
@@ -28,6 +29,7 @@ struct pipeline {
         struct token_bucket floor; /* of the second policy, where the floor has a limit */
         uint64_t released;         /* by `recorder` below, which was only said */
         uint64_t sent_before;      /* records, when looking on began */
+        double context_left[SHADOW_LANE_COUNT]; /* as below */
     } looked;
     struct record_clock clock;
     struct metering metering;
@@ -43,6 +45,14 @@ struct pipeline {
     struct pattern_place place;
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
+    struct draws *draws;
+    struct {
+        double left;      /* records that may be kept for being the first of a pattern that takes
+                           * another's place */
+        uint64_t evicted; /* patterns, when the last one began */
+    } newcomers;
+    double context_left;   /* bytes that released context may take now */
+    size_t context_stamps; /* bytes of the stamps of one */
     struct {
         struct token_bucket bucket;
         uint64_t untold, told_ms;    /* what was dropped since it was last said */
@@ -50,12 +60,15 @@ struct pipeline {
     struct pipeline_watcher watcher; /* none, as a rule */
 };
 
+#define CONTEXT_DEPTH_BYTES 65536 /* of context at once: the usual error's, and twice over */
+
 /* One pipeline_push() in progress. */
 struct pass {
     struct pipeline *p;
     uint64_t now_ms, unix_ns;    /* of the process */
     uint64_t at_ms, governed_ms; /* of the records; when the governor was told last, 0: not yet */
     double fullness;
+    uint32_t unix_s;
     uint32_t resource_index; /* whose service is cached */
     uint32_t scope_index;
     uint32_t service;
@@ -65,6 +78,15 @@ struct pass {
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
 };
+
+/* What a record carries that is released as the context of an error. Weight 0 is never optional:
+ * without it the sums are wrong. */
+static inline unsigned pipeline_context_stamps(unsigned chosen)
+{
+    const unsigned always = 1u << STAMP_ADJUSTED_COUNT;
+    const unsigned wanted = 1u << STAMP_PATTERN | 1u << STAMP_FAMILY | 1u << STAMP_REASON;
+    return always | (chosen & wanted);
+}
 
 /* ---- pipeline.c -------------------------------------------------------- */
 
@@ -92,6 +114,14 @@ struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
                            const struct decision *d, uint8_t *room);
 struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
                                    uint8_t *room);
+
+/* The context of a trigger, as far as `left` bytes pay for it. Returns how many. */
+uint32_t pipeline_find_context(const struct pass *pass, const struct subject *s,
+                               struct recorder *recorder, double left,
+                               struct recording found[RECORDER_RECORDS_MAX]);
+
+/* As much was kept: a share of it is for context. */
+void pipeline_allow_context(const struct pipeline *p, double *left, size_t kept_bytes);
 
 /* Remember what was sampled out, for the context of errors. */
 void pipeline_remember(const struct pass *pass, const struct subject *s, struct span mended,

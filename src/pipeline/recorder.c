@@ -261,6 +261,11 @@ void recorder_forget(struct recorder *r)
     r->tail = r->head;
 }
 
+void recorder_limit(struct recorder *r)
+{
+    r->limited++;
+}
+
 struct recorder_stats recorder_stats(const struct recorder *r, uint64_t now_ms)
 {
     struct recorder_stats s = {

@@ -68,8 +68,11 @@ void recorder_release(struct recorder *r, const struct recording *what);
 /* What was put so far is never given out. */
 void recorder_forget(struct recorder *r);
 
+/* Some of what was found was not given out. */
+void recorder_limit(struct recorder *r);
+
 struct recorder_stats {
-    uint64_t released, limited; /* limited: found, and beyond the rate */
+    uint64_t released, limited; /* limited: triggers that got less than was found for them */
     uint64_t span_ms;           /* how far back the ring goes */
     size_t bytes;               /* in use */
 };

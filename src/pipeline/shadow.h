@@ -50,8 +50,8 @@ struct shadow_opts {
 MUST_CHECK int shadow_new(struct shadow **out, const struct shadow_opts *opts);
 void shadow_free(struct shadow *s);
 
-/* Entry `number` of the pattern table begins anew. */
-void shadow_forget(struct shadow *s, uint32_t number);
+/* An entry of the pattern table begins, with its window as it is there. */
+void shadow_begin(struct shadow *s, const struct pattern *entry);
 
 /* The decision on a record of entry `number` that was made, and not carried out; what it would
  * cost if it is kept. */

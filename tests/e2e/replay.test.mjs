@@ -49,7 +49,7 @@ function requests(record, ago = 30) {
   return made;
 }
 
-const near = (a, b, what) => assert.ok(Math.abs(a - b) <= NEAR * Math.max(a, b), `${what}: ${a} and ${b}`);
+const near = (a, b, what, within = NEAR) => assert.ok(Math.abs(a - b) <= within * Math.max(a, b), `${what}: ${a} and ${b}`);
 const counted = ['received', 'kept', 'sampled_out', 'dropped_by_rule', 'released'];
 
 async function send(sidecar, made) {
@@ -92,18 +92,19 @@ const rows = {
   'a limit on errors, of some days ago': { ago: 6 * 24 * 3600, stream: streams.errors, set: { ...BRIEF, 'sampling.floor.max_per_second': 5 }, also: ({ ledger }) => assert.ok(ledger.dropped_by_rule > 200 && ledger.dropped_by_rule < 300 - 5 * (SECONDS - 1), `${ledger.dropped_by_rule}`) },
   'context by instance': { stream: streams.errors, set: { ...BRIEF }, also: ({ ledger }) => assert.ok(ledger.released > 100) },
   'context by trace': { stream: streams.traced, set: { ...BRIEF }, also: ({ ledger }) => assert.ok(ledger.released > 100) },
-  'a cap of patterns': { stream: streams.many, set: { ...BRIEF, 'sampling.max_patterns_per_service': 64, 'sampling.family_weight': 0 } },
-  'a small table': { stream: streams.many, set: { ...BRIEF, 'sampling.max_patterns': 256, 'sampling.family_weight': 0 } },
+  'a cap of patterns': { stream: streams.many, set: { ...BRIEF, 'sampling.max_patterns_per_service': 16, 'sampling.family_weight': 0 } },
+  // Entries that come and go are spaced from a random start each: as good as independent draws.
+  'a small table': { within: 0.08, stream: streams.many, set: { ...BRIEF, 'sampling.max_patterns': 256, 'sampling.family_weight': 0 } },
   'all stamps': { stream: streams.plain, set: { ...BRIEF, 'sampling.stamps': '[adjusted_count, pattern, family, threshold, randomness, template, reason]' } },
 };
 
-for (const [name, { stream, set, also, ago }] of Object.entries(rows))
+for (const [name, { stream, set, also, ago, within }] of Object.entries(rows))
   test(`replay is the sidecar: ${name}`, async (t) => {
     const made = requests(stream, ago);
     const is = await live(t, set, made);
     const [says] = await replay(t, set, made);
-    for (const what of counted.slice(1)) near(says[what], is.ledger[what], what);
-    near(says.metered_bytes, is.sentBytes, 'metered bytes');
+    for (const what of counted.slice(1)) near(says[what], is.ledger[what], what, within);
+    near(says.metered_bytes, is.sentBytes, 'metered bytes', within);
     // The ledger's own bytes are those that were sent, all of them.
     const stages = (stage) => is.metrics[`lipservice_record_bytes_total{stage="${stage}"}`];
     assert.equal(stages('kept') + stages('released'), is.sentBytes);
