@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . deploy/packages.sh
 
-build=build-bench
+build="build-bench"
 install_packages "${build_packages[@]}" python3 >&2
 [[ -f $build/build.ninja ]] || meson setup --buildtype=release -Dwerror=false -Db_lto=true "$build" >/dev/null
 ninja -C "$build" bench/bench_judge >/dev/null

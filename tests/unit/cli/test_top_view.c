@@ -97,11 +97,12 @@ static void rates_are_between_two_answers(void **state)
     struct top_view v;
     struct buf out = {0};
     rig_open(&v);
-    assert_non_null(
-        strstr(draw(&v, &out, 100, 0), "      -     600  60.0%  10.0%   2.0%   81.0k       - INFO"));
+    assert_non_null(strstr(draw(&v, &out, 100, 0),
+                           "      -     600  60.0%  10.0%   2.0%   81.0k       - INFO"));
     assert_int_equal(top_view_take(&v, span_str(second), 12000), 0); /* 2 s later */
     const char *frame = draw(&v, &out, 100, 0);
-    assert_non_null(strstr(frame, "    245     590  39.3%   1.0%   2.0%    467k    194k DEBUG checkout"));
+    assert_non_null(
+        strstr(frame, "    245     590  39.3%   1.0%   2.0%    467k    194k DEBUG checkout"));
     assert_non_null(strstr(frame, "      5     610"));
     assert_non_null(strstr(
         frame, "records 1.50k (250/s)  kept 33.3%  rejected 0  delivered 400  queued 100  lost 0"));
