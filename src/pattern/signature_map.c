@@ -310,42 +310,6 @@ void map_read_attributes(struct map *m, struct span record)
     map_end(m);
 }
 
-/* By its last two bytes a key may be event.name, exception.type or a template's. */
-static bool may_matter(struct span key)
-{
-    if (key.len < 3)
-        return false;
-    uint8_t a = lower(key.base[key.len - 2]), b = lower(key.base[key.len - 1]);
-    return (b == 'e' && (a == 'm' || a == 'p' || a == 't')) ||
-           (b == 't' && (a == 'm' || a == 'x')) || (a == 't' && b == '}');
-}
-
-bool map_attributes_matter(struct span record)
-{
-    struct log_attrs list;
-    struct wire_field f, g;
-    log_attrs_of_record(&list, record);
-    while (wire_next(&list.wire, &f)) {
-        struct wire pair;
-        if (f.number != list.number || f.type != WIRE_LEN)
-            continue;
-        wire_init(&pair, f.bytes);
-        struct span key = wire_next(&pair, &g) && g.number == 1 && g.type == WIRE_LEN
-                              ? g.bytes
-                              : (struct span){0};
-        /* key first and then a value that is no map, as nearly all have it */
-        bool plain = key.len > 0 && wire_next(&pair, &g) && g.number == 2 && g.type == WIRE_LEN &&
-                     g.bytes.len > 0 && g.bytes.base[0] != (6 << 3 | WIRE_LEN) &&
-                     pair.at == pair.end;
-        if (!plain)
-            return true;
-        uint8_t slot = may_matter(key) ? map_slot_of((struct span){0}, key) : MAP_NO_SLOT;
-        if (slot == MAP_EVENT_NAME || slot == MAP_EXCEPTION_TYPE || slot == MAP_TEMPLATE)
-            return true;
-    }
-    return false;
-}
-
 /* ---- asking -------------------------------------------------------------- */
 
 /* The text of a string, unescaped once. False: it is none. */

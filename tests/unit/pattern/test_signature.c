@@ -282,7 +282,7 @@ static bool read_plain(struct sign_input *in, struct buf *record, struct buf *sc
     if (plain_record_read(span_str(json), record, scope) < 0 ||
         log_record_read(&r, buf_span(record)) < 0)
         return false;
-    *in = (struct sign_input){r.event_name, buf_span(record), buf_span(scope), r.body};
+    *in = (struct sign_input){r.event_name, buf_span(record), buf_span(scope), r.body, !r.may_name};
     return true;
 }
 
