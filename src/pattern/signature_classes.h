@@ -39,9 +39,11 @@ static inline bool class_is(const uint64_t *mask, size_t i)
     return (mask[i / 64] >> i % 64 & 1) != 0;
 }
 
-/* Classify n bytes, CLASS_MAX_BYTES at most. Every bit from n on is a stop. Picks the widest
- * vectors that the processor has; the result is the same with all. */
-void classes_find(const uint8_t *s, size_t n, struct classes *out);
+/* Copy n bytes, CLASS_MAX_BYTES at most, and CLASS_SLACK of zeros behind them, and classify
+ * them on the way. Every bit from n on is a stop. `from` is not read beyond n, and may be `to`
+ * itself. Picks the widest vectors that the processor has; the result is the same with all. */
+void classes_copy(uint8_t *to, const uint8_t *from, size_t n, struct classes *out);
 
 /* The same with vectors of so many bytes: 32, 16, or 1 for none. False: not on this machine. */
-bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct classes *out);
+bool classes_copy_with(unsigned width, uint8_t *to, const uint8_t *from, size_t n,
+                       struct classes *out);

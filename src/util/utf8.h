@@ -10,6 +10,27 @@
 /* The general case, from the first byte that is not ASCII. */
 bool utf8_check_from(const uint8_t *at, const uint8_t *end);
 
+/* Sixteen bytes at a time, the last may overlap those before. */
+static inline bool ascii_is_all(const uint8_t *at, size_t len)
+{
+    const uint64_t high_bits = 0x8080808080808080u;
+    uint64_t a, b, seen = 0;
+    if (len < 16) {
+        uint8_t any = 0;
+        for (size_t i = 0; i < len; i++)
+            any |= at[i];
+        return any < 0x80;
+    }
+    for (size_t i = 0; i + 16 < len; i += 16) {
+        memcpy(&a, at + i, 8);
+        memcpy(&b, at + i + 8, 8);
+        seen |= a | b;
+    }
+    memcpy(&a, at + len - 16, 8);
+    memcpy(&b, at + len - 8, 8);
+    return ((seen | a | b) & high_bits) == 0;
+}
+
 /* No overlong forms, no surrogates, nothing above U+10FFFF. NUL is a
  * character like any other. Nearly all text is ASCII: eight bytes at a time,
  * the last eight may overlap those before. */
