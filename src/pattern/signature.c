@@ -160,7 +160,7 @@ static void sign_text(struct signer *s, struct span body, uint32_t depth, enum s
     if (access_sign(&l->words, &s->identity, l->text))
         return;
     if (!deep) {
-        from = header_split(&l->words, l->text, &level);
+        from = header_split(l, &level);
         if ((from > 0 && read_json_behind(s, &t, from)) ||
             (t.is_single && may_be_logfmt(l, from) &&
              map_read_logfmt(&s->map, span_skip(l->text, from)) && has_message(&s->map))) {

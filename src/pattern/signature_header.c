@@ -506,15 +506,54 @@ static size_t one_header(const struct words *words, struct span s, bool nested,
     return h.i;
 }
 
-size_t header_split(const struct words *w, struct span line, enum sign_level *level)
+/* A byte between two digits, behind `at`: may it be of a time? */
+static inline bool may_be_time(const uint8_t *at, size_t i)
+{
+    if (at[i + 1] == ':' || at[i + 1] == 'T')
+        return true;
+    if (at[i + 1] != '.')
+        return false;
+    size_t dash = i > 0 && at[i - 1] != '-' ? i - 2 : i - 1; /* of yyyy-mm-dd-hh.mm.ss */
+    return i > 2 && at[dash] == '-';
+}
+
+/* Nearly all messages have no time in them: no digit, colon, digit; no digit, T, digit; no digits
+ * with points behind a dash; no ten digits in a row. From byte `from` on. */
+static bool may_hold_time(const struct line *l, size_t from)
+{
+    const uint8_t *s = l->text.base;
+    size_t end = l->text.len - from < HEADER_MAX_BYTES ? l->text.len : from + HEADER_MAX_BYTES;
+    for (size_t at = from; at < end; at += CLASS_WINDOW_BITS - 9) {
+        uint64_t digit = class_window(l->classes.digit, at), in_row;
+        for (uint64_t may = digit & digit >> 2 & ~(digit >> 1); may != 0; may &= may - 1)
+            if (may_be_time(s, at + (size_t)__builtin_ctzll(may)))
+                return true;
+        in_row = digit & digit >> 1;
+        in_row &= in_row >> 2;
+        in_row &= in_row >> 4;
+        if ((in_row & in_row >> 2) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Without a time only a PRI counts, and numbers at the beginning. */
+static bool may_have_header(const struct line *l)
+{
+    struct span s = l->text;
+    return s.len > 0 && (s.base[0] == '<' || is(s, 0, NUMBERISH) || may_hold_time(l, 0)) &&
+           !begins_plainly(&l->words,
+                           span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES));
+}
+
+size_t header_split(const struct line *l, enum sign_level *level)
 {
     size_t at = 0;
-    if (begins_plainly(
-            w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
+    if (!may_have_header(l))
         return 0;
-    for (int n = 0; n < MAX_HEADERS; n++) {
+    for (int n = 0; n < MAX_HEADERS && (n == 0 || may_hold_time(l, at)); n++) {
         enum sign_level found;
-        size_t more = one_header(w, span_skip(line, at), n > 0, &found);
+        size_t more = one_header(&l->words, span_skip(l->text, at), n > 0, &found);
         if (found != 0 && (n == 0 || more > 0))
             *level = found;
         if (more == 0)
