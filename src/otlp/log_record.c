@@ -216,13 +216,26 @@ static int note_attribute(struct log_record *r, struct span key_value)
     return 0;
 }
 
+/* All but known[], which is valid by known_set. One by one: memset() of so few bytes becomes
+ * `rep stos`, which takes longer than the rest of a short record. */
+static inline void clear(struct log_record *r)
+{
+    const struct span none = {0};
+    r->time_unix_ns = r->observed_unix_ns = 0;
+    r->severity_number = 0;
+    r->flags = r->attributes = r->known_set = 0;
+    r->severity_text = r->event_name = r->trace_id = r->span_id = none;
+    r->body = (struct log_value){0};
+    r->may_name = false;
+}
+
 int log_record_read(struct log_record *out, struct span record)
 {
     struct wire w;
     struct wire_field f;
     int rc = 0;
 
-    memset(out, 0, offsetof(struct log_record, known)); /* known[] is valid by known_set */
+    clear(out);
     wire_init(&w, record);
     while (rc == 0 && wire_next(&w, &f)) {
         switch (f.number << 3 | f.type) { /* a number beyond 2^29 does not exist */

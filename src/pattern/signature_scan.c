@@ -325,7 +325,8 @@ static struct token *put_mark(struct line *l, struct token *next, size_t i, uint
 }
 
 /* The word of ASCII at i. Nearly all are letters, or begin with a digit. */
-static inline struct step put_word(struct line *l, const uint8_t *s, struct token *next, size_t i)
+static inline __attribute__((always_inline)) struct step put_word(struct line *l, const uint8_t *s,
+                                                                  struct token *next, size_t i)
 {
     size_t j = next_stop(&l->classes, i), len = j - i;
     if (s[j] == ':') {
@@ -357,7 +358,8 @@ void line_init(struct line *l)
 }
 
 /* What begins with neither a letter nor a space. */
-static inline struct step put_other(struct line *l, struct step step, uint8_t byte)
+static inline __attribute__((always_inline)) struct step put_other(struct line *l, struct step step,
+                                                                   uint8_t byte)
 {
     const uint8_t *s = l->text.base;
     uint8_t begin = begins[byte];
