@@ -83,25 +83,29 @@ static size_t flat_len(struct span outer, struct span key)
     return outer.base == NULL ? key.len : outer.len + 1 + key.len;
 }
 
-/* The slot of a key in lower case. */
-static uint8_t find_key(const char *text, size_t len)
+/* The bytes of a key from `from` on are these, which are small letters. */
+static bool is_key(const char *text, size_t len, struct span outer, struct span key, size_t from)
 {
-    for (const struct key *k = keys[len]; k->text[0] != '\0'; k++)
-        if (k->text[0] == text[0] && memcmp(k->text, text, len) == 0)
-            return k->slot;
-    return MAP_NO_SLOT;
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)text[i] != flat_byte(outer, key, from + i))
+            return false;
+    return true;
 }
 
-/* Bytes, in lower case, from `from` to the end of the key; their slot, if they have one. */
+/* From `from` to the end of the key; their slot, if they have one. Nearly no key of a map has
+ * one, and its first and last byte say so. */
 static uint8_t find_from(struct span outer, struct span key, size_t from)
 {
-    char text[MAX_KEY_BYTES];
     size_t len = flat_len(outer, key) - from;
     if (len == 0 || len > MAX_KEY_BYTES)
         return MAP_NO_SLOT;
-    for (size_t i = 0; i < len; i++)
-        text[i] = (char)flat_byte(outer, key, from + i);
-    return find_key(text, len);
+    char first = (char)flat_byte(outer, key, from),
+         last = (char)flat_byte(outer, key, from + len - 1);
+    for (const struct key *k = keys[len]; k->text[0] != '\0'; k++)
+        if (k->text[0] == first && k->text[len - 1] == last &&
+            is_key(k->text, len, outer, key, from))
+            return k->slot;
+    return MAP_NO_SLOT;
 }
 
 /* By its last byte: could a key be one of a template? */
