@@ -190,13 +190,15 @@ static void find(blocks_fn *blocks, uint8_t *to, const uint8_t *from, size_t n, 
     out->stop[last] |= behind;
     out->odd[last] &= ~behind;
     out->stop[last + 1] = ~UINT64_C(0);
-    out->run[last + 1] = out->digit[last + 1] = out->odd[last + 1] = out->wide[last + 1] = 0;
+    out->run[last + 1] = out->digit[last + 1] = out->odd[last + 1] = 0;
+    out->odd_or_digit[last + 1] = out->wide[last + 1] = 0;
     for (size_t k = 0; k <= last; k++) {
         uint64_t may = out->run[k], next = out->run[k + 1];
         uint64_t found = may & (may >> 1 | next << 63) & (may >> 2 | next << 62);
         out->run[k] = found != 0 ? runs_in(to + 64 * k, found) : 0;
         out->stop[k] |= out->run[k];
         out->odd[k] &= ~out->run[k];
+        out->odd_or_digit[k] = out->odd[k] | out->digit[k];
     }
 }
 

@@ -18,7 +18,8 @@ struct classes {                /* bit i of each is byte i */
                                    not ASCII, behind the end */
     uint64_t run[CLASS_WORDS];  /* with the two behind it three of the same of . - * _ # ~ + = */
     uint64_t digit[CLASS_WORDS];
-    uint64_t odd[CLASS_WORDS];  /* neither letter, digit nor underscore, and no stop */
+    uint64_t odd[CLASS_WORDS]; /* neither letter, digit nor underscore, and no stop */
+    uint64_t odd_or_digit[CLASS_WORDS];
     uint64_t wide[CLASS_WORDS]; /* not ASCII */
     bool may_escape;            /* some byte may begin a colour code: ESC \ ^ # */
     bool has_question;          /* some byte is a ? */

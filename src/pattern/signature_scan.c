@@ -5,6 +5,9 @@
  */
 #include "pattern/signature_line.h"
 
+#include <assert.h>
+#include <stddef.h>
+
 enum { /* of bytes in words */
        C_SLASH = 1 << 0,
        C_BACKSLASH = 1 << 1,
@@ -205,12 +208,21 @@ static inline void list(struct line *l, const struct token *next, uint32_t sets)
     l->listed[l->listed_count++] = (uint16_t)(next - l->tokens);
 }
 
+/* In one store: field by field it takes five. */
+static inline struct token *put_token(struct token *next, enum token_kind kind, uint8_t mark,
+                                      size_t at, size_t len, uint32_t words)
+{
+    static_assert(sizeof *next == 8 && offsetof(struct token, words) == 6, "see below");
+    uint64_t bits = (uint64_t)(uint16_t)at | (uint64_t)(uint16_t)len << 16 | (uint64_t)kind << 32 |
+                    (uint64_t)mark << 40 | (uint64_t)words << 48;
+    memcpy(next, &bits, sizeof bits);
+    return next + 1;
+}
+
 static inline struct token *put(struct token *next, enum token_kind kind, size_t at, size_t len,
                                 uint32_t words)
 {
-    *next = (struct token){
-        .at = (uint16_t)at, .len = (uint16_t)len, .kind = (uint8_t)kind, .words = (uint16_t)words};
-    return next + 1;
+    return put_token(next, kind, 0, at, len, words);
 }
 
 /* The first byte from i on whose bit is the other one of `mask`, which is a stop's or has one
@@ -319,9 +331,7 @@ static struct token *put_mark(struct line *l, struct token *next, size_t i, uint
     }
     l->has |= has;
     l->marks[l->mark_count++] = (uint16_t)(next - l->tokens);
-    *next = (struct token){
-        .at = (uint16_t)(LINE_TEXT_AT + i), .len = 1, .kind = TOKEN_PUN, .mark = mark};
-    return next + 1;
+    return put_token(next, TOKEN_PUN, mark, LINE_TEXT_AT + i, 1, 0);
 }
 
 /* The word of ASCII at i. Nearly all are letters, or begin with a digit. */
@@ -329,14 +339,14 @@ static inline __attribute__((always_inline)) struct step put_word(struct line *l
                                                                   struct token *next, size_t i)
 {
     size_t j = next_stop(&l->classes, i), len = j - i;
-    if (s[j] == ':') {
+    if (s[j] == ':' && (s[j + 1] == '/' || s[j + 1] == '\\')) {
         size_t end = link_end(l, i, j);
         if (end > j)
             return (struct step){end, put(next, TOKEN_VAR, 0, 0, 0)};
     }
     if (s[i] <= '9' && s[i] >= '0' && !l->classes.has_question) /* no word of a list does so */
         return (struct step){j, put(next, TOKEN_VAR, LINE_TEXT_AT + i, len, 0)};
-    uint64_t more = class_window(l->classes.odd, i) | class_window(l->classes.digit, i);
+    uint64_t more = class_window(l->classes.odd_or_digit, i);
     if (len > CLASS_WINDOW_BITS || more << (63 - len) << 1 != 0)
         return put_odd_word(l, next, i, j);
     uint32_t sets = words_find(&l->words, s + i, len);
@@ -389,6 +399,10 @@ void line_scan(struct line *l, size_t from)
         uint8_t byte = s[step.at];
         if (begins[byte] == BEGINS_WORD) {
             step = put_word(l, s, step.next, step.at);
+            if (s[step.at] == ' ' && begins[s[step.at + 1]] != BEGINS_SPACE && step.next < full) {
+                *step.next++ = space; /* behind most words */
+                step.at++;
+            }
         } else if (begins[byte] == BEGINS_SPACE) {
             do
                 step.at++;
