@@ -35,6 +35,18 @@ static inline uint64_t class_window(const uint64_t *mask, size_t i)
     return bits >> i % 8;
 }
 
+/* The first byte from i on that has its bit in the mask, which ends with one: as stop does. */
+static inline size_t class_next(const uint64_t *mask, size_t i)
+{
+    uint64_t bits = mask[i / 64] >> i % 64;
+    if (bits != 0)
+        return i + (size_t)__builtin_ctzll(bits);
+    size_t word = i / 64 + 1;
+    while (mask[word] == 0)
+        word++;
+    return 64 * word + (size_t)__builtin_ctzll(mask[word]);
+}
+
 static inline bool class_is(const uint64_t *mask, size_t i)
 {
     return (mask[i / 64] >> i % 64 & 1) != 0;
