@@ -2,9 +2,6 @@
 #include "pattern/signature_classes.h"
 
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 struct class_block {
     uint64_t stop, run, digit, word, wide;
@@ -109,8 +106,12 @@ typedef char signed_32 __attribute__((vector_size(32)));
 __attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t table[16],
                                                                   signed_32 at)
 {
-    __m128i once = _mm_loadu_si128((const __m128i *)table);
-    return (signed_32)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(once), (__m256i)at);
+    signed_16 once;
+    memcpy(&once, table, sizeof once);
+    signed_32 twice =
+        __builtin_shufflevector(once, once, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0,
+                                1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_ia32_pshufb256(twice, at);
 }
 
 #define LOOKUP(table, at) (vector_32) lookup_32((table), (signed_32)(at))

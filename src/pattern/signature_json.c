@@ -8,9 +8,6 @@
 #include "pattern/signature_json.h"
 
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "pattern/signature_map.h"
 
@@ -70,14 +67,14 @@ static size_t escape_bytes(const uint8_t *at, const uint8_t *end)
 static inline const uint8_t *plain_end(const uint8_t *at, const uint8_t *end)
 {
 #if defined(__SSE2__)
-    const __m128i quotes = _mm_set1_epi8('"'), slashes = _mm_set1_epi8('\\'),
-                  control = _mm_set1_epi8(0x1f);
+    typedef uint8_t vector __attribute__((vector_size(16)));
+    typedef char signed_vector __attribute__((vector_size(16)));
     for (; end - at >= 16; at += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)at);
-        __m128i stops =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quotes), _mm_cmpeq_epi8(v, slashes)),
-                         _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
-        int found = _mm_movemask_epi8(stops);
+        vector v;
+        memcpy(&v, at, sizeof v);
+        signed_vector stops =
+            (signed_vector)(v == '"') | (signed_vector)(v == '\\') | (signed_vector)(v < 0x20);
+        int found = __builtin_ia32_pmovmskb128(stops);
         if (found != 0)
             return at + __builtin_ctz((unsigned)found);
     }
