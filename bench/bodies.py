@@ -101,7 +101,7 @@ VALUES = {
     "file": lambda r: f"/var/lib/{r.choice(WORDS)}/{r.choice(WORDS)}-{r.randrange(10**5)}.{r.choice(('log', 'db', 'tmp'))}",
     "url": lambda r: f"https://{r.choice(WORDS)}.shop.internal:8443/v1/{r.choice(WORDS)}?id={r.randrange(10**6)}&page={r.randrange(50)}",
     "mail": lambda r: f"{r.choice(WORDS)}.{r.choice(WORDS)}{r.randrange(100)}@example.com",
-    "quoted": lambda r: f"'{r.choice(WORDS)} {r.choice(WORDS)} {r.randrange(1000)}'",
+    "quoted": lambda r: f"'{r.choice(WORDS)}-{r.randrange(1000)}'",
     "size": lambda r: f"{r.random() * 500:.1f} MiB",
 }
 JOINTS = ["for {}", "from {}", "in {}", "(id={})", "[{}]", "at {}", "with {}", "after {}", "to {}", "as {}", "key={}", "ref: {}"]

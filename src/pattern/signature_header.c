@@ -8,6 +8,7 @@
 #define MAX_HEADERS 3
 #define MAX_HELD 80   /* bytes behind a time in a bracket, up to its end */
 #define MAX_TAG_PID 9 /* bytes of "( 123):" */
+#define TIME_BITS 12  /* of a window, of what is looked at before and behind a digit */
 #define NEAR_FIELDS 4 /* in which a level is looked for */
 
 enum sign_level word_level(const struct words *w, struct span word)
@@ -544,21 +545,25 @@ static size_t one_header(const struct line *l, size_t at, bool nested, enum sign
     return h.i;
 }
 
-/* Nearly all messages have no time in them: no digit, colon, digit; no digit, T, digit; no digits
- * with points behind a dash; no ten digits in a row. From byte `from` on. */
+/* Nearly all messages have no time in them: no digit, colon, digit; no eight digits, T, digit; no
+ * digits with a point behind a dash; no ten digits in a row. From byte `from` on. */
 static bool may_hold_time(const struct line *l, size_t from)
 {
     const uint8_t *s = l->text.base;
     size_t end = l->text.len - from < HEADER_MAX_BYTES ? l->text.len : from + HEADER_MAX_BYTES;
-    for (size_t at = from; at < end; at += CLASS_WINDOW_BITS - 9) {
-        uint64_t digit = class_window(l->classes.digit, at), in_row;
-        for (uint64_t may = digit & digit >> 2 & ~(digit >> 1); may != 0; may &= may - 1)
+    for (size_t at = from; at < end; at += CLASS_WINDOW_BITS - TIME_BITS) {
+        uint64_t digit = class_window(l->classes.digit, at);
+        uint64_t odd = class_window(l->classes.odd, at), stop = class_window(l->classes.stop, at);
+        uint64_t dashed = odd << 1 | odd << 2; /* an odd byte, and at most one digit behind it */
+        uint64_t may = digit & digit >> 2 & (stop >> 1 | (odd >> 1 & dashed));
+        uint64_t eight = digit & digit >> 1;
+        eight &= eight >> 2;
+        eight &= eight >> 4;
+        may |= (eight & ~(digit >> 8) & digit >> 9) << 7; /* the last of eight digits */
+        for (; may != 0; may &= may - 1)
             if (may_be_time(s, at + (size_t)__builtin_ctzll(may)))
                 return true;
-        in_row = digit & digit >> 1;
-        in_row &= in_row >> 2;
-        in_row &= in_row >> 4;
-        if ((in_row & in_row >> 2) != 0)
+        if ((eight & eight >> 2) != 0)
             return true;
     }
     return false;
