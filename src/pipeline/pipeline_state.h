@@ -9,6 +9,7 @@
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
+#include "pipeline/stamp.h"
 #include "util/err.h"
 #include "util/token_bucket.h"
 
@@ -33,6 +34,14 @@ struct pipeline {
     struct pattern_place place;
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
+    struct draws *draws;
+    struct {
+        double left;      /* records that may be kept for being the first of a pattern that takes
+                           * another's place */
+        uint64_t evicted; /* patterns, when the last one began */
+    } newcomers;
+    double context_left;   /* bytes that released context may take now */
+    size_t context_stamps; /* bytes of the stamps of one */
     struct {
         struct token_bucket bucket;
         uint64_t untold, told_ms;    /* what was dropped since it was last said */
@@ -40,10 +49,13 @@ struct pipeline {
     struct pipeline_watcher watcher; /* none, as a rule */
 };
 
+#define CONTEXT_DEPTH_BYTES 65536 /* of context at once: the usual error's, and twice over */
+
 /* One pipeline_push() in progress. */
 struct pass {
     struct pipeline *p;
     uint64_t now_ms, unix_ns;
+    uint32_t unix_s;
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
     const struct rules *rules, *second;
@@ -52,6 +64,15 @@ struct pass {
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
 };
+
+/* What a record carries that is released as the context of an error. Weight 0 and the reason are
+ * never optional: without them the sums are wrong. */
+static inline unsigned pipeline_context_stamps(unsigned chosen)
+{
+    const unsigned always = 1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON;
+    const unsigned wanted = 1u << STAMP_PATTERN | 1u << STAMP_FAMILY;
+    return always | (chosen & wanted);
+}
 
 /* ---- pipeline_emit.c --------------------------------------------------- */
 

@@ -127,6 +127,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .family_weight = sc->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
         .severity_from_text = sc->cfg->sampling.severity_from_text,
+        .key = span_str(sc->cfg->sampling.key),
         .stamps = sc->cfg->sampling.stamps,
         .context =
             {
@@ -135,6 +136,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                 .window_ms = sc->cfg->sampling.context_window_ms,
                 .max_records = sc->cfg->sampling.context_records,
                 .max_per_second = sc->cfg->sampling.context_per_second,
+                .max_share = sc->cfg->sampling.context_share,
             },
         .observe = sc->cfg->observe,
         .floor_per_second = sc->cfg->sampling.floor_per_second,
