@@ -37,6 +37,7 @@
 #define LEAST_PART 0.01 /* of the budget, for what is sampled, if all else is kept */
 #define BUCKET_FACTOR 4.0
 #define BUCKET_DEPTH_S 10.0
+#define BUCKET_LOW_S 5.0         /* of the rate */
 #define LEAST_RATE (1.0 / 65536) /* under pressure one survivor stands for at most so many */
 #define WEIGHT_FACTOR 8.0       /* under a budget: for so many times what the mean one stands for */
 #define SMALL_RECORDS_S 100.0   /* a budget below it is small ... */
@@ -257,17 +258,23 @@ void governor_certain(struct governor *g, size_t bytes, bool is_first)
     meter(g, cost, cost);
 }
 
+/* A share of what arrives is no rate before some of it has: no reason to lose anything. */
+static bool is_unknown(const struct governor *g)
+{
+    return g->is_fresh && g->opts.target.unit == GOVERNOR_REDUCTION;
+}
+
 bool governor_has_first(const struct governor *g)
 {
-    return !has_budget(g) || g->firsts > 0;
+    /* While the bucket is low it is chance that decides: what that keeps is never lost. */
+    bool is_low = g->bucket < BUCKET_LOW_S * g->rate && !is_unknown(g);
+    return !has_budget(g) || (g->firsts > 0 && !is_low);
 }
 
 bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay)
 {
     double cost = cost_of(g, bytes, is_stamped);
-    /* A share of what arrives is no rate before some of it has: no reason to lose anything. */
-    bool is_unknown = g->is_fresh && g->opts.target.unit == GOVERNOR_REDUCTION;
-    if (has_budget(g) && g->bucket < cost && !must_stay && !is_unknown)
+    if (has_budget(g) && g->bucket < cost && !must_stay && !is_unknown(g))
         return false;
     g->bucket = fmax(g->bucket - cost, 0);
     g->used += cost;

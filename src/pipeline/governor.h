@@ -96,7 +96,7 @@ void governor_arrived(struct governor *g, size_t bytes);
 /* Entry `number` of the pattern table begins anew. */
 void governor_forget(struct governor *g, uint32_t number);
 
-/* May a record be kept for being among the first of its pattern? */
+/* May a record be kept for being among the first of its pattern? Not for the very first. */
 bool governor_has_first(const struct governor *g);
 
 struct governor_record {
