@@ -289,7 +289,7 @@ static void put(struct buf *out, struct buf *line, unsigned width)
 static void draw_head(const struct top_view *v, struct buf *out, struct buf *line, unsigned width)
 {
     const struct top_totals *t = &v->now;
-    char a[16], b[16], c[16], d[16];
+    char a[16], b[16], c[16], d[16], e[16];
     uint64_t s = t->uptime_ms / 1000;
     buf_printf(line, "lipservice %s  up %" PRIu64 ":%02u:%02u  policy %s", t->version, s / 3600,
                (unsigned)(s / 60 % 60), (unsigned)(s % 60), t->policy);
@@ -303,10 +303,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "delivered %s  queued %s  lost %s", human(a, (double)t->delivered),
                human(b, (double)t->queued), human(c, (double)t->lost));
     put(out, line, width);
-    uint64_t bytes = saved(t->received_bytes, t->kept_bytes);
-    buf_printf(line, "bytes %s  saved %s, %s (%s/s)  ", human(a, (double)t->received_bytes),
-               human(b, (double)bytes), percent(c, (double)bytes, (double)t->received_bytes),
-               human(d, v->saved_per_s));
+    buf_printf(line, "bytes %s  sent %s, %s  saved %s (%s/s)  ",
+               human(a, (double)t->received_bytes), human(b, (double)t->kept_bytes),
+               percent(c, (double)t->kept_bytes, (double)t->received_bytes),
+               human(d, (double)saved(t->received_bytes, t->kept_bytes)), human(e, v->saved_per_s));
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);

@@ -130,9 +130,9 @@ const struct option config_options[] = {
     OPT("sampling.key", text, sampling.key, "",
         RESTART, "attribute of records whose values stay together, such as sessionId: all with the "
         "same value are kept or none, at equal rates; empty: traces stay together"),
-    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
-        RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
-        "reason"),
+    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count]",
+        RESTART, "attributes of survivors of p < 1: these, pattern, family, threshold, randomness, "
+        "template, reason"),
     OPT("events.enabled", flag, events.enabled, "false",
         RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
         "own"),

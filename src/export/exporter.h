@@ -64,7 +64,8 @@ void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint6
 /* Is there something to do for idle senders, or room to read ahead for them? */
 bool exporter_is_hungry(const struct exporter *x);
 
-/* Take one survivor; record and stamp are copied. ERR_NOMEM: the allocator said no, and the
+/* Take one survivor; record and stamp are copied. Returns by how many bytes the batch has grown,
+ * which is what it adds to the requests that are sent. ERR_NOMEM: the allocator said no, and the
  * record was not taken. What was taken before waits until there is memory for its batch;
  * until then exporter_admit() is ERR_FULL. */
 MUST_CHECK int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,

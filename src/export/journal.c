@@ -166,9 +166,11 @@ static uint64_t commit_delay_ms(const struct journal *j)
 int journal_add(struct journal *j, const struct logs_group *g, struct span record,
                 struct span stamp, uint32_t service)
 {
+    size_t before = batch_builder_bytes(j->builder);
     int rc = batch_add(j->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
         close_group(j); /* not written before the request is over: one sync for all of it */
+        before = 0;
         rc = batch_add(j->builder, g, record, stamp, service);
     }
     if (rc < 0) {
@@ -183,7 +185,7 @@ int journal_add(struct journal *j, const struct logs_group *g, struct span recor
     if (j->touched_first == 0)
         j->touched_first = j->open_number;
     j->touched_last = j->open_number;
-    return 0;
+    return (int)(batch_builder_bytes(j->builder) - before);
 }
 
 void journal_flush(struct journal *j)

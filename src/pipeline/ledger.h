@@ -44,7 +44,9 @@ struct ledger_row {
     uint64_t queued;
     uint64_t fate[FATE_COUNT];
     uint64_t released;
-    uint64_t received_bytes, kept_bytes, released_bytes; /* of the records as they came */
+    /* As a backend meters them (pipeline/metering.h): had all been sent as it came, and what was
+     * sent, with stamps. */
+    uint64_t received_bytes, kept_bytes, released_bytes;
 };
 
 struct ledger;
@@ -66,11 +68,15 @@ uint32_t ledger_find(const struct ledger *l, struct span name);
 uint32_t ledger_services(const struct ledger *l);
 struct span ledger_service_name(const struct ledger *l, uint32_t service);
 
-/* One or more records were received and decided. KEPT ones are queued from now on. */
+/* One or more records were received, and decided. KEPT ones are queued from now on, or lost:
+ * those that are sent are metered as well. */
 void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t records,
                    uint64_t bytes);
 
-/* Records that were sampled out are queued nevertheless. */
+/* Kept records make what is sent so much longer. */
+void ledger_meter(struct ledger *l, uint32_t service, uint64_t bytes);
+
+/* Records that were sampled out are queued nevertheless; bytes as ledger_meter() has them. */
 void ledger_release(struct ledger *l, uint32_t service, uint64_t records, uint64_t bytes);
 
 /* Queued records reached their end. */

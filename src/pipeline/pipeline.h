@@ -1,3 +1,4 @@
+/* clang-format off */
 /*
  * pipeline: what happens to one request of logs between decode and queue.
  *
@@ -24,6 +25,7 @@
  *
  * Blocking: never. Knows neither sockets nor loops.
  */
+/* clang-format on */
 #pragma once
 
 #include <stdint.h>
@@ -41,10 +43,12 @@
 struct pipeline_sink {
     void *ctx;
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
-     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
+     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. May be NULL: there always is. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or
-     * ERR_* when memory failed. Settles nothing of it from inside. */
+    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. Returns
+     * by how many bytes the request that is sent has grown: what a backend meters of it, with
+     * the Resource and Scope where it is the first to need them. Or ERR_* when memory failed.
+     * Settles nothing of it from inside. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
     /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
@@ -169,6 +173,9 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
+
+/* Of records that the floor keeps, a second; 0: all of them. */
+uint32_t pipeline_floor_limit(const struct pipeline *p);
 
 /* The policy that is only counted; NULL: none any more. */
 MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);

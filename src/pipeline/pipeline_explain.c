@@ -40,7 +40,7 @@ int pipeline_explain(struct pipeline *p, struct span request, struct arena *aren
                      const struct pipeline_explainer *explainer)
 {
     struct logs_count n;
-    struct explaining e = {p, p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock), explainer};
+    struct explaining e = {p, p->clock.now_ms, explainer};
     int rc = logs_check(request, &n);
     return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
 }

@@ -47,7 +47,7 @@ struct record_entry {
     uint64_t trace, instance; /* 0: has no trace */
     uint64_t before_in_trace, before_in_instance;
     uint64_t signature, family;
-    uint32_t len;
+    uint32_t len, pattern;
 };
 
 struct recorder {
@@ -179,6 +179,7 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
     e->signature = what->signature;
     e->family = what->family;
     e->len = (uint32_t)len;
+    e->pattern = what->pattern;
     e->before_in_instance = *in_instance;
     *in_instance = at;
     e->before_in_trace = GONE;
@@ -218,6 +219,7 @@ uint32_t recorder_find(struct recorder *r, const struct logs_group *g, struct sp
                 .signature = e->signature,
                 .family = e->family,
                 .service = e->entry.service,
+                .pattern = e->pattern,
                 .at = at,
             };
         }
@@ -252,6 +254,11 @@ void recorder_release(struct recorder *r, const struct recording *what)
     e->entry.is_released = true;
     r->bucket.tokens -= 1;
     r->released++;
+}
+
+void recorder_forget(struct recorder *r)
+{
+    r->tail = r->head;
 }
 
 void recorder_limit(struct recorder *r)

@@ -230,7 +230,7 @@ static const struct row {
     {"lipservice_records_dropped_total", COUNTER, FIGURES_ALWAYS, AT(census.reasons.dropped[0]), {&by_reason}, 1,
      "Records sampled out or dropped by rule, by the reason of the decision."},
     {"lipservice_record_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&stages}, 1,
-     "Encoded bytes of records: received, kept, and released as context."},
+     "Bytes as PostHog meters them: received (had all been sent as it came), kept, and released as context, with stamps and the share of resources."},
     {"lipservice_records_released_total", COUNTER, FIGURES_ALWAYS, AT(census.total.released), {NULL}, 1,
      "Sampled-out records that were sent after all, as the context of an error."},
     {"lipservice_context_limited_total", COUNTER, FIGURES_ALWAYS, AT(census.context.limited), {NULL}, 1,

@@ -24,7 +24,7 @@ const send = async (sidecar, n, options) => {
 const bodies = (stub) => stub.rows.map((row) => row.body);
 
 test('of the same trace, across services, in order, weight 0 and the reason', async (t) => {
-  const { stub, sidecar } = await pair(t, { set: DROP_ALL });
+  const { stub, sidecar } = await pair(t, { set: { ...DROP_ALL, 'sampling.stamps': '[adjusted_count, reason]' } });
   await send(sidecar, 2, { service: 'web', base: { traceId: TRACE }, body: (i) => `web step ${i}` });
   await send(sidecar, 2, { service: 'db', base: { traceId: TRACE }, body: (i) => `db step ${i}` });
   await send(sidecar, 5, { service: 'web', base: { traceId: OTHER }, body: (i) => `other ${i}` });

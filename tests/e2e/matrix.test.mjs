@@ -14,7 +14,7 @@ const AT_ONCE = 4; // cells
 
 // ---- what is set
 
-const BASE = { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'shutdown.timeout': '10s' };
+const BASE = { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'shutdown.timeout': '10s', 'sampling.stamps': '[adjusted_count, pattern, family, reason]' };
 const HASTY = { 'shutdown.timeout': '300ms' }; // nothing can be delivered anyway
 const KEEP = { 'sampling.severity_rates.INFO': 1 };
 const HALF = { 'sampling.severity_rates.INFO': 0.5 };
