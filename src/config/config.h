@@ -52,6 +52,7 @@ struct config {
         config_text grpc_endpoint, http_endpoint;
         uint64_t max_request_bytes;
         uint32_t max_connections;
+        bool strict;
     } receiver;
     struct {
         struct {

@@ -54,6 +54,9 @@ const struct option config_options[] = {
     OPT("receivers.otlp.max_connections", count, receiver.max_connections, "1024",
         RESTART, "connections at once, per port; fewer where the limit on open files is low",
         FROM("1", "100000")),
+    OPT("receivers.otlp.strict", flag, receiver.strict, "false",
+        RESTART, "true: one bad record refuses its whole request; false: it alone is repaired or "
+        "refused"),
     OPT("mode", mode, observe, "enforce",
         RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
     OPT("shadow.policy_file", text, shadow.policy_file, "",

@@ -164,3 +164,24 @@ int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs
     }
     return w.err;
 }
+
+int logs_each_resource(struct span request, logs_resource_fn *fn, void *ctx)
+{
+    struct wire w;
+    struct wire_field f;
+    uint32_t index = 0;
+
+    wire_init(&w, request);
+    while (wire_next(&w, &f)) {
+        if (f.number != REQUEST_RESOURCE_LOGS)
+            continue;
+        if (f.type != WIRE_LEN)
+            return ERR_MALFORMED;
+        struct logs_group g = {.resource = f.bytes}; /* its other fields are not looked at */
+        ignore_code(logs_resource_attrs(&g, note_service, &g));
+        int rc = fn(ctx, index++, g.service_name);
+        if (rc != 0)
+            return rc;
+    }
+    return w.err;
+}

@@ -74,6 +74,11 @@ typedef int logs_record_fn(void *ctx, const struct logs_group *g, struct span re
 MUST_CHECK int logs_each(struct span request, uint64_t hash_seed, struct arena *arena,
                          logs_record_fn *fn, void *ctx);
 
+/* The service.name of each ResourceLogs, which may be empty; for what concerns a Resource whose
+ * records are none of logs_each(). Non-zero ends the walk. Returns as logs_each() does. */
+typedef int logs_resource_fn(void *ctx, uint32_t resource_index, struct span service_name);
+MUST_CHECK int logs_each_resource(struct span request, logs_resource_fn *fn, void *ctx);
+
 /* ---- values ------------------------------------------------------------ */
 
 enum log_kind {

@@ -1,6 +1,7 @@
 /* pipeline: its parts, and one pass over a sound request (pipeline_record.c: each record). */
 #include "pipeline/pipeline.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "pipeline/pipeline_state.h"
@@ -160,6 +161,33 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
         return rc;
     *records = n.records;
     return pipeline_push_sound(p, request, arena, &n);
+}
+
+struct rejecting {
+    struct pipeline *p;
+    const struct logs_rejected *next, *end;
+};
+
+static int reject_of_resource(void *ctx, uint32_t resource_index, struct span service_name)
+{
+    struct rejecting *r = ctx;
+    if (r->next == r->end)
+        return 1;
+    if (r->next->resource_index != resource_index)
+        return 0;
+    ledger_decide(r->p->ledger, pipeline_service(r->p, service_name), VERDICT_REJECTED,
+                  r->next->records, r->next->bytes);
+    r->next++;
+    return 0;
+}
+
+void pipeline_reject(struct pipeline *p, struct span request, const struct logs_mended *mended)
+{
+    const struct logs_rejected *first = (const void *)mended->tally.base;
+    size_t n = mended->tally.len / sizeof *first;
+    struct rejecting r = {p, first, n > 0 ? first + n : first};
+    ignore_code(logs_each_resource(request, reject_of_resource, &r)); /* it is sound */
+    assert(r.next == r.end);
 }
 
 void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)

@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "otlp/mend.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
 #include "pipeline/rules.h"
@@ -104,6 +105,10 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
  * that the JSON transcoder has written. */
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
+
+/* Records that were left out of a request before it was pushed are received and rejected.
+ * `request` is what remained of it, in which every ResourceLogs still stands. */
+void pipeline_reject(struct pipeline *p, struct span request, const struct logs_mended *mended);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
  * be sent as records of our own, which are counted as received and kept of the service

@@ -78,7 +78,8 @@ struct call {
     enum reply_form form;
     enum coding coding;
     bool looks;          /* at the body for what it is: its type says nothing */
-    const char *warning; /* for the client, of a request that was taken */
+    const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
+    uint64_t rejected;   /* records of it that were not */
 
     /* While its records are on their way to the disk. */
     bool waits;
@@ -341,29 +342,71 @@ static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
          diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
 }
 
+/* Some of its records could not be taken: who sent them, and what was wrong. */
+static void warn_rejected(struct http_exchange *x, const struct logs_mended *mended,
+                          const struct logs_count *count)
+{
+    struct call *call = x->user;
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    struct error text;
+    err_set(&text, 0, "%llu of %llu log records refused; the first: %s",
+            (unsigned long long)mended->rejected,
+            (unsigned long long)(mended->rejected + count->records), mended->first.text);
+    size_t bytes = strlen(text.text) + 1;
+    char *kept = arena_alloc(&x->arena, bytes);
+    if (kept != NULL)
+        memcpy(kept, text.text, bytes);
+    call->warning = kept != NULL ? kept : "log records refused";
+    call->rejected = mended->rejected;
+    diag(DIAG_WARN, "records_refused", text.text, "path=%s agent=%s",
+         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+}
+
+/* The request as sound protobuf, and what of it had to be mended. */
+static int read_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
+                     struct span *request, struct logs_count *count, struct logs_mended *mended,
+                     struct error *err)
+{
+    const struct call *call = x->user;
+    bool may_mend = !r->opts.is_strict, is_json = call->form == REPLY_JSON && request->len > 0;
+    int rc = is_json && !call->looks ? ERR_MALFORMED : logs_check(*request, count);
+    if (rc == 0 || (!is_json && !may_mend))
+        return rc;
+    if (!is_json) {
+        rc = logs_mend(*request, &r->transcoded, count, mended);
+        *request = buf_span(&r->transcoded);
+        return rc;
+    }
+    rc = json_logs_decode(r->json, decoded, &r->transcoded, count, may_mend ? mended : NULL, err);
+    *request = buf_span(&r->transcoded);
+    if (rc == 0 && count->records == 0 && count->foreign > 0 && mended->rejected == 0)
+        warn_not_otlp(r, x);
+    return rc;
+}
+
 static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
                      struct span request, struct error *err)
 {
-    const struct call *call = x->user;
-    struct logs_count count;
-    uint32_t records;
-    int rc = 0;
-    bool is_json = call->form == REPLY_JSON && request.len > 0 &&
-                   !(call->looks && logs_check(request, &count) == 0);
-    if (is_json) {
-        rc = json_logs_decode(r->json, decoded, &r->transcoded, &count, err);
-        request = buf_span(&r->transcoded);
-        if (rc == 0)
-            let_go(decoded);
-        if (rc == 0 && count.records == 0 && count.foreign > 0)
-            warn_not_otlp(r, x);
-    }
-    if (rc < 0)
+    struct logs_count count = {0};
+    struct logs_mended mended = {.budget = r->opts.budget};
+    int rc = read_logs(r, x, decoded, &request, &count, &mended, err);
+    if (rc == 0 && mended.rejected > 0 && count.records == 0)
+        rc = err_set(err, mended.code, "%s", mended.first.text); /* nothing of it is any good */
+    if (rc < 0) {
+        logs_mended_done(&mended);
         return rc;
+    }
+    if (request.base == r->transcoded.base)
+        let_go(decoded);
+    if (mended.rejected > 0)
+        warn_rejected(x, &mended, &count);
     r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count)
-                 : pipeline_push(r->opts.pipeline, request, &r->arena, &records);
+    rc = pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count);
+    pipeline_reject(r->opts.pipeline, request, &mended);
+    for (int i = 0; i < REPAIR_COUNT; i++)
+        metric_add(&r->stats.repairs[i], mended.repairs[i]);
     arena_reset(&r->arena);
+    logs_mended_done(&mended);
     return rc;
 }
 
@@ -377,7 +420,7 @@ static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_
     const struct call *call = x->user;
     metric_inc(&r->stats.accepted[call->endpoint->signal][protocol_of[call->form]]);
     metric_add(&r->stats.received_bytes, sent_bytes);
-    reply_success(x, call->form, call->warning);
+    reply_success(x, call->form, call->rejected, call->warning);
 }
 
 static void on_stored(struct journal_waiter *w, int rc)

@@ -18,6 +18,7 @@
 #include "export/hold.h"
 #include "net/coding.h"
 #include "net/http.h"
+#include "otlp/mend.h"
 #include "pipeline/pipeline.h"
 #include "util/err.h"
 #include "util/metric.h"
@@ -60,6 +61,7 @@ enum relay_mode { RELAY_SEND, RELAY_DISCARD, RELAY_REFUSE };
 
 struct receiver_opts {
     size_t max_request_bytes;            /* decoded */
+    bool is_strict;                      /* one bad record refuses its request */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
     struct budget *budget;
     struct pipeline *pipeline;
@@ -71,6 +73,7 @@ struct receiver_stats {
     struct metric accepted[SIGNAL_COUNT][RECEIVED_COUNT]; /* requests */
     struct metric refused[REFUSAL_COUNT];                 /* requests */
     struct metric not_otlp;                               /* requests of JSON without OTLP in it */
+    struct metric repairs[REPAIR_COUNT];                  /* of accepted requests */
     struct metric received_bytes;                         /* bodies as sent, of accepted requests */
     struct metric decoded_bytes;                          /* the same, inflated */
 };
