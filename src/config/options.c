@@ -7,6 +7,7 @@
 #include "config/check.h"
 #include "config/maps.h"
 #include "pattern/families.h"
+#include "pipeline/follow.h"
 #include "pipeline/recorder.h"
 
 enum { RESTART = false, RELOAD = true };
@@ -97,6 +98,9 @@ const struct option config_options[] = {
         RESTART, "released for one trigger: the last ones", FROM("1", "256")),
     OPT("sampling.error_context.max_per_second", count, sampling.context_per_second, "100",
         RESTART, "released in all: a storm of errors must not undo the sampling", AT_LEAST("1")),
+    OPT("sampling.error_context.trace_lines", count, sampling.context_trace_lines, "256",
+        RESTART, "lines of a stack trace that follow one error as records of their own, sent with "
+        "it; 0: none", FROM("0", "1024")),
     OPT("sampling.budget.bytes_per_month", bytes, sampling.budget.bytes_per_month, "0",
         RELOAD, "what may be kept, metered as PostHog does; 0: no such budget", BUDGET),
     OPT("sampling.budget.records_per_second", count, sampling.budget.records_per_second, "0",
@@ -250,6 +254,7 @@ const struct option config_options[] = {
 /* clang-format on */
 
 /* Bounds in the table that are constants of other modules. */
+_Static_assert(FOLLOW_LINES_MAX == 1024, "sampling.error_context.trace_lines");
 _Static_assert(RECORDER_RECORDS_MAX == 256, "sampling.error_context.max_records");
 _Static_assert(RECORDER_BYTES_MIN == 64 << 10, "sampling.error_context.bytes");
 _Static_assert(FAMILY_WEIGHT_MIN == 2 && FAMILY_WEIGHT_MAX == 32, "sampling.family_weight");

@@ -142,7 +142,7 @@ struct transcoder : skipper {
 
     /* A record that could not be read: is it JSON at all? If so it is left out. `rc` is what was
      * wrong with it, as err says. */
-    int leave_out(std::string_view record, int rc)
+    RARE int leave_out(std::string_view record, int rc)
     {
         struct error why = *err;
         skipper t = {};
@@ -176,7 +176,7 @@ struct transcoder : skipper {
     }
 
     /* The same for what is no object. */
-    int leave_out_other(ondemand::value &v, std::string_view token, int rc)
+    RARE int leave_out_other(ondemand::value &v, std::string_view token, int rc)
     {
         struct error why = *err;
         only_syntax = true;
@@ -188,7 +188,7 @@ struct transcoder : skipper {
     }
 
     /* A record, or nothing of it. */
-    int record_or_none(ondemand::value &v, const field &f, unsigned depth)
+    RARE int record_or_none(ondemand::value &v, const field &f, unsigned depth)
     {
         uint8_t *before = at;
         std::string_view token = v.raw_json_token(), raw;
@@ -217,13 +217,14 @@ struct transcoder : skipper {
         error_code e = v.get_array().get(array);
         if (e != SUCCESS)
             return fail(e, token.data(), depth);
+        const bool is_apart = mended != nullptr && f.type == &record;
         for (auto entry : array) {
             e = entry.error();
             if (e != SUCCESS)
                 return fail(e, token.data(), depth);
             ondemand::value &&item = std::move(entry).value_unsafe();
             int rc;
-            if (f.type == &record && mended != nullptr) {
+            if (is_apart) {
                 rc = record_or_none(item, f, depth);
             } else if (f.kind == MESSAGES) {
                 rc = nested(item, f, depth);
@@ -283,6 +284,17 @@ struct transcoder : skipper {
         return -1;
     }
 
+    /* 9.0, 1e1 */
+    RARE int whole_number(std::string_view token, int64_t &value, int rc)
+    {
+        std::string_view number = number_text(token);
+        double real = number.empty() ? NAN : double_of(number);
+        if (!(real >= INT32_MIN && real <= INT32_MAX && real == std::floor(real)))
+            return rc;
+        value = static_cast<int64_t>(real);
+        return repaired(REPAIR_NUMBER);
+    }
+
     int severity(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
     {
         int64_t value = 0;
@@ -295,12 +307,8 @@ struct transcoder : skipper {
                 return fail(ERR_MALFORMED, token.data(), depth, "no name of a SeverityNumber");
         } else {
             rc = integer(v, token, depth, value);
-            std::string_view number = rc < 0 && mended != nullptr ? number_text(token) : "";
-            double real = number.empty() ? NAN : double_of(number);
-            if (real >= INT32_MIN && real <= INT32_MAX && real == std::floor(real)) { /* 9.0 */
-                value = static_cast<int64_t>(real);
-                rc = repaired(REPAIR_NUMBER);
-            }
+            if (rc < 0 && mended != nullptr)
+                rc = whole_number(token, value, rc);
         }
         if (rc < 0)
             return rc;
@@ -324,7 +332,7 @@ struct transcoder : skipper {
 
     /* An intValue or a doubleValue that holds a number of another range, as another member of
      * AnyValue: with a fraction as a double, else by its digits, none of which is lost. */
-    int other_number(std::string_view token, unsigned depth, int rc)
+    RARE int other_number(std::string_view token, unsigned depth, int rc)
     {
         std::string_view number = number_text(token);
         if (number.empty())
@@ -346,7 +354,7 @@ struct transcoder : skipper {
 
     /* A time that is none is left out, whatever stands in its place; and so is a number where
      * flags or counts are expected that cannot be theirs. */
-    int other_unsigned(ondemand::value &v, std::string_view token, const field &f, int rc)
+    RARE int other_unsigned(ondemand::value &v, std::string_view token, const field &f, int rc)
     {
         std::string_view number = number_text(token);
         if (f.kind != FIXED64)

@@ -5,6 +5,9 @@
  */
 #pragma once
 
+/* What only a fault needs stays out of the way of the others. */
+#define RARE __attribute__((noinline, cold))
+
 namespace
 {
 
@@ -168,7 +171,7 @@ struct scalars {
 
     /* A number as JSON has it, between quotes or not: its text, for what is out of range of the
      * field. Empty: anything else. */
-    static std::string_view number_text(std::string_view token)
+    RARE static std::string_view number_text(std::string_view token)
     {
         while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ')
             token.remove_suffix(1);
@@ -197,7 +200,7 @@ struct scalars {
     }
 
     /* The double nearest to such a text; infinite beyond its range. */
-    static double double_of(std::string_view number)
+    RARE static double double_of(std::string_view number)
     {
         double value = 0;
         auto [end, ec] = std::from_chars(number.data(), number.data() + number.size(), value);

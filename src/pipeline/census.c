@@ -31,6 +31,7 @@ static void take_counters(struct pipeline *p, struct census *c)
     memcpy(c->severities, p->severities, sizeof c->severities);
     if (p->recorder != NULL)
         c->context = recorder_stats(p->recorder, now_ms);
+    c->context.limited += p->follow.limited;
     if (p->families != NULL)
         c->families = families_stats(p->families);
     if (p->governor != NULL)

@@ -82,6 +82,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     };
     if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
         goto fail;
+    follow_init(&p->follow, context.bytes > 0 ? opts->context.trace_lines : 0, context.window_ms,
+                context.max_per_second);
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,

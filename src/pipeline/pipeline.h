@@ -64,6 +64,7 @@ struct pipeline_opts {
         enum level trigger;
         uint64_t window_ms;
         uint32_t max_records, max_per_second;
+        uint32_t trace_lines; /* behind an error; up to FOLLOW_LINES_MAX; 0: none */
     } context;
     uint32_t floor_per_second;     /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */

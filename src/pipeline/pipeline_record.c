@@ -1,4 +1,5 @@
 /* pipeline_record: sign, place, decide, count, emit. */
+#include "pattern/trace_line.h"
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 #include "util/diag.h"
@@ -155,6 +156,38 @@ static int release_context(const struct pass *pass, const struct subject *s)
     return 0;
 }
 
+/* Sampled out, and a line of the trace of an error before it: it goes on as its context. `room`
+ * begins with `added` bytes for behind the record. False: it is none, or there is no room. */
+static bool release_follower(struct pass *pass, const struct subject *s, size_t added,
+                             uint8_t *room)
+{
+    struct pipeline *p = pass->p;
+    const struct pipeline_sink *sink = &p->opts.sink;
+    uint64_t instance = s->group->resource_hash;
+    if (s->record->body.kind != LOG_STRING || !trace_line_continues(s->record->body.text) ||
+        !follow_may(&p->follow, instance, pass->now_ms))
+        return false;
+    const struct stamp_values v = {
+        .released = true,
+        .signature = s->signature,
+        .family = s->family,
+        .reason = reason_name(REASON_ERROR_CONTEXT),
+    };
+    added += stamp_write(room + added, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v)
+                 .len;
+    size_t bytes = s->bytes.len + added;
+    if (sink->admit(sink->ctx, pass->request_bytes + bytes, bytes) < 0 ||
+        pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service) < 0)
+        return false;
+    follow_took(&p->follow, instance);
+    ledger_release(p->ledger, pass->service, 1, s->bytes.len);
+    if (pass->governor != NULL) { /* paid like the error that it belongs to */
+        governor_certain(pass->governor, s->bytes.len, false);
+        governor_pay(pass->governor, s->bytes.len, true, true);
+    }
+    return true;
+}
+
 /* The allocator said no in the middle of a request. It is refused as a whole, so that its
  * client sends it again: what has gone on may arrive twice, but nothing is lost. */
 static void reject_rest(struct pass *pass, const struct subject *s, const struct decision *d,
@@ -182,6 +215,8 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
         rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
     if (rc < 0)
         reject_rest(pass, s, d, rc);
+    else if (s->level >= p->opts.context.trigger)
+        follow_begin(&p->follow, s->group->resource_hash, pass->now_ms);
     return rc == 0;
 }
 
@@ -309,7 +344,9 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
         tell_watcher(p, &s, d);
-    if (d.verdict == VERDICT_SAMPLED_OUT)
+    if (d.verdict == VERDICT_SAMPLED_OUT &&
+        (follow_is_idle(&p->follow, pass->now_ms) ||
+         !release_follower(pass, &s, mended.len, room)))
         remember(pass, &s, mended);
     return 0;
 }

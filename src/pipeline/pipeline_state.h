@@ -7,6 +7,7 @@
 #include "pattern/pattern_place.h"
 #include "pattern/signature.h"
 #include "pipeline/census.h"
+#include "pipeline/follow.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
 #include "util/err.h"
@@ -33,6 +34,7 @@ struct pipeline {
     struct pattern_place place;
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
+    struct follow follow;      /* likewise */
     struct {
         struct token_bucket bucket;
         uint64_t untold, told_ms;    /* what was dropped since it was last said */

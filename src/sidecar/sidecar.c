@@ -135,6 +135,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                 .window_ms = sc->cfg->sampling.context_window_ms,
                 .max_records = sc->cfg->sampling.context_records,
                 .max_per_second = sc->cfg->sampling.context_per_second,
+                .trace_lines = sc->cfg->sampling.context_trace_lines,
             },
         .observe = sc->cfg->observe,
         .floor_per_second = sc->cfg->sampling.floor_per_second,
