@@ -68,8 +68,7 @@ struct config {
         uint32_t floor_per_second;
         uint64_t context_bytes;
         enum level context_trigger;
-        uint32_t context_window_ms, context_records, context_per_second,
-            context_trace_lines;
+        uint32_t context_window_ms, context_records, context_per_second, context_trace_lines;
         config_text policy_file;
         double anomaly_boost;
         struct rules *rules; /* made of all of `sampling` */

@@ -40,7 +40,7 @@ static_assert(slack_bytes <= JSON_PADDING_BYTES, "the slack is in what json.h pr
 
 /* One request on its way from text to bytes. Functions return 0 or an error;
  * the one that finds a fault reports it. */
-struct transcoder : skipper {
+template <bool mends> struct transcoder : skipper {
     ondemand::parser *checker; /* of records that are left out; made with the first */
 
     /* ---- the form that nearly all values have ---- */
@@ -217,7 +217,7 @@ struct transcoder : skipper {
         error_code e = v.get_array().get(array);
         if (e != SUCCESS)
             return fail(e, token.data(), depth);
-        const bool is_apart = mended != nullptr && f.type == &record;
+        const bool is_apart = mends && f.type == &record;
         for (auto entry : array) {
             e = entry.error();
             if (e != SUCCESS)
@@ -307,7 +307,7 @@ struct transcoder : skipper {
                 return fail(ERR_MALFORMED, token.data(), depth, "no name of a SeverityNumber");
         } else {
             rc = integer(v, token, depth, value);
-            if (rc < 0 && mended != nullptr)
+            if (rc < 0 && mends)
                 rc = whole_number(token, value, rc);
         }
         if (rc < 0)
@@ -324,7 +324,7 @@ struct transcoder : skipper {
         int64_t value = 0;
         int rc = integer(v, token, depth, value);
         if (rc < 0)
-            return mended != nullptr ? other_number(token, depth, rc) : rc;
+            return mends ? other_number(token, depth, rc) : rc;
         put_tag(f.number, WIRE_VARINT);
         at = wire_put_varint(at, static_cast<uint64_t>(value));
         return 0;
@@ -376,8 +376,8 @@ struct transcoder : skipper {
         uint64_t value = 0;
         int rc = integer(v, token, depth, value);
         if (rc < 0)
-            return mended != nullptr ? other_unsigned(v, token, f, rc) : rc;
-        if (f.kind != FIXED64 && value > UINT32_MAX && mended != nullptr)
+            return mends ? other_unsigned(v, token, f, rc) : rc;
+        if (f.kind != FIXED64 && value > UINT32_MAX && mends)
             return repaired(REPAIR_NUMBER);
         if (f.kind != FIXED64 && value > UINT32_MAX)
             return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
@@ -395,7 +395,7 @@ struct transcoder : skipper {
         double value = 0;
         int rc = real(v, token, depth, value);
         if (rc < 0)
-            return mended != nullptr ? other_number(token, depth, rc) : rc;
+            return mends ? other_number(token, depth, rc) : rc;
         put_fixed(f.number, &value, sizeof value);
         return 0;
     }
@@ -519,7 +519,9 @@ void json_decoder_free(struct json_decoder *d)
     delete d;
 }
 
-/* The parse itself, with room in out for all that can come of it. */
+/* The parse itself, with room in out for all that can come of it. Compiled twice, so that a text
+ * that is sound, or has to be, is not asked whether it may be mended (25 ns a record). */
+template <bool mends>
 static int decode(ondemand::parser &parser, struct buf *json, struct buf *out,
                   struct logs_count *count, struct logs_mended *mended, struct error *err)
 {
@@ -527,7 +529,7 @@ static int decode(ondemand::parser &parser, struct buf *json, struct buf *out,
     size_t start = json->len >= 3 && memcmp(json->base, bom, 3) == 0 ? 3 : 0;
     const char *text = reinterpret_cast<const char *>(json->base) + start;
     size_t len = json->len - start;
-    transcoder t = {};
+    transcoder<mends> t = {};
     t.text = text;
     t.text_end = text + len;
     t.at = out->base + out->len;
@@ -596,7 +598,8 @@ static int read_text(struct json_decoder *d, struct buf *json, struct buf *out,
     if (d->parser == nullptr)
         rc = err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     else
-        rc = decode(*d->parser, json, out, count, mended, err);
+        rc = mended != nullptr ? decode<true>(*d->parser, json, out, count, mended, err)
+                               : decode<false>(*d->parser, json, out, count, nullptr, err);
 
     if (d->parser != nullptr && d->parser->capacity() > keep_bytes) {
         delete d->parser;

@@ -173,8 +173,9 @@ static bool release_follower(struct pass *pass, const struct subject *s, size_t 
         .family = s->family,
         .reason = reason_name(REASON_ERROR_CONTEXT),
     };
-    added += stamp_write(room + added, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v)
-                 .len;
+    added +=
+        stamp_write(room + added, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v)
+            .len;
     size_t bytes = s->bytes.len + added;
     if (sink->admit(sink->ctx, pass->request_bytes + bytes, bytes) < 0 ||
         pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service) < 0)
@@ -345,8 +346,7 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->watcher.decided != NULL)
         tell_watcher(p, &s, d);
     if (d.verdict == VERDICT_SAMPLED_OUT &&
-        (follow_is_idle(&p->follow, pass->now_ms) ||
-         !release_follower(pass, &s, mended.len, room)))
+        (follow_is_idle(&p->follow, pass->now_ms) || !release_follower(pass, &s, mended.len, room)))
         remember(pass, &s, mended);
     return 0;
 }
