@@ -54,6 +54,7 @@ struct config {
         uint32_t max_connections;
         bool strict;
     } receiver;
+    bool multiline_join;
     struct {
         struct {
             uint64_t bytes_per_month; /* at most one of the three is set: not 0 */

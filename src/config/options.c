@@ -58,6 +58,9 @@ const struct option config_options[] = {
     OPT("receivers.otlp.strict", flag, receiver.strict, "false",
         RESTART, "true: one bad record refuses its whole request; false: it alone is repaired or "
         "refused"),
+    OPT("multiline", multiline, multiline_join, "off",
+        RESTART, "join: lines of a stack trace that stand side by side in a request become one "
+        "record, with all else of the first"),
     OPT("mode", mode, observe, "enforce",
         RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
     OPT("shadow.policy_file", text, shadow.policy_file, "",

@@ -285,6 +285,7 @@ static void print_severity(const void *at, struct buf *out)
     const struct value_kind value_##name = {parse_##name, print_##name}
 
 EITHER(mode, "enforce", "observe", "enforce, observe");
+EITHER(multiline, "off", "join", "off, join");
 EITHER(durability, "memory", "disk", "memory, disk");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");

@@ -53,45 +53,11 @@ struct mender {
     uint32_t records;   /* met so far, for messages */
 };
 
-/* A nested message whose length is not known before its end: room for the length that it came
- * with is left, and the content moved where that was wrong. */
-struct nested {
-    size_t content;
-    unsigned width;
-};
-
-static int begin(struct buf *out, uint32_t number, size_t came, struct nested *n)
-{
-    wire_append_tag(out, number, WIRE_LEN);
-    n->width = (unsigned)wire_varint_size(came);
-    if (buf_reserve(out, n->width) < 0)
-        return out->err;
-    out->len += n->width;
-    n->content = out->len;
-    return 0;
-}
-
-static int end(struct buf *out, const struct nested *n)
-{
-    size_t len = out->len - n->content;
-    unsigned needed = (unsigned)wire_varint_size(len);
-    if (buf_reserve(out, WIRE_VARINT_BYTES) < 0)
-        return out->err;
-    uint8_t *head = out->base + n->content - n->width;
-    if (needed != n->width)
-        memmove(head + needed, head + n->width, len);
-    wire_put_varint(head, len);
-    out->len = n->content - n->width + needed + len;
-    return 0;
-}
-
 static int append_text(struct mender *m, uint32_t number, struct span text)
 {
-    struct nested n;
-    int rc = begin(m->out, number, text.len, &n);
+    struct wire_nested n;
     const uint8_t *at = text.base, *stop = text.base + text.len;
-    if (rc < 0)
-        return rc;
+    wire_begin(m->out, number, text.len, &n);
     while (at < stop) {
         bool is_sound;
         size_t step = utf8_step(at, stop, &is_sound);
@@ -106,7 +72,8 @@ static int append_text(struct mender *m, uint32_t number, struct span text)
         if (m->growth > MEND_GROWTH_BYTES)
             return ERR_UTF8;
     }
-    return m->out->err != 0 ? m->out->err : end(m->out, &n);
+    wire_end(m->out, &n);
+    return m->out->err;
 }
 
 /* The fields of a message that is sound but for its strings. */
@@ -123,12 +90,10 @@ static int rewrite(struct mender *m, enum message in, struct span message, unsig
         if (action < 0)
             return action;
         if (action >= ENTER) {
-            struct nested n;
-            rc = begin(m->out, f.number, f.bytes.len, &n);
-            if (rc == 0)
-                rc = rewrite(m, (enum message)(action - ENTER), f.bytes, depth + 1);
-            if (rc == 0)
-                rc = end(m->out, &n);
+            struct wire_nested n;
+            wire_begin(m->out, f.number, f.bytes.len, &n);
+            rc = rewrite(m, (enum message)(action - ENTER), f.bytes, depth + 1);
+            wire_end(m->out, &n);
         } else if (action == STRING && !utf8_is_valid(f.bytes)) {
             rc = append_text(m, f.number, f.bytes);
         } else {
@@ -136,7 +101,7 @@ static int rewrite(struct mender *m, enum message in, struct span message, unsig
             rc = m->out->err;
         }
     }
-    return rc < 0 ? rc : w.err;
+    return rc < 0 ? rc : w.err != 0 ? w.err : m->out->err;
 }
 
 /* A message `depth` deep, as it came where it is sound, else with its strings mended. On failure
@@ -153,15 +118,16 @@ static int append_sound(struct mender *m, enum message kind, const struct wire_f
     }
     if (rc != ERR_UTF8)
         return rc;
-    struct nested n;
-    rc = begin(m->out, f->number, f->bytes.len, &n);
-    if (rc == 0)
-        rc = rewrite(m, kind, f->bytes, depth);
+    struct wire_nested n;
+    wire_begin(m->out, f->number, f->bytes.len, &n);
+    rc = rewrite(m, kind, f->bytes, depth);
     if (rc == 0) /* strings come before other damage: is there any? */
         rc = logs_check_message(span_of(m->out->base + n.content, m->out->len - n.content), kind,
                                 depth);
-    if (rc == 0)
-        rc = end(m->out, &n);
+    if (rc == 0) {
+        wire_end(m->out, &n);
+        rc = m->out->err;
+    }
     if (rc < 0) {
         m->out->len = before;
         m->mended->repairs[REPAIR_UTF8] = repairs;
@@ -191,7 +157,7 @@ static int mend_level(struct mender *m, enum message in, struct span message, un
 static int mend_field(struct mender *m, enum message in, const struct wire_field *f, unsigned depth)
 {
     int action = logs_action(in, f->number, f->type);
-    struct nested n;
+    struct wire_nested n;
     if (action < 0)
         return action;
     if (action == STRING && !utf8_is_valid(f->bytes))
@@ -208,10 +174,10 @@ static int mend_field(struct mender *m, enum message in, const struct wire_field
     if (kind != RESOURCE_LOGS && kind != SCOPE_LOGS)
         return append_sound(m, kind, f, depth + 1);
     m->resources += kind == RESOURCE_LOGS;
-    int rc = begin(m->out, f->number, f->bytes.len, &n);
-    if (rc == 0)
-        rc = mend_level(m, kind, f->bytes, depth + 1);
-    return rc < 0 ? rc : end(m->out, &n);
+    wire_begin(m->out, f->number, f->bytes.len, &n);
+    int rc = mend_level(m, kind, f->bytes, depth + 1);
+    wire_end(m->out, &n);
+    return rc < 0 ? rc : m->out->err;
 }
 
 static int mend_level(struct mender *m, enum message in, struct span message, unsigned depth)

@@ -165,30 +165,32 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
     return pipeline_push_sound(p, request, arena, &n);
 }
 
-struct rejecting {
+struct setting_aside {
     struct pipeline *p;
+    enum verdict verdict;
     const struct logs_rejected *next, *end;
 };
 
-static int reject_of_resource(void *ctx, uint32_t resource_index, struct span service_name)
+static int set_aside_of(void *ctx, uint32_t resource_index, struct span service_name)
 {
-    struct rejecting *r = ctx;
+    struct setting_aside *r = ctx;
     if (r->next == r->end)
         return 1;
     if (r->next->resource_index != resource_index)
         return 0;
-    ledger_decide(r->p->ledger, pipeline_service(r->p, service_name), VERDICT_REJECTED,
-                  r->next->records, r->next->bytes);
+    ledger_decide(r->p->ledger, pipeline_service(r->p, service_name), r->verdict, r->next->records,
+                  r->next->bytes);
     r->next++;
     return 0;
 }
 
-void pipeline_reject(struct pipeline *p, struct span request, const struct logs_mended *mended)
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict)
 {
-    const struct logs_rejected *first = (const void *)mended->tally.base;
-    size_t n = mended->tally.len / sizeof *first;
-    struct rejecting r = {p, first, n > 0 ? first + n : first};
-    ignore_code(logs_each_resource(request, reject_of_resource, &r)); /* it is sound */
+    const struct logs_rejected *first = (const void *)left_out->tally.base;
+    size_t n = left_out->tally.len / sizeof *first;
+    struct setting_aside r = {p, verdict, first, n > 0 ? first + n : first};
+    ignore_code(logs_each_resource(request, set_aside_of, &r)); /* it is sound */
     assert(r.next == r.end);
 }
 

@@ -107,9 +107,10 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
 
-/* Records that were left out of a request before it was pushed are received and rejected.
- * `request` is what remained of it, in which every ResourceLogs still stands. */
-void pipeline_reject(struct pipeline *p, struct span request, const struct logs_mended *mended);
+/* Records that were left out of a request before it was pushed are received, and rejected or
+ * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
  * be sent as records of our own, which are counted as received and kept of the service

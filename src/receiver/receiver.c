@@ -6,6 +6,7 @@
 
 #include "otlp/grpc.h"
 #include "otlp/json.h"
+#include "pipeline/join.h"
 #include "receiver/reply.h"
 #include "util/diag.h"
 
@@ -67,6 +68,7 @@ struct receiver {
     struct arena arena;    /* of the request in hand */
     struct buf inflated;   /* scratch: one request is decoded at a time */
     struct buf transcoded; /* scratch */
+    struct buf joined;     /* scratch */
     struct receiver_stats stats;
     uint64_t last_request_ms;
     bool has_ended;
@@ -384,11 +386,35 @@ static int read_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     return rc;
 }
 
+/* Where that is asked for: lines of a trace that stand side by side become one record. Without
+ * memory for it they stay what they are. */
+static void join(struct receiver *r, struct span *request, struct logs_count *count,
+                 struct logs_mended *joined)
+{
+    int rc = r->opts.joins ? logs_join(*request, &r->joined, count, joined) : 0;
+    if (rc > 0)
+        *request = buf_span(&r->joined);
+    if (rc < 0)
+        logs_mended_done(joined);
+}
+
+/* Lines that were joined to a record that is not taken are not taken. */
+static int push(struct receiver *r, struct span request, const struct logs_count *count,
+                const struct logs_mended *joined)
+{
+    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
+    int rc = pipeline_push_sound(r->opts.pipeline, request, &r->arena, count);
+    arena_reset(&r->arena);
+    pipeline_set_aside(r->opts.pipeline, request, joined,
+                       rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
+    return rc;
+}
+
 static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
                      struct span request, struct error *err)
 {
     struct logs_count count = {0};
-    struct logs_mended mended = {.budget = r->opts.budget};
+    struct logs_mended mended = {.budget = r->opts.budget}, joined = mended;
     int rc = read_logs(r, x, decoded, &request, &count, &mended, err);
     if (rc == 0 && mended.rejected > 0 && count.records == 0)
         rc = err_set(err, mended.code, "%s", mended.first.text); /* nothing of it is any good */
@@ -400,13 +426,13 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
         let_go(decoded);
     if (mended.rejected > 0)
         warn_rejected(x, &mended, &count);
-    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    rc = pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count);
-    pipeline_reject(r->opts.pipeline, request, &mended);
+    join(r, &request, &count, &joined);
+    rc = push(r, request, &count, &joined);
+    pipeline_set_aside(r->opts.pipeline, request, &mended, VERDICT_REJECTED);
     for (int i = 0; i < REPAIR_COUNT; i++)
         metric_add(&r->stats.repairs[i], mended.repairs[i]);
-    arena_reset(&r->arena);
     logs_mended_done(&mended);
+    logs_mended_done(&joined);
     return rc;
 }
 
@@ -501,6 +527,7 @@ static void on_request(void *ctx, struct http_exchange *x)
     int rc = take(r, x, payload, coding, &err);
     release(&r->inflated);
     release(&r->transcoded);
+    release(&r->joined);
     if (rc == 0)
         rc = wait_for_hold(r, x, sent_bytes);
     if (rc < 0) {
@@ -520,7 +547,7 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
         return ERR_NOMEM;
     r->opts = *opts;
     r->clock = clock_real();
-    r->inflated.budget = r->transcoded.budget = opts->budget;
+    r->inflated.budget = r->transcoded.budget = r->joined.budget = opts->budget;
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
     r->json = json_decoder_new(opts->budget);
     r->coder = coder_new();
@@ -541,6 +568,7 @@ void receiver_free(struct receiver *r)
     arena_done(&r->arena);
     buf_done(&r->inflated);
     buf_done(&r->transcoded);
+    buf_done(&r->joined);
     free(r);
 }
 

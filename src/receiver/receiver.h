@@ -62,6 +62,7 @@ enum relay_mode { RELAY_SEND, RELAY_DISCARD, RELAY_REFUSE };
 struct receiver_opts {
     size_t max_request_bytes;            /* decoded */
     bool is_strict;                      /* one bad record refuses its request */
+    bool joins;                          /* lines of a stack trace into one record */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
     struct budget *budget;
     struct pipeline *pipeline;

@@ -189,6 +189,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     struct receiver_opts opts = {
         .max_request_bytes = cfg->receiver.max_request_bytes,
         .is_strict = cfg->receiver.strict,
+        .joins = cfg->multiline_join,
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .budget = &sc->budget,

@@ -162,3 +162,20 @@ test('the known case: all 43 lines, behind 400 of the same pattern, at default r
   assert.deepEqual(behind, last, 'all of the trace, in order');
   await closeLedger(sidecar, { received: 444, lost: {} });
 });
+
+for (const [where, settings] of Object.entries(WAYS)) {
+  test(`multiline: join makes one record of a trace, ${where}`, async (t) => {
+    const set = { ...KEEP_ALL, multiline: 'join', ...settings(t) };
+    const { stub, sidecar } = await pair(t, { set });
+    const list = ['ready', ['it failed', HEAD], ...TRACE_LINES, 'ready again'];
+    assert.equal((await sidecar.post(lines(list, { service: 'spring' }))).status, 200);
+    const json = request(2, { service: 'json', body: (i) => ['  at the door', '  and again'][i] });
+    json.resourceLogs[0].scopeLogs[0].logRecords.push({ body: 5 }); // refused alone
+    const answer = await sidecar.post(JSON.stringify(json), { type: 'application/json' });
+    assert.equal((await answer.json()).partialSuccess.rejectedLogRecords, '1');
+    await until('all of it', () => stub.rows.length === 4);
+    assert.deepEqual(bodies(stub).sort(), ['  at the door\n  and again', ['it failed', ...TRACE_LINES].join('\n'), 'ready', 'ready again'].sort());
+    const ledger = await closeLedger(sidecar, { received: 49, kept: 4, joined: 44, rejected: 1, delivered: 4 });
+    assert.deepEqual([ledger.services.spring.joined, ledger.services.json.joined], [43, 1]);
+  });
+}

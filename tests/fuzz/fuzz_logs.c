@@ -12,6 +12,7 @@
 #include "export/batch.h"
 #include "otlp/logs.h"
 #include "otlp/mend.h"
+#include "pipeline/join.h"
 #include "unit/otlp/pb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -101,6 +102,18 @@ static void check_mended(struct span request)
     logs_mended_done(&mended);
 }
 
+/* Lines that are joined are sound, and none is lost. */
+static void check_joined(struct span request, uint32_t records)
+{
+    struct logs_mended joined = {0};
+    struct logs_count count;
+    struct buf out = {0};
+    int rc = logs_join(request, &out, &count, &joined);
+    assert(rc >= 0 && (rc == 0 || count.records + joined.rejected == records));
+    buf_done(&out);
+    logs_mended_done(&joined);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span request = {data, size};
@@ -121,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pb_free(q);
         assert(logs_each(request, 1, &arena, on_record, &run) == 0);
         assert(run.records == count.records);
+        check_joined(request, count.records);
     } else {
         /* never to be done, but it must not read out of bounds */
         struct log_record r;
