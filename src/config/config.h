@@ -41,6 +41,8 @@ struct config_route {
 
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
+enum key_policy { KEY_CONFIGURED, KEY_CLIENT, KEY_CLIENT_OR_CONFIGURED };
+
 /* key: value pairs and lists of maps, as they were written, for print-config. */
 struct config_note {
     struct config_note *next;
@@ -55,6 +57,7 @@ struct config {
         bool strict;
     } receiver;
     bool multiline_join;
+    enum key_policy upstream_key;
     struct {
         struct {
             uint64_t bytes_per_month; /* at most one of the three is set: not 0 */

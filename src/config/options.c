@@ -58,6 +58,9 @@ const struct option config_options[] = {
     OPT("receivers.otlp.strict", flag, receiver.strict, "false",
         RESTART, "true: one bad record refuses its whole request; false: it alone is repaired or "
         "refused"),
+    OPT("auth.upstream_key", upstream_key, upstream_key, "configured",
+        RESTART, "whose key the upstream is shown: the one configured; client: the one each client "
+        "brings (Authorization: Bearer, or ?token=); client_or_configured"),
     OPT("multiline", multiline, multiline_join, "off",
         RESTART, "join: lines of a stack trace that stand side by side in a request become one "
         "record, with all else of the first"),

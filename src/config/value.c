@@ -305,6 +305,20 @@ static void print_fsync(const void *at, struct buf *out)
     buf_append_str(out, fsync_words[*(const enum journal_fsync *)at]);
 }
 
+static const char *const upstream_key_words[] = {"configured", "client", "client_or_configured"};
+
+static const char *parse_upstream_key(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, upstream_key_words, ARRAY_LEN(upstream_key_words), text,
+                      "one of configured, client, client_or_configured");
+}
+
+static void print_upstream_key(const void *at, struct buf *out)
+{
+    buf_append_str(out, upstream_key_words[*(const enum key_policy *)at]);
+}
+
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
@@ -416,6 +430,7 @@ const struct value_kind value_passthrough = {parse_passthrough, print_passthroug
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
 const struct value_kind value_fsync = {parse_fsync, print_fsync};
+const struct value_kind value_upstream_key = {parse_upstream_key, print_upstream_key};
 const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};
 const struct value_kind value_severity_from = {parse_severity_from, print_severity_from,
                                                .is_list = true};

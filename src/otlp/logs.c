@@ -127,6 +127,8 @@ static int each_scope(struct walk *walk, struct span resource_logs)
     if (rc < 0)
         return rc;
     g->resource_hash = hash64_seeded(g->resource, walk->hash_seed);
+    if (g->key.len > 0)
+        g->resource_hash ^= hash64_seeded(g->key, walk->hash_seed + 1);
     g->service_name = g->service_instance_id = (struct span){0};
     ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 
@@ -147,7 +149,14 @@ static int each_scope(struct walk *walk, struct span resource_logs)
 int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs_record_fn *fn,
               void *ctx)
 {
-    struct walk walk = {.arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
+    return logs_each_of_key(request, (struct span){0}, hash_seed, arena, fn, ctx);
+}
+
+int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed, struct arena *arena,
+                     logs_record_fn *fn, void *ctx)
+{
+    struct walk walk = {
+        .group = {.key = key}, .arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
     struct wire w;
     struct wire_field f;
 

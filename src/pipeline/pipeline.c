@@ -125,6 +125,12 @@ void pipeline_free(struct pipeline *p)
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count)
 {
+    return pipeline_push_of_key(p, request, (struct span){0}, arena, count);
+}
+
+int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                         struct arena *arena, const struct logs_count *count)
+{
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
@@ -149,7 +155,7 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
         fullness = p->opts.sink.fullness(p->opts.sink.ctx);
     if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
         pass.governor = p->governor;
-    int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
+    int rc = logs_each_of_key(request, key, p->opts.seed, arena, pipeline_record, &pass);
     if (rc == 0)
         rc = full < 0 ? full : pass.failed;
     return rc;

@@ -107,6 +107,10 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
 
+/* The same of a client whose own key goes on with its records; empty: ours. */
+MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                                    struct arena *arena, const struct logs_count *count);
+
 /* Records that were left out of a request before it was pushed are received, and rejected or
  * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
 void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,

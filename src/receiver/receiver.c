@@ -1,6 +1,7 @@
 /* receiver: endpoint, decode, push, reply. */
 #include "receiver/receiver.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,7 @@ static const struct {
     [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
     [REFUSED_DISK]      = {503, GRPC_UNAVAILABLE,        "the request could not be stored on disk; try again later"},
     [REFUSED_ENDED]     = {503, GRPC_UNAVAILABLE,        "this process ends; try again later"},
+    [REFUSED_KEY]       = {401, GRPC_UNAUTHENTICATED,    "a project key is expected: as Authorization: Bearer, or as ?token=, of up to 64 printable characters"},
     [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
 /* clang-format on */
@@ -71,6 +73,8 @@ struct receiver {
     struct buf joined;     /* scratch */
     struct receiver_stats stats;
     uint64_t last_request_ms;
+    char key[LOGS_KEY_BYTES + 1]; /* ours */
+    bool has_told_of_key;
     bool has_ended;
 };
 
@@ -79,6 +83,7 @@ struct call {
     const struct endpoint *endpoint;
     enum reply_form form;
     enum coding coding;
+    struct span key;     /* the client's, where it goes on; in the exchange's arena */
     bool looks;          /* at the body for what it is: its type says nothing */
     const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
     uint64_t rejected;   /* records of it that were not */
@@ -108,6 +113,18 @@ const char *receiver_protocol_name(enum receiver_protocol p)
 }
 
 /* ---- refusing ---------------------------------------------------------- */
+
+/* The path without trailing slashes, and without a query that a client has
+ * percent-encoded into it (Go's exporters make %3F of '?'). */
+static struct span plain_path(struct span path)
+{
+    for (size_t i = 0; i + 2 < path.len; i++)
+        if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
+            path.len = i;
+    while (path.len > 1 && path.base[path.len - 1] == '/')
+        path.len--;
+    return path;
+}
 
 static enum refusal refusal_of(int err)
 {
@@ -152,7 +169,7 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     metric_inc(&r->stats.refused[why]);
     diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused",
          f.message, "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
-         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
 
     enum reply_form form = reply_form_of(x->head.content_type);
     if (form == REPLY_GRPC && why == REFUSED_CODING)
@@ -161,18 +178,6 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
 }
 
 /* ---- head -------------------------------------------------------------- */
-
-/* The path without trailing slashes, and without a query that a client has
- * percent-encoded into it (Go's exporters make %3F of '?'). */
-static struct span plain_path(struct span path)
-{
-    for (size_t i = 0; i + 2 < path.len; i++)
-        if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
-            path.len = i;
-    while (path.len > 1 && path.base[path.len - 1] == '/')
-        path.len--;
-    return path;
-}
 
 static const struct endpoint *find_endpoint(struct span path)
 {
@@ -210,6 +215,39 @@ static bool type_fits(const struct endpoint *endpoint, const struct http_head *h
     struct span type = head->content_type;
     return type.len >= 16 && span_ieq(span_of(type.base, 16), SPAN("application/json")) &&
            (type.len == 16 || type.base[16] == ';' || type.base[16] == ' ');
+}
+
+/* Once: what a client means for its own project goes to ours. */
+static void warn_key(struct receiver *r, const struct http_exchange *x, struct span key)
+{
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    if (r->has_told_of_key || r->key[0] == '\0' || key.len == 0 || span_eq(key, span_str(r->key)))
+        return;
+    r->has_told_of_key = true;
+    diag(DIAG_WARN, "another_key",
+         "a client brings a project key of its own, which does not go on: all records go to the "
+         "project that is configured (auth.upstream_key)",
+         "path=%s agent=%s", diag_quote(path, plain_path(x->head.path)),
+         diag_quote(agent, x->head.user_agent));
+}
+
+/* The client's key, where it goes on. False: there has to be one, or a better one. */
+static bool take_key(struct receiver *r, struct http_exchange *x, struct span *out)
+{
+    struct span key = client_key(&x->head);
+    if (r->opts.upstream_key == UPSTREAM_KEY_CONFIGURED) {
+        warn_key(r, x, key);
+        return true;
+    }
+    if (key.len == 0)
+        return r->opts.upstream_key == UPSTREAM_KEY_CLIENT_OR_CONFIGURED;
+    uint8_t *copy = client_key_is_sound(key) ? arena_alloc(&x->arena, key.len) : NULL;
+    if (copy == NULL)
+        return false;
+    memcpy(copy, key.base, key.len);
+    if (!span_eq(key, span_str(r->key))) /* with ours it is one of ours */
+        *out = span_of(copy, key.len);
+    return true;
 }
 
 static void on_head(void *ctx, struct http_exchange *x)
@@ -251,6 +289,10 @@ static void on_head(void *ctx, struct http_exchange *x)
         return;
     }
     *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding, .looks = !fits};
+    if (!take_key(r, x, &call->key)) {
+        refuse(r, x, REFUSED_KEY, NULL);
+        return;
+    }
     x->user = call;
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
@@ -341,7 +383,7 @@ static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
                     "resourceLogs[].scopeLogs[].logRecords[]";
     metric_inc(&r->stats.not_otlp);
     diag(DIAG_WARN, "request_not_otlp", call->warning, "path=%s agent=%s",
-         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
 }
 
 /* Some of its records could not be taken: who sent them, and what was wrong. */
@@ -361,7 +403,7 @@ static void warn_rejected(struct http_exchange *x, const struct logs_mended *men
     call->warning = kept != NULL ? kept : "log records refused";
     call->rejected = mended->rejected;
     diag(DIAG_WARN, "records_refused", text.text, "path=%s agent=%s",
-         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
 }
 
 /* The request as sound protobuf, and what of it had to be mended. */
@@ -399,11 +441,11 @@ static void join(struct receiver *r, struct span *request, struct logs_count *co
 }
 
 /* Lines that were joined to a record that is not taken are not taken. */
-static int push(struct receiver *r, struct span request, const struct logs_count *count,
-                const struct logs_mended *joined)
+static int push(struct receiver *r, struct span request, struct span key,
+                const struct logs_count *count, const struct logs_mended *joined)
 {
     r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    int rc = pipeline_push_sound(r->opts.pipeline, request, &r->arena, count);
+    int rc = pipeline_push_of_key(r->opts.pipeline, request, key, &r->arena, count);
     arena_reset(&r->arena);
     pipeline_set_aside(r->opts.pipeline, request, joined,
                        rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
@@ -427,7 +469,7 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     if (mended.rejected > 0)
         warn_rejected(x, &mended, &count);
     join(r, &request, &count, &joined);
-    rc = push(r, request, &count, &joined);
+    rc = push(r, request, ((const struct call *)x->user)->key, &count, &joined);
     pipeline_set_aside(r->opts.pipeline, request, &mended, VERDICT_REJECTED);
     for (int i = 0; i < REPAIR_COUNT; i++)
         metric_add(&r->stats.repairs[i], mended.repairs[i]);
@@ -490,7 +532,7 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
             return 0;
         struct span type =
             call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
-        return exporter_relay(r->opts.exporter, signal, payload, coding, type);
+        return exporter_relay(r->opts.exporter, signal, payload, coding, type, call->key);
     }
     if (coding != CODING_IDENTITY) {
         decoded = &r->inflated;
@@ -587,6 +629,11 @@ void receiver_serve(struct receiver *r, struct http_service *service)
 const struct receiver_stats *receiver_stats(const struct receiver *r)
 {
     return &r->stats;
+}
+
+void receiver_set_key(struct receiver *r, const char *key)
+{
+    snprintf(r->key, sizeof r->key, "%s", key);
 }
 
 void receiver_end(struct receiver *r)
