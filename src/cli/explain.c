@@ -37,7 +37,8 @@ static int explain_here(struct verb *v)
     const struct pipeline_opts opts = {.max_patterns = 1,
                                        .max_services = 2,
                                        .target = config_target(&v->cfg),
-                                       .severity_from_text = v->cfg.sampling.severity_from_text};
+                                       .severity_from_text = v->cfg.sampling.severity_from_text,
+                                       .peer_weights = v->cfg.sampling.peer_weights};
     struct error err = {{0}};
     struct input in = {0};
     int code = command_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);

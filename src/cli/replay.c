@@ -218,6 +218,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         .max_services = MAX_SERVICES,
         .seed = r->seed,
         .severity_from_text = r->cfg.sampling.severity_from_text,
+        .peer_weights = r->cfg.sampling.peer_weights,
         .target = config_target(&r->cfg),
         .events = {.interval_ms = r->cfg.events.interval_ms,
                    .learning_ms = r->cfg.events.learning_ms},

@@ -21,6 +21,7 @@
 #include "net/coding.h"
 #include "otlp/json_object.h"
 #include "pipeline/governor.h"
+#include "pipeline/peer_weights.h"
 #include "pipeline/rules.h"
 #include "util/arena.h"
 #include "util/diag.h"
@@ -68,7 +69,8 @@ struct config {
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
         bool severity_from_text; /* of records that have none */
-        unsigned stamps;         /* bit per enum stamp */
+        struct peer_weights peer_weights;
+        unsigned stamps; /* bit per enum stamp */
         uint32_t floor_per_second;
         uint64_t context_bytes;
         enum level context_trigger;

@@ -138,6 +138,9 @@ const struct option config_options[] = {
     OPT("sampling.severity_from", severity_from, sampling.severity_from_text, "[fields,text]",
         RESTART, "the severity of a record: its fields, else the level that its text names; "
         "[fields]: these alone"),
+    OPT("sampling.peer_weights", names, sampling.peer_weights, "[]",
+        RESTART, "attributes by which other programs say how many records one stands for, or which "
+        "share they kept, such as sample_rate, SampleRate, log_count; the first that a record has"),
     OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
         RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
         "reason"),

@@ -32,6 +32,7 @@
 #include "otlp/mend.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
+#include "pipeline/peer_weights.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
 #include "util/arena.h"
@@ -58,6 +59,7 @@ struct pipeline_opts {
     uint32_t family_weight;            /* of families; 0: every pattern is its own */
     bool severity_from_text;           /* a record without one is as severe as its text says */
     uint64_t seed;
+    struct peer_weights peer_weights;
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
         size_t bytes; /* 0: errors have no context */

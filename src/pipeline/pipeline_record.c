@@ -304,6 +304,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc; /* a bug: logs_check() has accepted it */
+    if (p->opts.peer_weights.count > 0)
+        peer_weights_apply(&p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     struct subject s = {
         .group = g,

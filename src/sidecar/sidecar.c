@@ -127,6 +127,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .family_weight = sc->cfg->sampling.family_weight,
         .seed = rng_next(&rng),
         .severity_from_text = sc->cfg->sampling.severity_from_text,
+        .peer_weights = sc->cfg->sampling.peer_weights,
         .stamps = sc->cfg->sampling.stamps,
         .context =
             {

@@ -364,7 +364,7 @@ static void a_batch_comes_back_from_its_bytes(void **state)
 static void a_batch_is_of_one_key(void **state)
 {
     static const char longest[] =
-        "phc_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        "phc_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     struct budget budget;
     budget_init(&budget, 1 << 20);
     struct batch_builder *b = batch_builder_new(&(struct batch_opts){.budget = &budget});
