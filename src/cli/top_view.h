@@ -31,7 +31,7 @@ enum top_order { TOP_ORDERS(X) TOP_ORDER_COUNT };
 
 struct top_row {
     char pattern[32], service[64], severity[8], status_class[4], template_text[256];
-    uint64_t received, kept, received_bytes, kept_bytes;
+    uint64_t received, kept, received_bytes, kept_bytes, standard_error;
     double per_s, saved_per_s; /* since the answer before; 0 when it is the first */
 };
 

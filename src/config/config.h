@@ -75,6 +75,8 @@ struct config {
         uint64_t context_bytes;
         enum level context_trigger;
         uint32_t context_window_ms, context_records, context_per_second, context_trace_lines;
+        double context_share;
+        config_text key;
         config_text policy_file;
         double anomaly_boost;
         struct rules *rules; /* made of all of `sampling` */

@@ -107,13 +107,15 @@ const struct option config_options[] = {
     OPT("sampling.error_context.trace_lines", count, sampling.context_trace_lines, "256",
         RESTART, "lines of a stack trace that follow one error as records of their own, sent with "
         "it; 0: none", FROM("0", "1024")),
+    OPT("sampling.error_context.max_share", ratio, sampling.context_share, "0.1",
+        RESTART, "of the bytes that are kept, the most that context may add"),
     OPT("sampling.budget.bytes_per_month", bytes, sampling.budget.bytes_per_month, "0",
         RELOAD, "what may be kept, metered as PostHog does; 0: no such budget", BUDGET),
     OPT("sampling.budget.records_per_second", count, sampling.budget.records_per_second, "0",
         RELOAD, "the same in records, instead", BUDGET),
     OPT("sampling.budget.target_reduction", ratio, sampling.budget.target_reduction, "0",
         RELOAD, "the same as the share of all bytes that is not kept, instead", BUDGET),
-    OPT("sampling.budget.exponent", ratio, sampling.budget.exponent, "0.3",
+    OPT("sampling.budget.exponent", ratio, sampling.budget.exponent, "0.75",
         RELOAD, "0: equal parts for all patterns; 1: one rate for all"),
     OPT("sampling.anomaly_boost", factor, sampling.anomaly_boost, "1",
         RELOAD, "factor on the rate while a pattern or its service is anomalous; 1: none"),
@@ -141,6 +143,9 @@ const struct option config_options[] = {
     OPT("sampling.peer_weights", names, sampling.peer_weights, "[]",
         RESTART, "attributes by which other programs say how many records one stands for, or which "
         "share they kept, such as sample_rate, SampleRate, log_count; the first that a record has"),
+    OPT("sampling.key", text, sampling.key, "",
+        RESTART, "attribute of records whose values stay together, such as sessionId: all with the "
+        "same value are kept or none, at equal rates; empty: traces stay together"),
     OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
         RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
         "reason"),

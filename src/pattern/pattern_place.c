@@ -9,12 +9,12 @@ void pattern_place_done(struct pattern_place *place)
 }
 
 static struct pattern *add(struct pattern_place *place, const struct pattern_key *key,
-                           struct span template_text, uint64_t unix_ns)
+                           struct span template_text, uint64_t unix_ns, bool is_overflow)
 {
     struct pattern *e = patterns_add(place->patterns, key);
     e->first_seen_ns = unix_ns;
     if (place->on_new != NULL)
-        place->on_new(place->ctx, e->number);
+        place->on_new(place->ctx, e->number, is_overflow);
     pattern_set_template(place->patterns, e, template_text);
     return e;
 }
@@ -38,7 +38,7 @@ static struct pattern *overflow_entry(struct pattern_place *place, struct patter
         return e;
     if (identity.len > 0 && !patterns_has_room(place->patterns, key.service, 0, unix_ns))
         return NULL;
-    return add(place, &key, text, unix_ns);
+    return add(place, &key, text, unix_ns, true);
 }
 
 static struct pattern *overflow(struct pattern_place *place, const struct pattern_key *key,
@@ -67,7 +67,7 @@ static struct pattern *place_anew(struct pattern_place *place, struct pattern_ke
     if (!patterns_has_room(place->patterns, key.service, place->overflow_entries, unix_ns))
         return overflow(place, &key, unix_ns, family);
     struct span text = is_family ? families_template(place->families, *family) : (struct span){0};
-    return add(place, &key, text.len > 0 ? text : pattern_own_template(place), unix_ns);
+    return add(place, &key, text.len > 0 ? text : pattern_own_template(place), unix_ns, false);
 }
 
 struct pattern *pattern_place(struct pattern_place *place, const struct pattern_key *key,

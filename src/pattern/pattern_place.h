@@ -27,7 +27,7 @@ struct pattern_place {
     const struct signer *signer;
     uint32_t overflow_entries; /* of a service's cap, kept for its overflow */
     /* An entry of the table begins anew; for tables beside it. May be NULL. */
-    void (*on_new)(void *ctx, uint32_t number);
+    void (*on_new)(void *ctx, uint32_t number, bool is_overflow);
     void *ctx;
     struct buf scratch;
     uint64_t overflowed; /* records */

@@ -33,7 +33,7 @@ struct patterns {
     uint32_t *of_service;          /* entries of each; NULL without a cap */
     uint32_t *index;
     uint32_t index_mask;
-    uint64_t evicted;
+    uint64_t added, evicted;
     struct pattern_counts other;
 };
 
@@ -131,7 +131,8 @@ bool patterns_has_room(struct patterns *p, uint32_t service, uint32_t reserve, u
         uint32_t i = p->stale_hand;
         struct pattern *e = entry(p, i);
         p->stale_hand = (p->stale_hand + 1) % p->made;
-        if (!e->in_use || e->key.service != service || e->last_seen_ns + PATTERN_STALE_NS > unix_ns)
+        if (!e->in_use || e->key.service != service ||
+            e->last_seen_s + PATTERN_STALE_S > unix_ns / 1000000000)
             continue;
         evict(p, e);
         e->window = p->unused;
@@ -242,6 +243,7 @@ struct pattern *patterns_add(struct patterns *p, const struct pattern_key *key)
     /* Not referenced: only a second use spares it, or a flood of patterns that are seen
      * once would make the hand go full circle and evict what is used all the time. */
     *e = (struct pattern){.key = *key, .family = key->signature, .number = i, .in_use = true};
+    e->phase = (uint32_t)hash_mix(p->opts.seed ^ key->signature, ++p->added);
     p->index[find(p, key)] = i + 1;
     if (p->of_service != NULL)
         p->of_service[key->service]++;

@@ -46,18 +46,25 @@ struct pattern {
     bool in_use : 1, referenced : 1;
     uint32_t family_generation; /* families_generation() that `family` is of; 0: to be asked */
     char *template_text;        /* PATTERN_TEMPLATE_BYTES or fewer, not terminated; may be NULL */
-    uint32_t window;            /* number of the window that `in_window` belongs to; may wrap.
+    uint32_t window;            /* number of the window that `in_window` belongs to.
                                  * Of an entry not in use: the next such, + 1 */
     uint32_t in_window; /* records of this window that were kept for being among its first */
     uint64_t family;    /* what the signature has become; itself at first */
     struct pattern_counts counts;
-    uint64_t first_seen_ns, last_seen_ns;
+    uint64_t first_seen_ns;
+    uint32_t last_seen_s; /* unix seconds */
+    uint32_t phase;       /* sum of p over its spaced records, modulo 1 (pipeline/draw.h) */
+    double variance;      /* of the sum of its weights, but for the present stretch: */
+    float weight, run;    /* that of its records, and its variance so far */
 };
+
+/* `window` of an entry that is used for the first time. */
+#define PATTERN_WINDOW_NEW 0            /* a pattern that was never seen */
+#define PATTERN_WINDOW_KNOWN UINT32_MAX /* it may have been, or it stands for many */
 
 struct patterns;
 
-#define PATTERN_STALE_NS \
-    (UINT64_C(3600) * 1000000000) /* unused for so long, it makes room at a cap */
+#define PATTERN_STALE_S 3600 /* unused for so long, it makes room at a cap */
 
 struct patterns_opts {
     uint32_t max_entries;
@@ -106,6 +113,12 @@ const struct pattern_counts *patterns_other(const struct patterns *p);
 /* The i-th slot, 0 <= i < patterns_slots(); look at in_use. */
 uint32_t patterns_slots(const struct patterns *p);
 struct pattern *patterns_at(struct patterns *p, uint32_t i);
+
+static inline uint64_t pattern_last_seen_ns(const struct pattern *p)
+{
+    uint64_t ns = (uint64_t)p->last_seen_s * 1000000000;
+    return ns > p->first_seen_ns ? ns : p->first_seen_ns; /* seconds are cut */
+}
 
 static inline void pattern_counts_add(struct pattern_counts *to, const struct pattern_counts *n)
 {

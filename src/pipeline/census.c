@@ -72,7 +72,8 @@ static bool read_entry(const struct pipeline *p, const struct census_want *want,
         .key = e->key,
         .counts = e->counts,
         .first_seen_ns = e->first_seen_ns,
-        .last_seen_ns = e->last_seen_ns,
+        .last_seen_ns = pattern_last_seen_ns(e),
+        .variance = draw_variance(e),
         .family = e->family,
         .number = e->number,
     };
@@ -396,6 +397,7 @@ static void add_row(struct census_pattern *to, const struct census_pattern *more
     if (more->first_seen_ns < to->first_seen_ns)
         to->first_seen_ns = more->first_seen_ns;
     to->last_seen_ns = larger(to->last_seen_ns, more->last_seen_ns);
+    to->variance += more->variance;
     pattern_counts_add(&to->counts, &more->counts);
 }
 

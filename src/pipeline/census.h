@@ -42,6 +42,7 @@ struct census_pattern {
     struct pattern_key key; /* its service: an index of census.services */
     struct pattern_counts counts;
     uint64_t first_seen_ns, last_seen_ns;
+    double variance;              /* of the sum of the weights of its survivors (pipeline/draw.h) */
     uint64_t family;              /* what the signature has become by now */
     const char *template_text;    /* not terminated; NULL: none, or not wanted */
     struct shadow_counts *shadow; /* by lane; NULL: none, or not wanted */

@@ -12,7 +12,7 @@
  *   randomness   R: sampling.randomness (14 hex digits), else the trace id's last
  *                7 bytes. Both are shared: an earlier sampler has seen them too.
  *   R shared     the two draws are one: T = max(T_in, T_ours).
- *   R not shared our draw, a hash of the record, knows nothing of the earlier one:
+ *   R not shared our draw, by the spacing of its pattern, knows nothing of the earlier one:
  *                the probabilities multiply. So it is also when R < T_in: then
  *                the earlier draw was not made with this R.
  */

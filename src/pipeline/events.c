@@ -198,7 +198,7 @@ static void put_pattern(struct event_record *r, const struct pattern *e)
         event_record_text(r, "log.record.template", span_of(e->template_text, e->template_len));
     event_record_text(r, "lipservice.level", span_str(level_name((enum level)e->key.level)));
     event_record_time(r, "lipservice.first_seen", e->first_seen_ns);
-    event_record_time(r, "lipservice.last_seen", e->last_seen_ns);
+    event_record_time(r, "lipservice.last_seen", pattern_last_seen_ns(e));
 }
 
 static void put_template(struct event_record *r, const struct pattern *e)

@@ -28,17 +28,26 @@
 #define LEVEL_KEEPS_S 0.5     /* how long credit for silence lasts, and two usual lulls more */
 #define LULL_MAX_S 10.0       /* longer silence gives no more credit: exporters wait up to 5 s */
 #define LULL_WEIGHT 0.05
-#define LUMPS 1.5     /* usual lulls whose records may come together */
 #define CREDIT_S 20.0 /* how much is remembered of what was not used or too much */
 #define REPAY_S 20.0
 #define REPAY_MORE 0.5 /* bounds of the correction, as a share of the rate */
 #define REPAY_LESS 0.75
-#define FIRST_PART 0.5 /* of the budget, for firsts */
+#define FIRST_PART 0.1 /* of the budget, for firsts: what they take, counts lack */
 #define FIRST_DEPTH_S 1.0
 #define LEAST_PART 0.01 /* of the budget, for what is sampled, if all else is kept */
 #define BUCKET_FACTOR 4.0
 #define BUCKET_DEPTH_S 10.0
-#define LEAST_RATE (1.0 / 65536) /* one survivor stands for at most so many */
+#define BUCKET_LOW_S 5.0         /* of the rate */
+#define LEAST_RATE (1.0 / 65536) /* under pressure one survivor stands for at most so many */
+#define WEIGHT_FACTOR 8.0       /* under a budget: for so many times what the mean one stands for */
+#define SMALL_RECORDS_S 100.0   /* a budget below it is small ... */
+#define SMALL_BURST 50.0        /* ... and lets bursts of up to so many records pass, */
+#define SMALL_BURST_S 15.0      /* of so many seconds' budget at most, */
+#define SMALL_SCALE 10.0        /* over so many more factors fall by e, */
+#define SMALL_WEIGHT_FACTOR 2.0 /* weights differ by less, */
+#define SMALL_HORIZON 80.0      /* and what comes is measured over the time of so many records, */
+#define SMALL_HORIZON_S 20.0    /* at most so long */
+#define MEAN_WEIGHT 0.01
 #define SHARES_MIN 256
 #define SEVERITIES 6
 
@@ -74,6 +83,8 @@ struct governor {
     double rate;              /* of the budget, cost a second */
     double arrived, arrivals; /* in this interval; smoothed, a second */
     double level, lull_s;
+    double mean_cost; /* of a record */
+    double recent;    /* cost asked for in about the last second */
     double credit;
     double certain, certain_rate; /* in this interval; smoothed, a second */
     double firsts;                /* what is left for them */
@@ -202,15 +213,30 @@ void governor_arrived(struct governor *g, size_t bytes)
     allow(g, g->opts.target.amount * cost);
 }
 
+/* How small a budget is, from 1 down to 0, as records cost: with a few records a second
+ * no burst can be counted that has to fit a second. */
+static double smallness(const struct governor *g)
+{
+    return fmax(0, 1 - g->rate / (SMALL_RECORDS_S * g->mean_cost));
+}
+
 /* Where factors begin to fall, and over which cost by e. */
 static double level_free(const struct governor *g, double cost)
 {
-    return fmax(LEVEL_FREE * g->rate, cost) + LUMPS * g->lull_s * g->rate;
+    double burst = fmin(SMALL_BURST * g->mean_cost, SMALL_BURST_S * g->rate);
+    return fmax(LEVEL_FREE * g->rate, cost + burst * smallness(g));
 }
 
 static double level_scale(const struct governor *g, double cost)
 {
-    return fmax(LEVEL_SCALE * g->rate, cost / 2);
+    return fmax(LEVEL_SCALE * g->rate, cost * (0.5 + SMALL_SCALE * smallness(g)));
+}
+
+/* Over which time `recent` is taken. */
+static double recent_s(const struct governor *g)
+{
+    double small_s = smallness(g) * fmin(SMALL_HORIZON * g->mean_cost / g->rate, SMALL_HORIZON_S);
+    return fmax(fmax(1, g->lull_s), small_s);
 }
 
 /* What is expected to be kept. */
@@ -218,6 +244,7 @@ static void meter(struct governor *g, double expected, double cost)
 {
     if (!has_budget(g))
         return;
+    g->mean_cost += (g->mean_cost > 0 ? MEAN_WEIGHT : 1) * (cost - g->mean_cost);
     double most = level_free(g, cost) + LEVEL_STEPS * level_scale(g, cost);
     g->level = fmin(g->level + expected, most);
     g->credit = fmax(g->credit - expected, -CREDIT_S * g->rate);
@@ -231,17 +258,23 @@ void governor_certain(struct governor *g, size_t bytes, bool is_first)
     meter(g, cost, cost);
 }
 
+/* A share of what arrives is no rate before some of it has: no reason to lose anything. */
+static bool is_unknown(const struct governor *g)
+{
+    return g->is_fresh && g->opts.target.unit == GOVERNOR_REDUCTION;
+}
+
 bool governor_has_first(const struct governor *g)
 {
-    return !has_budget(g) || g->firsts > 0;
+    /* While the bucket is low it is chance that decides: what that keeps is never lost. */
+    bool is_low = g->bucket < BUCKET_LOW_S * g->rate && !is_unknown(g);
+    return !has_budget(g) || (g->firsts > 0 && !is_low);
 }
 
 bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay)
 {
     double cost = cost_of(g, bytes, is_stamped);
-    /* A share of what arrives is no rate before some of it has: no reason to lose anything. */
-    bool is_unknown = g->is_fresh && g->opts.target.unit == GOVERNOR_REDUCTION;
-    if (has_budget(g) && g->bucket < cost && !must_stay && !is_unknown)
+    if (has_budget(g) && g->bucket < cost && !must_stay && !is_unknown(g))
         return false;
     g->bucket = fmax(g->bucket - cost, 0);
     g->used += cost;
@@ -258,7 +291,8 @@ static double guard_pattern(struct governor *g, struct share *s, double cost)
     if (!s->seen || now - s->second_ms >= 1000) {
         double seconds = s->seen ? fmin((now - s->second_ms) / 1000.0, LULL_MAX_S / 2) : 1;
         double part = s->known ? s->part : has_budget(g) ? NEW_PART * g->rate : HUGE_VAL;
-        s->ceiling = (float)fmax(BURST_FACTOR * part * seconds, BURST_FACTOR * cost);
+        double least = BURST_FACTOR + SMALL_BURST * smallness(g);
+        s->ceiling = (float)fmax(BURST_FACTOR * part * seconds, least * cost);
         s->second_ms = now;
         s->in_second = 0;
         s->seen = true;
@@ -279,6 +313,16 @@ static double guard_all(struct governor *g, double cost)
     return exp(-steps);
 }
 
+/* The least probability. Of weights that differ much a chart shows the largest only. */
+static double least_rate(const struct governor *g)
+{
+    if (!has_budget(g))
+        return LEAST_RATE;
+    double factor = WEIGHT_FACTOR + (SMALL_WEIGHT_FACTOR - WEIGHT_FACTOR) * smallness(g);
+    double mean = g->recent / (recent_s(g) * g->rate);
+    return 1 / (factor * fmax(mean, 1));
+}
+
 double governor_draw(struct governor *g, const struct governor_record *r, enum governor_cause *why)
 {
     double cost = cost_of(g, r->bytes, true), own = r->wish * cost;
@@ -297,10 +341,11 @@ double governor_draw(struct governor *g, const struct governor_record *r, enum g
         s->volume += own;
         s->count++;
     }
+    g->recent += own;
     double guard = guard_all(g, cost) * (s == NULL ? 1 : guard_pattern(g, s, cost));
     if (guard < 1 && factor >= 1)
         *why = has_budget(g) ? GOVERNOR_BY_BUDGET : GOVERNOR_BY_PRESSURE;
-    factor = fmin(fmax(factor * guard, LEAST_RATE / r->wish), 1);
+    factor = fmin(fmax(factor * guard, least_rate(g) / r->wish), 1);
     if (factor >= 1)
         *why = GOVERNOR_FREE;
     if (s != NULL)
@@ -348,7 +393,9 @@ static void allocate(struct governor *g)
         g->strata[i] = (struct allocation){s->known ? s->smooth : 0, weight[s->level], 0};
         asked += g->strata[i].volume;
     }
-    g->certain_rate += (g->is_fresh ? 1 : SLOW_DOWN) * (g->certain / seconds - g->certain_rate);
+    /* In the first seconds all patterns are new: what was certain then is no steady rate. */
+    g->certain_rate += SLOW_DOWN * fmin(seconds, 1) *
+                       (g->certain / fmax(seconds, INTERVAL_MS / 1000.0) - g->certain_rate);
     if (g->opts.target.unit == GOVERNOR_REDUCTION) {
         double now = g->arrived / seconds;
         g->arrivals += (now > g->arrivals ? 1 : SLOW_DOWN) * (now - g->arrivals);
@@ -383,7 +430,8 @@ static void turn_on(struct governor *g)
     g->is_on = g->is_fresh = true;
     g->interval_ms = g->now_ms;
     g->pressure_then = 0;
-    g->level = g->credit = g->arrived = g->arrivals = 0;
+    g->level = g->credit = g->arrived = g->arrivals = g->recent = 0;
+    g->mean_cost = 0;
     if (!has_budget(g))
         return;
     set_rate(g, g->opts.target.unit == GOVERNOR_REDUCTION ? 0 : g->opts.target.amount);
@@ -449,6 +497,7 @@ bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
     if (passed_ms == 0)
         return true;
     double seconds = (double)passed_ms / 1000;
+    g->recent *= exp(-seconds / recent_s(g));
     g->lull_s += LULL_WEIGHT * (fmin(seconds, LULL_MAX_S) - g->lull_s);
     if (g->level < 0)
         g->level *= fmax(0, 1 - seconds / (LEVEL_KEEPS_S + 2 * g->lull_s));

@@ -7,8 +7,13 @@
  *                (pipeline/allocation.h): a factor for each pattern's own rate
  *     guards     within a second, factors fall further as soon as a pattern has taken four
  *                times its part, or all together more than their allowance
- *     first      what is kept with certainty is paid first; records kept for being the
- *                first of a pattern may take half of the budget over time
+ *     first      what is kept with certainty is paid first; records kept for being among the
+ *                first of a pattern may take a tenth of the budget over time, and the very first
+ *                of a pattern whatever it takes
+ *     weights    no survivor stands for more than eight times what the mean one stands for while
+ *                as much comes as now: of weights that differ much a chart shows the largest only
+ *     small      a budget of less than 100 records a second lets bursts of up to 50 records
+ *                pass, because no burst can be counted that has to fit its second
  *     feedback   what was too much or too little is paid back over the next 20 s
  *     bucket     at four times the rate, the last resort: what it refuses is a loss
  *
@@ -91,7 +96,7 @@ void governor_arrived(struct governor *g, size_t bytes);
 /* Entry `number` of the pattern table begins anew. */
 void governor_forget(struct governor *g, uint32_t number);
 
-/* May a record be kept for being among the first of its pattern? */
+/* May a record be kept for being among the first of its pattern? Not for the very first. */
 bool governor_has_first(const struct governor *g);
 
 struct governor_record {

@@ -2,6 +2,7 @@
 #include "pipeline/pipeline.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "pipeline/pipeline_state.h"
@@ -10,6 +11,9 @@
 #define OVERFLOW_SHARE \
     8 /* of a service's patterns: lines of so many kinds are enough to look at \
        */
+
+#define NEWCOMERS_SHARE 0.1  /* of all records */
+#define NEWCOMERS_DEPTH 1000 /* records: 200 patterns' firsts, which is a deployment's worth */
 
 /* What a survivor carries when its pattern is its own family and it has a trace id. */
 static size_t typical_stamp(unsigned set)
@@ -23,20 +27,39 @@ static size_t typical_stamp(unsigned set)
     return stamp_write(room, set, &v).len;
 }
 
-static void on_new_pattern(void *ctx, uint32_t number)
+/* Is a pattern that begins the first of its kind? One that takes another's place may have been
+ * here before, and where patterns come and go each would bring its firsts: they are bounded by a
+ * share of all records. What stands for many is never new. */
+static void open_window(struct pipeline *p, struct pattern *e, bool is_overflow)
+{
+    uint64_t evicted = patterns_evicted(p->patterns);
+    bool takes_place = evicted != p->newcomers.evicted;
+    p->newcomers.evicted = evicted;
+    if (!takes_place && !is_overflow)
+        return;
+    e->window = PATTERN_WINDOW_KNOWN;
+    if (!takes_place)
+        return;
+    e->in_window = p->newcomers.left < 1; /* none of its first window, else */
+    if (e->in_window == 0)
+        p->newcomers.left -= rules_first(pipeline_rules(p, e->key.service));
+}
+
+static void on_new_pattern(void *ctx, uint32_t number, bool is_overflow)
 {
     struct pipeline *p = ctx;
+    struct pattern *e = patterns_at(p->patterns, number);
+    open_window(p, e, is_overflow);
     if (p->governor != NULL)
         governor_forget(p->governor, number);
     if (p->shadow != NULL)
-        shadow_forget(p->shadow, number);
+        shadow_begin(p->shadow, e);
     if (p->events != NULL)
         events_forget(p->events, number);
     if (p->anomaly != NULL) {
         bool has_merged =
             p->families != NULL && families_generation(p->families) != p->placing.generation;
-        anomaly_begin(p->anomaly, number, &patterns_at(p->patterns, number)->key, p->placing.key,
-                      has_merged);
+        anomaly_begin(p->anomaly, number, &e->key, p->placing.key, has_merged);
     }
 }
 
@@ -64,8 +87,11 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .budget = opts->budget,
     };
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
-    if (ledger_new(&p->ledger, &ledger) < 0 || patterns_new(&p->patterns, &patterns) < 0 ||
-        signer_new(&p->signer) < 0 ||
+    struct draws_opts draws = {opts->key, opts->seed, opts->budget};
+    p->newcomers.left = NEWCOMERS_DEPTH;
+    p->context_left = CONTEXT_DEPTH_BYTES;
+    if (ledger_new(&p->ledger, &ledger) < 0 || draws_new(&p->draws, &draws) < 0 ||
+        patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
@@ -80,6 +106,7 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .seed = opts->seed,
         .budget = opts->budget,
     };
+    p->context_stamps = stamp_bytes(pipeline_context_stamps(p->opts.stamps));
     if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
         goto fail;
     follow_init(&p->follow, context.bytes > 0 ? opts->context.trace_lines : 0, context.window_ms,
@@ -119,6 +146,7 @@ void pipeline_free(struct pipeline *p)
     ledger_free(p->ledger);
     pattern_place_done(&p->place);
     recorder_free(p->recorder);
+    draws_free(p->draws);
     free(p);
 }
 
@@ -137,6 +165,7 @@ int pipeline_push_of_key(struct pipeline *p, struct span request, struct span ke
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
     };
+    pass.unix_s = (uint32_t)(pass.unix_ns / 1000000000);
     if (count->records == 0)
         return 0;
     /* Every survivor may carry stamps. */
@@ -150,6 +179,7 @@ int pipeline_push_of_key(struct pipeline *p, struct span request, struct span ke
         full = arena_reserve(arena, around);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
+    p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * count->records, NEWCOMERS_DEPTH);
     double fullness = 0; /* observing, what presses is all that would not be there */
     if (p->opts.sink.fullness != NULL && !p->opts.observe)
         fullness = p->opts.sink.fullness(p->opts.sink.ctx);

@@ -12,11 +12,11 @@
  * holds this list.
  *
  *     call                    where                           what goes on, and to where
- *     sink.emit()             pipeline/pipeline_emit.c        the record: upstream, journal,
- * refused file pattern_set_template()  pattern/pattern_place.c         a pattern's template: pages,
- * reports, stamps, events recorder_put()          pipeline/pipeline_record.c      a record, as
- * context of an error later events_sample()         pipeline/pipeline_record.c      one body of a
- * pattern: events watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
+ *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
+ *     recorder_put()          pipeline/pipeline_record.c      a record: context of an error later
+ *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
+ *     watcher.decided()       pipeline/pipeline_record.c      body and template: taps
  *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
  *     to->end()               pipeline/pipeline_explain.c     the same record again
  *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
@@ -60,6 +60,7 @@ struct pipeline_opts {
     bool severity_from_text;           /* a record without one is as severe as its text says */
     uint64_t seed;
     struct peer_weights peer_weights;
+    struct span key; /* the attribute whose values stay together; borrowed; empty: none */
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
         size_t bytes; /* 0: errors have no context */
@@ -67,6 +68,7 @@ struct pipeline_opts {
         uint64_t window_ms;
         uint32_t max_records, max_per_second;
         uint32_t trace_lines; /* behind an error; up to FOLLOW_LINES_MAX; 0: none */
+        double max_share;     /* of the bytes that are kept */
     } context;
     uint32_t floor_per_second;     /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */

@@ -23,6 +23,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
         .level = pipeline_level(e->p, g, bytes, &record, &source),
         .level_from_text = source == SEVERITY_OF_TEXT,
         .signature = pipeline_sign(e->p, g, bytes, &record),
+        .draw = draws_peek(e->p->draws, &record, bytes),
         .governor = e->p->opts.target.unit != GOVERNOR_NONE ? e->p->governor : NULL,
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);

@@ -1,4 +1,7 @@
 /* pipeline_record: sign, place, decide, count, emit. */
+#include <math.h>
+#include <string.h>
+
 #include "pattern/trace_line.h"
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
@@ -80,7 +83,7 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     struct pipeline *p = pass->p;
     e->counts.received++;
     e->counts.received_bytes += bytes;
-    e->last_seen_ns = pass->unix_ns;
+    e->last_seen_s = pass->unix_s;
     if (d->verdict == VERDICT_KEPT) {
         e->counts.kept++;
         e->counts.kept_bytes += bytes;
@@ -111,10 +114,6 @@ static struct span stamp(const struct pipeline *p, const struct subject *s,
 
 /* ---- the context of errors --------------------------------------------- */
 
-/* Weight 0 and the reason are never optional: without them the sums are wrong. */
-#define CONTEXT_STAMPS (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON)
-#define CONTEXT_STAMPS_CHOSEN (1u << STAMP_PATTERN | 1u << STAMP_FAMILY)
-
 /* Before a trigger is emitted: what led to it, in order. Fails where emit() does; what was
  * not given out then is there for the next try. */
 static int release_context(const struct pass *pass, const struct subject *s)
@@ -123,9 +122,16 @@ static int release_context(const struct pass *pass, const struct subject *s)
     const struct pipeline_sink *sink = &p->opts.sink;
     struct recording found[RECORDER_RECORDS_MAX];
     uint32_t n = recorder_find(p->recorder, s->group, s->record->trace_id, pass->now_ms, found);
-    size_t bytes = 0, largest = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    size_t bytes = 0, largest = 0, paid = 0;
+    for (uint32_t i = n; i-- > 0;) { /* the newest that can be paid for */
         size_t one = found[i].bytes.len + STAMP_BYTES;
+        paid += found[i].bytes.len + p->context_stamps;
+        if ((double)paid > p->context_left) {
+            recorder_limit(p->recorder);
+            memmove(found, found + i + 1, (n - i - 1) * sizeof *found);
+            n -= i + 1;
+            break;
+        }
         bytes += one;
         largest = one > largest ? one : largest;
     }
@@ -140,13 +146,13 @@ static int release_context(const struct pass *pass, const struct subject *s)
             .reason = reason_name(REASON_ERROR_CONTEXT),
         };
         uint8_t room[STAMP_BYTES];
-        struct span stamps =
-            stamp_write(room, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v);
+        struct span stamps = stamp_write(room, pipeline_context_stamps(p->opts.stamps), &v);
         struct logs_group g = recorder_group(p->recorder, c);
         int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
         if (rc < 0)
             return rc;
         recorder_release(p->recorder, c);
+        p->context_left -= (double)(c->bytes.len + stamps.len);
         ledger_release(p->ledger, c->service, 1, c->bytes.len);
         if (pass->governor != NULL) { /* paid like the error that it belongs to */
             governor_certain(pass->governor, c->bytes.len, false);
@@ -173,14 +179,13 @@ static bool release_follower(struct pass *pass, const struct subject *s, size_t 
         .family = s->family,
         .reason = reason_name(REASON_ERROR_CONTEXT),
     };
-    added +=
-        stamp_write(room + added, CONTEXT_STAMPS | (p->opts.stamps & CONTEXT_STAMPS_CHOSEN), &v)
-            .len;
+    added += stamp_write(room + added, pipeline_context_stamps(p->opts.stamps), &v).len;
     size_t bytes = s->bytes.len + added;
     if (sink->admit(sink->ctx, pass->request_bytes + bytes, bytes) < 0 ||
         pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service) < 0)
         return false;
     follow_took(&p->follow, instance);
+    p->context_left -= (double)bytes; /* a trace that was begun is finished on credit */
     ledger_release(p->ledger, pass->service, 1, s->bytes.len);
     if (pass->governor != NULL) { /* paid like the error that it belongs to */
         governor_certain(pass->governor, s->bytes.len, false);
@@ -214,11 +219,16 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
         added += stamp(p, s, d, room + added).len;
     if (rc == 0)
         rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
-    if (rc < 0)
+    if (rc < 0) {
         reject_rest(pass, s, d, rc);
-    else if (s->level >= p->opts.context.trigger)
+        return false;
+    }
+    p->context_left =
+        fmin(p->context_left + p->opts.context.max_share * (double)(s->bytes.len + added),
+             CONTEXT_DEPTH_BYTES);
+    if (s->level >= p->opts.context.trigger && p->context_left > 0)
         follow_begin(&p->follow, s->group->resource_hash, pass->now_ms);
-    return rc == 0;
+    return true;
 }
 
 /* Drop ERROR records above sampling.floor.max_per_second; off by default. */
@@ -250,9 +260,11 @@ static void limit_floor(struct pass *pass, struct decision *d)
 static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
 {
     if (reason_is_certain(d->reason))
-        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST);
+        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST && !d->is_new);
     bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
-    return governor_pay(pass->governor, bytes, is_stamped, d->reason == REASON_FLOOR);
+    /* What chance has kept stands for what it has not: losing it would falsify the sums. */
+    bool must_stay = d->reason == REASON_FLOOR || d->is_new || !reason_is_certain(d->reason);
+    return governor_pay(pass->governor, bytes, is_stamped, must_stay);
 }
 
 /* What a second policy would do is counted, and while the program only observes, what
@@ -327,6 +339,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->anomaly != NULL)
         s.anomaly =
             anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
+
+    s.draw = draws_take(p->draws, &record, bytes, s.pattern->number);
 
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};

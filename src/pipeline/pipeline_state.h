@@ -10,6 +10,7 @@
 #include "pipeline/follow.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rulebook.h"
+#include "pipeline/stamp.h"
 #include "util/err.h"
 #include "util/token_bucket.h"
 
@@ -35,6 +36,14 @@ struct pipeline {
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
     struct follow follow;      /* likewise */
+    struct draws *draws;
+    struct {
+        double left;      /* records that may be kept for being the first of a pattern that takes
+                           * another's place */
+        uint64_t evicted; /* patterns, when the last one began */
+    } newcomers;
+    double context_left;   /* bytes that released context may take now */
+    size_t context_stamps; /* bytes of the stamps of one */
     struct {
         struct token_bucket bucket;
         uint64_t untold, told_ms;    /* what was dropped since it was last said */
@@ -42,10 +51,13 @@ struct pipeline {
     struct pipeline_watcher watcher; /* none, as a rule */
 };
 
+#define CONTEXT_DEPTH_BYTES 65536 /* of context at once: the usual error's, and twice over */
+
 /* One pipeline_push() in progress. */
 struct pass {
     struct pipeline *p;
     uint64_t now_ms, unix_ns;
+    uint32_t unix_s;
     uint32_t resource_index; /* whose service is cached */
     uint32_t service;
     const struct rules *rules, *second;
@@ -54,6 +66,15 @@ struct pass {
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
 };
+
+/* What a record carries that is released as the context of an error. Weight 0 and the reason are
+ * never optional: without them the sums are wrong. */
+static inline unsigned pipeline_context_stamps(unsigned chosen)
+{
+    const unsigned always = 1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON;
+    const unsigned wanted = 1u << STAMP_PATTERN | 1u << STAMP_FAMILY;
+    return always | (chosen & wanted);
+}
 
 /* ---- pipeline_emit.c --------------------------------------------------- */
 

@@ -258,6 +258,11 @@ void recorder_release(struct recorder *r, const struct recording *what)
     r->released++;
 }
 
+void recorder_limit(struct recorder *r)
+{
+    r->limited++;
+}
+
 struct recorder_stats recorder_stats(const struct recorder *r, uint64_t now_ms)
 {
     struct recorder_stats s = {

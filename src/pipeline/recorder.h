@@ -65,8 +65,11 @@ struct logs_group recorder_group(const struct recorder *r, const struct recordin
 /* It is given out now, and never again. */
 void recorder_release(struct recorder *r, const struct recording *what);
 
+/* Some of what was found was not given out. */
+void recorder_limit(struct recorder *r);
+
 struct recorder_stats {
-    uint64_t released, limited; /* limited: found, and beyond the rate */
+    uint64_t released, limited; /* limited: triggers that got less than was found for them */
     uint64_t span_ms;           /* how far back the ring goes */
     size_t bytes;               /* in use */
 };

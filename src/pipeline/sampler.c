@@ -10,7 +10,8 @@
 #include "util/hash.h"
 
 #define RANDOM_MASK (RULES_REJECT_ALL - 1)
-#define NUMBER_TEXT_BYTES 32 /* any int64 or double as text */
+#define WINDOWS (UINT32_MAX - 1) /* numbers of windows, 1 and above; beyond it they wrap */
+#define NUMBER_TEXT_BYTES 32     /* any int64 or double as text */
 
 const char *reason_name(enum reason r)
 {
@@ -20,12 +21,6 @@ const char *reason_name(enum reason r)
 #undef X
     };
     return names[r];
-}
-
-uint64_t sampler_randomness(const struct log_record *record, struct span bytes)
-{
-    uint64_t r;
-    return consistent_randomness(record, &r) ? r : hash64(bytes) & RANDOM_MASK;
 }
 
 /* The fewest digits that read back as the same number: 0.1 and not 0.10000000000000001. */
@@ -135,14 +130,18 @@ FOR_BOTH bool any_matches(const struct rules *rules, bool keep, const struct sub
 /* Windows of one entry start at a phase of its own, or the heads of all patterns would
  * fall on the same second. The entry's and not the record's: a family's entry and an
  * overflow's count for many signatures, and each would begin a window that is not theirs. */
-static bool is_among_first(const struct rules *rules, const struct subject *s)
+static bool is_among_first(const struct rules *rules, const struct subject *s, bool *is_new)
 {
     struct pattern *p = s->pattern;
     uint64_t length = rules_window_ms(rules);
-    uint32_t window = (uint32_t)((s->now_ms + p->key.signature % length) / length + 1);
+    uint32_t window = (uint32_t)((s->now_ms + p->key.signature % length) / length % WINDOWS + 1);
+    *is_new = p->window == PATTERN_WINDOW_NEW && rules_first(rules) > 0;
+    if (!*is_new && s->governor != NULL && !governor_has_first(s->governor))
+        return false;
     if (p->window != window) {
+        bool has_none = p->window == PATTERN_WINDOW_KNOWN && p->in_window > 0;
         p->window = window;
-        p->in_window = 0;
+        p->in_window = has_none ? UINT32_MAX : 0;
     }
     if (p->in_window >= rules_first(rules))
         return false; /* not counted on: the counter would start anew after 2^32 records */
@@ -179,21 +178,72 @@ static bool is_context(const struct log_record *r)
            ((v->kind == LOG_DOUBLE && v->real == 0) || (v->kind == LOG_INT && v->integer == 0));
 }
 
-/* A threshold of 0 keeps: what is on the record from before stays as it is. */
+/* The R of a record that no earlier sampler shares with us, and the step that it takes. */
+static uint64_t own_randomness(const struct subject *s, uint64_t ours)
+{
+    if (s->draw.source == DRAW_KEY)
+        return s->draw.randomness;
+    return s->pattern != NULL ? draw_spaced(s->pattern, ours) : hash64(s->bytes) & RANDOM_MASK;
+}
+
+/* Was the earlier draw made with the R that we would draw by? Then the two are one. */
+static bool is_joint(const struct subject *s, uint64_t before)
+{
+    return s->draw.source == DRAW_SHARED && s->draw.randomness >= before;
+}
+
+/* What the survivors of the rate `before` are to be thinned to, so that `ours` is left. */
+static uint64_t rest_of(uint64_t ours, uint64_t before)
+{
+    double rest = rules_rate_of(ours) / rules_rate_of(before);
+    return rest >= 1 ? 0 : RULES_REJECT_ALL - (uint64_t)llround(rest * (double)RULES_REJECT_ALL);
+}
+
+/* An R above the threshold that a record was kept by, for samplers behind us. That of a spacing
+ * would be the same again and again, and they would keep all of a pattern or none. */
+static uint64_t fresh_randomness(const struct subject *s, uint64_t threshold)
+{
+    const struct pattern *p = s->pattern;
+    uint64_t any =
+        p == NULL ? hash64(s->bytes) : hash_mix(p->key.signature ^ p->phase, p->counts.received);
+    return consistent_carried(any & RANDOM_MASK, 0, threshold);
+}
+
+/* Kept with certainty by us: what is on the record from before stays as it is. */
+static struct decision keep(const struct subject *s, enum reason reason)
+{
+    uint64_t before = consistent_threshold(s->record);
+    struct decision d = {.verdict = VERDICT_KEPT, .reason = reason, .threshold = before};
+    if (before == 0)
+        return d;
+    d.own_randomness = !is_joint(s, before);
+    d.randomness = d.own_randomness ? fresh_randomness(s, before) : s->draw.randomness;
+    return d;
+}
+
+/* Draw by our rate. A record of a crowd is spaced: when it has come through a draw with the R
+ * that it shares, so much is left to draw as takes it from that rate to ours. */
 static struct decision draw(const struct subject *s, enum reason reason, uint64_t ours)
 {
-    uint64_t before = consistent_threshold(s->record), all = ours, r = 0;
-    if (ours == 0 && before == 0)
-        return (struct decision){.verdict = VERDICT_KEPT, .reason = reason};
-    bool own = !consistent_randomness(s->record, &r) || r < before;
+    uint64_t before = consistent_threshold(s->record), all = ours, r = s->draw.randomness;
+    bool joint = is_joint(s, before), crowded = draw_is_crowded(&s->draw);
+    if (joint && crowded && before > 0)
+        ours = rest_of(ours, before);
+    if (ours == 0)
+        return keep(s, reason);
+    bool own = !joint || crowded;
     if (own)
-        r = hash64(s->bytes) & RANDOM_MASK;
+        r = own_randomness(s, ours);
     bool kept = r >= ours;
     if (before > 0)
         all = own ? consistent_product(ours, before) : ours > before ? ours : before;
-    if (before > 0 && own && kept)
+    if (own && kept && s->draw.source != DRAW_KEY)
+        r = fresh_randomness(s, all);
+    else if (own && kept && before > 0)
         r = consistent_carried(r, ours, before);
-    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own};
+    if (s->pattern != NULL && all < RULES_REJECT_ALL)
+        draw_note(s->pattern, &s->draw, 1 / rules_rate_of(all));
+    return (struct decision){kept ? VERDICT_KEPT : VERDICT_SAMPLED_OUT, reason, all, r, own, false};
 }
 
 /* The budget's part in it: what the record's own rate gives it, times the governor's
@@ -205,9 +255,8 @@ static struct decision draw_governed(const struct subject *s, enum reason reason
         [GOVERNOR_BY_BUDGET] = REASON_BUDGET,
         [GOVERNOR_BY_PRESSURE] = REASON_PRESSURE,
     };
-    uint64_t before = consistent_threshold(s->record), r = 0;
-    bool shared = before > 0 && consistent_randomness(s->record, &r) && r >= before;
-    double came = shared ? rules_rate_of(before) : 1;
+    uint64_t before = consistent_threshold(s->record);
+    double came = before > 0 && is_joint(s, before) ? rules_rate_of(before) : 1;
     struct governor_record record = {s->pattern->number, s->level, s->bytes.len,
                                      fmin(rules_rate_of(ours) / came, 1)};
     enum governor_cause why = GOVERNOR_FREE;
@@ -235,25 +284,28 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
     bool floor = is_on_floor(s);
     tell(trace, (struct sampler_step){SAMPLER_FLOOR, floor});
     if (floor)
-        return draw(s, REASON_FLOOR, 0);
+        return keep(s, REASON_FLOOR);
     enum wish wish = priority_of(s->record);
     tell(trace, (struct sampler_step){SAMPLER_PRIORITY, wish != WISH_NONE});
     if (wish == WISH_KEEP)
-        return draw(s, REASON_PRIORITY, 0);
+        return keep(s, REASON_PRIORITY);
     if (wish == WISH_DROP)
         return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_PRIORITY};
     if (any_matches(rules, true, s, trace))
-        return draw(s, REASON_KEEP_RULE, 0);
+        return keep(s, REASON_KEEP_RULE);
     if (any_matches(rules, false, s, trace))
         return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_DROP_RULE};
     bool context = is_context(s->record);
     tell(trace, (struct sampler_step){SAMPLER_CONTEXT, context});
     if (context)
-        return draw(s, REASON_ERROR_CONTEXT, 0);
+        return keep(s, REASON_ERROR_CONTEXT);
     tell(trace, (struct sampler_step){SAMPLER_FIRST, false});
-    if (trace == NULL && (s->governor == NULL || governor_has_first(s->governor)) &&
-        is_among_first(rules, s))
-        return draw(s, REASON_FIRST, 0);
+    bool is_new = false;
+    if (trace == NULL && is_among_first(rules, s, &is_new)) {
+        struct decision d = keep(s, REASON_FIRST);
+        d.is_new = is_new;
+        return d;
+    }
 
     enum rules_source source;
     uint64_t t = rules_threshold(rules, s->signature, s->family, s->level, &source);
@@ -276,5 +328,11 @@ struct decision sampler_decide(const struct rules *rules, const struct subject *
 struct decision sampler_explain(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace)
 {
-    return decide(rules, s, trace);
+    struct subject other = *s;
+    struct pattern pattern;
+    if (s->pattern != NULL) { /* a draw moves it on */
+        pattern = *s->pattern;
+        other.pattern = &pattern;
+    }
+    return decide(rules, &other, trace);
 }

@@ -13,11 +13,8 @@
  *               anomalous (anomaly_boost); and where a governor is at work, less
  *               (pipeline/governor.h), which then is the reason: budget or pressure
  *
- * Thresholds, not dice: kept when R >= T, where R is 56 bits of randomness from
- * sampling.randomness or the trace id (its last 7 bytes; OpenTelemetry, trace
- * probability sampling), so that a trace is kept or dropped alike at equal rates;
- * without either from a hash of the record, so that the same record gets the same
- * verdict in every process and after a retry.
+ * Left to chance a record is kept when R >= T: where R comes from is said in
+ * pipeline/draw.h.
  *
  * Weights: a kept record stands for 1/p records, p being the probability that it
  * got through all samplers, those before us included (pipeline/consistent.h).
@@ -30,6 +27,7 @@
 
 #include "otlp/logs.h"
 #include "pattern/patterns.h"
+#include "pipeline/draw.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
 #include "pipeline/rules.h"
@@ -79,7 +77,9 @@ struct subject {
     enum level level;
     bool level_from_text;       /* for people: the record itself has none */
     uint64_t signature, family; /* the same while it has none */
-    struct pattern *pattern;    /* its entry, which counts the window */
+    struct pattern *pattern;    /* its entry: the window and the spacing. May be NULL for
+                                 * sampler_explain() */
+    struct draw draw;           /* of draws_take(); zero: spaced */
     uint64_t now_ms;
     struct governor *governor; /* NULL: nothing to govern */
     float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */
@@ -91,9 +91,10 @@ struct decision {
     uint64_t threshold;  /* T of all samplers together; 0: kept with certainty by all */
     uint64_t randomness; /* R that goes with it, where threshold > 0 */
     bool own_randomness; /* R is ours: it cannot be found in the record */
+    bool is_new;         /* the first record ever of its pattern, which any budget has room for */
 };
 
-/* Decide. Counts the record into its pattern's window; nothing else changes. */
+/* Decide. Counts the record into its pattern's window and spacing; nothing else changes. */
 struct decision sampler_decide(const struct rules *rules, const struct subject *s);
 
 /* What was asked on the way to a decision, in the order of the contract. */
@@ -127,6 +128,3 @@ struct sampler_trace {
  * s->pattern may be NULL. Counts nothing. */
 struct decision sampler_explain(const struct rules *rules, const struct subject *s,
                                 const struct sampler_trace *trace);
-
-/* The 56 bits of randomness of a record that came without a threshold. */
-uint64_t sampler_randomness(const struct log_record *record, struct span bytes);

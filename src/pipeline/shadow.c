@@ -8,7 +8,7 @@
 
 struct cell {
     struct shadow_counts counts;
-    uint32_t window, in_window; /* of the policy's lane, as in struct pattern */
+    uint32_t window, in_window, phase; /* of the policy's lane, as in struct pattern */
 };
 
 struct row {
@@ -65,11 +65,15 @@ static struct row *find_or_make(struct shadow *s, uint32_t number)
     return row != NULL ? row : &s->elsewhere;
 }
 
-void shadow_forget(struct shadow *s, uint32_t number)
+void shadow_begin(struct shadow *s, const struct pattern *entry)
 {
-    struct row *row = find(s, number);
-    if (row != NULL)
-        *row = (struct row){0};
+    struct row *row = find_or_make(s, entry->number);
+    if (row == &s->elsewhere)
+        return;
+    *row = (struct row){0};
+    row->lane[SHADOW_POLICY].window = entry->window;
+    row->lane[SHADOW_POLICY].in_window = entry->in_window;
+    row->lane[SHADOW_POLICY].phase = entry->phase;
 }
 
 static void add(struct shadow_counts *c, const struct decision *d, size_t bytes)
@@ -106,11 +110,13 @@ void shadow_decide(struct shadow *s, const struct rules *rules, const struct sub
     struct subject other = *subject;
     pattern.window = cell->window;
     pattern.in_window = cell->in_window;
+    pattern.phase = cell->phase;
     other.pattern = &pattern;
     other.governor = NULL;
     struct decision d = sampler_decide(rules, &other);
     cell->window = pattern.window;
     cell->in_window = pattern.in_window;
+    cell->phase = pattern.phase;
     note(s, SHADOW_POLICY, cell, subject->bytes.len, &d);
 }
 

@@ -48,8 +48,8 @@ struct shadow_opts {
 MUST_CHECK int shadow_new(struct shadow **out, const struct shadow_opts *opts);
 void shadow_free(struct shadow *s);
 
-/* Entry `number` of the pattern table begins anew. */
-void shadow_forget(struct shadow *s, uint32_t number);
+/* An entry of the pattern table begins, with its window as it is there. */
+void shadow_begin(struct shadow *s, const struct pattern *entry);
 
 /* The decision that was made, and not carried out. */
 void shadow_note(struct shadow *s, enum shadow_lane lane, const struct subject *subject,

@@ -121,7 +121,7 @@ static bool on_counts(void *ctx, const struct pattern *p, struct explain_counts 
         return false;
     out->all = p->counts;
     out->first_seen_ns = p->first_seen_ns;
-    out->last_seen_ns = p->last_seen_ns;
+    out->last_seen_ns = pattern_last_seen_ns(p);
     out->today_ns = pipeline_today(a->live->sidecar->pipeline, p->number, &out->today);
     return true;
 }

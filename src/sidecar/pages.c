@@ -1,4 +1,5 @@
 /* sidecar_pages: health and the admin's JSON, as tables of pages. */
+#include <math.h>
 #include <string.h>
 
 #include "pattern/signature.h"
@@ -232,6 +233,7 @@ static void write_pattern(struct json *j, const struct census *c, const struct c
     write_verdicts(j, &p->counts);
     json_u64(j, "received_bytes", p->counts.received_bytes);
     json_u64(j, "kept_bytes", p->counts.kept_bytes);
+    json_u64(j, "standard_error", (uint64_t)ceil(sqrt(p->variance)));
     json_printf(j, "first_seen", "%.3f", (double)p->first_seen_ns / 1e9);
     json_printf(j, "last_seen", "%.3f", (double)p->last_seen_ns / 1e9);
     json_end(j);

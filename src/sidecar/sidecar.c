@@ -128,6 +128,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .seed = rng_next(&rng),
         .severity_from_text = sc->cfg->sampling.severity_from_text,
         .peer_weights = sc->cfg->sampling.peer_weights,
+        .key = span_str(sc->cfg->sampling.key),
         .stamps = sc->cfg->sampling.stamps,
         .context =
             {
@@ -137,6 +138,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                 .max_records = sc->cfg->sampling.context_records,
                 .max_per_second = sc->cfg->sampling.context_per_second,
                 .trace_lines = sc->cfg->sampling.context_trace_lines,
+                .max_share = sc->cfg->sampling.context_share,
             },
         .observe = sc->cfg->observe,
         .floor_per_second = sc->cfg->sampling.floor_per_second,

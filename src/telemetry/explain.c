@@ -146,17 +146,19 @@ static void step_words(struct explain *e, const struct sampler_step *step)
     }
 }
 
-static uint64_t randomness(const struct subject *s, const char **from)
+static const char *randomness_from(const struct subject *s)
 {
-    struct log_record bare = *s->record;
-    uint64_t r = sampler_randomness(s->record, s->bytes);
-    bare.known_set &= ~(1u << LOG_SAMPLING_RANDOMNESS);
-    uint64_t of_trace = sampler_randomness(&bare, s->bytes);
-    bare.trace_id = (struct span){0};
-    *from = r != of_trace                                     ? "attribute"
-            : of_trace != sampler_randomness(&bare, s->bytes) ? "trace_id"
-                                                              : "record";
-    return r;
+    static const char *const names[] = {
+        [DRAW_SPACED] = "spacing", [DRAW_SHARED] = "trace_id", [DRAW_KEY] = "key"};
+    bool has_own = log_known(s->record, LOG_SAMPLING_RANDOMNESS) != NULL;
+    return s->draw.source == DRAW_SHARED && has_own ? "attribute" : names[s->draw.source];
+}
+
+/* Left to the spacing of its pattern: which records are kept depends on those before. */
+static bool is_in_turn(const struct subject *s, const struct decision *d)
+{
+    return s->draw.source == DRAW_SPACED && d->verdict != VERDICT_DROPPED_BY_RULE &&
+           d->threshold > 0 && d->threshold < RULES_REJECT_ALL;
 }
 
 /* 2026-11-21T13:05:24Z */
@@ -201,20 +203,29 @@ static void counts_words(struct explain *e, const struct subject *s)
 
 static void end_words(struct explain *e, const struct subject *s, const struct decision *d)
 {
-    const char *from;
-    uint64_t r = randomness(s, &from);
-    buf_printf(&e->out, "  threshold  T = 0x%014llx\n  randomness R = 0x%014llx, from %s\n",
-               (unsigned long long)d->threshold, (unsigned long long)r,
-               *from == 't'   ? "the last 7 bytes of the trace id"
-               : *from == 'a' ? "sampling.randomness"
-                              : "a hash of the record");
-    buf_printf(&e->out, "  verdict    %s (%s)", verdict_name(d->verdict), reason_name(d->reason));
-    if (d->threshold > 0 && d->verdict == VERDICT_KEPT)
-        buf_printf(&e->out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
-    else if (d->verdict == VERDICT_SAMPLED_OUT)
-        buf_printf(&e->out, ": R < T%s",
-                   rules_first(e->rules) > 0 ? ", unless it is among the first" : "");
-    buf_append_byte(&e->out, '\n');
+    static const char *const sources[] = {[DRAW_SPACED] = "the even spacing of its pattern",
+                                          [DRAW_SHARED] = "the last 7 bytes of the trace id",
+                                          [DRAW_KEY] = "the attribute of sampling.key"};
+    struct buf *out = &e->out;
+    const char *or_first = rules_first(e->rules) > 0 ? ", unless it is among the first" : "";
+    buf_printf(out, "  threshold  T = 0x%014llx\n  randomness R ",
+               (unsigned long long)d->threshold);
+    if (s->draw.source != DRAW_SPACED)
+        buf_printf(out, "= 0x%014llx, ", (unsigned long long)s->draw.randomness);
+    bool has_own =
+        s->draw.source == DRAW_SHARED && log_known(s->record, LOG_SAMPLING_RANDOMNESS) != NULL;
+    buf_printf(out, "from %s\n  verdict    ",
+               has_own ? "sampling.randomness" : sources[s->draw.source]);
+    if (is_in_turn(s, d))
+        buf_printf(out, "in turn (%s): one of %.6g of its pattern is kept and counts for as many%s",
+                   reason_name(d->reason), 1.0 / rules_rate_of(d->threshold), or_first);
+    else
+        buf_printf(out, "%s (%s)", verdict_name(d->verdict), reason_name(d->reason));
+    if (!is_in_turn(s, d) && d->threshold > 0 && d->verdict == VERDICT_KEPT)
+        buf_printf(out, ": R >= T; counts for %.6g", 1.0 / rules_rate_of(d->threshold));
+    else if (!is_in_turn(s, d) && d->verdict == VERDICT_SAMPLED_OUT)
+        buf_printf(out, ": R < T%s", or_first);
+    buf_append_byte(out, '\n');
     if (e->opts.counts != NULL)
         counts_words(e, s);
     buf_append_byte(&e->out, '\n');
@@ -303,14 +314,13 @@ static void counts_json(struct explain *e, const struct subject *s)
 
 static void end_json(struct explain *e, const struct subject *s, const struct decision *d)
 {
-    const char *from;
-    uint64_t r = randomness(s, &from);
     struct json *j = &e->json;
     json_end_list(j);
     json_printf(j, "threshold", "\"0x%014llx\"", (unsigned long long)d->threshold);
-    json_printf(j, "randomness", "\"0x%014llx\"", (unsigned long long)r);
-    json_str(j, "randomness_from", from);
-    json_str(j, "verdict", verdict_name(d->verdict));
+    if (s->draw.source != DRAW_SPACED)
+        json_printf(j, "randomness", "\"0x%014llx\"", (unsigned long long)s->draw.randomness);
+    json_str(j, "randomness_from", randomness_from(s));
+    json_str(j, "verdict", is_in_turn(s, d) ? "in_turn" : verdict_name(d->verdict));
     json_str(j, "reason", reason_name(d->reason));
     if (e->opts.counts != NULL)
         counts_json(e, s);

@@ -1,5 +1,6 @@
 // explain and replay: what the pipeline would do, without running it.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -30,7 +31,7 @@ test('explain says each rule that is tried, in order, and the verdict', async ()
   const out = await run(['explain', ...bare, '--set', 'sampling.keep=[{service: vip}, {body: "*x*"}]', '--set', 'sampling.drop=[{body: "health*"}]', '--severity', 'warning', 'user 7 logged in']);
   assert.equal(out.code, 0, out.stderr);
   const said = ['template   "user <*> logged in"', 'lps1:367817fea19ab08d', 'WARN, from the severity text "warning"', 'below ERROR', 'keep[0]    {service: "vip"}: does not match',
-    'keep[1]    {body: "*x*"}: does not match', 'drop[0]    {body: "health*"}: does not match', 'not counted here', 'rate       0.5, from severity_rates (config)', 'T = 0x80000000000000', 'R = 0x', 'verdict    '];
+    'keep[1]    {body: "*x*"}: does not match', 'drop[0]    {body: "health*"}: does not match', 'not counted here', 'rate       0.5, from severity_rates (config)', 'T = 0x80000000000000', 'from the even spacing of its pattern', 'verdict    in turn', 'one of 2 of its pattern is kept'];
   let at = -1;
   for (const text of said) {
     const next = out.stdout.indexOf(text, at + 1);
@@ -52,7 +53,7 @@ test('explain reads lines and OTLP JSON, and tells where severity and randomness
   assert.deepEqual(first.steps.map((s) => [s.stage, s.applies]), [['floor', false], ['priority', false], ['context', false], ['first', false], ['rate', true]]);
   assert.equal(first.verdict, 'sampled_out');
   assert.deepEqual([second.severity.level, second.severity.from, second.reason, second.verdict], ['FATAL', 'text', 'floor', 'kept']);
-  assert.equal(second.randomness_from, 'record');
+  assert.equal(second.randomness_from, 'spacing');
   assert.equal(third.body, '(a map)');
 });
 
@@ -70,10 +71,12 @@ test('explain uses the policy file, and refuses what it cannot read', async (t) 
 test('explain says what the proxy does', async (t) => {
   const set = { 'sampling.first.count': 0, 'batch.max_age': '50ms', 'sampling.severity_rates.INFO': 0.3 };
   const { stub, sidecar } = await pair(t, { set });
-  const doc = document(many(300));
+  const traced = many(300).map((r, i) => ({ ...r, traceId: createHash('sha256').update(`trace ${i}`).digest('hex').slice(0, 32) }));
+  const doc = document(traced);
   assert.equal((await sidecar.post(encodeLogs(doc))).status, 200);
   const said = objects(await run(['explain', '--json', ...bare, '--set', 'sampling.severity_rates.INFO=0.3'], { input: JSON.stringify(doc) }));
   const kept = said.filter((o) => o.verdict === 'kept').map((o) => o.body);
+  assert.ok(kept.length > 60 && kept.length < 120, `${kept.length} kept of 300`);
   await until('delivery', () => stub.rows.length >= kept.length);
   assert.equal((await sidecar.ledger()).kept, kept.length);
   await sidecar.stop();
@@ -110,10 +113,12 @@ test('replay counts as the proxy would, over protobuf, documents and lines', asy
   // The proxy itself.
   const sidecar = await Sidecar.start(t, { set: { 'exporters.file.path': at('kept.jsonl'), 'batch.max_age': '50ms' } });
   for (const doc of docs) assert.equal((await sidecar.post(encodeLogs(doc))).status, 200);
-  assert.equal((await sidecar.ledger()).kept, p.kept);
+  const { kept } = await sidecar.ledger();
+  // Where the spacing of a pattern begins is random: one record of each of the two.
+  assert.ok(Math.abs(kept - p.kept) <= 2, `${kept} and ${p.kept}`);
   await sidecar.stop();
   const [again] = objects(await run(['replay', ...bare, '--json', '--set', 'sampling.global_rate=1', at('kept.jsonl')]));
-  assert.equal(again.records, p.kept, 'what the file exporter wrote is read');
+  assert.equal(again.records, kept, 'what the file exporter wrote is read');
   assert.ok(readFileSync(at('kept.jsonl'), 'utf8').startsWith('{"resourceLogs"'));
 });
 

@@ -17,7 +17,7 @@
 #define ROW(id, severity, received, kept, in, out, text) \
     "{\"pattern\":\"lps1:" id "\",\"service\":\"checkout\",\"severity\":\"" severity \
     "\",\"template\":\"" text "\",\"received\":" #received ",\"kept\":" #kept \
-    ",\"received_bytes\":" #in ",\"kept_bytes\":" #out "}\n"
+    ",\"received_bytes\":" #in ",\"kept_bytes\":" #out ",\"standard_error\":12}\n"
 
 static const char first[] = TOTALS(60000, 1000) ROW("a", "INFO", 600, 60, 90000, 9000, "loud <*>")
     ROW("b", "WARN", 300, 300, 30000, 30000, "kept whole")
@@ -97,11 +97,12 @@ static void rates_are_between_two_answers(void **state)
     struct top_view v;
     struct buf out = {0};
     rig_open(&v);
-    assert_non_null(
-        strstr(draw(&v, &out, 100, 0), "      -     600  60.0%  10.0%   81.0k       - INFO"));
+    assert_non_null(strstr(draw(&v, &out, 100, 0),
+                           "      -     600  60.0%  10.0%   2.0%   81.0k       - INFO"));
     assert_int_equal(top_view_take(&v, span_str(second), 12000), 0); /* 2 s later */
     const char *frame = draw(&v, &out, 100, 0);
-    assert_non_null(strstr(frame, "    245     590  39.3%   1.0%    467k    194k DEBUG checkout"));
+    assert_non_null(
+        strstr(frame, "    245     590  39.3%   1.0%   2.0%    467k    194k DEBUG checkout"));
     assert_non_null(strstr(frame, "      5     610"));
     assert_non_null(strstr(
         frame, "records 1.50k (250/s)  kept 33.3%  rejected 0  delivered 400  queued 100  lost 0"));

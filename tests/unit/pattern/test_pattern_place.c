@@ -51,7 +51,7 @@ static struct pattern *place(struct rig *r, uint32_t service, const char *line, 
         .signature = signer_sign_text(r->signer, span_str(line)), .service = service, .level = 2};
     struct pattern *e = pattern_place(&r->place, &key, r->now_ns, family);
     e->counts.received++;
-    e->last_seen_ns = r->now_ns;
+    e->last_seen_s = (uint32_t)(r->now_ns / 1000000000);
     return e;
 }
 
@@ -155,7 +155,7 @@ static void what_is_stale_makes_room(void **state)
         (void)place(&r, NOISY, line, &family);
     }
     uint64_t before = r.place.overflowed;
-    r.now_ns += PATTERN_STALE_NS;
+    r.now_ns += PATTERN_STALE_S * UINT64_C(1000000000);
     for (unsigned i = 0; i < 1000; i++) {
         snprintf(line, sizeof line, "%s since %s", word(a, i + 20000), word(b, i + 40000));
         (void)place(&r, NOISY, line, &family);

@@ -73,7 +73,7 @@ static void count(struct rig *r, const char *service, uint64_t signature, uint64
         e->first_seen_ns = r->seen++;
         pattern_set_template(table, e, span_str(text));
     }
-    e->last_seen_ns = r->seen++;
+    e->last_seen_s = (uint32_t)r->seen++;
     e->counts.received += n;
     e->counts.kept += kept;
     e->counts.sampled_out += n - kept;

@@ -150,7 +150,7 @@ static void a_burst_is_bounded_before_it_is_known(void **state)
     governor_free(g);
 }
 
-static void firsts_take_half(void **state)
+static void firsts_take_a_tenth(void **state)
 {
     (void)state;
     struct governor *g = governor(GOVERNOR_RECORDS, 100, NULL);
@@ -165,7 +165,7 @@ static void firsts_take_half(void **state)
             draw(g, ms % 1000, LEVEL_INFO, NULL);
         }
     }
-    assert_in_range((int)kept, 100 + 49 * 60, 101 + 51 * 60);
+    assert_in_range((int)kept, 100 + 9 * 60, 101 + 11 * 60);
     governor_free(g);
 }
 
@@ -335,7 +335,7 @@ int main(void)
         cmocka_unit_test(each_unit_is_held),
         cmocka_unit_test(a_reduction_follows),
         cmocka_unit_test(a_burst_is_bounded_before_it_is_known),
-        cmocka_unit_test(firsts_take_half),
+        cmocka_unit_test(firsts_take_a_tenth),
         cmocka_unit_test(strangers_are_held_together),
         cmocka_unit_test(the_last_resort),
         cmocka_unit_test(factors_do_not_look_at_the_dice),

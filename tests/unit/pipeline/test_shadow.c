@@ -37,7 +37,8 @@ static void what_was_not_carried_out_is_counted(void **state)
     assert_int_equal(one.kept_bytes, 10 + 10 + STAMP);
     assert_int_equal(shadow_total(s, SHADOW_POLICY)->kept, 0);
     assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 999).kept, 0);
-    shadow_forget(s, 300);
+    const struct pattern entry = {.number = 300};
+    shadow_begin(s, &entry);
     assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 300).kept, 0);
     assert_int_equal(shadow_total(s, SHADOW_ENFORCED)->kept, 2);
     shadow_free(s);

@@ -9,9 +9,9 @@
  *     cov(earlier) = w - 1,    cov(ours) = w * (1 / max(p_i, p_j) - w),
  * which for i = j are the variances; records that share no randomness have none.
  *
- * What p is under a budget is told by a twin: a second pipeline that gets the same
- * records, each with the highest randomness there is, so that it keeps them all. That
- * it knows p is half of the promise: p depends on what arrives and not on what is kept.
+ * Under a budget a twin gets the same records, whose spacings begin elsewhere, so that it keeps
+ * others. That it decides by the same p is half of the promise: p depends on what arrives and not
+ * on what is kept.
  */
 #include "unit/test.h"
 
@@ -58,7 +58,6 @@ enum kind {
     THRESHOLD_ALONE,  /* nobody knows by what */
     THRESHOLD_OTHER,  /* drawn by something else than the trace id that is there */
     KINDS,
-    KINDS_OF_TWINS = THRESHOLD_WITH_R + 1, /* to a twin the others would be another kind */
 };
 
 struct stratum {
@@ -74,6 +73,7 @@ struct world {
     struct pipeline *pipeline;
     struct pipeline *twin; /* NULL: no budget */
     bool has_budget;
+    double p;        /* of the record in hand, as it was decided by */
     size_t resource; /* of the record in hand */
     uint64_t budgeted;
     struct rules *rules;
@@ -115,6 +115,13 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     return 0;
 }
 
+static void on_decided(void *ctx, const struct subject *s, const struct decision *d)
+{
+    struct world *w = ctx;
+    (void)s;
+    w->p = rules_rate_of(d->threshold);
+}
+
 static void live(struct world *w, unsigned stamps)
 {
     struct pipeline_opts opts = {
@@ -129,8 +136,13 @@ static void live(struct world *w, unsigned stamps)
     if (w->has_budget)
         opts.target = (struct governor_target){GOVERNOR_RECORDS, BUDGET, 0.3};
     assert_int_equal(pipeline_new(&w->pipeline, &opts, w->rules), 0);
-    if (w->has_budget)
-        assert_int_equal(pipeline_new(&w->twin, &opts, w->rules), 0);
+    const struct pipeline_watcher watcher = {w, on_decided};
+    pipeline_watch(w->pipeline, &watcher);
+    opts.seed++;
+    if (!w->has_budget)
+        return;
+    assert_int_equal(pipeline_new(&w->twin, &opts, w->rules), 0);
+    pipeline_watch(w->twin, &watcher);
 }
 
 static void die(struct world *w)
@@ -268,20 +280,17 @@ static double rate_of(const struct item *it, enum reason reason)
     return pattern_rates[i].rate;
 }
 
-/* The probability of the record in hand, as the twin finds it. */
-static double p_of_twin(struct world *w)
+/* The record in hand once more. */
+static void check_twin(struct world *w)
 {
     bool emitted = w->emitted;
     size_t stamp_len = w->stamp_len;
-    double count = w->count;
-    add_attr(w, "sampling.randomness", "ffffffffffffff", 0);
+    double count = w->count, p = w->p;
     push_to(w, w->twin);
-    assert_true(w->emitted);
-    double p = 1 / w->count;
+    assert_true(w->p == p);
     w->emitted = emitted;
     w->stamp_len = stamp_len;
     w->count = count;
-    return p;
 }
 
 static void add_covariance(struct world *w, const struct item *a, const struct item *b, double c)
@@ -299,7 +308,8 @@ static void offer(struct world *w, struct item *it, double p_in, bool shared)
     enum reason reason = push(w);
     bool by_rate = reason == REASON_SEVERITY_RATE || reason == REASON_PATTERN_RATE;
     if (w->has_budget) {
-        it->p = p_of_twin(w);
+        it->p = w->p;
+        check_twin(w);
         by_rate |= reason == REASON_BUDGET;
     } else {
         double ours = rate_of(it, reason);
@@ -321,7 +331,7 @@ static void offer(struct world *w, struct item *it, double p_in, bool shared)
 /* One trace, or one record without: drawn by the earlier sampler, then offered. */
 static void one_trace(struct world *w)
 {
-    enum kind kind = (enum kind)rng_upto(&w->rng, (w->has_budget ? KINDS_OF_TWINS : KINDS) - 1);
+    enum kind kind = (enum kind)rng_upto(&w->rng, KINDS - 1);
     bool traced = kind == PLAIN_TRACED || kind == THRESHOLD_TRACED || kind == COUNT_TRACED;
     size_t n = traced ? 1 + rng_upto(&w->rng, TRACE_MAX - 1) : 1;
     size_t e = rng_upto(&w->rng, ARRAY_LEN(earlier) - 1);

@@ -97,7 +97,7 @@ static void count(struct rig *r, uint32_t service, uint64_t signature, enum leve
         e->first_seen_ns = 1600000000500000000u + r->seen++;
         pattern_set_template(r->patterns, e, SPAN("took <*> \"ms\""));
     }
-    e->last_seen_ns = 1600000009000000000u;
+    e->last_seen_s = 1600000009;
     e->counts.received += n;
     e->counts.kept += kept;
     e->counts.received_bytes += n * 10;
