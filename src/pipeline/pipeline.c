@@ -65,6 +65,25 @@ static void on_new_pattern(void *ctx, uint32_t number, bool is_overflow)
 
 /* ---- life -------------------------------------------------------------- */
 
+/* Of errors: what led to them, and the rest of their traces. */
+static int start_context(struct pipeline *p)
+{
+    const struct pipeline_opts *opts = &p->opts;
+    const struct recorder_opts context = {
+        .bytes = opts->context.bytes,
+        .window_ms = opts->context.window_ms,
+        .max_records = opts->context.max_records,
+        .max_per_second = opts->context.max_per_second,
+        .seed = opts->seed,
+        .budget = opts->budget,
+    };
+    p->context_left = CONTEXT_DEPTH_BYTES;
+    p->context_stamps = stamp_bytes(pipeline_context_stamps(opts->stamps));
+    follow_init(&p->follow, context.bytes > 0 ? opts->context.trace_lines : 0, context.window_ms,
+                context.max_per_second);
+    return context.bytes > 0 ? recorder_new(&p->recorder, &context) : 0;
+}
+
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
     struct pipeline *p = calloc(1, sizeof *p);
@@ -89,28 +108,14 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     struct draws_opts draws = {opts->key, opts->seed, opts->budget};
     p->newcomers.left = NEWCOMERS_DEPTH;
-    p->context_left = CONTEXT_DEPTH_BYTES;
     if (ledger_new(&p->ledger, &ledger) < 0 || draws_new(&p->draws, &draws) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
-        pipeline_watch_anomalies(p, rules) < 0)
+        pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0)
         goto fail;
-    struct recorder_opts context = {
-        .bytes = opts->context.bytes,
-        .window_ms = opts->context.window_ms,
-        .max_records = opts->context.max_records,
-        .max_per_second = opts->context.max_per_second,
-        .seed = opts->seed,
-        .budget = opts->budget,
-    };
-    p->context_stamps = stamp_bytes(pipeline_context_stamps(p->opts.stamps));
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
-        goto fail;
-    follow_init(&p->follow, context.bytes > 0 ? opts->context.trace_lines : 0, context.window_ms,
-                context.max_per_second);
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,

@@ -289,10 +289,13 @@ __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *
     p->watcher.decided(p->watcher.ctx, s, &d);
 }
 
-/* Sampled out: what an error may want back, and what an event may show of it. */
-static void remember(const struct pass *pass, const struct subject *s, struct span mended)
+/* Sampled out: a line of an error's trace goes on after all; else it is what an error may want
+ * back, and what an event may show of it. `room` begins with `mended`. */
+static void remember(struct pass *pass, const struct subject *s, struct span mended, uint8_t *room)
 {
     struct pipeline *p = pass->p;
+    if (!follow_is_idle(&p->follow, pass->now_ms) && release_follower(pass, s, mended.len, room))
+        return;
     if (p->recorder != NULL) {
         const struct recording it = {s->bytes, mended, s->signature, s->family, pass->service, 0};
         recorder_put(p->recorder, s->group, s->record->trace_id, &it, pass->now_ms);
@@ -361,8 +364,7 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
         tell_watcher(p, &s, d);
-    if (d.verdict == VERDICT_SAMPLED_OUT &&
-        (follow_is_idle(&p->follow, pass->now_ms) || !release_follower(pass, &s, mended.len, room)))
-        remember(pass, &s, mended);
+    if (d.verdict == VERDICT_SAMPLED_OUT)
+        remember(pass, &s, mended, room);
     return 0;
 }
