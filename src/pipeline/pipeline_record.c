@@ -48,6 +48,7 @@ static struct sign_input sign_input(const struct logs_group *g, struct span byte
         .record = r->attributes > 0 ? bytes : (struct span){0},
         .scope_logs = g->scope,
         .body = r->body,
+        .is_plain = !r->may_name,
     };
 }
 
@@ -342,9 +343,7 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->anomaly != NULL)
         s.anomaly =
             anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
-
     s.draw = draws_take(p->draws, &record, bytes, s.pattern->number);
-
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};
     if (!p->opts.observe || record.time_unix_ns != 0) /* as it came, unless that would be refused */

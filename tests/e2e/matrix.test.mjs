@@ -44,6 +44,11 @@ const fresh = (cell) => cell.send(3, { base: INFO, body: (n) => `${letters(n)} b
 const services = async (cell) => {
   for (const service of ['a', 'b', 'c', 'd', 'e']) await cell.send(4, { service, base: INFO, body: order });
 };
+const oneTrace = (cell) => cell.send(150, { base: { ...INFO, traceId: Buffer.alloc(16, 7).toString('base64') }, body: order });
+const sessions = async (cell) => {
+  for (const session of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'])
+    await cell.send(3, { base: { ...INFO, attributes: [{ key: 'session', value: { stringValue: session } }] }, body: order });
+};
 const large = (count) => (cell) => cell.send(count, { base: INFO, body: (n) => `order ${n} ${'x'.repeat(1500)}` });
 const megabytes = async (cell) => {
   for (let i = 0; i < 50; i++) await cell.send(40, { base: ERROR, body: (n) => `order ${n} ${NOISE.slice((n % 1000) * 4000, (n % 1000 + 1) * 4000)}` });
@@ -113,6 +118,8 @@ const FEATURES = [
   { name: 'multiline',                  set: { ...KEEP, multiline: 'join' },           load: joinable, works: [delivers, joins], keeps: true },
   { name: 'budget',                     set: { ...KEEP, ...BUDGET },                   load: infos(40), works: [delivers, budgets], repeats: true },
   { name: 'overspent budget',           set: { ...KEEP, ...BUDGET, 'sampling.keep': '[{body: "order*"}]' }, load: infos(40), works: [delivers, overspends], repeats: true, keeps: true, lost: ['budget'] },
+  { name: 'a crowd of one trace',       set: HALF,                                     load: oneTrace, works: [delivers, samples] },
+  { name: 'sessions by a key',          set: { ...HALF, 'sampling.key': 'session' },   load: sessions, works: [delivers, samples] },
   { name: 'observe',                    set: { ...HALF, mode: 'observe' },             load: infos(20), works: [delivers, observes], keeps: true },
   { name: 'shadow',                     set: { ...KEEP, shadow: true },                load: infos(20), works: [delivers, shadows], keeps: true },
   { name: 'families',                   set: HALF,                                     load: names, works: [delivers, unites], repeats: true },

@@ -71,9 +71,9 @@ test('explain uses the policy file, and refuses what it cannot read', async (t) 
 test('explain says what the proxy does', async (t) => {
   const set = { 'sampling.first.count': 0, 'batch.max_age': '50ms', 'sampling.severity_rates.INFO': 0.3 };
   const { stub, sidecar } = await pair(t, { set });
-  const traced = many(300).map((r, i) => ({ ...r, traceId: createHash('sha256').update(`trace ${i}`).digest('hex').slice(0, 32) }));
-  const doc = document(traced);
-  assert.equal((await sidecar.post(encodeLogs(doc))).status, 200);
+  const traced = (encoding) => many(300).map((r, i) => ({ ...r, traceId: createHash('sha256').update(`trace ${i}`).digest().subarray(0, 16).toString(encoding) }));
+  const doc = document(traced('hex'));
+  assert.equal((await sidecar.post(encodeLogs(document(traced('base64'))))).status, 200);
   const said = objects(await run(['explain', '--json', ...bare, '--set', 'sampling.severity_rates.INFO=0.3'], { input: JSON.stringify(doc) }));
   const kept = said.filter((o) => o.verdict === 'kept').map((o) => o.body);
   assert.ok(kept.length > 60 && kept.length < 120, `${kept.length} kept of 300`);
