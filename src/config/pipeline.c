@@ -18,6 +18,7 @@ struct pipeline_opts config_pipeline(const struct config *cfg)
         .max_services = cfg->sampling.max_services,
         .family_weight = cfg->sampling.family_weight,
         .severity_from_text = cfg->sampling.severity_from_text,
+        .peer_weights = cfg->sampling.peer_weights,
         .key = span_str(cfg->sampling.key),
         .stamps = cfg->sampling.stamps,
         .context =
@@ -27,6 +28,7 @@ struct pipeline_opts config_pipeline(const struct config *cfg)
                 .window_ms = cfg->sampling.context_window_ms,
                 .max_records = cfg->sampling.context_records,
                 .max_per_second = cfg->sampling.context_per_second,
+                .trace_lines = cfg->sampling.context_trace_lines,
                 .max_share = cfg->sampling.context_share,
             },
         .observe = cfg->observe,

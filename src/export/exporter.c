@@ -183,7 +183,7 @@ int exporter_add(struct exporter *x, const struct logs_group *g, struct span rec
 }
 
 int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,
-                   struct span content_type)
+                   struct span content_type, struct span key)
 {
     struct parcel *p;
     metric_inc(&x->stats.relay[signal].received);
@@ -194,7 +194,7 @@ int exporter_relay(struct exporter *x, enum signal signal, struct span body, enu
     }
     int rc = exporter_admit(x, body.len, 0);
     if (rc == 0)
-        rc = parcel_of_relay(&p, signal, body, coding, content_type, x->opts.budget);
+        rc = parcel_of_relay(&p, signal, body, coding, content_type, key, x->opts.budget);
     if (rc < 0) {
         metric_inc(&x->stats.relay[signal].lost);
         return rc;

@@ -71,9 +71,10 @@ bool exporter_is_hungry(const struct exporter *x);
 MUST_CHECK int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
                             struct span stamp, uint32_t service);
 
-/* Take a request of another signal as it came. 0, ERR_FULL, ERR_NOMEM. */
+/* Take a request of another signal as it came, to go on with a key of its client's (empty: ours).
+ * 0, ERR_FULL, ERR_NOMEM. */
 MUST_CHECK int exporter_relay(struct exporter *x, enum signal signal, struct span body,
-                              enum coding coding, struct span content_type);
+                              enum coding coding, struct span content_type, struct span key);
 
 /* Seal what is collected, whatever its size. */
 void exporter_flush(struct exporter *x);

@@ -198,7 +198,9 @@ static int walk(struct feeder *f)
         exporter_begin(f->opts.exporter, &origin, clock_now_ms(f->opts.clock) - h->born_ms,
                        h->payload.len);
         f->arena.max_bytes = ARENA_FACTOR * h->payload.len + ARENA_EXTRA_BYTES;
-        rc = logs_each(buf_span(&h->payload), f->opts.seed, &f->arena, on_record, &w);
+        struct span payload = buf_span(&h->payload);
+        rc = logs_each_of_key(payload, batch_stored_key(payload), f->opts.seed, &f->arena,
+                              on_record, &w);
         arena_reset(&f->arena);
     }
     if (w.exporter_is_full || rc == ERR_FULL || rc == ERR_NOMEM)

@@ -140,6 +140,7 @@ static void close_group(struct journal *j)
         lose(j, number, rc); /* its waiters are woken with the next group's, or by the tick */
         return;
     }
+    batch_store_key(batch);
     *g = (struct journal_group){
         .number = number, .accepted_unix_ns = j->open_accepted_ns, .batch = batch};
     j->held_bytes += batch->body.len;

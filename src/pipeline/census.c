@@ -31,6 +31,7 @@ static void take_counters(struct pipeline *p, struct census *c)
     if (p->recorder != NULL)
         c->context = recorder_stats(p->recorder, p->clock.now_ms);
     c->context.released -= p->looked.released;
+    c->context.limited += p->follow.limited;
     if (p->families != NULL)
         c->families = families_stats(p->families);
     if (p->governor != NULL)

@@ -1,11 +1,13 @@
 /*
  * ledger: what happened to every record, in total and per service.
  *
- *     received        = kept + sampled_out + dropped_by_rule + rejected
+ *     received        = kept + sampled_out + dropped_by_rule + rejected + joined
  *     kept + released = delivered + queued + lost{reason}
  *
  * Released are those of sampled_out that are sent after all, as the context of an
  * error: they stay counted as sampled out, because survivors stand for them.
+ *
+ * Joined are lines that became a part of another record (pipeline/join.h), which is decided.
  *
  * Both lines hold after every call. Services are a bounded table: beyond
  * max_services new names are counted under "other", so counts are never lost.
@@ -29,7 +31,8 @@
     X(KEPT,            "kept") \
     X(SAMPLED_OUT,     "sampled_out") \
     X(DROPPED_BY_RULE, "dropped_by_rule") \
-    X(REJECTED,        "rejected")
+    X(REJECTED,        "rejected") \
+    X(JOINED,          "joined")
 /* clang-format on */
 
 #define X(name, text) VERDICT_##name,

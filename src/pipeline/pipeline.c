@@ -1,6 +1,7 @@
 /* pipeline: its parts, and one pass over a sound request (pipeline_record.c: each record). */
 #include "pipeline/pipeline.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -80,6 +81,19 @@ static int open_recorder(const struct pipeline *p, struct recorder **out)
     return context.bytes > 0 && *out == NULL ? recorder_new(out, &context) : 0;
 }
 
+/* Of errors: what led to them, and the rest of their traces. */
+static int start_context(struct pipeline *p)
+{
+    const struct pipeline_opts *o = &p->opts;
+    p->context_left = CONTEXT_DEPTH_BYTES;
+    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
+        p->looked.context_left[lane] = p->context_left;
+    p->context_stamps = stamp_bytes(pipeline_context_stamps(o->stamps));
+    follow_init(&p->follow, o->context.bytes > 0 ? o->context.trace_lines : 0, o->context.window_ms,
+                o->context.max_per_second);
+    return open_recorder(p, &p->recorder);
+}
+
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
     struct pipeline *p = calloc(1, sizeof *p);
@@ -104,19 +118,13 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     struct draws_opts draws = {opts->key, opts->seed, opts->budget};
     p->newcomers.left = NEWCOMERS_DEPTH;
-    p->context_left = CONTEXT_DEPTH_BYTES;
-    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
-        p->looked.context_left[lane] = p->context_left;
     if (ledger_new(&p->ledger, &ledger) < 0 || draws_new(&p->draws, &draws) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
-        pipeline_watch_anomalies(p, rules) < 0)
-        goto fail;
-    p->context_stamps = stamp_bytes(pipeline_context_stamps(p->opts.stamps));
-    if (open_recorder(p, &p->recorder) < 0)
+        pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0)
         goto fail;
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     token_bucket_init(&p->looked.floor, opts->floor_per_second);
@@ -168,6 +176,12 @@ int pipeline_admit(const struct pipeline *p, size_t bytes, size_t largest)
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count)
 {
+    return pipeline_push_of_key(p, request, (struct span){0}, arena, count);
+}
+
+int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                         struct arena *arena, const struct logs_count *count)
+{
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
@@ -197,7 +211,7 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     pass.at_ms = p->clock.now_ms;
     if (pass.at_ms != 0) /* else its first record says when this is */
         pipeline_govern(&pass);
-    int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
+    int rc = logs_each_of_key(request, key, p->opts.seed, arena, pipeline_record, &pass);
     if (rc == 0)
         rc = full < 0 ? full : pass.failed;
     return rc;
@@ -211,6 +225,35 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
         return rc;
     *records = n.records;
     return pipeline_push_sound(p, request, arena, &n);
+}
+
+struct setting_aside {
+    struct pipeline *p;
+    enum verdict verdict;
+    const struct logs_rejected *next, *end;
+};
+
+static int set_aside_of(void *ctx, uint32_t resource_index, struct span service_name)
+{
+    struct setting_aside *r = ctx;
+    if (r->next == r->end)
+        return 1;
+    if (r->next->resource_index != resource_index)
+        return 0;
+    ledger_decide(r->p->ledger, pipeline_service(r->p, service_name), r->verdict, r->next->records,
+                  r->next->bytes);
+    r->next++;
+    return 0;
+}
+
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict)
+{
+    const struct logs_rejected *first = (const void *)left_out->tally.base;
+    size_t n = left_out->tally.len / sizeof *first;
+    struct setting_aside r = {p, verdict, first, n > 0 ? first + n : first};
+    ignore_code(logs_each_resource(request, set_aside_of, &r)); /* it is sound */
+    assert(r.next == r.end);
 }
 
 void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)

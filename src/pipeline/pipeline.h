@@ -31,8 +31,10 @@
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "otlp/mend.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
+#include "pipeline/peer_weights.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
 #include "util/arena.h"
@@ -61,6 +63,7 @@ struct pipeline_opts {
     uint32_t family_weight;            /* of families; 0: every pattern is its own */
     bool severity_from_text;           /* a record without one is as severe as its text says */
     uint64_t seed;
+    struct peer_weights peer_weights;
     struct span key; /* the attribute whose values stay together; borrowed; empty: none */
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
@@ -68,7 +71,8 @@ struct pipeline_opts {
         enum level trigger;
         uint64_t window_ms;
         uint32_t max_records, max_per_second;
-        double max_share; /* of the bytes that are kept */
+        uint32_t trace_lines; /* behind an error; up to FOLLOW_LINES_MAX; 0: none */
+        double max_share;     /* of the bytes that are kept */
     } context;
     uint32_t floor_per_second;     /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
@@ -110,6 +114,15 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
  * that the JSON transcoder has written. */
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
+
+/* The same of a client whose own key goes on with its records; empty: ours. */
+MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                                    struct arena *arena, const struct logs_count *count);
+
+/* Records that were left out of a request before it was pushed are received, and rejected or
+ * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
  * be sent as records of our own, which are counted as received and kept of the service

@@ -14,6 +14,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc;
+    peer_weights_apply(&e->p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     struct subject s = {
         .group = g,

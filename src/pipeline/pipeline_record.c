@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pattern/trace_line.h"
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 #include "util/diag.h"
@@ -205,15 +206,14 @@ void pipeline_allow_context(const struct pipeline *p, double *left, size_t kept_
     *left = fmin(*left + more, CONTEXT_DEPTH_BYTES);
 }
 
-/* It goes on after all. */
-static void count_released(struct pass *pass, const struct logs_group *g, const struct recording *c,
-                           size_t own, size_t grown)
+/* It goes on after all. A trace that was begun is finished on credit. */
+static void count_context(struct pass *pass, const struct logs_group *g, const struct recording *c,
+                          size_t own, size_t grown)
 {
     struct pipeline *p = pass->p;
     struct pattern *e = pipeline_context_pattern(p, c);
     if (e != NULL)
         e->counts.kept_bytes += grown;
-    recorder_release(p->recorder, c);
     p->context_left -= (double)own;
     ledger_release(p->ledger, c->service, 1, grown);
     metering_sent(&p->metering, g, own, grown);
@@ -243,9 +243,37 @@ static int release_context(struct pass *pass, const struct subject *s)
         int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
         if (rc < 0)
             return rc;
-        count_released(pass, &g, c, metering_framed(c->bytes.len + stamps.len), (size_t)rc);
+        recorder_release(p->recorder, c);
+        count_context(pass, &g, c, metering_framed(c->bytes.len + stamps.len), (size_t)rc);
     }
     return 0;
+}
+
+/* Sampled out, and a line of the trace of an error before it: it goes on as its context. `room`
+ * begins with `added` bytes for behind the record. False: it is none, or there is no room. */
+static bool release_follower(struct pass *pass, const struct subject *s, size_t added,
+                             uint8_t *room)
+{
+    struct pipeline *p = pass->p;
+    uint64_t instance = s->group->resource_hash;
+    if (s->record->body.kind != LOG_STRING || !trace_line_continues(s->record->body.text) ||
+        !follow_may(&p->follow, instance, pass->at_ms))
+        return false;
+    const struct recording it = {.bytes = s->bytes,
+                                 .signature = s->signature,
+                                 .family = s->family,
+                                 .service = pass->service,
+                                 .pattern = s->pattern->number};
+    added += pipeline_context_stamp(p, &it, room + added).len;
+    size_t bytes = s->bytes.len + added;
+    if (pipeline_admit(p, pass->request_bytes + bytes, bytes) < 0)
+        return false;
+    int rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
+    if (rc < 0)
+        return false;
+    follow_took(&p->follow, instance);
+    count_context(pass, s->group, &it, metering_framed(bytes), (size_t)rc);
+    return true;
 }
 
 /* The allocator said no in the middle of a request. It is refused as a whole, so that its
@@ -277,6 +305,8 @@ static int emit(struct pass *pass, const struct subject *s, const struct decisio
     size_t own = metering_framed(s->bytes.len + added);
     metering_sent(&p->metering, s->group, own, (size_t)rc);
     pipeline_allow_context(p, &p->context_left, own);
+    if (s->level >= p->opts.context.trigger && !p->opts.observe && p->context_left > 0)
+        follow_begin(&p->follow, s->group->resource_hash, pass->at_ms);
     return rc;
 }
 
@@ -347,9 +377,12 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
         tell_watcher(p, s, d);
-    if (d.verdict == VERDICT_SAMPLED_OUT && p->recorder != NULL)
+    if (d.verdict != VERDICT_SAMPLED_OUT ||
+        (!follow_is_idle(&p->follow, pass->at_ms) && release_follower(pass, s, mended.len, room)))
+        return;
+    if (p->recorder != NULL)
         pipeline_remember(pass, s, mended, p->recorder);
-    if (d.verdict == VERDICT_SAMPLED_OUT && p->events != NULL)
+    if (p->events != NULL)
         events_sample(p->events, s->pattern->number, &s->record->body);
 }
 
@@ -371,6 +404,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, arrived);
         return 0;
     }
+    if (p->opts.peer_weights.count > 0)
+        peer_weights_apply(&p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     struct subject s = {
         .group = g,
@@ -393,9 +428,7 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->anomaly != NULL)
         s.anomaly =
             anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
-
     s.draw = draws_take(p->draws, &record, bytes, s.pattern->number);
-
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};
     if (!p->opts.observe || record.time_unix_ns != 0) /* as it came, unless that would be refused */

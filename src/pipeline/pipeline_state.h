@@ -7,6 +7,7 @@
 #include "pattern/pattern_place.h"
 #include "pattern/signature.h"
 #include "pipeline/census.h"
+#include "pipeline/follow.h"
 #include "pipeline/metering.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/record_clock.h"
@@ -45,6 +46,7 @@ struct pipeline {
     struct pattern_place place;
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
+    struct follow follow;      /* likewise */
     struct draws *draws;
     struct {
         double left;      /* records that may be kept for being the first of a pattern that takes

@@ -38,7 +38,7 @@ struct entry {
 struct group_entry {
     struct entry entry;
     uint64_t resource_hash, scope_hash;
-    uint32_t resource_len, scope_len;
+    uint32_t resource_len, scope_len, key_len;
 };
 
 struct record_entry {
@@ -132,16 +132,19 @@ static uint64_t place_of(struct recorder *r, const struct logs_group *g)
             return r->group_at;
     }
     struct group_entry *e =
-        take(r, GROUP, sizeof *e + g->resource.len + g->scope.len, &r->group_at);
+        take(r, GROUP, sizeof *e + g->resource.len + g->scope.len + g->key.len, &r->group_at);
     e->resource_hash = g->resource_hash;
     e->scope_hash = g->scope_hash;
     e->resource_len = (uint32_t)g->resource.len;
     e->scope_len = (uint32_t)g->scope.len;
+    e->key_len = (uint32_t)g->key.len;
     uint8_t *bytes = (uint8_t *)(e + 1);
     if (g->resource.len > 0)
         memcpy(bytes, g->resource.base, g->resource.len);
     if (g->scope.len > 0)
         memcpy(bytes + g->resource.len, g->scope.base, g->scope.len);
+    if (g->key.len > 0)
+        memcpy(bytes + g->resource.len + g->scope.len, g->key.base, g->key.len);
     return r->group_at;
 }
 
@@ -242,6 +245,7 @@ struct logs_group recorder_group(const struct recorder *r, const struct recordin
     return (struct logs_group){
         .resource = span_of(bytes, place->resource_len),
         .scope = span_of(bytes + place->resource_len, place->scope_len),
+        .key = span_of(bytes + place->resource_len + place->scope_len, place->key_len),
         .resource_hash = place->resource_hash,
         .scope_hash = place->scope_hash,
     };

@@ -153,8 +153,16 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         [PASS_DISCARD] = RELAY_DISCARD,
         [PASS_REFUSE] = RELAY_REFUSE,
     };
+    static const enum upstream_key keys[] = {
+        [KEY_CONFIGURED] = UPSTREAM_KEY_CONFIGURED,
+        [KEY_CLIENT] = UPSTREAM_KEY_CLIENT,
+        [KEY_CLIENT_OR_CONFIGURED] = UPSTREAM_KEY_CLIENT_OR_CONFIGURED,
+    };
     struct receiver_opts opts = {
         .max_request_bytes = cfg->receiver.max_request_bytes,
+        .is_strict = cfg->receiver.strict,
+        .joins = cfg->multiline_join,
+        .upstream_key = keys[cfg->upstream_key],
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .budget = &sc->budget,
@@ -168,6 +176,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     http_service_init(&sc->service);
     sc->service.budget = &sc->budget;
     sc->service.clock = sc->clock;
+    receiver_set_key(sc->receiver, cfg->posthog.api_key);
     receiver_serve(sc->receiver, &sc->service);
 
     struct {
