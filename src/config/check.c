@@ -7,6 +7,7 @@
 
 #include "config/own_address.h"
 #include "export/posthog.h"
+#include "net/host.h"
 #include "net/url.h"
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
@@ -121,9 +122,24 @@ static int check_exporters(const struct config *cfg, struct error *err)
     return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
 }
 
+/* Bodies of logs are shown there, and reloads ordered. */
+static int check_admin(const struct config *cfg, struct error *err)
+{
+    const char *at = cfg->telemetry.admin_endpoint;
+    if (at[0] == '\0' || host_is_loopback(at) || cfg->telemetry.admin_api_key[0] != '\0' ||
+        cfg->allow_insecure)
+        return 0;
+    return err_set(err, ERR_CONFIG,
+                   "telemetry.admin.api_key: must be set where telemetry.admin.endpoint is not on "
+                   "loopback ('%.200s'), or allow_insecure be true",
+                   at);
+}
+
 int config_check(const struct config *cfg, struct error *err)
 {
     int rc = check_sizes(cfg, err);
+    if (rc == 0)
+        rc = check_admin(cfg, err);
     return rc == 0 ? check_exporters(cfg, err) : rc;
 }
 

@@ -125,3 +125,11 @@ bool http_body_is_slow(const struct http_service *s, uint64_t start_ms, uint64_t
     return took_ms > s->body_timeout_ms &&
            bytes < (took_ms - s->body_timeout_ms) * HTTP_BODY_MIN_BYTES_PER_S / 1000 + 1;
 }
+
+void http_answer_bare(const struct http_service *s, struct http_exchange *x, int status)
+{
+    if (s->bare != NULL)
+        s->bare(s->ctx, x, status);
+    else
+        http_reply(x, &(struct http_response){.status = status, .close = true});
+}

@@ -60,8 +60,13 @@ struct http_head {
     struct span content_encoding;
     struct span authorization;
     struct span user_agent;
-    struct span origin; /* of the web page whose script asks */
+    struct span api_key;        /* x-api-key */
+    struct span origin;         /* of the web page whose script asks */
+    struct span fetch_site;     /* Sec-Fetch-Site: what that page is to us */
+    struct span wanted_method;  /* of a preflight: Access-Control-Request-Method */
+    struct span wanted_headers; /* and -Headers */
     struct span grpc_encoding;
+    struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
 };
 
@@ -69,6 +74,7 @@ struct http_exchange {
     struct http_head head;
     struct buf body;                     /* grows until request(); charged to the budget */
     struct arena arena;                  /* the handler's small things; takes nothing until used */
+    uint64_t deadline_ms;                /* head() may set one for the body; 0: none */
     size_t prefix_bytes;                 /* head() may ask for prefix() at this many body bytes */
     void *user;                          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
@@ -165,6 +171,10 @@ struct http_service {
      * answer for `err` (ERR_FULL, ERR_TOO_BIG, ERR_MALFORMED, UV_ETIMEDOUT). Must call
      * http_reply(). */
     void (*refuse)(void *ctx, struct http_exchange *x, int err);
+    /* What arrived is no request, or its head cannot be read to the end: word the answer, of which
+     * the status is given. Of x only what was read of its head is there, and head() did not see
+     * it. Must call http_reply(). NULL: the status alone. */
+    void (*bare)(void *ctx, struct http_exchange *x, int status);
 
     struct budget *budget;
     const struct clock *clock;
@@ -238,6 +248,9 @@ struct http_date_cache {
     char text[HTTP_DATE_BYTES];
 };
 const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns);
+
+/* service->bare(), or the status alone. */
+void http_answer_bare(const struct http_service *s, struct http_exchange *x, int status);
 
 /* The reason phrase of a status; never NULL. */
 const char *http_reason(int status);

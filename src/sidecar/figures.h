@@ -21,6 +21,7 @@
     X(EVENTS,      "with `events.enabled` or `sampling.floor.max_per_second`") \
     X(SPOOL,       "with `durability: disk`") \
     X(POLICY_FILE, "with `sampling.policy_file`") \
+    X(KEYS,        "with `receivers.otlp.auth`") \
     X(SERVER,      "with `policy.server`")
 /* clang-format on */
 
@@ -40,7 +41,7 @@ struct figures {
     struct report_stats report;
     struct budget memory;
     struct metric http_requests[3], http_faults[HTTP_FAULT_COUNT];
-    struct metric reloads_accepted, reloads_refused;
+    struct metric reloads_accepted, reloads_refused, keys_installed, keys_refused;
     bool has_reload_failed, is_observing;
     const char *budget_unit;
 

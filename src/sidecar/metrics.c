@@ -166,6 +166,12 @@ PARTS(severity_sources, "source",
 PARTS(reloads, "outcome",
     PART("accepted", reloads_accepted),
     PART("refused", reloads_refused));
+PARTS(keys_loads, "outcome",
+    PART("installed", keys_installed),
+    PART("refused", keys_refused));
+PARTS(preflights, "outcome",
+    PART("allowed", receiver.preflights[0]),
+    PART("refused", receiver.preflights[1]));
 PARTS(shadow_verdicts, "verdict",
     PART("kept", census.shadow[0].kept),
     PART("sampled_out", census.shadow[0].sampled_out),
@@ -297,6 +303,10 @@ static const struct row {
      "Requests accepted, by signal and protocol."},
     {"lipservice_receiver_refused_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.refused[0]), {&by_refusal}, 1,
      "Requests refused, by reason; nothing of them entered."},
+    {"lipservice_receiver_preflights_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&preflights}, 1,
+     "Questions of browsers whether a web page may send (receivers.otlp.protocols.http.cors)."},
+    {"lipservice_receiver_keys_file_loads_total", COUNTER, FIGURES_KEYS, IN_PARTS, {&keys_loads}, 1,
+     "How often receivers.otlp.auth.keys_file was read and put in force, or was refused."},
     {"lipservice_receiver_not_otlp_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.not_otlp), {NULL}, 1,
      "Requests of JSON without OTLP in it: accepted, and of no records."},
     {"lipservice_receiver_repairs_total", COUNTER, FIGURES_ALWAYS, AT(receiver.repairs[0]), {&by_repair}, 1,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/pipeline.h"
+#include "net/host.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/fate.h"
@@ -145,6 +146,11 @@ static int name_setting(int rc, const char *key, struct error *err)
                              inner.text[0] != '\0' ? inner.text : err_text(rc));
 }
 
+static bool is_ready(const void *ctx)
+{
+    return sidecar_is_ready(ctx);
+}
+
 static int receiver_start(struct sidecar *sc, struct error *err)
 {
     const struct config *cfg = sc->cfg;
@@ -162,7 +168,13 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .max_request_bytes = cfg->receiver.max_request_bytes,
         .is_strict = cfg->receiver.strict,
         .joins = cfg->multiline_join,
-        .upstream_key = keys[cfg->upstream_key],
+        .door = {.upstream_key = keys[cfg->upstream_key],
+                 .hosts = cfg->receiver.allowed_hosts,
+                 .cors = {.origins = cfg->receiver.cors_origins,
+                          .headers = cfg->receiver.cors_headers,
+                          .max_age_s = cfg->receiver.cors_max_age_s}},
+        .is_ready = is_ready,
+        .ready_ctx = sc,
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .budget = &sc->budget,
@@ -173,12 +185,8 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     int rc = receiver_new(&sc->receiver, &opts);
     if (rc < 0)
         return rc;
-    http_service_init(&sc->service);
-    sc->service.budget = &sc->budget;
-    sc->service.clock = sc->clock;
     receiver_set_key(sc->receiver, cfg->posthog.api_key);
-    receiver_serve(sc->receiver, &sc->service);
-
+    rc = access_start(sc, err);
     struct {
         struct listener *listener;
         const char *addr, *key;
@@ -186,7 +194,12 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         {&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
         {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
-        struct listener_opts l = {&sc->service, ports[i].addr, sc->connections};
+        struct http_service *service = &sc->services[i];
+        struct listener_opts l = {service, ports[i].addr, sc->connections};
+        http_service_init(service);
+        service->budget = &sc->budget;
+        service->clock = sc->clock;
+        receiver_serve(sc->receiver, service, host_is_loopback(ports[i].addr));
         if (ports[i].addr[0] != '\0')
             rc = name_setting(listener_open(ports[i].listener, &sc->loop, &l, err), ports[i].key,
                               err);
@@ -196,6 +209,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
 
 static void receiver_stop(struct sidecar *sc)
 {
+    access_stop(sc);
     listener_close(&sc->grpc, NULL);
     listener_close(&sc->http, NULL);
 }
@@ -365,6 +379,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
     sc->phase = SIDECAR_RUNNING;
     sc->started_ms = clock_now_ms(sc->clock);
     log_start(sc);
+    access_warn(sc);
     *out = sc;
     return 0;
 
