@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS] [calm|rotating N].
+"""Make request bodies for the benchmarks: bodies.py DIR [BODIES] [RECORDS] [calm] [hard] [rotating N].
 
 Writes DIR/NN.pb, NN.pb.gz, NN.json and NN.grpc (with its 5-byte prefix):
 BODIES different bodies (default 24: one body repeated would flatter every
@@ -7,6 +7,10 @@ compressor) of RECORDS records (default 1000) of about 480 bytes. The severities
 are mixed so that the default rates keep 22.5 %: DEBUG 40, INFO 40, WARN 15,
 ERROR 5 of a hundred; with "calm" WARN instead of ERROR, which no rule can drop;
 with "rotating" the lines are of N patterns in turn, seven random words each.
+With "hard" a record's text is of about 220 bytes and as uneven as real ones are (UUIDs,
+addresses, paths, numbers, quotes; of a hundred 45 sentences, 20 key=value, 15 JSON, 10 lines
+with a header, 5 of an access log, 5 with a stack trace), beside five attributes; without it
+of 80 bytes with three numbers, beside ten.
 Deterministic. Standard library only.
 """
 import gzip
@@ -72,12 +76,114 @@ def rotating(rng, patterns):
             for _ in range(patterns)]
 
 
-def record(rng, texts, at, levels, turn=None):
+# ---- hard texts: a template is a list of pieces, fixed ones and what makes a value -------------
+
+def uuid(rng):
+    h = f"{rng.getrandbits(128):032x}"
+    return "-".join((h[:8], h[8:12], h[12:16], h[16:20], h[20:]))
+
+
+def address(rng):
+    return ".".join(str(rng.randrange(1, 255)) for _ in range(4))
+
+
+def path(rng):
+    return f"/api/v{rng.randrange(1, 4)}/{rng.choice(WORDS)}s/{rng.randrange(10**6)}/{rng.choice(WORDS)}"
+
+
+VALUES = {
+    "uuid": uuid, "address": address, "path": path,
+    "socket": lambda r: f"{address(r)}:{r.randrange(1024, 65536)}",
+    "number": lambda r: str(r.randrange(10**r.randrange(1, 8))),
+    "ms": lambda r: f"{r.randrange(1, 5000)}ms" if r.randrange(2) else f"{r.random() * 900:.3f} ms",
+    "hex": lambda r: f"{r.getrandbits(64):016x}",
+    "time": lambda r: f"2026-11-{r.randrange(1, 29):02d}T{r.randrange(24):02d}:{r.randrange(60):02d}:{r.randrange(60):02d}.{r.randrange(1000):03d}Z",
+    "file": lambda r: f"/var/lib/{r.choice(WORDS)}/{r.choice(WORDS)}-{r.randrange(10**5)}.{r.choice(('log', 'db', 'tmp'))}",
+    "url": lambda r: f"https://{r.choice(WORDS)}.shop.internal:8443/v1/{r.choice(WORDS)}?id={r.randrange(10**6)}&page={r.randrange(50)}",
+    "mail": lambda r: f"{r.choice(WORDS)}.{r.choice(WORDS)}{r.randrange(100)}@example.com",
+    "quoted": lambda r: f"'{r.choice(WORDS)}-{r.randrange(1000)}'",
+    "size": lambda r: f"{r.random() * 500:.1f} MiB",
+}
+JOINTS = ["for {}", "from {}", "in {}", "(id={})", "[{}]", "at {}", "with {}", "after {}", "to {}", "as {}", "key={}", "ref: {}"]
+
+
+def sentence(rng, bytes_wanted):
+    """Words with values among them."""
+    out = [f"{rng.choice(WORDS).capitalize()} {rng.choice(WORDS)} {rng.choice(VERBS)}"]
+    while sum(len(p) if p not in VALUES else 16 for p in out) < bytes_wanted:
+        before, behind = rng.choice(JOINTS).split("{}")
+        out += [f" {before}", rng.choice(list(VALUES)), f"{behind}{rng.choice((',', '', '', ';'))} "
+                f"{rng.choice(WORDS)} {rng.choice(VERBS)}"]
+    return out
+
+
+def pairs(rng):
+    out = ["level=", "level", " msg=\"", *sentence(rng, 60), "\""]
+    keys = [f"{a}_{b}" for a in rng.sample(WORDS, 3) for b in ("id", "ms")] + ["caller", "peer", "path"]
+    for key in rng.sample(keys, 5):
+        kind = {"id": "uuid", "ms": "number"}.get(key[-2:], {"peer": "socket", "path": "path"}.get(key, "word"))
+        out += [f" {key}=", kind]
+    return out
+
+
+def json_text(rng):
+    out = ['{"level":"', "level", '","time":"', "time", '","msg":"', *sentence(rng, 60), '"']
+    for key in rng.sample(WORDS, 3):
+        out += [f',"{key}":', rng.choice(("number", "number", "string"))]
+    return out + [',"req":{"id":"', "uuid", '","remote":"', "socket", '"}}']
+
+
+def headed(rng):
+    logger = f"com.shop.{rng.choice(WORDS)}.{rng.choice(WORDS).capitalize()}"
+    return ["time", " ", "LEVEL", " [worker-", "number", f"] {logger} - ", *sentence(rng, 110)]
+
+
+def access(rng):
+    return ["address", " - - [10/Oct/2026:13:55:36 +0000] \"GET ", "path", " HTTP/1.1\" 200 ", "number",
+            " \"", "url", "\" \"Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/115.0\""]
+
+
+def trace(rng):
+    name = f"com.shop.{rng.choice(WORDS)}.{rng.choice(WORDS).capitalize()}"
+    frames = "".join(f"\n\tat {name}${rng.choice(VERBS)}({rng.choice(WORDS).capitalize()}.java:{rng.randrange(900)})" for _ in range(3))
+    return [*sentence(rng, 50), f"\njava.lang.IllegalStateException: {rng.choice(WORDS)} ", "number", frames]
+
+
+def hard_templates(rng):
+    kinds = [lambda r: sentence(r, 170)] * 45 + [pairs] * 20 + [json_text] * 15 + [headed] * 10 + [access] * 5 + [trace] * 5
+    return [rng.choice(kinds)(rng) for _ in range(200)]
+
+
+def hard_text(rng, template, level):
+    values = {"level": level.lower(), "LEVEL": level, "word": rng.choice(WORDS), "string": f'"{rng.choice(WORDS)}"'}
+    return "".join(values.get(p) or (VALUES[p](rng) if p in VALUES else p) for p in template)
+
+
+def hard_record(rng, texts, at, levels):
+    number, level = severity(rng, levels)
+    # More even than the easy ones: 200 shapes of text in a row that nothing predicts.
+    body = hard_text(rng, texts[min(int(rng.expovariate(1 / 50)), len(texts) - 1)], level)
+    attributes = {
+        "code.function.name": f"{rng.choice(WORDS)}.{rng.choice(VERBS)}",
+        "thread.name": f"worker-{rng.randrange(16)}",
+        "client.address": address(rng),
+        "duration_ms": rng.random() * 100,
+        "posthogDistinctId": f"{rng.getrandbits(64):016x}",
+    }
+    return at, number, level, body, attributes, rng.randbytes(16), rng.randbytes(8)
+
+
+def severity(rng, levels):
     pick = rng.randrange(100)
     for share, number, level in levels:
         if pick < share:
             break
         pick -= share
+    return number, level
+
+
+def record(rng, texts, at, levels, turn=None):
+    number, level = severity(rng, levels)
     # Zipf-like: a few templates make most of the lines.
     text = texts[min(int(rng.paretovariate(0.8)) - 1, len(texts) - 1) if turn is None else turn % len(texts)]
     body = text % (rng.randrange(10**6), rng.randrange(2000), rng.randrange(10**4))
@@ -127,18 +233,19 @@ def as_json(records):
 
 
 def main():
-    where = sys.argv[1]
-    bodies = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-    size = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
-    levels = LEVELS[:-1] + [(5, 13, "WARN")] if sys.argv[4:] == ["calm"] else LEVELS
+    where, *rest = sys.argv[1:]
+    bodies, size = (int(rest.pop(0)) if rest and rest[0].isdigit() else n for n in (24, 1000))
+    levels = LEVELS[:-1] + [(5, 13, "WARN")] if "calm" in rest else LEVELS
+    hard, in_turn = "hard" in rest, "rotating" in rest
     rng = random.Random(42)
-    in_turn = sys.argv[4:5] == ["rotating"]
-    texts = rotating(rng, int(sys.argv[5])) if in_turn else templates(rng)
+    texts = (rotating(rng, int(rest[rest.index("rotating") + 1])) if in_turn
+             else hard_templates(rng) if hard else templates(rng))
     total = 0
     for i in range(bodies):
-        records = [record(rng, texts, 1_700_000_000_000_000_000 + k * 1000, levels,
-                          i * size + k if in_turn else None)
-                   for k in range(size)]
+        times = [1_700_000_000_000_000_000 + k * 1000 for k in range(size)]
+        records = [hard_record(rng, texts, at, levels) if hard
+                   else record(rng, texts, at, levels, i * size + k if in_turn else None)
+                   for k, at in enumerate(times)]
         pb = protobuf(records)
         total += len(pb)
         for suffix, data in (("pb", pb), ("pb.gz", gzip.compress(pb, 6, mtime=0)),

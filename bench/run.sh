@@ -29,9 +29,9 @@ done
 install_packages "${build_packages[@]}" python3 wrk nghttp2-client curl >&2
 [[ -f $build/build.ninja ]] ||
     meson setup --buildtype=release -Dwerror=false -Db_lto=$lto "$build" >/dev/null
-ninja -C "$build" lipservice bench/bench_sink >/dev/null
+ninja -C "$build" lipservice bench/bench_sink bench/bench_grpc_load >/dev/null
 
-bodies() { # FOLDER BODIES RECORDS [calm|rotating N]
+bodies() { # FOLDER BODIES RECORDS [calm] [hard] [rotating N]
     local folder=$build/bodies/$1
     [[ -f $folder/done && $folder/done -nt bench/bodies.py ]] && return
     mkdir -p "$folder"
@@ -42,6 +42,9 @@ bodies calm 24 1000 calm
 bodies 1000 24 1000
 bodies 100 240 100
 bodies 10 2400 10
+bodies hard-calm 24 1000 calm hard
+bodies hard 24 1000 hard
+bodies hard-100 240 100 hard
 bodies rotating-100 100 1000 rotating 100
 bodies rotating-100000 100 1000 rotating 100000
 
@@ -103,9 +106,13 @@ http1() { # FOLDER SUFFIX TYPE [ENCODING]
     nice taskset -c 1 wrk -t 1 -c "${connections:-4}" -d "$seconds" -s bench/post.lua \
         "http://$otlp/v1/logs" -- "$build/bodies/$1" "${@:2}" >"$build/load.out"
 }
-# h2load sends one body: as many at once as there are bodies, and paced, because so many
-# that send as fast as they can are an overload and are told to try again.
-grpc() { # FOLDER [ARGUMENT OF h2load...]
+# As wrk does over HTTP/1.1.
+grpc() { # FOLDER
+    nice taskset -c 1 "$build/bench/bench_grpc_load" "$otlp" "$build/bodies/$1" "${connections:-4}" "$seconds" \
+        >"$build/load.out"
+}
+# h2load sends one body: as many at once as there are bodies.
+grpc_paced() { # FOLDER ARGUMENT OF h2load...
     local body jobs=()
     for body in "$build/bodies/$1"/*.grpc; do
         nice taskset -c 1 h2load -c 1 -m 1 -D "$seconds" -d "$body" "${@:2}" \
@@ -172,7 +179,7 @@ paced() { # 24 connections of 4.17 requests a second of 1000 records
     start 0 --set exporters.otlphttp.compression=zstd
     local r0 began most
     r0=$(accepted) began=$EPOCHREALTIME
-    grpc 1000 --rps 4.17
+    grpc_paced 1000 --rps 4.17
     most=$(mib "$(memory VmHWM)")
     row "resident at 100k records/s, MiB" "$most" 32 "$(at_most "$most" 31.99)" "$(
         awk -v n=$(($(accepted) - r0)) -v b="$began" -v e="$EPOCHREALTIME" \
@@ -306,11 +313,17 @@ declare -A cases=(
     [drop]="cpu 'HTTP/1.1 protobuf in, all dropped' 0.7 none http1 calm pb $pb"
     [zstd]="cpu 'HTTP/1.1 protobuf in, zstd out' 0.8 zstd http1 1000 pb $pb"
     [gzip]="cpu 'HTTP/1.1 protobuf in, gzip out' 1.0 gzip http1 1000 pb $pb"
-    [grpc]="cpu 'gRPC in, zstd out' 1.0 zstd grpc 1000 --rps 20"
+    [grpc]="cpu 'gRPC in, zstd out' 1.0 zstd grpc 1000"
     [gzip-in]="cpu 'gzip in, zstd out' 1.5 zstd http1 1000 pb.gz $pb gzip"
     [json]="cpu 'JSON in, zstd out' 1.5 zstd http1 1000 json application/json"
     [by100]="cpu 'batches of 100 records, zstd out' – zstd http1 100 pb $pb"
     [by10]="cpu 'batches of 10 records, zstd out' 4 zstd http1 10 pb $pb"
+    [hard-drop]="cpu 'hard bodies, HTTP/1.1 protobuf in, all dropped' 0.7 none http1 hard-calm pb $pb"
+    [hard-zstd]="cpu 'hard bodies, HTTP/1.1 protobuf in, zstd out' 0.8 zstd http1 hard pb $pb"
+    [hard-gzip]="cpu 'hard bodies, HTTP/1.1 protobuf in, gzip out' 1.0 gzip http1 hard pb $pb"
+    [hard-grpc]="cpu 'hard bodies, gRPC in, zstd out' 1.0 zstd grpc hard"
+    [hard-json]="cpu 'hard bodies, JSON in, zstd out' 1.5 zstd http1 hard json application/json"
+    [hard-by100]="cpu 'hard bodies, batches of 100 records, zstd out' – zstd http1 hard-100 pb $pb"
     [rotating-100]="cpu '100 patterns in turn, zstd out' – zstd http1 rotating-100 pb $pb"
     [rotating-100000]="cpu '100,000 patterns in turn, zstd out' – zstd http1 rotating-100000 pb $pb"
     [closed-8]="closed 8" [closed-24]="closed 24" [closed-100]="closed 100" [closed-1000]="closed 1000"
@@ -318,7 +331,7 @@ declare -A cases=(
     [durable]=durable [durable-paced]=durable_paced [durable-start]=durable_start
 )
 ((${#chosen[@]})) ||
-    chosen=(drop zstd gzip grpc gzip-in json by100 by10 rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
+    chosen=(drop zstd gzip grpc gzip-in json by100 by10 hard-drop hard-zstd hard-gzip hard-grpc hard-json hard-by100 rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
 for name in "${chosen[@]}"; do
     eval "${cases[$name]:?no such case: $name}"
 done

@@ -118,7 +118,8 @@ static bool read_record(struct verb *v, struct span line, struct sign_input *in)
     *in = (struct sign_input){.event_name = r.event_name,
                               .record = buf_span(&v->record),
                               .scope_logs = buf_span(&v->scope_logs),
-                              .body = r.body};
+                              .body = r.body,
+                              .is_plain = !r.may_name};
     return true;
 }
 

@@ -155,6 +155,9 @@ struct log_record {
     struct span trace_id, span_id; /* any length; 16 and 8 bytes when sound */
     struct log_value body;
     uint32_t attributes; /* how many */
+    bool may_name;       /* one of them may be event.name, exception.type or the template of a
+                          * message, in any case of letters and behind any name, or is a map:
+                          * pattern/ has to look. False: none is */
     uint32_t known_set;  /* bit i: known[i] is valid */
     struct log_value known[LOG_KNOWN_COUNT];
 };

@@ -160,7 +160,7 @@ static void sign_text(struct signer *s, struct span body, uint32_t depth, enum s
     if (access_sign(&l->words, &s->identity, l->text))
         return;
     if (!deep) {
-        from = header_split(&l->words, l->text, &level);
+        from = header_split(l, &level);
         if ((from > 0 && read_json_behind(s, &t, from)) ||
             (t.is_single && may_be_logfmt(l, from) &&
              map_read_logfmt(&s->map, span_skip(l->text, from)) && has_message(&s->map))) {
@@ -432,7 +432,7 @@ static void sign_record(struct signer *s, const struct sign_input *in)
     struct map *m = &s->map;
     struct span name = in->event_name, type = {0};
     bool empty = is_empty(&in->body);
-    if (name.len == 0 && in->record.len > 0 && (empty || map_attributes_matter(in->record))) {
+    if (name.len == 0 && in->record.len > 0 && (empty || !in->is_plain)) {
         map_read_attributes(m, in->record);
         name = map_text(m, MAP_EVENT_NAME);
         type = cut(map_text(m, MAP_EXCEPTION_TYPE), SIGN_MAX_NAME_BYTES);

@@ -70,6 +70,7 @@ struct sign_input {
     struct span record;     /* the encoded LogRecord, for its attributes; empty: it has none */
     struct span scope_logs; /* fields of the encoded ScopeLogs, for the name of its scope */
     struct log_value body;
+    bool is_plain; /* no attribute counts beside a body: !log_record.may_name. False: unknown */
 };
 
 struct signer;

@@ -8,9 +8,10 @@ struct class_block {
     uint64_t escape, question; /* not 0: there is one */
 };
 
+/* Runs are found when all blocks are there: run has what may be of one until then. */
 static inline void put_block(struct classes *out, size_t n, const struct class_block *b)
 {
-    uint64_t stop = b->stop | b->run | b->wide;
+    uint64_t stop = b->stop | b->wide;
     out->stop[n] = stop;
     out->run[n] = b->run;
     out->digit[n] = b->digit;
@@ -24,7 +25,9 @@ static inline void put_block(struct classes *out, size_t n, const struct class_b
 
 #define IS_STOP 0x3f
 #define IS_DIGIT 0x80
+#define MAY_RUN 0x40
 #define IS_WORD 0x07
+#define IS_UNDERSCORE 0x04
 #define IS_ESCAPE 0x38
 #define IS_QUESTION 0x40
 
@@ -33,26 +36,35 @@ struct halves {
 };
 
 /* clang-format off */
-/* of_stop: 01 tab to CR; 02 in 2x; 04 in 3x; 08 [ ] { }; 10 |; 20 `; 80 digits.
+/* of_stop: 01 tab to CR; 02 in 2x; 04 in 3x; 08 [ ] { }; 10 |; 20 `; 40 # * + - . = ~ and the
+ * other bytes of 2x, 3x and 7x in their columns; 80 digits.
  * of_word: 01 in 4x, 6x; 02 in 5x, 7x; 04 _; 08 \ ^; 10 ESC; 20 #; 40 ?. */
 static const struct halves by_low = {
-    {[0] = 0xa2, [1] = 0x80, [2] = 0x82, [3 ... 6] = 0x80, [7 ... 8] = 0x82, [9] = 0x83,
-     [0xa] = 0x05, [0xb] = 0x0d, [0xc] = 0x17, [0xd] = 0x0d, [0xe] = 0x04},
+    {[0] = 0xa2, [1] = 0x80, [2] = 0x82, [3] = 0xc0, [4 ... 6] = 0x80, [7 ... 8] = 0x82,
+     [9] = 0x83, [0xa] = 0x45, [0xb] = 0x4d, [0xc] = 0x17, [0xd] = 0x4d, [0xe] = 0x44},
     {[0] = 0x02, [1 ... 2] = 0x03, [3] = 0x23, [4 ... 0xa] = 0x03, [0xb] = 0x11, [0xc] = 0x09,
      [0xd] = 0x01, [0xe] = 0x09, [0xf] = 0x45},
 };
 static const struct halves by_high = {
-    {[0] = 0x01, [2] = 0x02, [3] = 0x84, [5] = 0x08, [6] = 0x20, [7] = 0x18},
+    {[0] = 0x01, [2] = 0x42, [3] = 0xc4, [5] = 0x08, [6] = 0x20, [7] = 0x58},
     {[1] = 0x10, [2] = 0x20, [3] = 0x40, [4] = 0x01, [5] = 0x0e, [6] = 0x01, [7] = 0x02},
 };
 /* clang-format on */
 
+static inline bool is_of_run(uint8_t c)
+{
+    static const bool of_run[256] = {
+        ['.'] = true, ['-'] = true, ['*'] = true, ['_'] = true,
+        ['#'] = true, ['~'] = true, ['+'] = true, ['='] = true,
+    };
+    return of_run[c];
+}
+
 /* Byte by byte, to hold the others against. */
-static void block_1(const uint8_t *s, size_t n, struct classes *out)
+static void block_1(const uint8_t *s, size_t len, size_t n, struct classes *out)
 {
     struct class_block b = {0};
-    s += 64 * n;
-    for (unsigned i = 0; i < 64; i++) {
+    for (size_t i = 0; i < len; i++) {
         uint64_t bit = UINT64_C(1) << i;
         uint8_t c = s[i], low = c | 0x20;
         bool digit = c >= '0' && c <= '9', letter = low >= 'a' && low <= 'z';
@@ -64,16 +76,16 @@ static void block_1(const uint8_t *s, size_t n, struct classes *out)
         b.digit |= digit ? bit : 0;
         b.word |= letter || c == '_' ? bit : 0;
         b.wide |= c >= 0x80 ? bit : 0;
-        if (c != 0 && c == s[i + 1] && c == s[i + 2] && strchr(".-*_#~+=", c) != NULL)
-            b.run |= bit;
+        b.run |= is_of_run(c) ? bit : 0;
     }
     put_block(out, n, &b);
 }
 
-static void blocks_1(const uint8_t *s, size_t count, struct classes *out)
+static void blocks_1(uint8_t *to, const uint8_t *from, size_t n, struct classes *out)
 {
-    for (size_t n = 0; n < count; n++)
-        block_1(s, n, out);
+    memmove(to, from, n);
+    for (size_t k = 0; k <= n / 64; k++)
+        block_1(to + 64 * k, n - 64 * k < 64 ? n - 64 * k : 64, k, out);
 }
 
 #if defined(__x86_64__)
@@ -90,12 +102,15 @@ typedef char signed_32 __attribute__((vector_size(32)));
 #undef KERNEL_TARGET
 #undef MOVEMASK
 
+/* Each half has the table. Put together in memory, it would be slow to load. */
 __attribute__((target("avx2"))) static inline signed_32 lookup_32(const uint8_t table[16],
                                                                   signed_32 at)
 {
-    signed_32 twice; /* each half has the table */
-    memcpy(&twice, table, 16);
-    memcpy((char *)&twice + 16, table, 16);
+    signed_16 once;
+    memcpy(&once, table, sizeof once);
+    signed_32 twice =
+        __builtin_shufflevector(once, once, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0,
+                                1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return __builtin_ia32_pshufb256(twice, at);
 }
 
@@ -142,7 +157,7 @@ static inline places_16 lookup_any(const uint8_t table[16], places_16 at)
 #include "pattern/signature_classes_kernel.h"
 #endif
 
-typedef void blocks_fn(const uint8_t *s, size_t count, struct classes *out);
+typedef void blocks_fn(uint8_t *to, const uint8_t *from, size_t n, struct classes *out);
 
 /* NULL: not on this machine. */
 static blocks_fn *blocks_of_width(unsigned width)
@@ -154,26 +169,51 @@ static blocks_fn *blocks_of_width(unsigned width)
     return width == 16 ? blocks_16 : width == 1 ? blocks_1 : NULL;
 }
 
-static void find(blocks_fn *blocks, const uint8_t *s, size_t n, struct classes *out)
+/* Of three bytes in a row that may be of a run, those that are one. */
+static uint64_t runs_in(const uint8_t *block, uint64_t found)
+{
+    uint64_t runs = 0;
+    for (; found != 0; found &= found - 1) {
+        const uint8_t *at = block + __builtin_ctzll(found);
+        if (at[0] == at[1] && at[0] == at[2] && is_of_run(at[0]))
+            runs |= found & -found;
+    }
+    return runs;
+}
+
+static void find(blocks_fn *blocks, uint8_t *to, const uint8_t *from, size_t n, struct classes *out)
 {
     size_t last = n / 64; /* it holds the end */
     out->may_escape = out->has_question = false;
-    blocks(s, last + 1, out);
-    out->stop[last] |= ~UINT64_C(0) << n % 64;
+    blocks(to, from, n, out);
+    memset(to + n, 0, CLASS_SLACK);
+    uint64_t behind = ~UINT64_C(0) << n % 64;
+    out->stop[last] |= behind;
+    out->odd[last] &= ~behind;
     out->stop[last + 1] = ~UINT64_C(0);
-    out->digit[last + 1] = out->odd[last + 1] = out->wide[last + 1] = 0;
+    out->run[last + 1] = out->digit[last + 1] = out->odd[last + 1] = 0;
+    out->odd_or_digit[last + 1] = out->wide[last + 1] = 0;
+    for (size_t k = 0; k <= last; k++) {
+        uint64_t may = out->run[k], next = out->run[k + 1];
+        uint64_t found = may & (may >> 1 | next << 63) & (may >> 2 | next << 62);
+        out->run[k] = found != 0 ? runs_in(to + 64 * k, found) : 0;
+        out->stop[k] |= out->run[k];
+        out->odd[k] &= ~out->run[k];
+        out->odd_or_digit[k] = out->odd[k] | out->digit[k];
+    }
 }
 
-bool classes_find_with(unsigned width, const uint8_t *s, size_t n, struct classes *out)
+bool classes_copy_with(unsigned width, uint8_t *to, const uint8_t *from, size_t n,
+                       struct classes *out)
 {
     blocks_fn *blocks = blocks_of_width(width);
     if (blocks == NULL)
         return false;
-    find(blocks, s, n, out);
+    find(blocks, to, from, n, out);
     return true;
 }
 
-void classes_find(const uint8_t *s, size_t n, struct classes *out)
+void classes_copy(uint8_t *to, const uint8_t *from, size_t n, struct classes *out)
 {
     static blocks_fn *widest; /* the same for all threads, whichever writes it */
     blocks_fn *blocks = __atomic_load_n(&widest, __ATOMIC_RELAXED);
@@ -183,5 +223,5 @@ void classes_find(const uint8_t *s, size_t n, struct classes *out)
             blocks = blocks_of_width(widths[i]);
         __atomic_store_n(&widest, blocks, __ATOMIC_RELAXED);
     }
-    find(blocks, s, n, out);
+    find(blocks, to, from, n, out);
 }

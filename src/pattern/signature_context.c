@@ -2,8 +2,9 @@
  * signature_context: the neighbour rules, in the order of the specification,
  * each left to right over the whole line.
  *
- * A rule only runs when the scan saw something it could apply to. Every rule is
- * linear in the tokens: a quote's partner comes from an index.
+ * A rule only runs when the scan saw something it could apply to, and only looks where a mark
+ * or a word of a list is. Every rule is linear in the tokens: a quote's partner comes from an
+ * index.
  */
 #include "pattern/signature_line.h"
 
@@ -39,12 +40,11 @@ static bool is_short_hex(const struct line *l, const struct token *t)
 static void hex_groups(struct line *l)
 {
     struct token *t = l->tokens;
-    uint32_t n = l->count, k = 0;
-    while (k < n) {
-        if (!is_word(&t[k]) || t[k].len == 0) {
-            k++;
+    uint32_t n = l->count, done = 0;
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i] - 1u; /* of the first mark there may be none before it */
+        if (t[k + 1].mark != ':' || k + 1 <= done || !is_word(&t[k]) || t[k].len == 0)
             continue;
-        }
         bool all_hex = is_short_hex(l, &t[k]);
         uint32_t members = 1, j = k;
         while (j + 2 < n && t[j + 1].mark == ':') {
@@ -59,7 +59,7 @@ static void hex_groups(struct line *l)
             for (uint32_t m = k; m <= j; m++)
                 if (is_word(&t[m]))
                     t[m].kind = TOKEN_VAR;
-        k = j + 1;
+        done = j + 1;
     }
 }
 
@@ -77,26 +77,43 @@ static void dates(struct line *l)
 {
     struct token *t = l->tokens;
     if ((l->words_seen & WORD_MONTH) != 0)
-        for (uint32_t k = 0; k < l->count; k++)
+        for (uint32_t i = 0; i < l->listed_count; i++) {
+            uint32_t k = l->listed[i];
             if (in(&t[k], WORD_MONTH) &&
                 (steps_to_variable(l, k, 1) || steps_to_variable(l, k, -1)))
                 t[k].kind = TOKEN_VAR;
+        }
     if ((l->words_seen & (WORD_DAY | WORD_ZONE)) != 0)
-        for (uint32_t k = 0; k < l->count; k++)
+        for (uint32_t i = 0; i < l->listed_count; i++) {
+            uint32_t k = l->listed[i];
             if ((in(&t[k], WORD_DAY) && steps_to_variable(l, k, 1)) ||
                 (in(&t[k], WORD_ZONE) && steps_to_variable(l, k, -1)))
                 t[k].kind = TOKEN_VAR;
+        }
 }
 
 static void units(struct line *l)
 {
     struct token *t = l->tokens;
-    for (uint32_t k = 1; k < l->count; k++) {
-        if (!in(&t[k], WORD_UNIT | WORD_MICRO))
+    for (uint32_t i = 0; i < l->listed_count; i++) {
+        uint32_t k = l->listed[i];
+        if (k == 0 || !in(&t[k], WORD_UNIT | WORD_MICRO))
             continue;
         bool spaced = t[k - 1].kind == TOKEN_SPC && k >= 2 && (t[k].words & WORD_UNIT) != 0;
         if (t[spaced ? k - 2 : k - 1].kind == TOKEN_VAR)
             t[k].kind = TOKEN_VAR;
+    }
+}
+
+/* Tokens have moved. */
+static void list_again(struct line *l)
+{
+    l->mark_count = l->listed_count = 0;
+    for (uint32_t k = 0; k < l->count; k++) {
+        if (l->tokens[k].mark != 0)
+            l->marks[l->mark_count++] = (uint16_t)k;
+        if (l->tokens[k].kind == TOKEN_LIT && l->tokens[k].words != 0)
+            l->listed[l->listed_count++] = (uint16_t)k;
     }
 }
 
@@ -152,9 +169,12 @@ static bool is_numbered(const struct line *l, uint32_t k, const struct token *be
 static void numbered_capitals(struct line *l)
 {
     struct token *t = l->tokens;
-    uint32_t n = l->count, k = 0;
-    while (k < n && !is_numbered(l, k, k > 0 ? &t[k - 1] : NULL))
-        k++;
+    uint32_t n = l->count, k = n;
+    for (uint32_t i = 0; i < l->mark_count && k == n; i++) {
+        uint32_t at = l->marks[i]; /* of the bracket */
+        if (at > 0 && is_numbered(l, at - 1, at > 1 ? &t[at - 2] : NULL))
+            k = at - 1;
+    }
     if (k == n)
         return; /* nearly always */
     uint32_t kept = k;
@@ -164,6 +184,7 @@ static void numbered_capitals(struct line *l)
         k += is_one ? 3 : 0;
     }
     l->count = kept;
+    list_again(l);
 }
 
 /* What stands before the token at k, but for spaces, colons and equal signs. -1: nothing. */
@@ -181,8 +202,9 @@ static int64_t word_before(const struct line *l, uint32_t k)
 static void ports(struct line *l)
 {
     struct token *t = l->tokens;
-    for (uint32_t k = 0; k + 2 < l->count; k++) {
-        if (t[k + 1].mark != ':' || t[k].kind != TOKEN_LIT)
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i] - 1u; /* what is before a colon */
+        if (t[k + 1].mark != ':' || k + 1 == 0 || k + 2 >= l->count || t[k].kind != TOKEN_LIT)
             continue;
         uint32_t digits = number_bytes(l, &t[k + 2]);
         uint8_t first = l->bytes[t[k].at] | 0x20; /* a word of ASCII, or else all of it is not */
@@ -200,40 +222,57 @@ static void ports(struct line *l)
 static void user_slots(struct line *l)
 {
     struct token *t = l->tokens;
-    for (uint32_t k = 2; k + 2 < l->count; k++)
-        if (in(&t[k], WORD_USER) && t[k - 1].kind == TOKEN_SPC && in(&t[k - 2], WORD_SLOT_BEFORE) &&
-            t[k + 1].kind == TOKEN_SPC && t[k + 2].kind == TOKEN_LIT &&
-            !in(&t[k + 2], WORD_SLOT_NOT))
+    for (uint32_t i = 0; i < l->listed_count; i++) {
+        uint32_t k = l->listed[i];
+        if (k >= 2 && k + 2 < l->count && in(&t[k], WORD_USER) && t[k - 1].kind == TOKEN_SPC &&
+            in(&t[k - 2], WORD_SLOT_BEFORE) && t[k + 1].kind == TOKEN_SPC &&
+            t[k + 2].kind == TOKEN_LIT && !in(&t[k + 2], WORD_SLOT_NOT))
             t[k + 2].kind = TOKEN_VAR;
+    }
 }
 
-/* "<1 sec": a lone angle before a variable goes. */
+/* A lone angle at k before a variable. */
+static bool is_comparison(const struct line *l, uint32_t k)
+{
+    const struct token *t = l->tokens;
+    uint32_t n = l->count;
+    return (t[k].mark == '<' || t[k].mark == '>') && (k == 0 || t[k - 1].kind == TOKEN_SPC) &&
+           k + 1 < n && t[k + 1].kind == TOKEN_VAR && !(k + 2 < n && t[k + 2].mark == '>') &&
+           !(k + 3 < n && t[k + 3].mark == '>');
+}
+
+/* "<1 sec": it goes. */
 static void comparisons(struct line *l)
 {
     struct token *t = l->tokens;
-    uint32_t n = l->count, kept = 0;
-    bool free_before = true; /* at the start, or after a space (as the line was) */
-    for (uint32_t k = 0; k < n; k++) {
-        bool drop = (t[k].mark == '<' || t[k].mark == '>') && free_before && k + 1 < n &&
-                    t[k + 1].kind == TOKEN_VAR && !(k + 2 < n && t[k + 2].mark == '>') &&
-                    !(k + 3 < n && t[k + 3].mark == '>');
-        free_before = t[k].kind == TOKEN_SPC;
-        if (!drop)
-            t[kept++] = t[k];
+    uint32_t n = l->count, from = 0, kept = 0;
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i];
+        if (!is_comparison(l, k))
+            continue;
+        memmove(t + kept, t + from, (k - from) * sizeof *t);
+        kept += k - from;
+        from = k + 1;
     }
-    l->count = kept;
+    if (from == 0)
+        return;
+    memmove(t + kept, t + from, (n - from) * sizeof *t);
+    l->count = kept + n - from;
+    list_again(l);
 }
 
 /* For every quote the place of the next same one; count where there is none. */
 static void index_quotes(struct line *l)
 {
-    uint16_t none = (uint16_t)l->count, next[128] = {['"'] = none, ['\''] = none, ['`'] = none};
-    for (uint32_t k = l->count; k-- > 0;) {
+    uint16_t none = (uint16_t)l->count, doubles = none, singles = none, ticks = none;
+    for (uint32_t i = l->mark_count; i-- > 0;) {
+        uint16_t k = l->marks[i];
         uint8_t mark = l->tokens[k].mark;
         if (mark != '"' && mark != '\'' && mark != '`')
             continue;
-        l->next_quote[k] = next[mark];
-        next[mark] = (uint16_t)k;
+        uint16_t *next = mark == '"' ? &doubles : mark == '\'' ? &singles : &ticks;
+        l->next_quote[k] = *next;
+        *next = k;
     }
 }
 
@@ -244,8 +283,9 @@ static void json_members(struct line *l)
     static const struct token blank = {.kind = TOKEN_VAR};
     struct token *t = l->tokens;
     uint32_t n = l->count;
-    for (uint32_t k = 3; k < n; k++) {
-        if (t[k].mark != ':' || !is_quote(&t[k - 1]) || !is_word(&t[k - 2]) ||
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i];
+        if (k < 3 || t[k].mark != ':' || !is_quote(&t[k - 1]) || !is_word(&t[k - 2]) ||
             t[k - 3].mark != t[k - 1].mark || in(&t[k - 2], WORD_TEXT_KEY))
             continue;
         uint32_t a = k + 1 < n && t[k + 1].kind == TOKEN_SPC ? k + 2 : k + 1;
@@ -284,8 +324,9 @@ static bool is_id_key(const struct line *l, const struct token *key)
 static void id_keys(struct line *l)
 {
     struct token *t = l->tokens;
-    for (uint32_t k = 1; k + 1 < l->count; k++) {
-        if (t[k].mark != ':' || t[k - 1].kind != TOKEN_LIT)
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i];
+        if (t[k].mark != ':' || k == 0 || k + 1 >= l->count || t[k - 1].kind != TOKEN_LIT)
             continue;
         uint32_t a = t[k + 1].kind == TOKEN_SPC ? k + 2 : k + 1;
         if (a < l->count && t[a].kind == TOKEN_LIT && is_id_key(l, &t[k - 1]))
@@ -356,58 +397,79 @@ static uint32_t quoted_value(const struct line *l, uint32_t k)
     return is_value ? close : 0;
 }
 
-/* key=value, empty pairs and quoted values: the tokens move to l->made, which may be longer. */
-static void values_and_pairs(struct line *l)
+/* Tokens on their way to made[], which begins when there is something to change. */
+struct move {
+    uint32_t from, made; /* tokens[0..from) are in made[0..made) */
+};
+
+/* All before the token at k go, then a variable, and the scan goes on at `next`. */
+static void move_and_put(struct line *l, struct move *m, uint32_t k, uint32_t next)
 {
     static const struct token variable = {.kind = TOKEN_VAR};
+    memcpy(l->made + m->made, l->tokens + m->from, (k - m->from) * sizeof l->made[0]);
+    m->made += k - m->from;
+    l->made[m->made++] = variable;
+    m->from = next;
+}
+
+/* key=value, empty pairs and quoted values. */
+static void values_and_pairs(struct line *l)
+{
     struct token *t = l->tokens;
-    uint32_t n = l->count, made = 0, close;
-    for (uint32_t k = 0; k < n; k++) {
-        l->made[made++] = t[k];
-        if (t[k].mark == 0)
-            continue;
+    struct move m = {0};
+    uint32_t n = l->count, next = 0, close;
+    for (uint32_t i = 0; i < l->mark_count; i++) {
+        uint32_t k = l->marks[i];
+        if (k < next || t[k].mark == 0)
+            continue; /* it was in quotes */
         if (t[k].mark == '=') {
             close = k > 0 && t[k - 1].kind != TOKEN_PUN ? assign(l, k) : 0;
-            if (close > 0) {
-                l->made[made++] = variable;
-                k = close;
-            }
+            if (close > 0)
+                move_and_put(l, &m, k + 1, next = close + 1);
         } else if (k + 1 < n && is_empty_pair(&t[k], &t[k + 1]) &&
                    (k == 0 || t[k - 1].kind != TOKEN_LIT)) {
-            l->made[made++] = variable;
+            move_and_put(l, &m, k + 1, k + 1);
         } else if ((close = quoted_value(l, k)) > 0) {
-            l->made[made - 1] = variable;
-            k = close;
+            move_and_put(l, &m, k, next = close + 1);
         }
     }
-    l->count = made;
+    if (m.from == 0 && m.made == 0)
+        return;
+    memcpy(l->made + m.made, t + m.from, (n - m.from) * sizeof l->made[0]);
+    l->count = m.made + n - m.from;
+    l->final = l->made;
 }
 
 /* ---- groups that repeat -------------------------------------------------- */
 
 #define UNIT_MAX_TOKENS 64
 
-static bool is_same(const struct line *l, const struct token *a, const struct token *b)
+/* The bytes that a token is compared by: a variable's own text plays no part any more. */
+static inline struct span text_of(const struct line *l, const struct token *t)
 {
-    if (a->len == 1 && b->len == 1) /* marks, and variables */
-        return l->bytes[a->at] == l->bytes[b->at];
-    return a->len == b->len && memcmp(l->bytes + a->at, l->bytes + b->at, a->len) == 0;
+    return t->kind == TOKEN_VAR ? span_of(l->bytes + 1, 1) : span_of(l->bytes + t->at, t->len);
 }
 
-/* For every opening bracket of made[] its partner, among those of its own kind; 0: none. */
+static bool is_same(const struct line *l, const struct token *a, const struct token *b)
+{
+    return span_eq(text_of(l, a), text_of(l, b));
+}
+
+/* For every opening bracket of the final tokens its partner, among those of its own kind; 0: none.
+ */
 static void index_brackets(struct line *l)
 {
-    static const uint8_t pairs[][2] = {{'(', ')'}, {'[', ']'}, {'{', '}'}};
-    for (size_t p = 0; p < ARRAY_LEN(pairs); p++) {
-        uint16_t open[2 * LINE_MAX_TOKENS + 4];
-        uint32_t depth = 0;
-        for (uint32_t k = 0; k < l->count; k++) {
-            if (l->made[k].mark == pairs[p][0]) {
-                l->closing[k] = 0;
-                open[depth++] = (uint16_t)k;
-            } else if (l->made[k].mark == pairs[p][1] && depth > 0) {
-                l->closing[open[--depth]] = (uint16_t)k;
-            }
+    static const uint8_t opens[128] = {['('] = 1, ['['] = 2, ['{'] = 3},
+                         closes[128] = {[')'] = 1, [']'] = 2, ['}'] = 3};
+    uint16_t open[4][2 * LINE_MAX_TOKENS + 4];
+    uint32_t depth[4] = {0};
+    for (uint32_t k = 0; k < l->count; k++) {
+        uint8_t mark = l->final[k].mark, kind = opens[mark];
+        if (kind != 0) {
+            l->closing[k] = 0;
+            open[kind][depth[kind]++] = (uint16_t)k;
+        } else if ((kind = closes[mark]) != 0 && depth[kind] > 0) {
+            l->closing[open[kind][--depth[kind]]] = (uint16_t)k;
         }
     }
 }
@@ -415,7 +477,7 @@ static void index_brackets(struct line *l)
 /* The tokens of name(...) at i; 0: there is none, or it holds no variable. */
 static uint32_t unit_at(const struct line *l, uint32_t i)
 {
-    const struct token *t = l->made;
+    const struct token *t = l->final;
     if (i + 1 >= l->count || t[i].kind != TOKEN_LIT ||
         (t[i + 1].mark != '(' && t[i + 1].mark != '[' && t[i + 1].mark != '{'))
         return 0;
@@ -423,7 +485,7 @@ static uint32_t unit_at(const struct line *l, uint32_t i)
     if (close == 0 || close - i >= UNIT_MAX_TOKENS)
         return 0;
     for (uint32_t k = i; k < close; k++)
-        if (t[k].len == 1 && l->bytes[t[k].at] == 0x01)
+        if (span_eq(text_of(l, &t[k]), SPAN("\x01")))
             return close + 1 - i;
     return 0;
 }
@@ -432,7 +494,7 @@ static uint32_t unit_at(const struct line *l, uint32_t i)
  * semicolons, ends. k: it is not. */
 static uint32_t repeat_end(const struct line *l, uint32_t i, uint32_t len, uint32_t k)
 {
-    const struct token *t = l->made;
+    const struct token *t = l->final;
     uint32_t m = k, same = 0;
     while (m < l->count && (t[m].kind == TOKEN_SPC || t[m].mark == ',' || t[m].mark == ';'))
         m++;
@@ -446,30 +508,26 @@ static uint32_t repeat_end(const struct line *l, uint32_t i, uint32_t len, uint3
 /* name(...), name(...), name(...) becomes name(...) once. */
 static void repeats(struct line *l)
 {
-    struct token *t = l->made;
+    struct token *t = l->final == l->made ? l->made : l->tokens;
     uint32_t n = l->count, kept = 0;
-    for (uint32_t k = 0; k < n; k++)
-        if (t[k].kind == TOKEN_VAR)
-            t[k] = (struct token){.at = 1, .len = 1, .kind = TOKEN_VAR};
     index_brackets(l);
     for (uint32_t i = 0; i < n;) {
         uint32_t len = unit_at(l, i), end = i + len, more;
         while (len > 0 && (more = repeat_end(l, i, len, end)) > end)
             end = more;
-        if (end == i + len) { /* not repeated */
-            t[kept++] = t[i++];
-            continue;
-        }
-        for (uint32_t k = 0; k < len; k++) /* the place is its own or before */
-            t[kept++] = t[i + k];
-        i = end;
+        bool repeated = end > i + len; /* else the next may be */
+        uint32_t stays = repeated ? len : 1;
+        if (kept < i)
+            memmove(t + kept, t + i, stays * sizeof *t);
+        kept += stays;
+        i = repeated ? end : i + 1;
     }
     l->count = kept;
 }
 
 void line_context(struct line *l)
 {
-    l->final = l->made;
+    l->final = l->tokens;
     if ((l->has & LINE_COLONS) != 0)
         hex_groups(l);
     if ((l->words_seen & (WORD_MONTH | WORD_DAY | WORD_ZONE)) != 0)
@@ -496,10 +554,6 @@ void line_context(struct line *l)
         index_quotes(l); /* again: values blanked above may have held quotes */
     if (quoted || ticked || (l->has & (LINE_EQUALS | LINE_PAIR)) != 0)
         values_and_pairs(l);
-    else if ((l->has & LINE_GROUPS) != 0)
-        memcpy(l->made, l->tokens, l->count * sizeof l->made[0]);
-    else
-        l->final = l->tokens;
     if ((l->has & LINE_GROUPS) != 0)
         repeats(l);
 }

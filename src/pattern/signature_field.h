@@ -196,14 +196,6 @@ static inline bool has_time(struct span w)
     return w.len >= 15 && w.base[8] == 'T' && digits(w, 0, 8, 8) == 8 && digits(w, 9, 6, 6) == 15;
 }
 
-/* The end of the field at i: up to a space, a tab or |. */
-static inline size_t field_end(struct span s, size_t i)
-{
-    while (i < s.len && (classes[s.base[i]] & FIELD_END) == 0)
-        i++;
-    return i;
-}
-
 /* The next of what separates header fields: spaces, tabs, commas, bars. */
 static inline size_t bar(struct span s, size_t i)
 {

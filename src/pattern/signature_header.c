@@ -8,6 +8,7 @@
 #define MAX_HEADERS 3
 #define MAX_HELD 80   /* bytes behind a time in a bracket, up to its end */
 #define MAX_TAG_PID 9 /* bytes of "( 123):" */
+#define TIME_BITS 12  /* of a window, of what is looked at before and behind a digit */
 #define NEAR_FIELDS 4 /* in which a level is looked for */
 
 enum sign_level word_level(const struct words *w, struct span word)
@@ -27,6 +28,8 @@ enum sign_level syslog_level(unsigned severity)
 
 struct header {
     const struct words *words;
+    const struct classes *classes; /* of the line, of which s begins at byte `at` */
+    size_t at;
     struct span s;
     bool nested;                       /* it is behind another one */
     size_t begin;                      /* behind a PRI */
@@ -43,6 +46,16 @@ struct header {
     bool seen_level;
     uint32_t after, names, dashes;
 };
+
+/* The end of the field at i: up to a space, a tab or |. Each of them is a stop. */
+static inline size_t field_end(const struct header *h, size_t i)
+{
+    size_t n = h->s.len;
+    while (i < n && (i = class_next(h->classes->stop, h->at + i) - h->at) < n &&
+           (classes[h->s.base[i]] & FIELD_END) == 0)
+        i++;
+    return i < n ? i : n;
+}
 
 /* <PRI>, <PRI>1 */
 static void read_pri(struct header *h)
@@ -63,6 +76,30 @@ static void read_pri(struct header *h)
     }
 }
 
+/* A byte between two digits, behind `at`: may it be of a time? */
+static inline bool may_be_time(const uint8_t *at, size_t i)
+{
+    if (at[i + 1] == ':' || at[i + 1] == 'T')
+        return true;
+    if (at[i + 1] != '.')
+        return false;
+    size_t dash = i > 0 && at[i - 1] != '-' ? i - 2 : i - 1; /* of yyyy-mm-dd-hh.mm.ss */
+    return i > 2 && at[dash] == '-';
+}
+
+/* The same of the field that begins at byte i of the header. */
+static bool field_may_be_time(const struct header *h, size_t i, size_t end)
+{
+    size_t at = h->at + i, len = end - i;
+    if (len > CLASS_WINDOW_BITS)
+        return true;
+    uint64_t digit = class_window(h->classes->digit, at) & ((UINT64_C(1) << len) - 1);
+    for (uint64_t may = digit & digit >> 2 & ~(digit >> 1); may != 0; may &= may - 1)
+        if (may_be_time(h->s.base - h->at, at + (size_t)__builtin_ctzll(may)))
+            return true;
+    return false;
+}
+
 enum field { FIELD_TAKEN, FIELD_BAR, FIELD_ENDS };
 
 /* "name |" of compose: a bar among what separates the first field from the next. */
@@ -75,7 +112,7 @@ static bool is_before_bar(struct span s, size_t j)
 /* A field that says something of time. */
 static bool takes_time(struct header *h, struct span w, uint32_t sets, size_t j)
 {
-    if (has_time(w)) {
+    if (field_may_be_time(h, h->i, j) && has_time(w)) {
         h->syslog = h->month == h->count && h->count >= 2 && h->numbers == 1 && !has_byte(w, '-') &&
                     !has_byte(w, '/');
         h->time_end = j;
@@ -135,7 +172,7 @@ static void find_time(struct header *h)
     while (h->count < MAX_FIELDS && h->i < s.len) {
         while (byte_at(s, h->i) == ' ' || byte_at(s, h->i) == '\t')
             h->i++;
-        size_t j = field_end(s, h->i);
+        size_t j = field_end(h, h->i);
         struct span w = part(s, h->i, j);
         while (w.len > 0 && is(w, w.len - 1, TRAILS))
             w.len--;
@@ -176,13 +213,13 @@ static bool find_numbers(struct header *h)
     size_t i = h->begin;
     uint32_t count = 0;
     while (count < MAX_FIELDS && i < h->s.len) {
-        size_t j = field_end(h->s, i);
+        size_t j = field_end(h, i);
         if (!is_numberish(part(h->s, i, j)))
             break;
         count++;
         i = bar(h->s, j);
     }
-    if (count < 2 || !is_in_capitals(h->words, part(h->s, i, field_end(h->s, i)), WORD_CAPS))
+    if (count < 2 || !is_in_capitals(h->words, part(h->s, i, field_end(h, i)), WORD_CAPS))
         return false;
     h->time_end = i;
     return true;
@@ -194,7 +231,7 @@ static size_t skip_5424(const struct header *h)
     struct span s = h->s;
     size_t i = h->time_end;
     for (int n = 0; n < 4; n++)
-        i = field_end(s, bar(s, i));
+        i = field_end(h, bar(s, i));
     i = bar(s, i);
     while (byte_at(s, i) == '[') {
         size_t j = group_end(s, i);
@@ -237,7 +274,7 @@ static void skip_held(struct header *h)
 /* The host behind a syslog time. */
 static void skip_host(struct header *h)
 {
-    size_t k = bar(h->s, h->i), j = field_end(h->s, k);
+    size_t k = bar(h->s, h->i), j = field_end(h, k);
     struct span w = part(h->s, k, j);
     if (w.len > 0 && w.base[w.len - 1] != ':' && memchr("[(<", w.base[0], 3) == NULL &&
         !(w.len == 4 && all(w, DIGIT)) && !is_in_capitals(h->words, w, WORD_CAPS))
@@ -361,7 +398,7 @@ static enum step step_near_level(struct header *h)
 static enum step step_tag(struct header *h, struct span w, size_t j)
 {
     struct span s = h->s;
-    size_t k = bar(s, j), e = field_end(s, k);
+    size_t k = bar(s, j), e = field_end(h, k);
     struct span x = part(s, k, e);
     const uint8_t *bracket = x.len > 0 ? memchr(x.base, '[', x.len) : NULL;
     size_t at = bracket != NULL ? (size_t)(bracket - x.base) : 0;
@@ -402,7 +439,7 @@ static enum step step_logger(struct header *h, struct span w, size_t j, bool tab
     size_t k = bar(s, j);
     if (!all(w, NAME))
         return STEP_ENDS;
-    size_t n = j < s.len ? field_end(s, j + 1) : j;
+    size_t n = j < s.len ? field_end(h, j + 1) : j;
     n = j < s.len && is_numberish(part(s, j + 1, n)) ? n : j;
     if (byte_at(s, n) == ' ' && byte_at(s, n + 1) == '-' && byte_at(s, n + 2) == ' ' &&
         h->dashes == 0) {
@@ -432,7 +469,7 @@ static enum step step_after(struct header *h)
     size_t from = h->i;
     h->i = bar(s, from);
     bool tab = has_byte(part(s, from, h->i), '\t');
-    size_t j = field_end(s, h->i);
+    size_t j = field_end(h, h->i);
     struct span w = part(s, h->i, j);
     enum step step;
     if (all(w, LONE)) { /* - -- * # . : */
@@ -470,10 +507,12 @@ static bool begins_plainly(const struct words *words, struct span s)
 
 /* A header is a run of short fields with a time of day in it, or a PRI. Returns its bytes; 0:
  * there is none. */
-static size_t one_header(const struct words *words, struct span s, bool nested,
-                         enum sign_level *level)
+static size_t one_header(const struct line *l, size_t at, bool nested, enum sign_level *level)
 {
-    struct header h = {.words = words,
+    struct span s = span_skip(l->text, at);
+    struct header h = {.words = &l->words,
+                       .classes = &l->classes,
+                       .at = at,
                        .s = span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES),
                        .nested = nested};
     read_pri(&h);
@@ -506,15 +545,47 @@ static size_t one_header(const struct words *words, struct span s, bool nested,
     return h.i;
 }
 
-size_t header_split(const struct words *w, struct span line, enum sign_level *level)
+/* Nearly all messages have no time in them: no digit, colon, digit; no eight digits, T, digit; no
+ * digits with a point behind a dash; no ten digits in a row. From byte `from` on. */
+static bool may_hold_time(const struct line *l, size_t from)
+{
+    const uint8_t *s = l->text.base;
+    size_t end = l->text.len - from < HEADER_MAX_BYTES ? l->text.len : from + HEADER_MAX_BYTES;
+    for (size_t at = from; at < end; at += CLASS_WINDOW_BITS - TIME_BITS) {
+        uint64_t digit = class_window(l->classes.digit, at);
+        uint64_t odd = class_window(l->classes.odd, at), stop = class_window(l->classes.stop, at);
+        uint64_t dashed = odd << 1 | odd << 2; /* an odd byte, and at most one digit behind it */
+        uint64_t may = digit & digit >> 2 & (stop >> 1 | (odd >> 1 & dashed));
+        uint64_t eight = digit & digit >> 1;
+        eight &= eight >> 2;
+        eight &= eight >> 4;
+        may |= (eight & ~(digit >> 8) & digit >> 9) << 7; /* the last of eight digits */
+        for (; may != 0; may &= may - 1)
+            if (may_be_time(s, at + (size_t)__builtin_ctzll(may)))
+                return true;
+        if ((eight & eight >> 2) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Without a time only a PRI counts, and numbers at the beginning. */
+static bool may_have_header(const struct line *l)
+{
+    struct span s = l->text;
+    return s.len > 0 && (s.base[0] == '<' || is(s, 0, NUMBERISH) || may_hold_time(l, 0)) &&
+           !begins_plainly(&l->words,
+                           span_of(s.base, s.len < HEADER_MAX_BYTES ? s.len : HEADER_MAX_BYTES));
+}
+
+size_t header_split(const struct line *l, enum sign_level *level)
 {
     size_t at = 0;
-    if (begins_plainly(
-            w, span_of(line.base, line.len < HEADER_MAX_BYTES ? line.len : HEADER_MAX_BYTES)))
+    if (!may_have_header(l))
         return 0;
-    for (int n = 0; n < MAX_HEADERS; n++) {
+    for (int n = 0; n < MAX_HEADERS && (n == 0 || may_hold_time(l, at)); n++) {
         enum sign_level found;
-        size_t more = one_header(w, span_skip(line, at), n > 0, &found);
+        size_t more = one_header(l, at, n > 0, &found);
         if (found != 0 && (n == 0 || more > 0))
             *level = found;
         if (more == 0)

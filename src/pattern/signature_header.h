@@ -7,14 +7,14 @@
 
 #include <stddef.h>
 
-#include "pattern/signature_words.h"
+#include "pattern/signature_line.h"
 #include "util/span.h"
 
 #define HEADER_MAX_BYTES 512 /* of each of up to three in a row */
 
-/* Where the message of the line begins; 0: it has no header. *level is written if there is
- * one. Words are looked up: 16 bytes behind the line must be readable. */
-size_t header_split(const struct words *w, struct span line, enum sign_level *level);
+/* Where the message of the line that is loaded begins; 0: it has no header. *level is written if
+ * there is one. */
+size_t header_split(const struct line *l, enum sign_level *level);
 
 /* The level of PRI, of journald's PRIORITY: 0 to 7. */
 enum sign_level syslog_level(unsigned severity);

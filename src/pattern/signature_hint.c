@@ -127,7 +127,7 @@ static enum sign_level hint_of_text(struct signer *s, struct span body, uint32_t
     line_load(l, t.head);
     if (access_is(&l->words, l->text))
         return SIGN_LEVEL_NONE;
-    struct span message = span_skip(l->text, header_split(&l->words, l->text, &level));
+    struct span message = span_skip(l->text, header_split(l, &level));
     if (message.len < l->text.len && message.base[0] == '{' && !deep) {
         uint8_t *copy = scratch_take(&s->scratch, message.len); /* the line is read over */
         if (copy != NULL &&

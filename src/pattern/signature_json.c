@@ -20,19 +20,11 @@ static inline bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* The next byte that is not white space, which stays; 0: the end. */
-uint8_t json_peek(struct json *j)
+uint8_t json_peek_behind(struct json *j)
 {
     while (j->at < j->end && is_blank(*j->at))
         j->at++;
     return j->at < j->end ? *j->at : 0;
-}
-
-bool json_accept(struct json *j, uint8_t c)
-{
-    bool is = json_peek(j) == c;
-    j->at += is;
-    return is;
 }
 
 static bool is_digit(struct json *j)
@@ -71,9 +63,22 @@ static size_t escape_bytes(const uint8_t *at, const uint8_t *end)
     return at[1] != 0 && strchr("\"\\/bfnrt", at[1]) != NULL ? 2 : 0;
 }
 
-/* Eight bytes at a time, up to a quote, a backslash or a control character. */
-static const uint8_t *plain_end(const uint8_t *at, const uint8_t *end)
+/* Eight or sixteen bytes at a time, up to a quote, a backslash or a control character. */
+static inline const uint8_t *plain_end(const uint8_t *at, const uint8_t *end)
 {
+#if defined(__SSE2__)
+    typedef uint8_t vector __attribute__((vector_size(16)));
+    typedef char signed_vector __attribute__((vector_size(16)));
+    for (; end - at >= 16; at += 16) {
+        vector v;
+        memcpy(&v, at, sizeof v);
+        signed_vector stops =
+            (signed_vector)(v == '"') | (signed_vector)(v == '\\') | (signed_vector)(v < 0x20);
+        int found = __builtin_ia32_pmovmskb128(stops);
+        if (found != 0)
+            return at + __builtin_ctz((unsigned)found);
+    }
+#endif
     const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
     for (; end - at >= 8; at += 8) {
         uint64_t v;

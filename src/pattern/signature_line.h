@@ -52,6 +52,9 @@ struct line {
     uint32_t has;        /* LINE_* */
     uint32_t words_seen; /* the union of all token.words */
     uint32_t count;
+    uint32_t mark_count, listed_count;
+    uint16_t marks[LINE_MAX_TOKENS + 2];        /* places in tokens[] of those with a mark */
+    uint16_t listed[LINE_MAX_TOKENS + 2];       /* and of literals that a list holds */
     struct span text;                           /* of what was loaded, in bytes[] */
     struct token tokens[LINE_MAX_TOKENS + 2];   /* a split name may pass the limit by one */
     const struct token *final;                  /* after line_context(): tokens[] or made[] */

@@ -46,25 +46,16 @@ static size_t drop_codes(uint8_t *s, size_t n)
     return out + n - done;
 }
 
-static void classify(struct line *l, size_t n)
-{
-    uint8_t *s = l->bytes + LINE_TEXT_AT;
-    memset(s + n, 0, CLASS_SLACK); /* no rule takes a zero byte for one of its own */
-    classes_find(s, n, &l->classes);
-    l->text = span_of(s, n);
-}
-
 bool line_load(struct line *l, struct span text)
 {
     uint8_t *s = l->bytes + LINE_TEXT_AT;
     size_t n = text.len < LINE_MAX_BYTES ? text.len : LINE_MAX_BYTES, left = n;
 
-    if (n > 0)
-        memcpy(s, text.base, n);
-    classify(l, n);
+    classes_copy(s, text.base, n, &l->classes);
     if (l->classes.may_escape)
         left = drop_codes(s, n);
     if (left < n)
-        classify(l, left);
+        classes_copy(s, s, left, &l->classes);
+    l->text = span_of(s, left);
     return left < n;
 }

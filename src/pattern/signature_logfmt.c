@@ -28,7 +28,13 @@ static size_t key_bytes(struct span s)
  * behind the closing one; 0: there is none. */
 static size_t read_quoted(uint8_t *at, size_t len, struct span *out)
 {
-    size_t n = 0, i = 0;
+    const uint8_t *close = len > 0 ? memchr(at, '"', len) : NULL;
+    size_t n = close != NULL ? (size_t)(close - at) : 0, i = 0;
+    if (n > 0 && memchr(at, '\\', n) == NULL) { /* as nearly all are */
+        *out = span_of(at, n);
+        return n + 1;
+    }
+    n = 0;
     while (i < len && at[i] != '"') {
         uint8_t c = at[i];
         if (c == '\\' && i + 1 < len) {
@@ -78,10 +84,10 @@ static bool read_pairs(struct map *m, uint8_t *at, size_t len)
             if (bytes == 0 || (i < len && at[i] != ' '))
                 return false;
         } else {
-            size_t from = i;
-            while (i < len && at[i] != ' ')
-                i++;
-            value.text = span_of(at + from, i - from);
+            const uint8_t *space = i < len ? memchr(at + i, ' ', len - i) : NULL;
+            size_t end = space != NULL ? (size_t)(space - at) : len;
+            value.text = span_of(at + i, end - i);
+            i = end;
         }
         if (map_add(m, 0, key, &value) > 0)
             count_key(&seen, m, key);

@@ -83,25 +83,29 @@ static size_t flat_len(struct span outer, struct span key)
     return outer.base == NULL ? key.len : outer.len + 1 + key.len;
 }
 
-/* The slot of a key in lower case. */
-static uint8_t find_key(const char *text, size_t len)
+/* The bytes of a key from `from` on are these, which are small letters. */
+static bool is_key(const char *text, size_t len, struct span outer, struct span key, size_t from)
 {
-    for (const struct key *k = keys[len]; k->text[0] != '\0'; k++)
-        if (k->text[0] == text[0] && memcmp(k->text, text, len) == 0)
-            return k->slot;
-    return MAP_NO_SLOT;
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)text[i] != flat_byte(outer, key, from + i))
+            return false;
+    return true;
 }
 
-/* Bytes, in lower case, from `from` to the end of the key; their slot, if they have one. */
+/* From `from` to the end of the key; their slot, if they have one. Nearly no key of a map has
+ * one, and its first and last byte say so. */
 static uint8_t find_from(struct span outer, struct span key, size_t from)
 {
-    char text[MAX_KEY_BYTES];
     size_t len = flat_len(outer, key) - from;
     if (len == 0 || len > MAX_KEY_BYTES)
         return MAP_NO_SLOT;
-    for (size_t i = 0; i < len; i++)
-        text[i] = (char)flat_byte(outer, key, from + i);
-    return find_key(text, len);
+    char first = (char)flat_byte(outer, key, from),
+         last = (char)flat_byte(outer, key, from + len - 1);
+    for (const struct key *k = keys[len]; k->text[0] != '\0'; k++)
+        if (k->text[0] == first && k->text[len - 1] == last &&
+            is_key(k->text, len, outer, key, from))
+            return k->slot;
+    return MAP_NO_SLOT;
 }
 
 /* By its last byte: could a key be one of a template? */
@@ -308,42 +312,6 @@ void map_read_attributes(struct map *m, struct span record)
     log_attrs_of_record(&list, record);
     read_attrs(m, &list);
     map_end(m);
-}
-
-/* By its last two bytes a key may be event.name, exception.type or a template's. */
-static bool may_matter(struct span key)
-{
-    if (key.len < 3)
-        return false;
-    uint8_t a = lower(key.base[key.len - 2]), b = lower(key.base[key.len - 1]);
-    return (b == 'e' && (a == 'm' || a == 'p' || a == 't')) ||
-           (b == 't' && (a == 'm' || a == 'x')) || (a == 't' && b == '}');
-}
-
-bool map_attributes_matter(struct span record)
-{
-    struct log_attrs list;
-    struct wire_field f, g;
-    log_attrs_of_record(&list, record);
-    while (wire_next(&list.wire, &f)) {
-        struct wire pair;
-        if (f.number != list.number || f.type != WIRE_LEN)
-            continue;
-        wire_init(&pair, f.bytes);
-        struct span key = wire_next(&pair, &g) && g.number == 1 && g.type == WIRE_LEN
-                              ? g.bytes
-                              : (struct span){0};
-        /* key first and then a value that is no map, as nearly all have it */
-        bool plain = key.len > 0 && wire_next(&pair, &g) && g.number == 2 && g.type == WIRE_LEN &&
-                     g.bytes.len > 0 && g.bytes.base[0] != (6 << 3 | WIRE_LEN) &&
-                     pair.at == pair.end;
-        if (!plain)
-            return true;
-        uint8_t slot = may_matter(key) ? map_slot_of((struct span){0}, key) : MAP_NO_SLOT;
-        if (slot == MAP_EVENT_NAME || slot == MAP_EXCEPTION_TYPE || slot == MAP_TEMPLATE)
-            return true;
-    }
-    return false;
 }
 
 /* ---- asking -------------------------------------------------------------- */

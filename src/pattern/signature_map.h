@@ -107,10 +107,6 @@ uint8_t map_slot_of(struct span outer, struct span key);
 void map_read_kvlist(struct map *m, struct span kvlist);
 void map_read_attributes(struct map *m, struct span record);
 
-/* Whether a record with a body has an attribute that counts beside it: one for event.name,
- * exception.type or a template. */
-bool map_attributes_matter(struct span record);
-
 /* signature_json.c: a text that is one JSON object. False: it is none. */
 bool map_read_json(struct map *m, struct span text);
 

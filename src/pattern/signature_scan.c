@@ -5,6 +5,9 @@
  */
 #include "pattern/signature_line.h"
 
+#include <assert.h>
+#include <stddef.h>
+
 enum { /* of bytes in words */
        C_SLASH = 1 << 0,
        C_BACKSLASH = 1 << 1,
@@ -196,12 +199,30 @@ struct step {
     struct token *next;
 };
 
+/* The token that is put next is a literal that is in these lists. */
+static inline void list(struct line *l, const struct token *next, uint32_t sets)
+{
+    if (sets == 0)
+        return;
+    l->words_seen |= sets;
+    l->listed[l->listed_count++] = (uint16_t)(next - l->tokens);
+}
+
+/* In one store: field by field it takes five. */
+static inline struct token *put_token(struct token *next, enum token_kind kind, uint8_t mark,
+                                      size_t at, size_t len, uint32_t words)
+{
+    static_assert(sizeof *next == 8 && offsetof(struct token, words) == 6, "see below");
+    uint64_t bits = (uint64_t)(uint16_t)at | (uint64_t)(uint16_t)len << 16 | (uint64_t)kind << 32 |
+                    (uint64_t)mark << 40 | (uint64_t)words << 48;
+    memcpy(next, &bits, sizeof bits);
+    return next + 1;
+}
+
 static inline struct token *put(struct token *next, enum token_kind kind, size_t at, size_t len,
                                 uint32_t words)
 {
-    *next = (struct token){
-        .at = (uint16_t)at, .len = (uint16_t)len, .kind = (uint8_t)kind, .words = (uint16_t)words};
-    return next + 1;
+    return put_token(next, kind, 0, at, len, words);
 }
 
 /* The first byte from i on whose bit is the other one of `mask`, which is a stop's or has one
@@ -247,7 +268,7 @@ static struct token *put_odd_literal(struct line *l, struct token *next, size_t 
     while (len > 0 && word.base[len - 1] == '.')
         len--;
     uint32_t sets = words_find(&l->words, word.base, len) & WORD_OF_TOKEN;
-    l->words_seen |= sets;
+    list(l, next, sets);
     return put(next, TOKEN_LIT, LINE_TEXT_AT + i, word.len, sets);
 }
 
@@ -290,7 +311,7 @@ static struct step put_wide(struct line *l, struct token *next, size_t i)
     const uint8_t *s = l->text.base + i;
     size_t j = far_end(l->classes.wide, i, ~UINT64_C(0));
     bool micro = j - i == 2 && (memcmp(s, "\xc2\xb5", 2) == 0 || memcmp(s, "\xce\xbc", 2) == 0);
-    l->words_seen |= micro ? WORD_MICRO : 0;
+    list(l, next, micro ? WORD_MICRO : 0);
     return (struct step){j, put(next, TOKEN_LIT, LINE_TEXT_AT + i, j - i, micro ? WORD_MICRO : 0)};
 }
 
@@ -309,32 +330,33 @@ static struct token *put_mark(struct line *l, struct token *next, size_t i, uint
             has |= (l->has & LINE_GROUP) != 0 ? LINE_GROUPS : LINE_GROUP;
     }
     l->has |= has;
-    *next = (struct token){
-        .at = (uint16_t)(LINE_TEXT_AT + i), .len = 1, .kind = TOKEN_PUN, .mark = mark};
-    return next + 1;
+    l->marks[l->mark_count++] = (uint16_t)(next - l->tokens);
+    return put_token(next, TOKEN_PUN, mark, LINE_TEXT_AT + i, 1, 0);
 }
 
 /* The word of ASCII at i. Nearly all are letters, or begin with a digit. */
-static inline struct step put_word(struct line *l, const uint8_t *s, struct token *next, size_t i,
-                                   uint32_t *words_seen)
+static inline __attribute__((always_inline)) struct step put_word(struct line *l, const uint8_t *s,
+                                                                  struct token *next, size_t i)
 {
     size_t j = next_stop(&l->classes, i), len = j - i;
-    if (s[j] == ':') {
+    if (s[j] == ':' && (s[j + 1] == '/' || s[j + 1] == '\\')) {
         size_t end = link_end(l, i, j);
         if (end > j)
             return (struct step){end, put(next, TOKEN_VAR, 0, 0, 0)};
     }
     if (s[i] <= '9' && s[i] >= '0' && !l->classes.has_question) /* no word of a list does so */
         return (struct step){j, put(next, TOKEN_VAR, LINE_TEXT_AT + i, len, 0)};
-    uint64_t more = class_window(l->classes.odd, i) | class_window(l->classes.digit, i);
+    uint64_t more = class_window(l->classes.odd_or_digit, i);
     if (len > CLASS_WINDOW_BITS || more << (63 - len) << 1 != 0)
         return put_odd_word(l, next, i, j);
     uint32_t sets = words_find(&l->words, s + i, len);
     bool variable = (sets & WORD_ATOM) != 0 || (len >= 8 && (classes[s[i]] & C_HEX) != 0 &&
                                                 all_of(span_of(s + i, len), C_HEX));
-    *words_seen |= sets; /* those of a variable do no harm: a rule is tried in vain */
-    return (struct step){
-        j, put(next, variable ? TOKEN_VAR : TOKEN_LIT, LINE_TEXT_AT + i, len, variable ? 0 : sets)};
+    if (variable)
+        return (struct step){j, put(next, TOKEN_VAR, LINE_TEXT_AT + i, len, 0)};
+    sets &= WORD_OF_TOKEN;
+    list(l, next, sets);
+    return (struct step){j, put(next, TOKEN_LIT, LINE_TEXT_AT + i, len, sets)};
 }
 
 void line_init(struct line *l)
@@ -346,8 +368,8 @@ void line_init(struct line *l)
 }
 
 /* What begins with neither a letter nor a space. */
-static inline struct step put_other(struct line *l, struct step step, uint8_t byte,
-                                    uint32_t *words_seen)
+static inline __attribute__((always_inline)) struct step put_other(struct line *l, struct step step,
+                                                                   uint8_t byte)
 {
     const uint8_t *s = l->text.base;
     uint8_t begin = begins[byte];
@@ -358,7 +380,7 @@ static inline struct step put_other(struct line *l, struct step step, uint8_t by
         return step;
     }
     if (begin == BEGINS_RUN)
-        return put_word(l, s, step.next, step.at, words_seen);
+        return put_word(l, s, step.next, step.at);
     if (begin == BEGINS_WIDE)
         return put_wide(l, step.next, step.at);
     return (struct step){step.at + 1, put_mark(l, step.next, step.at, byte)};
@@ -371,22 +393,24 @@ void line_scan(struct line *l, size_t from)
     const size_t n = l->text.len;
     struct token *full = l->tokens + LINE_MAX_TOKENS;
     struct step step = {from, l->tokens};
-    uint32_t words_seen = 0;
 
-    l->has = l->words_seen = 0;
+    l->has = l->words_seen = l->mark_count = l->listed_count = 0;
     while (step.at < n && step.next < full) {
         uint8_t byte = s[step.at];
         if (begins[byte] == BEGINS_WORD) {
-            step = put_word(l, s, step.next, step.at, &words_seen);
+            step = put_word(l, s, step.next, step.at);
+            if (s[step.at] == ' ' && begins[s[step.at + 1]] != BEGINS_SPACE && step.next < full) {
+                *step.next++ = space; /* behind most words */
+                step.at++;
+            }
         } else if (begins[byte] == BEGINS_SPACE) {
             do
                 step.at++;
             while (begins[s[step.at]] == BEGINS_SPACE);
             *step.next++ = space;
         } else {
-            step = put_other(l, step, byte, &words_seen);
+            step = put_other(l, step, byte);
         }
     }
     l->count = (uint32_t)(step.next - l->tokens);
-    l->words_seen |= words_seen;
 }

@@ -47,6 +47,7 @@ static struct sign_input sign_input(const struct logs_group *g, struct span byte
         .record = r->attributes > 0 ? bytes : (struct span){0},
         .scope_logs = g->scope,
         .body = r->body,
+        .is_plain = !r->may_name,
     };
 }
 

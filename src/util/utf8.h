@@ -10,35 +10,41 @@
 /* The general case, from the first byte that is not ASCII. */
 bool utf8_check_from(const uint8_t *at, const uint8_t *end);
 
-/* No overlong forms, no surrogates, nothing above U+10FFFF. NUL is a
- * character like any other. Nearly all text is ASCII: eight bytes at a time,
- * the last eight may overlap those before. */
-static inline bool utf8_is_valid(struct span s)
+/* Sixteen bytes at a time, the last may overlap those before. */
+static inline bool ascii_is_all(const uint8_t *at, size_t len)
 {
     const uint64_t high_bits = 0x8080808080808080u;
-    uint64_t word;
-    if (s.len == 0)
-        return true;
-    const uint8_t *at = s.base, *end = s.base + s.len;
-    if (s.len >= 8) {
-        for (; end - at > 8; at += 8) {
-            memcpy(&word, at, 8);
-            if ((word & high_bits) != 0)
-                return utf8_check_from(at, end);
+    uint64_t a, b, seen = 0;
+    if (len < 16) {
+        if (len >= 8) {
+            memcpy(&a, at, 8);
+            memcpy(&b, at + len - 8, 8);
+            return ((a | b) & high_bits) == 0;
         }
-        memcpy(&word, end - 8, 8);
-        return (word & high_bits) == 0 || utf8_check_from(at, end);
+        if (len >= 4) {
+            uint32_t head, tail;
+            memcpy(&head, at, 4);
+            memcpy(&tail, at + len - 4, 4);
+            return ((head | tail) & (uint32_t)high_bits) == 0;
+        }
+        uint8_t any = 0;
+        for (size_t i = 0; i < len; i++)
+            any |= at[i];
+        return any < 0x80;
     }
-    if (s.len >= 4) {
-        uint32_t head, tail;
-        memcpy(&head, at, 4);
-        memcpy(&tail, end - 4, 4);
-        return ((head | tail) & (uint32_t)high_bits) == 0 || utf8_check_from(at, end);
+    for (size_t i = 0; i + 16 < len; i += 16) {
+        memcpy(&a, at + i, 8);
+        memcpy(&b, at + i + 8, 8);
+        seen |= a | b;
     }
-    for (uint8_t seen = 0; at < end; at++) {
-        seen |= *at;
-        if (seen >= 0x80)
-            return utf8_check_from(s.base, end);
-    }
-    return true;
+    memcpy(&a, at + len - 16, 8);
+    memcpy(&b, at + len - 8, 8);
+    return ((seen | a | b) & high_bits) == 0;
+}
+
+/* No overlong forms, no surrogates, nothing above U+10FFFF. NUL is a
+ * character like any other. Nearly all text is ASCII. */
+static inline bool utf8_is_valid(struct span s)
+{
+    return ascii_is_all(s.base, s.len) || utf8_check_from(s.base, s.base + s.len);
 }

@@ -32,6 +32,9 @@ static void sign_twice(struct signer *s, const struct sign_input *in)
     assert(signer_identity(s).len <= SIGN_MAX_IDENTITY_BYTES);
     assert(signature_parse(span_str(signature_format(text, id)), &parsed) == 0 && parsed == id);
     assert(signer_sign(s, in) == id);
+    struct sign_input unknown = *in; /* whether an attribute counts is found out */
+    unknown.is_plain = false;
+    assert(signer_sign(s, &unknown) == id);
 }
 
 /* A LogRecord, as damaged as it may be, that is its own scope as well. */
@@ -40,7 +43,7 @@ static void sign_encoded(struct signer *s, struct span record)
     struct log_record r;
     if (log_record_read(&r, record) < 0)
         return;
-    const struct sign_input in = {r.event_name, record, record, r.body};
+    const struct sign_input in = {r.event_name, record, record, r.body, !r.may_name};
     sign_twice(s, &in);
 }
 
@@ -51,7 +54,7 @@ static void sign_plain(struct signer *s, struct span text)
     if (plain_record_read(text, &record, &scope_logs) == 0) {
         assert(log_record_read(&r, buf_span(&record)) == 0); /* what it writes is sound */
         const struct sign_input in = {r.event_name, buf_span(&record), buf_span(&scope_logs),
-                                      r.body};
+                                      r.body, !r.may_name};
         sign_twice(s, &in);
     }
     buf_done(&record);

@@ -287,6 +287,74 @@ static void the_last_of_several_wins(void **state)
     assert_int_equal(r.known_set, 0);
 }
 
+/* One attribute of this key, with the fields of an AnyValue behind it. */
+static bool may_name(const char *key, struct span value)
+{
+    struct buf record = {0}, pair = {0};
+    struct log_record r;
+    wire_append_len(&pair, 1, span_str(key));
+    wire_append_len(&pair, 2, value);
+    wire_append_len(&record, 6, buf_span(&pair));
+    assert_int_equal(log_record_read(&r, buf_span(&record)), 0);
+    buf_done(&record);
+    buf_done(&pair);
+    return r.may_name;
+}
+
+static void what_may_name_a_record_is_noticed(void **state)
+{
+    static const char *const names[] = {
+        "event.name",
+        "Event.Name",
+        "exception.type",
+        "EXCEPTION.TYPE",
+        "@mt",
+        "x.@MT",
+        "messageTemplate",
+        "message_template",
+        "a.b.template",
+        "log.record.template",
+        "{OriginalFormat}",
+        "State.{OriginalFormat}",
+        "message_template.text",
+    };
+    static const char *const others[] = {
+        "",
+        "t",
+        "mt",
+        "name",
+        "code.function.name",
+        "thread.name",
+        "http.request.method",
+        "url.path",
+        "mime.type",
+        "http.status_code",
+        "sampling.threshold",
+        "otel.logs.adjusted_count",
+        "text",
+        "{OriginalForma}",
+        "tenant",
+    };
+    char longer[200] = "";
+    (void)state;
+    memset(longer, 'x', sizeof longer - 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_row(may_name(names[i], SPAN("\x0a\x01x")), "%s", names[i]);
+        assert_row(may_name(names[i], SPAN("")), "%s", names[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        assert_row(!may_name(others[i], SPAN("\x0a\x01x")), "%s", others[i]);
+        assert_row(!may_name(others[i], SPAN("")), "%s", others[i]);
+        assert_row(may_name(others[i], SPAN("\x32\x00")), "%s, a map", others[i]);
+        assert_row(may_name(others[i], SPAN("\x0a\x01x\x32\x00")), "%s, a map at last", others[i]);
+    }
+    struct buf value = {0}; /* longer than the quick way takes */
+    wire_append_len(&value, 1, span_str(longer));
+    assert_true(may_name("event.name", buf_span(&value)));
+    assert_false(may_name("url.path", buf_span(&value)));
+    buf_done(&value);
+}
+
 static void negative_and_large_numbers(void **state)
 {
     struct log_record r;
@@ -463,6 +531,7 @@ int main(void)
         cmocka_unit_test(groups_count_as_nesting),
         cmocka_unit_test(utf8_is_well_formed_or_not),
         cmocka_unit_test(the_last_of_several_wins),
+        cmocka_unit_test(what_may_name_a_record_is_noticed),
         cmocka_unit_test(negative_and_large_numbers),
         cmocka_unit_test(severities_in_all_spellings),
         cmocka_unit_test(the_surroundings_are_gathered),

@@ -282,7 +282,7 @@ static bool read_plain(struct sign_input *in, struct buf *record, struct buf *sc
     if (plain_record_read(span_str(json), record, scope) < 0 ||
         log_record_read(&r, buf_span(record)) < 0)
         return false;
-    *in = (struct sign_input){r.event_name, buf_span(record), buf_span(scope), r.body};
+    *in = (struct sign_input){r.event_name, buf_span(record), buf_span(scope), r.body, !r.may_name};
     return true;
 }
 
@@ -439,24 +439,59 @@ static void classes_are_the_same_on_all_machines(void **state)
 {
     (void)state;
     enum { BYTES = 3000 };
-    static uint8_t text[BYTES + CLASS_SLACK];
+    static uint8_t text[BYTES], copy[2][BYTES + CLASS_SLACK];
     static struct classes plain, wide;
     static const unsigned widths[] = {16, 32};
     struct rng rng = {7};
     for (int round = 0; round < 200; round++) {
-        size_t n = rng_next(&rng) % BYTES;
-        memset(text, 0, sizeof text);
+        size_t n = round < 130 ? (size_t)round : rng_next(&rng) % BYTES;
+        /* behind it is nothing that may be read */
+        uint8_t *exact = malloc(n + 1);
+        assert_non_null(exact);
+        memset(copy, 0xff, sizeof copy);
         for (size_t i = 0; i < n; i++) {
             uint8_t random = (uint8_t)rng_next(&rng);
             text[i] =
                 i > 0 && random % 3 == 0 ? text[i - 1] : (uint8_t)rng_next(&rng); /* runs too */
         }
-        assert_true(classes_find_with(1, text, n, &plain));
-        for (size_t w = 0; w < ARRAY_LEN(widths); w++)
-            if (classes_find_with(widths[w], text, n, &wide))
-                assert_memory_equal(&plain, &wide, sizeof plain);
-        classes_find(text, n, &wide);
+        uint8_t *from = exact + 1; /* not aligned either */
+        memcpy(from, text, n);
+        assert_true(classes_copy_with(1, copy[0], from, n, &plain));
+        for (size_t w = 0; w < ARRAY_LEN(widths); w++) {
+            if (!classes_copy_with(widths[w], copy[1], from, n, &wide))
+                continue;
+            assert_memory_equal(&plain, &wide, sizeof plain);
+            assert_memory_equal(copy[0], copy[1], n + CLASS_SLACK);
+            assert_true(classes_copy_with(widths[w], copy[1], copy[1], n, &wide)); /* in place */
+            assert_memory_equal(&plain, &wide, sizeof plain);
+        }
+        classes_copy(copy[1], from, n, &wide);
         assert_memory_equal(&plain, &wide, sizeof plain);
+        free(exact);
+    }
+}
+
+/* Three of the same of some marks are a run, and stops; three of others are not. */
+static void runs_are_three_of_the_same(void **state)
+{
+    static uint8_t copy[128 + CLASS_SLACK];
+    static struct classes c;
+    static const unsigned widths[] = {1, 16, 32};
+    (void)state;
+    for (size_t w = 0; w < ARRAY_LEN(widths); w++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            bool of_run = byte != 0 && strchr(".-*_#~+=", (int)byte) != NULL;
+            for (size_t at = 0; at < 100; at++) { /* over the border of two blocks */
+                uint8_t text[128];
+                memset(text, byte == 'x' ? 'y' : 'x', sizeof text);
+                memset(text + at, (int)byte, 3);
+                if (!classes_copy_with(widths[w], copy, text, sizeof text, &c))
+                    break;
+                assert_row(class_is(c.run, at) == of_run, "%u at %zu", byte, at);
+                assert_false(class_is(c.run, at + 1));
+                assert_true(!of_run || class_is(c.stop, at));
+            }
+        }
     }
 }
 
@@ -605,6 +640,7 @@ int main(void)
         cmocka_unit_test(plain_records_are_checked),
         cmocka_unit_test(hints_are_levels_that_texts_name_themselves),
         cmocka_unit_test(classes_are_the_same_on_all_machines),
+        cmocka_unit_test(runs_are_three_of_the_same),
         cmocka_unit_test(everything_is_bounded),
         cmocka_unit_test(ids_print_and_parse),
         cmocka_unit_test(older_versions_come_out_as_they_were),
