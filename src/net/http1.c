@@ -367,7 +367,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     struct buf *body = &s->x.body;
     if ((const uint8_t *)at == body->base + body->len && len <= body->cap - body->len)
         body->len += len; /* it was read into place: see http1_lend() */
-    else
+    else if (body->len + len <= body->cap || s->x.head.content_length <= 0 ||
+             http_body_grow(body, (size_t)s->x.head.content_length) == 0)
         buf_append(body, span_of(at, len));
     s->body_err = body->err;
     return s->body_err == 0 ? HPE_OK : HPE_USER;
@@ -450,10 +451,8 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
         return;
     if (x->head.content_length > 0) {
         int rc = (uint64_t)x->head.content_length > service->max_body_bytes ? ERR_TOO_BIG : 0;
-        if (rc == 0) {
-            x->body.max_bytes = (size_t)x->head.content_length; /* so growth stops at it */
-            rc = http_body_grow(&x->body, x->body.max_bytes);
-        }
+        if (rc == 0)
+            rc = http_body_grow(&x->body, (size_t)x->head.content_length);
         if (rc < 0) {
             service->refuse(service->ctx, x, rc);
             return;
