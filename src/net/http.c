@@ -137,5 +137,7 @@ int http_body_grow(struct buf *body, size_t total)
         cap = HTTP_BODY_ADVANCE_BYTES;
     if (total > 0 && cap > total)
         cap = total;
+    if (body->budget != NULL && total > body->budget->limit)
+        return body->err = ERR_TOO_BIG; /* there will never be room for it */
     return cap > body->cap ? buf_reserve_exact(body, cap - body->len) : 0;
 }

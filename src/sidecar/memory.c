@@ -7,6 +7,10 @@
 #define OVERHEAD_PART 8
 #define PAGES_PART 8
 
+/* Of what is for records: for bodies that arrive, so that those which never end leave room for
+ * the queue and for what is decoded. */
+#define BODIES_PART (2.0 / 3)
+
 static void each_set(struct sidecar *sc, struct stream_victim *out,
                      void (*look)(struct stream_set *set, struct stream_victim *out))
 {
@@ -24,7 +28,7 @@ static bool evict(const struct stream_victim *v)
     return true;
 }
 
-static bool on_no_room_for_records(void *ctx)
+static bool on_no_room_for_bodies(void *ctx)
 {
     struct stream_victim v = {0};
     each_set(ctx, &v, stream_set_slowest);
@@ -53,12 +57,14 @@ void sidecar_memory_init(struct sidecar *sc)
 {
     uint64_t limit = sc->cfg->memory_limit_bytes;
     uint64_t overhead = limit / OVERHEAD_PART, pages = limit / PAGES_PART;
+    uint64_t records = limit - overhead - pages;
     const struct {
         struct budget *budget;
         uint64_t limit;
         bool (*reclaim)(void *ctx);
     } accounts[] = {
-        {&sc->budget, limit - overhead - pages, on_no_room_for_records},
+        {&sc->budget, records, on_no_room_for_bodies},
+        {&sc->bodies, (uint64_t)((double)records * BODIES_PART), on_no_room_for_bodies},
         {&sc->overhead, overhead, on_no_room_for_answers},
         {&sc->page_memory, pages, on_no_room_for_pages},
     };
@@ -67,6 +73,7 @@ void sidecar_memory_init(struct sidecar *sc)
         accounts[i].budget->reclaim = accounts[i].reclaim;
         accounts[i].budget->ctx = sc;
     }
+    sc->bodies.parent = &sc->budget;
 }
 
 struct budget sidecar_memory(const struct sidecar *sc)

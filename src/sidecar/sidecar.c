@@ -174,7 +174,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     if (rc < 0)
         return rc;
     http_service_init(&sc->service);
-    sc->service.budget = &sc->budget;
+    sc->service.budget = &sc->bodies;
     sc->service.overhead = &sc->overhead;
     sc->service.clock = sc->clock;
     receiver_set_key(sc->receiver, cfg->posthog.api_key);

@@ -25,6 +25,7 @@ struct budget {
     bool (*reclaim)(void *ctx);
     void *ctx;
     bool is_reclaiming;
+    struct budget *parent; /* NULL, or the account that all of this one is part of */
 };
 
 static inline void budget_init(struct budget *b, uint64_t limit_bytes)
@@ -52,6 +53,8 @@ static inline int budget_take(struct budget *b, uint64_t bytes)
         b->refused++;
         return ERR_FULL;
     }
+    if (b->parent != NULL && budget_take(b->parent, bytes) < 0)
+        return ERR_FULL;
     b->used += bytes;
     if (b->used > b->peak)
         b->peak = b->used;
@@ -64,4 +67,5 @@ static inline void budget_give(struct budget *b, uint64_t bytes)
         return;
     assert(bytes <= b->used);
     b->used -= bytes;
+    budget_give(b->parent, bytes);
 }
