@@ -197,7 +197,8 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         struct http_service *service = &sc->services[i];
         struct listener_opts l = {service, ports[i].addr, sc->connections};
         http_service_init(service);
-        service->budget = &sc->budget;
+        service->budget = &sc->bodies;
+        service->overhead = &sc->overhead;
         service->clock = sc->clock;
         receiver_serve(sc->receiver, service, host_is_loopback(ports[i].addr));
         if (ports[i].addr[0] != '\0')
@@ -246,7 +247,7 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .pages = servers[i].pages,
             .page_count = servers[i].count,
             .ctx = sc,
-            .budget = &sc->budget,
+            .budget = &sc->page_memory,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
         };
@@ -364,7 +365,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
     *sc = (struct sidecar){.cfg = cfg, .input = input, .clock = clock_real()};
     keep_heap();
     sidecar_limits_set(sc);
-    budget_init(&sc->budget, cfg->memory_limit_bytes);
+    sidecar_memory_init(sc);
     int rc = uv_loop_init(&sc->loop);
     if (rc < 0)
         goto fail;

@@ -349,7 +349,7 @@ static void a_body_is_lent_in_place(void **state)
         static uint8_t other[100000];
         if (at == NULL)
             at = other, len = 100000 - total;
-        assert_true(len == 100000 - total);
+        assert_true(len <= 100000 - total);
         size_t n = len > 30000 ? 30000 : len;
         memset(at, 'c', n);
         assert_int_equal(rig_feed(&r, span_of(at, n)), n);
