@@ -276,7 +276,7 @@ const struct option config_options[] = {
         RESTART, "/api/..., which top, tap, shadow and explain --live ask; empty: not at all"),
     OPT("telemetry.admin.api_key", secret, telemetry.admin_api_key, "",
         RESTART, "key that /api/... asks for (x-api-key, or Authorization: Bearer), and that "
-        "top, tap and others show; needed off loopback"),
+        "top, tap and others show; needed off loopback", .check = config_check_admin_key),
     OPT("telemetry.log.level", level, telemetry.log_level, "info",
         RELOAD, "error, warn, info or debug"),
     OPT("telemetry.log.format", log_format, telemetry.log_json, "text",

@@ -142,10 +142,22 @@ int http_body_grow(struct buf *body, size_t total)
     return cap > body->cap ? buf_reserve_exact(body, cap - body->len) : 0;
 }
 
+struct span http_bearer(const struct http_head *head)
+{
+    struct span header = span_trim(head->authorization);
+    return header.len >= 7 && span_ieq(span_of(header.base, 7), SPAN("bearer "))
+               ? span_trim(span_skip(header, 7))
+               : (struct span){0};
+}
+
 void http_answer_bare(const struct http_service *s, struct http_exchange *x, int status)
 {
+    const struct http_header later = {SPAN("retry-after"), SPAN(HTTP_BARE_RETRY_AFTER)};
     if (s->bare != NULL)
         s->bare(s->ctx, x, status);
     else
-        http_reply(x, &(struct http_response){.status = status, .close = true});
+        http_reply(x, &(struct http_response){.status = status,
+                                              .headers = &later,
+                                              .header_count = status == 503,
+                                              .close = true});
 }

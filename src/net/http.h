@@ -279,6 +279,9 @@ const char *http_reason(int status);
 
 enum http_method http_method_of(struct span name);
 
+/* The token of "Authorization: Bearer"; base NULL: there is no such header. */
+struct span http_bearer(const struct http_head *head);
+
 /* Origin-form and absolute-form targets (RFC 9112 3.2) into path and query. */
 void http_split_target(struct span target, struct span *path, struct span *query);
 

@@ -111,16 +111,6 @@ static void append_status(struct http1 *s, int status)
                http_date_at(&s->date, clock_unix_ns(s->service->clock)));
 }
 
-/* An answer to bytes that are no request; the connection ends with it. */
-static void answer_bare(struct http1 *s, int status)
-{
-    append_status(s, status);
-    if (status == 503)
-        buf_append_str(s->output.out, "Retry-After: " HTTP_BARE_RETRY_AFTER "\r\n");
-    buf_append_str(s->output.out, "Content-Length: 0\r\nConnection: close\r\n\r\n");
-    http1_go(s, HTTP1_OVER);
-}
-
 /* Will the rest of the request in hand be too much to throw away? */
 static bool rest_is_long(const struct http1 *s)
 {
@@ -260,6 +250,25 @@ static const struct http_exchange_ops exchange_ops = {
     .stream_write = http1_stream_write,
     .stream_end = http1_stream_end,
 };
+
+/* An answer to what is no request, of whose head some may have been read; the connection ends with
+ * it. */
+static void answer_bare(struct http1 *s, int status)
+{
+    struct span method = span_str(llhttp_method_name(llhttp_get_method(&s->parser)));
+    assert(!s->is_open);
+    s->x = (struct http_exchange){
+        .ops = &exchange_ops,
+        .head = {.version = HTTP_1_1,
+                 .method = http_method_of(method),
+                 .origin = head_get(&s->head, HEAD_ORIGIN),
+                 .content_type = head_get(&s->head, HEAD_CONTENT_TYPE)},
+    };
+    s->keep_alive = false;
+    s->is_open = true;
+    http_answer_bare(s->service, &s->x, status);
+    assert(!s->is_open); /* bare() must answer */
+}
 
 /* The service words the refusal; the connection ends with it. */
 static void refuse_and_close(struct http1 *s, int err)

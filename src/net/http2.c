@@ -251,12 +251,13 @@ static const struct http_exchange_ops exchange_ops = {
 
 static void answer_bare(struct http2 *s, struct stream2 *st, int status)
 {
-    const struct http_header later = {SPAN("retry-after"), SPAN(HTTP_BARE_RETRY_AFTER)};
-    submit(
-        s, st,
-        &(struct http_response){.status = status, .headers = &later, .header_count = status == 503},
-        true);
-    head_clear(&st->head);
+    st->x.head = (struct http_head){.version = HTTP_2,
+                                    .method = http_method_of(head_get(&st->head, HEAD_METHOD)),
+                                    .origin = head_get(&st->head, HEAD_ORIGIN),
+                                    .content_type = head_get(&st->head, HEAD_CONTENT_TYPE)};
+    st->is_open = true;
+    http_answer_bare(s->service, &st->x, status);
+    assert(!st->is_open); /* bare() must answer */
 }
 
 /* ---- nghttp2's callbacks ---- */
@@ -553,7 +554,8 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
             s->is_broken = true; /* inside a header block nothing else can be said */
             nghttp2_session_terminate_session(s->session, NGHTTP2_NO_ERROR);
         }
-    } else if (!st->is_whole && http_body_is_slow(service, &st->progress, now, st->body_bytes)) {
+    } else if (!st->is_whole && ((st->x.deadline_ms != 0 && now >= st->x.deadline_ms) ||
+                                 http_body_is_slow(service, &st->progress, now, st->body_bytes))) {
         fault(s, HTTP_FAULT_TIMEOUT);
         service->refuse(service->ctx, &st->x, UV_ETIMEDOUT);
     }

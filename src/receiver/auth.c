@@ -132,7 +132,7 @@ enum auth_verdict auth_check(const struct auth_keys *a, const struct http_head *
                              const struct auth_key **who)
 {
     struct secret shown;
-    struct span text = head->api_key.len > 0 ? head->api_key : client_key_bearer(head);
+    struct span text = head->api_key.len > 0 ? head->api_key : http_bearer(head);
     const struct auth_key *found = NULL;
     if (text.len == 0)
         return AUTH_NO_KEY;

@@ -25,14 +25,6 @@ static struct span query_in(struct span path)
     return (struct span){0};
 }
 
-struct span client_key_bearer(const struct http_head *head)
-{
-    struct span header = span_trim(head->authorization);
-    return header.len >= 7 && span_ieq(span_of(header.base, 7), SPAN("bearer "))
-               ? span_trim(span_skip(header, 7))
-               : (struct span){0};
-}
-
 struct span client_key_token(const struct http_head *head)
 {
     struct span token = token_of(head->query);
@@ -41,7 +33,7 @@ struct span client_key_token(const struct http_head *head)
 
 struct span client_key(const struct http_head *head)
 {
-    struct span bearer = client_key_bearer(head);
+    struct span bearer = http_bearer(head);
     return bearer.base != NULL ? bearer : client_key_token(head);
 }
 

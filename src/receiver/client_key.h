@@ -20,8 +20,7 @@ enum upstream_key {
 /* Empty: it brings none. */
 struct span client_key(const struct http_head *head);
 
-/* Its two places alone. A bearer with base NULL: there is no such header. */
-struct span client_key_bearer(const struct http_head *head);
+/* The second place alone. */
 struct span client_key_token(const struct http_head *head);
 
 /* It can be a header of a request: as long as PostHog allows, without blanks or anything that is

@@ -307,6 +307,8 @@ static const struct row {
      "Questions of browsers whether a web page may send (receivers.otlp.protocols.http.cors)."},
     {"lipservice_receiver_keys_file_loads_total", COUNTER, FIGURES_KEYS, IN_PARTS, {&keys_loads}, 1,
      "How often receivers.otlp.auth.keys_file was read and put in force, or was refused."},
+    {"lipservice_admin_refused_keys_total", COUNTER, FIGURES_ADMIN_KEY, AT(admin_refused), {NULL}, 1,
+     "Requests for admin pages without telemetry.admin.api_key, or with another key."},
     {"lipservice_receiver_not_otlp_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.not_otlp), {NULL}, 1,
      "Requests of JSON without OTLP in it: accepted, and of no records."},
     {"lipservice_receiver_repairs_total", COUNTER, FIGURES_ALWAYS, AT(receiver.repairs[0]), {&by_repair}, 1,

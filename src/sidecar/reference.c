@@ -102,8 +102,15 @@ static const char head[] =
     "call whose `grpc-timeout` is over before its message is taken is answered by "
     "DEADLINE_EXCEEDED, and nothing of it enters.\n"
     "\n"
-    "The pages of 55679 show messages and their templates, so that port stays on loopback. A page "
-    "for which there is no memory now is a 503; so is `/metrics` until the sidecar has started.\n"
+    "The pages of 55679 show messages and their templates. Off loopback that port needs "
+    "`telemetry.admin.api_key`, which is then asked for everywhere but on `/` (`x-api-key`, or "
+    "`Authorization: Bearer`; else 401), and which the verbs that ask that port show from the same "
+    "setting. Pages answer only by names of ours: addresses, `localhost`, those in "
+    "`telemetry.allowed_hosts` and, off loopback, names without a dot; else 403. What computes or "
+    "writes (`/metrics`, `/api/...`) is not for pages of other sites: `Origin` and "
+    "`Sec-Fetch-Site` are looked at. A port off loopback that others reach without TLS and keys is "
+    "told of at the start (`insecure_port`), unless `allow_insecure: true`. A page for which there "
+    "is no memory now is a 503; so is `/metrics` until the sidecar has started.\n"
     "\n";
 
 static const char metrics[] = "\n"

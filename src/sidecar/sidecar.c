@@ -250,6 +250,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .budget = &sc->page_memory,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
+            .hosts = cfg->telemetry.allowed_hosts,
+            .api_key = servers[i].server == &sc->admin ? cfg->telemetry.admin_api_key : NULL,
         };
         if (opts.addr[0] != '\0')
             rc = name_setting(page_server_open(servers[i].server, &sc->loop, &opts, err),
