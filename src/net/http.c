@@ -1,6 +1,8 @@
 /* http: what both versions of HTTP share. */
 #include "net/http.h"
 
+#include "net/host.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -117,6 +119,26 @@ void http_split_target(struct span target, struct span *path, struct span *query
     size_t path_len = mark != NULL ? (size_t)(mark - target.base) : target.len;
     *path = path_len > 0 ? span_of(target.base, path_len) : SPAN("/");
     *query = mark != NULL ? span_skip(target, path_len + 1) : (struct span){0};
+}
+
+int http_target_authority(struct span target, struct span *authority)
+{
+    static const struct span schemes[] = {{(const uint8_t *)"http://", 7},
+                                          {(const uint8_t *)"https://", 8}};
+    size_t n = 0;
+    if (target.len > 0 && (target.base[0] == '/' || span_eq(target, SPAN("*"))))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        if (target.len < schemes[i].len ||
+            !span_ieq(span_of(target.base, schemes[i].len), schemes[i]))
+            continue;
+        struct span rest = span_skip(target, schemes[i].len);
+        while (n < rest.len && rest.base[n] != '/' && rest.base[n] != '?')
+            n++;
+        *authority = span_of(rest.base, n);
+        return n > 0 && host_is_sound(*authority) ? 0 : ERR_MALFORMED;
+    }
+    return ERR_MALFORMED;
 }
 
 bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,

@@ -292,6 +292,10 @@ struct http_progress {
     uint64_t bytes;    /* that had come by then */
 };
 
+/* The authority of an absolute-form target, base NULL of others. ERR_MALFORMED: a target of
+ * neither form, another scheme than HTTP's, no host or one with a user before it. */
+MUST_CHECK int http_target_authority(struct span target, struct span *authority);
+
 /* Is a body that has `bytes` by now too slow? */
 bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,
                        uint64_t bytes);
