@@ -218,6 +218,8 @@ struct http_session_ops {
     bool (*slowest)(const void *session, uint64_t now_ms, struct http_slow *out);
     /* Refuse that one for want of room, and let its memory go. */
     void (*evict)(void *session, struct http_exchange *x);
+    /* An exchange is open, so the handler may answer at any time. */
+    bool (*is_waiting)(const void *session);
     /* No exchange is open and nothing has to be written any more. */
     bool (*is_idle)(const void *session);
     /* The session will not read again; close when `out` is written. */

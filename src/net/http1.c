@@ -756,6 +756,11 @@ static void http1_free(void *session)
     free(s);
 }
 
+static bool http1_is_waiting(const void *session)
+{
+    return ((const struct http1 *)session)->is_open;
+}
+
 static bool http1_is_idle(const void *session)
 {
     const struct http1 *s = session;
@@ -777,6 +782,7 @@ const struct http_session_ops http1_ops = {
     .free = http1_free,
     .slowest = http1_slowest,
     .evict = http1_evict,
+    .is_waiting = http1_is_waiting,
     .is_idle = http1_is_idle,
     .is_over = http1_is_over,
 };

@@ -641,6 +641,15 @@ static bool has_answerable(const struct http2 *s)
     return false;
 }
 
+static bool http2_is_waiting(const void *session)
+{
+    const struct http2 *s = session;
+    LIST_EACH (node, &s->streams)
+        if (container_of(node, struct stream2, node)->is_open)
+            return true;
+    return false;
+}
+
 static bool http2_is_idle(const void *session)
 {
     const struct http2 *s = session;
@@ -668,6 +677,7 @@ const struct http_session_ops http2_ops = {
     .free = http2_free,
     .slowest = http2_slowest,
     .evict = http2_evict,
+    .is_waiting = http2_is_waiting,
     .is_idle = http2_is_idle,
     .is_over = http2_is_over,
 };

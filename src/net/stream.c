@@ -21,7 +21,10 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define KEEPALIVE_S 60
 
 /* Answers that are not read for so long may have to go. */
-#define STALLED_MS 1000
+#define STALLED_MS 250
+
+/* And so may a connection that does nothing for so long. */
+#define RESTED_MS 2000
 
 /* An output buffer that grew beyond this is freed when the connection rests. */
 #define OUT_KEPT_BYTES 1024
@@ -71,6 +74,7 @@ static void on_closed(uv_handle_t *handle)
     buf_done(&s->stash);
     budget_give(set->service->overhead, sizeof *s);
     free(s);
+    set->closing--;
     if (--set->count == 0 && set->on_empty != NULL)
         set->on_empty(set);
 }
@@ -80,6 +84,7 @@ static void stream_close(struct stream *s)
     if (s->state == STREAM_CLOSING)
         return;
     s->state = STREAM_CLOSING;
+    s->set->closing++;
     list_remove(&s->awake);
     list_remove(&s->line);
     if (s->session != NULL) {
@@ -342,8 +347,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent)
         *lent = uv_buf_init(NULL, 0); /* on_read() hears of it */
         return;
     }
-    if (s->state == STREAM_OPEN && s->ops->lend != NULL)
+    if (s->state == STREAM_OPEN && s->ops->lend != NULL) {
+        s->in_session = true; /* what grows here is not what has to make room for it */
         at = s->ops->lend(s->session, &len);
+        s->in_session = false;
+    }
     if (at == NULL) {
         at = s->set->read_bytes;
         len = STREAM_READ_BYTES;
@@ -481,7 +489,7 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
         return refuse_one(set, server);
     struct budget *overhead = set->service->overhead;
     if (budget_take(overhead, sizeof(struct stream)) < 0)
-        return refuse_one(set, server);
+        return ERR_NOMEM; /* it waits until those that were ended for it are gone */
     struct stream *s = calloc(1, sizeof *s);
     if (s == NULL) {
         budget_give(overhead, sizeof *s);
@@ -585,11 +593,15 @@ void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
 {
     uint64_t now = clock_now_ms(set->service->clock);
+    if (set->closing > 0)
+        return; /* one after the other, or all would go before the first has given anything back */
     LIST_EACH (node, &set->all) {
         struct stream *s = container_of(node, struct stream, node);
-        uint64_t waited_ms = now - s->used_ms;
-        bool is_stalled = unsent(s) > 0 && waited_ms > STALLED_MS;
-        if (s->state == STREAM_CLOSING || s->in_session || !(is_stalled || is_resting(s)))
+        bool is_stalled = unsent(s) > 0 && now - s->since_ms > STALLED_MS;
+        uint64_t waited_ms = now - (is_stalled ? s->since_ms : s->used_ms);
+        bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
+        bool is_left = is_resting(s) && unsent(s) == 0 && waited_ms > RESTED_MS;
+        if (s->in_session || is_waiting || !(is_stalled || is_left))
             continue;
         /* Of equals those that hold answers: their peers do not read. */
         double worth = (double)waited_ms + (is_stalled ? (double)unsent(s) : 0);

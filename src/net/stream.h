@@ -37,6 +37,7 @@ struct stream_set {
     struct list line;  /* the same, with a request to begin */
     size_t taken;      /* bytes read since streams last left the line */
     uint32_t count;    /* streams not yet freed */
+    uint32_t closing;  /* of these, the ones that close: their memory comes back in the next turn */
     uv_idle_t turn;    /* runs while one of these lists has members */
     bool is_turning;
     void (*on_empty)(struct stream_set *set); /* the last stream is freed */
