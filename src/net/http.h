@@ -15,8 +15,8 @@
  * http_reply() from inside.
  *
  * An answer without a known end is begun with http_stream(), grows by
- * http_stream_write() and ends with http_stream_end() or gone(); the connection
- * ends with it.
+ * http_stream_write() and ends with http_stream_end() or gone(); over HTTP/1 the
+ * connection ends with it.
  *
  * Memory: the body is charged to the handler's budget as it arrives, so that what is
  * announced and not sent costs nothing; when the budget says no the session answers
@@ -125,7 +125,7 @@ static inline int http_expect(struct http_exchange *x, size_t total)
 #define HTTP_STREAM_BYTES ((size_t)64 * 1024)
 
 /* Begin an answer that stays open, from request() or later; the body of r is its first
- * piece. ERR_UNSUPPORTED (HTTP/2, HTTP/1.0): nothing was sent, http_reply() instead.
+ * piece. ERR_UNSUPPORTED (HTTP/1.0, HEAD): nothing was sent, http_reply() instead.
  * When the peer ends its side, that is gone(). */
 static inline int http_stream(struct http_exchange *x, const struct http_response *r)
 {

@@ -82,6 +82,12 @@ void receiver_set_key(struct receiver *r, const char *key);
 /* From now on nothing is taken: what is still read is answered to be sent again. */
 void receiver_end(struct receiver *r);
 
+/* Once a second or so: whoever watches our health is told when it has changed. */
+void receiver_tell_health(struct receiver *r);
+
+/* Those who watch are told a last time, and their calls end. */
+void receiver_end_watches(struct receiver *r);
+
 /* When logs last arrived, by the service's clock: for a drain that waits for the
  * application's last flush. 0: never. */
 uint64_t receiver_last_request_ms(const struct receiver *r);

@@ -182,6 +182,22 @@ void reply_bare(struct http_exchange *x, enum reply_form form, int http_status)
     reply_failure(x, form, &f);
 }
 
+int reply_health_begin(struct http_exchange *x, enum grpc_health health)
+{
+    /* What ends such a call is that this process ends. */
+    static const struct http_header ends = {{(const uint8_t *)"grpc-status", 11},
+                                            {(const uint8_t *)"14", 2}};
+    uint8_t message[GRPC_HEALTH_BYTES];
+    struct http_header type = {SPAN("content-type"), span_str(type_of[REPLY_GRPC])};
+    grpc_health_message(health, message);
+    return http_stream(x, &(struct http_response){.status = 200,
+                                                  .headers = &type,
+                                                  .header_count = 1,
+                                                  .body = span_of(message, sizeof message),
+                                                  .trailers = &ends,
+                                                  .trailer_count = 1});
+}
+
 void reply_health(struct http_exchange *x, enum grpc_health health)
 {
     static const struct http_header ok = {{(const uint8_t *)"grpc-status", 11},

@@ -45,6 +45,9 @@ void reply_bare(struct http_exchange *x, enum reply_form form, int http_status);
 /* The answer to a preflight that is allowed: 204, and what was asked for. */
 void reply_preflight(struct http_exchange *x, uint32_t max_age_s);
 
+/* The first of the answers of grpc.health.v1.Health/Watch; the exchange stays open. */
+MUST_CHECK int reply_health_begin(struct http_exchange *x, enum grpc_health health);
+
 /* The answer to grpc.health.v1.Health/Check. */
 void reply_health(struct http_exchange *x, enum grpc_health health);
 

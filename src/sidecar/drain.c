@@ -96,6 +96,7 @@ static bool has_application_flushed(const struct sidecar *sc)
 
 static void stop_taking(struct sidecar *sc)
 {
+    receiver_end_watches(sc->receiver);
     for (size_t i = 0; i < ARRAY_LEN(sc->services); i++)
         sc->services[i].draining = true;
     listener_drain_sessions(&sc->grpc);

@@ -104,6 +104,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
     pipeline_tick(sc->pipeline);
+    if (sc->receiver != NULL)
+        receiver_tell_health(sc->receiver);
 }
 
 static int pipeline_start(struct sidecar *sc, struct error *err)

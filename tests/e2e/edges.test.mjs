@@ -119,6 +119,41 @@ test('gRPC: health, before and in the drain, without a key', async (t) => {
   await closeLedger(sidecar, { received: 0 });
 });
 
+// An open Watch: what it was told so far, and how it ended.
+function watch(t, sidecar, message = Buffer.alloc(0)) {
+  const session = http2.connect(sidecar.grpc);
+  t.after(() => session.destroy());
+  session.on('error', () => {});
+  const stream = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Watch', 'content-type': 'application/grpc', te: 'trailers' });
+  const seen = { session, stream, told: [], code: undefined, closed: false };
+  let rest = Buffer.alloc(0);
+  stream.on('data', (part) => {
+    rest = Buffer.concat([rest, part]);
+    for (; rest.length >= 7; rest = rest.subarray(7)) seen.told.push(rest[6]);
+  });
+  stream.on('trailers', (trailers) => (seen.code = Number(trailers['grpc-status'])));
+  stream.on('close', () => (seen.closed = true));
+  stream.on('error', () => {});
+  stream.end(grpcFrame(message));
+  return seen;
+}
+
+test('gRPC: who watches is told of the drain, and does not hold it up', async (t) => {
+  const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'shutdown.timeout': '30s' } });
+  const known = watch(t, sidecar), unknown = watch(t, sidecar, Buffer.from([10, 1, 120])), leaves = watch(t, sidecar);
+  await until('the first answers', () => known.told.length === 1 && unknown.told.length === 1 && leaves.told.length === 1);
+  assert.deepEqual([known.told, unknown.told], [[1], [3]]);
+  leaves.stream.close(http2.constants.NGHTTP2_CANCEL);
+  await until('one to leave', () => leaves.closed);
+  assert.equal((await grpc(sidecar.grpcPort, { message: ONE, session: known.session })).code, 0); // beside it on its connection
+  await until('the record', () => stub.rows.length === 1);
+  const began = Date.now();
+  await sidecar.stop();
+  assert.ok(Date.now() - began < 14000, 'the drain waited for half of its time');
+  await until('the ends', () => known.closed && unknown.closed);
+  assert.deepEqual([known.told, known.code, unknown.told, unknown.code], [[1, 2], 14, [3], 14]);
+});
+
 test('gRPC: a deadline that is no deadline, one that is over, one that passes while the message is on its way', async (t) => {
   const { sidecar } = await pair(t, { set: KEEP_ALL });
   for (const timeout of ['', '1', 'S', '123456789S', '1.5S', '-1S', '10s']) {
