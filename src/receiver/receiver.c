@@ -9,17 +9,16 @@
 #include "otlp/json.h"
 #include "otlp/logs_service.h"
 #include "pipeline/join.h"
+#include "receiver/health.h"
 #include "receiver/refusal.h"
 #include "receiver/reply.h"
 #include "util/diag.h"
-#include "util/list.h"
 
 #define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
 #define ARENA_EXTRA_BYTES 65536
 #define SCRATCH_KEEP_BYTES \
-    (1u << 20)                  /* of inflated or transcoded bytes kept for the next request */
-#define DISK_RETRY_S 1          /* the journal's probe notices a recovered disk within 1 s */
-#define HEALTH_WATCHERS_MAX 256 /* a stream and its exchange each */
+    (1u << 20)         /* of inflated or transcoded bytes kept for the next request */
+#define DISK_RETRY_S 1 /* the journal's probe notices a recovered disk within 1 s */
 #define ALLOWED "POST, OPTIONS"
 #define CHALLENGE "Bearer realm=\"lipservice\"" /* RFC 6750 3 */
 
@@ -63,9 +62,8 @@ struct receiver {
     struct port {
         struct receiver *receiver;
         bool on_loopback;
-    } ports[2];           /* by on_loopback: what the callbacks of a service are given */
-    struct list watchers; /* struct call.watch */
-    uint32_t watcher_count;
+    } ports[2]; /* by on_loopback: what the callbacks of a service are given */
+    struct health health;
     bool has_ended;
 };
 
@@ -79,9 +77,7 @@ struct call {
     const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
     uint64_t rejected;   /* records of it that were not */
 
-    struct list watch; /* in receiver.watchers, of an open Health/Watch */
-    bool watches;
-    enum grpc_health told;
+    struct health_watch watch;
 
     /* While its records are on their way to the disk. */
     bool waits;
@@ -298,10 +294,8 @@ static void on_gone(void *ctx, struct http_exchange *x)
     struct call *call = x->user;     /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
         journal_forget(&call->waiter);
-    if (call != NULL && call->watches) {
-        list_remove(&call->watch);
-        r->watcher_count--;
-    }
+    if (call != NULL)
+        health_forget(&r->health, &call->watch);
 }
 
 /* ---- request ----------------------------------------------------------- */
@@ -512,90 +506,23 @@ static int wait_for_hold(struct receiver *r, struct http_exchange *x, size_t sen
     return rc;
 }
 
-static enum grpc_health health_of(const struct receiver *r)
-{
-    bool is_ready =
-        !r->has_ended && (r->opts.is_ready == NULL || r->opts.is_ready(r->opts.ready_ctx));
-    return is_ready ? GRPC_HEALTH_SERVING : GRPC_HEALTH_NOT_SERVING;
-}
-
-static void forget_watcher(struct receiver *r, struct call *call)
-{
-    list_remove(&call->watch);
-    call->watches = false;
-    r->watcher_count--;
-}
-
-/* What is said now, and then each change. One too many is told once, and may ask again. */
-static void begin_watch(struct receiver *r, struct http_exchange *x, enum grpc_health health)
-{
-    struct call *call = x->user;
-    if (r->watcher_count == HEALTH_WATCHERS_MAX || reply_health_begin(x, health) < 0) {
-        reply_health(x, health);
-        return;
-    }
-    call->exchange = x;
-    call->told = health;
-    call->watches = true;
-    list_append(&r->watchers, &call->watch);
-    r->watcher_count++;
-}
-
-void receiver_tell_health(struct receiver *r)
-{
-    enum grpc_health health = health_of(r);
-    LIST_EACH (node, &r->watchers) {
-        struct call *call = container_of(node, struct call, watch);
-        uint8_t message[GRPC_HEALTH_BYTES];
-        if (call->told == health || call->told == GRPC_HEALTH_SERVICE_UNKNOWN)
-            continue;
-        call->told = health;
-        grpc_health_message(health, message);
-        if (http_stream_write(call->exchange, span_of(message, sizeof message)) < 0) {
-            forget_watcher(r, call); /* it does not read */
-            http_stream_end(call->exchange);
-        }
-    }
-}
-
-void receiver_end_watches(struct receiver *r)
-{
-    receiver_tell_health(r);
-    LIST_EACH (node, &r->watchers) {
-        struct call *call = container_of(node, struct call, watch);
-        forget_watcher(r, call);
-        http_stream_end(call->exchange);
-    }
-}
-
-/* grpc.health.v1: what is asked for is a service by name, or all of them. */
+/* A call of grpc.health.v1. */
 static void answer_health(struct receiver *r, struct http_exchange *x)
 {
-    static const char *const services[] = {
-        "", "opentelemetry.proto.collector.logs.v1.LogsService",
-        "opentelemetry.proto.collector.trace.v1.TraceService",
-        "opentelemetry.proto.collector.metrics.v1.MetricsService"};
-    const struct call *call = x->user;
-    bool is_watch = call->endpoint->health == HEALTH_WATCH, is_known = false;
-    struct span payload, name;
+    struct call *call = x->user;
+    struct span payload;
     enum coding coding;
     enum refusal why;
     if (unframe(r, x, &payload, &coding, &why) < 0) {
         refuse(r, x, why, NULL);
         return;
     }
-    if (coding != CODING_IDENTITY || grpc_health_service(payload, &name) < 0) {
-        refuse(r, x, REFUSED_MALFORMED, NULL);
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(services); i++)
-        is_known |= span_eq(name, span_str(services[i]));
-    if (is_watch)
-        begin_watch(r, x, is_known ? health_of(r) : GRPC_HEALTH_SERVICE_UNKNOWN);
-    else if (is_known)
-        reply_health(x, health_of(r));
-    else
-        refuse(r, x, REFUSED_HEALTH_NAME, NULL);
+    bool is_watch = call->endpoint->health == HEALTH_WATCH;
+    int rc = coding == CODING_IDENTITY
+                 ? health_answer(&r->health, x, payload, is_watch ? &call->watch : NULL)
+                 : ERR_MALFORMED;
+    if (rc < 0)
+        refuse(r, x, rc == ERR_UNSUPPORTED ? REFUSED_HEALTH_NAME : REFUSED_MALFORMED, NULL);
 }
 
 /* Decode and hand on. 0, or the reason as an error code. */
@@ -684,7 +611,7 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
     r->owned.budget = opts->budget;
     for (size_t i = 0; i < ARRAY_LEN(r->ports); i++)
         r->ports[i] = (struct port){r, i == 1};
-    list_init(&r->watchers);
+    health_init(&r->health, opts->is_ready, opts->ready_ctx);
     door_init(&r->door, &opts->door);
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
     r->json = json_decoder_new(opts->budget);
@@ -745,7 +672,17 @@ void receiver_set_auth(struct receiver *r, struct auth_keys *keys)
 
 void receiver_end(struct receiver *r)
 {
-    r->has_ended = true;
+    r->has_ended = r->health.has_ended = true;
+}
+
+void receiver_tell_health(struct receiver *r)
+{
+    health_tell(&r->health);
+}
+
+void receiver_end_watches(struct receiver *r)
+{
+    health_end(&r->health);
 }
 
 uint64_t receiver_last_request_ms(const struct receiver *r)
