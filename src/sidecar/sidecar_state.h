@@ -69,7 +69,10 @@ struct sidecar {
     uv_loop_t loop;
     enum sidecar_phase phase;
     const struct clock *clock;
-    struct budget budget;
+    struct budget budget;      /* of memory.limit, for records */
+    struct budget bodies;      /* a part of it, for bodies that arrive */
+    struct budget overhead;    /* for connections, heads and answers */
+    struct budget page_memory; /* for the pages and those who read them */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
@@ -161,6 +164,13 @@ void durable_write(struct json *j, const struct sidecar *sc);
 
 /* How many connections the limit on open files allows. */
 void sidecar_limits_set(struct sidecar *sc);
+
+/* ---- memory.c ---- */
+
+void sidecar_memory_init(struct sidecar *sc);
+
+/* The sum of the accounts. */
+struct budget sidecar_memory(const struct sidecar *sc);
 
 /* ---- signals.c ---- */
 
