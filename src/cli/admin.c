@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "net/url.h"
+#include "util/secret.h"
 
 #define ANSWER_BYTES ((size_t)4 << 20)
 #define ERROR_BEGIN "{\"error\":\"" /* how the admin page says no */
@@ -39,6 +40,10 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
     if (scheme_end != NULL)
         url = scheme_end + 3;
     admin_reach(a->base, url != NULL ? url : endpoint, "");
+    if (cfg->telemetry.admin_api_key[0] != '\0') {
+        snprintf(a->key, sizeof a->key, "x-api-key: %s", cfg->telemetry.admin_api_key);
+        a->headers[0] = a->key;
+    }
     size_t n = strlen(a->base);
     if (a->base[n - 1] == '/')
         a->base[n - 1] = '\0';
@@ -50,6 +55,7 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
 
 void admin_close(struct admin *a)
 {
+    secret_wipe(a->key, sizeof a->key);
     if (a->client == NULL)
         return;
     client_close(a->client);
@@ -67,6 +73,7 @@ int admin_send(struct admin *a, const struct buf *target, size_t max_bytes,
     buf_append(&url, buf_span(target));
     buf_append_byte(&url, '\0');
     r.url = (const char *)url.base; /* libcurl copies it */
+    r.headers = a->headers;
     if (r.method == NULL)
         r.method = "GET";
     r.timeout_ms = max_bytes > 0 ? ADMIN_TIMEOUT_MS : 0;

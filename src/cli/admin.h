@@ -2,7 +2,7 @@
  * admin: how a verb asks the running sidecar, over its admin page.
  *
  * The address is --admin URL, else telemetry.admin.endpoint of the configuration that
- * the verb sees. No proxy is used.
+ * the verb sees; so is the key that is shown. No proxy is used.
  *
  * Errors     exit codes, the cause printed on standard error: EXIT_UNAVAILABLE when
  *            nothing answers, EXIT_USAGE when what was asked is refused, EXIT_CONFIG when
@@ -23,7 +23,9 @@
 struct admin {
     uv_loop_t loop;
     struct client *client;
-    char base[CONFIG_TEXT_BYTES]; /* "http://localhost:55679" */
+    char base[CONFIG_TEXT_BYTES];     /* "http://localhost:55679" */
+    char key[CONFIG_TEXT_BYTES + 16]; /* the header with telemetry.admin.api_key, or "" */
+    const char *headers[2];
 };
 
 /* Where a listener of that address is reached from here, without any proxy. */

@@ -7,10 +7,13 @@
 
 #include "config/own_address.h"
 #include "export/posthog.h"
+#include "net/host.h"
 #include "net/url.h"
+#include "util/secret.h"
 
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define KEY_BYTES 256               /* a dotted key, longer than any setting */
+#define ADMIN_KEY_BYTES_MIN 16      /* fewer can be guessed */
 #define BATCHES_IN_MEMORY 4 /* the one that fills, and three while it is sealed and packed */
 
 int config_check_budget(const struct config *cfg, const char *key, struct error *err)
@@ -121,9 +124,37 @@ static int check_exporters(const struct config *cfg, struct error *err)
     return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
 }
 
+int config_check_admin_key(const struct config *cfg, const char *key, struct error *err)
+{
+    const char *value = cfg->telemetry.admin_api_key;
+    size_t n = strlen(value);
+    for (size_t i = 0; i < n; i++)
+        if (value[i] <= ' ' || value[i] > '~')
+            return err_set(err, ERR_CONFIG, "%s: must be of printable ASCII without blanks", key);
+    if (n > 0 && (n < ADMIN_KEY_BYTES_MIN || n >= SECRET_BYTES))
+        return err_set(err, ERR_CONFIG, "%s: must have from %d to %d characters", key,
+                       ADMIN_KEY_BYTES_MIN, SECRET_BYTES - 1);
+    return 0;
+}
+
+/* Bodies of logs are shown there, and reloads ordered. */
+static int check_admin(const struct config *cfg, struct error *err)
+{
+    const char *at = cfg->telemetry.admin_endpoint;
+    if (at[0] == '\0' || host_is_loopback(at) || cfg->telemetry.admin_api_key[0] != '\0' ||
+        cfg->allow_insecure)
+        return 0;
+    return err_set(err, ERR_CONFIG,
+                   "telemetry.admin.api_key: must be set where telemetry.admin.endpoint is not on "
+                   "loopback ('%.200s'), or allow_insecure be true",
+                   at);
+}
+
 int config_check(const struct config *cfg, struct error *err)
 {
     int rc = check_sizes(cfg, err);
+    if (rc == 0)
+        rc = check_admin(cfg, err);
     return rc == 0 ? check_exporters(cfg, err) : rc;
 }
 

@@ -11,6 +11,9 @@
  * the message has the place of the second one. */
 MUST_CHECK int config_check_budget(const struct config *cfg, const char *key, struct error *err);
 
+/* The key of the admin page: long enough, and one that a header can have. */
+MUST_CHECK int config_check_admin_key(const struct config *cfg, const char *key, struct error *err);
+
 /* When everything is set. */
 MUST_CHECK int config_check(const struct config *cfg, struct error *err);
 

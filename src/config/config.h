@@ -56,6 +56,9 @@ struct config {
         uint64_t max_request_bytes;
         uint32_t max_connections;
         bool strict;
+        config_text cors_origins, cors_headers, allowed_hosts; /* between commas */
+        uint32_t cors_max_age_s;
+        config_text keys_file;
     } receiver;
     bool multiline_join;
     enum key_policy upstream_key;
@@ -138,9 +141,11 @@ struct config {
     } passthrough;
     struct {
         config_text metrics_endpoint, health_endpoint, admin_endpoint;
+        config_text admin_api_key, allowed_hosts;
         enum diag_level log_level;
         bool log_json;
     } telemetry;
+    bool allow_insecure;
     uint64_t memory_limit_bytes;
     uint32_t shutdown_timeout_ms;
 

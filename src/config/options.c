@@ -50,6 +50,21 @@ const struct option config_options[] = {
         RESTART, "where OTLP is received; localhost is both loopbacks; empty: not at all"),
     OPT("receivers.otlp.protocols.http.endpoint", text, receiver.http_endpoint, "localhost:4318",
         RESTART, "the same; every protocol is spoken on both ports"),
+    OPT("receivers.otlp.protocols.http.cors.allowed_origins", words, receiver.cors_origins, "[]",
+        RESTART, "web pages whose scripts may send, as https://app.example.com or "
+        "https://*.example.com; [\"*\"]: all; []: none"),
+    OPT("receivers.otlp.protocols.http.cors.allowed_headers", words, receiver.cors_headers, "[]",
+        RESTART, "headers that they may set beside the usual ones (content-type and the like); "
+        "[\"*\"]: any"),
+    OPT("receivers.otlp.protocols.http.cors.max_age", count, receiver.cors_max_age_s, "0",
+        RESTART, "seconds for which a browser remembers that it may; 0: as long as it likes",
+        FROM("0", "86400")),
+    OPT("receivers.otlp.auth.keys_file", text, receiver.keys_file, "",
+        RESTART, "YAML file of keys, one of which each request has to show (x-api-key, or "
+        "Authorization: Bearer); reloaded when it changes; empty: none is asked for"),
+    OPT("receivers.otlp.allowed_hosts", words, receiver.allowed_hosts, "[]",
+        RESTART, "names by which the ports may be asked on loopback, beside addresses and "
+        "localhost"),
     OPT("receivers.otlp.max_request_size", bytes, receiver.max_request_bytes, "20MiB",
         RESTART, "largest request, decoded", FROM("1KiB", "1GiB")),
     OPT("receivers.otlp.max_connections", count, receiver.max_connections, "1024",
@@ -254,12 +269,21 @@ const struct option config_options[] = {
         RESTART, "/livez, /readyz, /status; empty: not at all"),
     OPT("telemetry.metrics.endpoint", text, telemetry.metrics_endpoint, "localhost:8888",
         RESTART, "Prometheus /metrics; empty: not at all"),
+    OPT("telemetry.allowed_hosts", words, telemetry.allowed_hosts, "[]",
+        RESTART, "names by which pages may be asked, beside addresses, localhost and, off "
+        "loopback, names without a dot"),
     OPT("telemetry.admin.endpoint", text, telemetry.admin_endpoint, "localhost:55679",
         RESTART, "/api/..., which top, tap, shadow and explain --live ask; empty: not at all"),
+    OPT("telemetry.admin.api_key", secret, telemetry.admin_api_key, "",
+        RESTART, "key that /api/... asks for (x-api-key, or Authorization: Bearer), and that "
+        "top, tap and others show; needed off loopback", .check = config_check_admin_key),
     OPT("telemetry.log.level", level, telemetry.log_level, "info",
         RELOAD, "error, warn, info or debug"),
     OPT("telemetry.log.format", log_format, telemetry.log_json, "text",
         RELOAD, "text (key=value) or json, on standard error"),
+    OPT("allow_insecure", flag, allow_insecure, "false",
+        RESTART, "true: no warning of ports that others reach without TLS and keys, and no key "
+        "needed for the admin page there"),
     OPT("shutdown.timeout", millis, shutdown_timeout_ms, "8s",
         RELOAD, "how long SIGTERM may take to deliver what is held; the process ends a second "
         "later at most"),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pipeline/stamp.h"
+#include "util/words.h"
 
 struct unit {
     const char *suffix;
@@ -408,6 +409,48 @@ static void print_names(const void *at, struct buf *out)
     buf_append_byte(out, ']');
 }
 
+/* Texts that have no commas in them: origins, hosts, names of headers. */
+static bool add_text(void *ctx, struct span word)
+{
+    char *list = ctx;
+    size_t n = strlen(list);
+    if (word.len == 0)
+        return n == 0; /* "": no words */
+    if (memchr(word.base, ' ', word.len) != NULL || n + 1 + word.len >= CONFIG_TEXT_BYTES)
+        return false;
+    if (n > 0)
+        list[n++] = ',';
+    memcpy(list + n, word.base, word.len);
+    list[n + word.len] = '\0';
+    return true;
+}
+
+static const char *parse_texts(void *at, size_t size, const char *text)
+{
+    config_text list = "";
+    (void)size;
+    if (!each_word(text, add_text, list))
+        return "a list of words, of less than 1024 bytes in all";
+    memcpy(at, list, sizeof list);
+    return NULL;
+}
+
+static void print_texts(const void *at, struct buf *out)
+{
+    struct span rest = span_str(at), word;
+    const char *comma = "";
+    buf_append_byte(out, '[');
+    while (words_next(&rest, &word)) {
+        config_text text;
+        memcpy(text, word.base, word.len);
+        text[word.len] = '\0';
+        buf_append_str(out, comma);
+        value_print_quoted(out, text);
+        comma = ", ";
+    }
+    buf_append_byte(out, ']');
+}
+
 static const char *parse_stamps(void *at, size_t size, const char *text)
 {
     unsigned set;
@@ -481,5 +524,6 @@ const struct value_kind value_fsync = {parse_fsync, print_fsync};
 const struct value_kind value_upstream_key = {parse_upstream_key, print_upstream_key};
 const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};
 const struct value_kind value_names = {parse_names, print_names, .is_list = true};
+const struct value_kind value_words = {parse_texts, print_texts, .is_list = true};
 const struct value_kind value_severity_from = {parse_severity_from, print_severity_from,
                                                .is_list = true};

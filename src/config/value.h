@@ -35,6 +35,7 @@ typedef uint32_t count_field;
 typedef double ratio_field;
 typedef config_text text_field;
 typedef config_text secret_field;
+typedef config_text words_field;
 typedef enum coding coding_field;
 typedef enum passthrough passthrough_field;
 typedef enum diag_level level_field;
@@ -57,4 +58,4 @@ extern const struct value_kind value_bytes, value_millis, value_count, value_rat
     value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode,
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
     value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
-    value_names;
+    value_names, value_words;

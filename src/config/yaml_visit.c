@@ -110,8 +110,7 @@ int config_visit_yaml(const char *name, struct span text,
         yaml_node_t *root = yaml_document_get_root_node(v.r.doc);
         rc = root != NULL && root->type == YAML_MAPPING_NODE
                  ? visit_map(&v, root, (struct span){0}, true)
-                 : err_set(err, ERR_CONFIG,
-                           "%s:1:1: a map with global_rate or severity_rates is wanted here", name);
+                 : err_set(err, ERR_CONFIG, "%s:1:1: a map is wanted here", name);
         yaml_document_delete(v.r.doc);
     }
     buf_done(&joined);

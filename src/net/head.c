@@ -1,6 +1,8 @@
 /* head: a table of known fields, their values in one buffer. */
 #include "net/head.h"
 
+#include "net/host.h"
+
 static const struct {
     struct span name;
     bool once;
@@ -75,17 +77,6 @@ static int parse_length(struct span s, int64_t *out)
     return 0;
 }
 
-/* uri-host [ ":" port ] (RFC 9110 7.2), by its characters only. */
-static bool is_host(struct span s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.base[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#/<>?@\\^`{|}", c) != NULL)
-            return false;
-    }
-    return true;
-}
-
 int head_finish(const struct head *h, struct http_head *out)
 {
     int64_t length = -1;
@@ -93,7 +84,7 @@ int head_finish(const struct head *h, struct http_head *out)
         parse_length(head_get(h, HEAD_CONTENT_LENGTH), &length) < 0)
         return ERR_MALFORMED;
     struct span host = head_get(h, head_has(h, HEAD_AUTHORITY) ? HEAD_AUTHORITY : HEAD_HOST);
-    if (!is_host(host))
+    if (!host_is_sound(host))
         return ERR_MALFORMED;
 
     enum http_version version = out->version;
@@ -104,7 +95,12 @@ int head_finish(const struct head *h, struct http_head *out)
         .content_type = head_get(h, HEAD_CONTENT_TYPE),
         .content_encoding = head_get(h, HEAD_CONTENT_ENCODING),
         .authorization = head_get(h, HEAD_AUTHORIZATION),
+        .api_key = head_get(h, HEAD_API_KEY),
         .origin = head_get(h, HEAD_ORIGIN),
+        .fetch_site = head_get(h, HEAD_FETCH_SITE),
+        .wanted_method = head_get(h, HEAD_WANTED_METHOD),
+        .wanted_headers = head_get(h, HEAD_WANTED_HEADERS),
+        .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),
         .user_agent = head_get(h, HEAD_USER_AGENT),
         .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),
         .content_length = length,

@@ -26,8 +26,13 @@
     X(TRANSFER_ENCODING, "transfer-encoding", true) \
     X(EXPECT,            "expect",            false) \
     X(USER_AGENT,        "user-agent",        false) \
-    X(ORIGIN,            "origin",            false) \
+    X(API_KEY,           "x-api-key",         true) \
+    X(ORIGIN,            "origin",            true) \
+    X(FETCH_SITE,        "sec-fetch-site",    true) \
+    X(WANTED_METHOD,     "access-control-request-method",  true) \
+    X(WANTED_HEADERS,    "access-control-request-headers", false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \
+    X(GRPC_TIMEOUT,      "grpc-timeout",      true) \
     /* HTTP/2's pseudo-headers; HTTP/1 stores its target as one */ \
     X(PATH,              ":path",             true) \
     X(METHOD,            ":method",           true) \

@@ -1,6 +1,8 @@
 /* http: what both versions of HTTP share. */
 #include "net/http.h"
 
+#include "net/host.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -119,6 +121,26 @@ void http_split_target(struct span target, struct span *path, struct span *query
     *query = mark != NULL ? span_skip(target, path_len + 1) : (struct span){0};
 }
 
+int http_target_authority(struct span target, struct span *authority)
+{
+    static const struct span schemes[] = {{(const uint8_t *)"http://", 7},
+                                          {(const uint8_t *)"https://", 8}};
+    size_t n = 0;
+    if (target.len > 0 && (target.base[0] == '/' || span_eq(target, SPAN("*"))))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        if (target.len < schemes[i].len ||
+            !span_ieq(span_of(target.base, schemes[i].len), schemes[i]))
+            continue;
+        struct span rest = span_skip(target, schemes[i].len);
+        while (n < rest.len && rest.base[n] != '/' && rest.base[n] != '?')
+            n++;
+        *authority = span_of(rest.base, n);
+        return n > 0 && host_is_sound(*authority) ? 0 : ERR_MALFORMED;
+    }
+    return ERR_MALFORMED;
+}
+
 bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,
                        uint64_t bytes)
 {
@@ -140,4 +162,24 @@ int http_body_grow(struct buf *body, size_t total)
     if (body->budget != NULL && total > body->budget->limit)
         return body->err = ERR_TOO_BIG; /* there will never be room for it */
     return cap > body->cap ? buf_reserve_exact(body, cap - body->len) : 0;
+}
+
+struct span http_bearer(const struct http_head *head)
+{
+    struct span header = span_trim(head->authorization);
+    return header.len >= 7 && span_ieq(span_of(header.base, 7), SPAN("bearer "))
+               ? span_trim(span_skip(header, 7))
+               : (struct span){0};
+}
+
+void http_answer_bare(const struct http_service *s, struct http_exchange *x, int status)
+{
+    const struct http_header later = {SPAN("retry-after"), SPAN(HTTP_BARE_RETRY_AFTER)};
+    if (s->bare != NULL)
+        s->bare(s->ctx, x, status);
+    else
+        http_reply(x, &(struct http_response){.status = status,
+                                              .headers = &later,
+                                              .header_count = status == 503,
+                                              .close = true});
 }

@@ -15,8 +15,8 @@
  * http_reply() from inside.
  *
  * An answer without a known end is begun with http_stream(), grows by
- * http_stream_write() and ends with http_stream_end() or gone(); the connection
- * ends with it.
+ * http_stream_write() and ends with http_stream_end() or gone(); over HTTP/1 the
+ * connection ends with it.
  *
  * Memory: the body is charged to the handler's budget as it arrives, so that what is
  * announced and not sent costs nothing; when the budget says no the session answers
@@ -60,8 +60,13 @@ struct http_head {
     struct span content_encoding;
     struct span authorization;
     struct span user_agent;
-    struct span origin; /* of the web page whose script asks */
+    struct span api_key;        /* x-api-key */
+    struct span origin;         /* of the web page whose script asks */
+    struct span fetch_site;     /* Sec-Fetch-Site: what that page is to us */
+    struct span wanted_method;  /* of a preflight: Access-Control-Request-Method */
+    struct span wanted_headers; /* and -Headers */
     struct span grpc_encoding;
+    struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
 };
 
@@ -69,6 +74,7 @@ struct http_exchange {
     struct http_head head;
     struct buf body;                     /* grows until request(); charged to the budget */
     struct arena arena;                  /* the handler's small things; takes nothing until used */
+    uint64_t deadline_ms;                /* head() may set one for the body; 0: none */
     size_t prefix_bytes;                 /* head() may ask for prefix() at this many body bytes */
     void *user;                          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
@@ -119,7 +125,7 @@ static inline int http_expect(struct http_exchange *x, size_t total)
 #define HTTP_STREAM_BYTES ((size_t)64 * 1024)
 
 /* Begin an answer that stays open, from request() or later; the body of r is its first
- * piece. ERR_UNSUPPORTED (HTTP/2, HTTP/1.0): nothing was sent, http_reply() instead.
+ * piece. ERR_UNSUPPORTED (HTTP/1.0, HEAD): nothing was sent, http_reply() instead.
  * When the peer ends its side, that is gone(). */
 static inline int http_stream(struct http_exchange *x, const struct http_response *r)
 {
@@ -166,6 +172,10 @@ struct http_service {
      * answer for `err` (ERR_FULL, ERR_TOO_BIG, ERR_MALFORMED, UV_ETIMEDOUT). Must call
      * http_reply(). */
     void (*refuse)(void *ctx, struct http_exchange *x, int err);
+    /* What arrived is no request, or its head cannot be read to the end: word the answer, of which
+     * the status is given. Of x only what was read of its head is there, and head() did not see
+     * it. Must call http_reply(). NULL: the status alone. */
+    void (*bare)(void *ctx, struct http_exchange *x, int status);
 
     struct budget *budget;   /* of bodies */
     struct budget *overhead; /* of connections, heads and answers; may be the same */
@@ -260,6 +270,9 @@ struct http_date_cache {
 };
 const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns);
 
+/* service->bare(), or the status alone. */
+void http_answer_bare(const struct http_service *s, struct http_exchange *x, int status);
+
 /* Seconds, where there was no room even for the head of a request. */
 #define HTTP_BARE_RETRY_AFTER "1"
 
@@ -267,6 +280,9 @@ const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns);
 const char *http_reason(int status);
 
 enum http_method http_method_of(struct span name);
+
+/* The token of "Authorization: Bearer"; base NULL: there is no such header. */
+struct span http_bearer(const struct http_head *head);
 
 /* Origin-form and absolute-form targets (RFC 9112 3.2) into path and query. */
 void http_split_target(struct span target, struct span *path, struct span *query);
@@ -277,6 +293,10 @@ struct http_progress {
     uint64_t since_ms; /* when the present window began; 0: with the first look */
     uint64_t bytes;    /* that had come by then */
 };
+
+/* The authority of an absolute-form target, base NULL of others. ERR_MALFORMED: a target of
+ * neither form, another scheme than HTTP's, no host or one with a user before it. */
+MUST_CHECK int http_target_authority(struct span target, struct span *authority);
 
 /* Is a body that has `bytes` by now too slow? */
 bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,

@@ -8,12 +8,10 @@
 #include <uv.h>
 
 #include "net/head.h"
+#include "net/http1_framing.h"
 
 /* 8,000 bytes of request line must work (RFC 9112 3); beyond 8 KiB a target is 414. */
 #define TARGET_BYTES 8192
-
-/* Bytes of chunk extensions and trailer fields in one request, all ignored. */
-#define EXTRA_BYTES 8192
 
 /* What all framing of a chunked body may cost: chunks of one byte have five
  * bytes of frame each, so 8 for 1 lets every honest client through. */
@@ -52,7 +50,6 @@ struct http1 {
     int bad_status;                /* the status that a parser callback wants */
     int body_err;                  /* why on_body() gave up */
     size_t head_bytes;             /* raw, of the head in hand */
-    size_t extra_bytes;            /* chunk extensions and trailers */
     size_t raw_bytes;              /* of the body in hand with its framing */
     size_t body_bytes;             /* of the body in hand without it */
     size_t skip_from;              /* raw_bytes when SKIP began */
@@ -60,6 +57,9 @@ struct http1 {
     struct http_progress progress; /* of the body */
     struct buf tail;               /* the body of an answer that did not fit `out` */
     size_t tail_sent;
+    bool in_fields; /* of the head in hand: behind its first line */
+    struct request_line line;
+    struct chunked chunked;
     struct http_date_cache date;
     struct head head;
     struct http_exchange x;
@@ -82,8 +82,11 @@ static void http1_go(struct http1 *s, enum http1_state to)
     if (to == HTTP1_SKIP)
         s->skip_from = s->raw_bytes;
     if (to == HTTP1_HEAD) {
-        s->head_bytes = s->extra_bytes = s->raw_bytes = s->body_bytes = 0;
+        s->head_bytes = s->raw_bytes = s->body_bytes = 0;
         s->last_byte = 0;
+        s->in_fields = false;
+        s->line = (struct request_line){0};
+        s->chunked = (struct chunked){0};
         head_clear(&s->head);
     }
 }
@@ -109,16 +112,6 @@ static void append_status(struct http1 *s, int status)
 {
     buf_printf(s->output.out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_reason(status),
                http_date_at(&s->date, clock_unix_ns(s->service->clock)));
-}
-
-/* An answer to bytes that are no request; the connection ends with it. */
-static void answer_bare(struct http1 *s, int status)
-{
-    append_status(s, status);
-    if (status == 503)
-        buf_append_str(s->output.out, "Retry-After: " HTTP_BARE_RETRY_AFTER "\r\n");
-    buf_append_str(s->output.out, "Content-Length: 0\r\nConnection: close\r\n\r\n");
-    http1_go(s, HTTP1_OVER);
 }
 
 /* Will the rest of the request in hand be too much to throw away? */
@@ -261,6 +254,25 @@ static const struct http_exchange_ops exchange_ops = {
     .stream_end = http1_stream_end,
 };
 
+/* An answer to what is no request, of whose head some may have been read; the connection ends with
+ * it. */
+static void answer_bare(struct http1 *s, int status)
+{
+    struct span method = span_str(llhttp_method_name(llhttp_get_method(&s->parser)));
+    assert(!s->is_open);
+    s->x = (struct http_exchange){
+        .ops = &exchange_ops,
+        .head = {.version = HTTP_1_1,
+                 .method = http_method_of(method),
+                 .origin = head_get(&s->head, HEAD_ORIGIN),
+                 .content_type = head_get(&s->head, HEAD_CONTENT_TYPE)},
+    };
+    s->keep_alive = false;
+    s->is_open = true;
+    http_answer_bare(s->service, &s->x, status);
+    assert(!s->is_open); /* bare() must answer */
+}
+
 /* The service words the refusal; the connection ends with it. */
 static void refuse_and_close(struct http1 *s, int err)
 {
@@ -281,10 +293,8 @@ static struct http1 *of(llhttp_t *parser)
 
 static int gather(struct http1 *s, const char *at, size_t len)
 {
-    if (s->state != HTTP1_HEAD) { /* a trailer field: ignored, but not for ever */
-        s->extra_bytes += len + 1;
-        return s->extra_bytes > EXTRA_BYTES ? HPE_USER : HPE_OK;
-    }
+    if (s->state != HTTP1_HEAD) /* a trailer field: ignored (RFC 9110 6.5.1) */
+        return HPE_OK;
     buf_append(&s->head.bytes, span_of(at, len));
     if (s->head.bytes.err == 0)
         return HPE_OK;
@@ -312,6 +322,7 @@ static int on_url_complete(llhttp_t *parser)
 
 static int on_name(llhttp_t *parser, const char *at, size_t len)
 {
+    of(parser)->in_fields = true;
     return gather(of(parser), at, len);
 }
 
@@ -349,12 +360,10 @@ static int on_headers_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-static int on_extension(llhttp_t *parser, const char *at, size_t len)
+/* The parser and the look at the raw bytes must see the same chunks. */
+static int on_chunk_header(llhttp_t *parser)
 {
-    (void)at;
-    struct http1 *s = of(parser);
-    s->extra_bytes += len + 1;
-    return s->extra_bytes > EXTRA_BYTES ? HPE_USER : HPE_OK;
+    return parser->content_length == of(parser)->chunked.announced ? HPE_OK : HPE_USER;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t len)
@@ -390,8 +399,7 @@ static const llhttp_settings_t *settings(void)
         .on_header_value = on_value,
         .on_header_value_complete = on_value_complete,
         .on_headers_complete = on_headers_complete,
-        .on_chunk_extension_name = on_extension,
-        .on_chunk_extension_value = on_extension,
+        .on_chunk_header = on_chunk_header,
         .on_body = on_body,
         .on_message_complete = on_message_complete,
     };
@@ -417,7 +425,15 @@ static int check_head(struct http1 *s)
         if (!span_ieq(head_get(&s->head, HEAD_TRANSFER_ENCODING), SPAN("chunked")))
             return 400; /* 6.3 item 4; other transfer codings are not supported */
     }
-    return head_finish(&s->head, &s->x.head) < 0 ? 400 : 0;
+    if (head_finish(&s->head, &s->x.head) < 0)
+        return 400;
+    struct span authority = {0};
+    if (llhttp_get_method(&s->parser) != HTTP_CONNECT &&
+        http_target_authority(head_get(&s->head, HEAD_PATH), &authority) < 0)
+        return 400;
+    if (authority.base != NULL)
+        s->x.head.host = authority; /* whatever Host says (3.2.2) */
+    return 0;
 }
 
 static bool has_body(const struct http1 *s)
@@ -509,7 +525,67 @@ static void end_by_error(struct http1 *s, llhttp_errno_t err)
     answer_bare(s, status);
 }
 
-/* Let the parser see `in`; returns how much it used. */
+/* *used: what the parser took of `in`, all unless it paused. */
+static llhttp_errno_t execute(struct http1 *s, struct span in, size_t *used)
+{
+    llhttp_errno_t err = llhttp_execute(&s->parser, (const char *)in.base, in.len);
+    *used = in.len;
+    if (err == HPE_PAUSED) {
+        *used = (size_t)((const uint8_t *)llhttp_get_error_pos(&s->parser) - in.base);
+        llhttp_resume(&s->parser);
+    }
+    return err;
+}
+
+/* A tab around a value is as good as a space (RFC 9110 5.6.3), and the parser refuses it around
+ * those that frame the body: it is shown a space. */
+static llhttp_errno_t execute_head(struct http1 *s, struct span in, size_t *used)
+{
+    llhttp_errno_t err = HPE_OK;
+    size_t n = 0;
+    *used = 0;
+    while (err == HPE_OK && *used < in.len) {
+        struct span rest = span_skip(in, *used);
+        const uint8_t *tab = memchr(rest.base, '\t', rest.len);
+        if (tab == rest.base && s->in_fields) {
+            err = execute(s, SPAN(" "), &n);
+            *used += 1;
+            continue;
+        }
+        if (tab == rest.base)
+            tab = NULL; /* in the first line it is not to be there */
+        err =
+            execute(s, span_of(rest.base, tab != NULL ? (size_t)(tab - rest.base) : rest.len), &n);
+        *used += n;
+    }
+    return err;
+}
+
+/* Before the parser sees it. False: the request has been refused. */
+static bool check_raw(struct http1 *s, struct span *in, size_t *skip)
+{
+    if (s->state == HTTP1_HEAD) {
+        int status = request_line_check(&s->line, *in);
+        if (status == 0)
+            return true;
+        fault(s, HTTP_FAULT_BAD_REQUEST);
+        answer_bare(s, status);
+        return false;
+    }
+    if (!head_has(&s->head, HEAD_TRANSFER_ENCODING))
+        return true;
+    size_t limit = s->state == HTTP1_BODY ? s->service->max_body_bytes : SIZE_MAX, feed = 0;
+    int rc = chunked_scan(&s->chunked, *in, limit - s->body_bytes, &feed, skip);
+    if (rc < 0) {
+        s->body_err = rc;
+        end_by_error(s, HPE_USER);
+        return false;
+    }
+    in->len = feed;
+    return true;
+}
+
+/* Let the parser see `in`; returns how much of it is done with. */
 static size_t parse(struct http1 *s, struct span in)
 {
     bool in_head = s->state == HTTP1_HEAD;
@@ -519,17 +595,15 @@ static size_t parse(struct http1 *s, struct span in)
         in.len = s->service->max_head_bytes - s->head_bytes;
     s->head_done = s->message_done = false;
 
-    llhttp_errno_t err = llhttp_execute(&s->parser, (const char *)in.base, in.len);
-    size_t used = in.len;
-    if (err == HPE_PAUSED) {
-        used = (size_t)((const uint8_t *)llhttp_get_error_pos(&s->parser) - in.base);
-        llhttp_resume(&s->parser);
-        err = HPE_OK;
-    }
-    if (err != HPE_OK) {
+    size_t offered = in.len, skip = 0, used;
+    if (!check_raw(s, &in, &skip))
+        return offered;
+    llhttp_errno_t err = in_head ? execute_head(s, in, &used) : execute(s, in, &used);
+    if (err != HPE_OK && err != HPE_PAUSED) {
         end_by_error(s, err);
-        return in.len;
+        return offered;
     }
+    used += skip;
 
     if (in_head) {
         if (s->head_bytes == 0 && used > 0)
@@ -545,7 +619,7 @@ static size_t parse(struct http1 *s, struct span in)
         return used;
     }
     s->raw_bytes += used;
-    if (s->raw_bytes - s->body_bytes > EXTRA_BYTES + FRAMING_RATIO * s->body_bytes) {
+    if (s->raw_bytes - s->body_bytes > CHUNKED_EXTRA_BYTES + FRAMING_RATIO * s->body_bytes) {
         fault(s, HTTP_FAULT_BAD_REQUEST);
         refuse_and_close(s, ERR_MALFORMED);
     } else if (s->state == HTTP1_SKIP && s->raw_bytes - s->skip_from > HTTP_SKIP_BYTES) {

@@ -32,6 +32,7 @@ struct http2 {
     nghttp2_session *session;
     struct list streams;
     uint32_t stream_count;
+    uint32_t streaming_count; /* of them, those whose answer grows for as long as the peer likes */
     bool is_feeding;   /* inside nghttp2 or our own entry points: output is made at their end */
     bool is_eof;       /* the peer will send no more */
     bool is_broken;    /* the session is of no use but for its last words */
@@ -51,6 +52,8 @@ struct stream2 {
     bool is_open;  /* shown to the handler, not answered yet */
     bool is_whole; /* the request has ended */
     bool is_answered;
+    bool is_streaming; /* its answer grows until is_ended; is_open as long */
+    bool is_ended;
     int refusal; /* the status with which the header list is answered at its end; 0: none */
     bool prefix_told;
     uint32_t list_bytes;           /* of the header list, as RFC 9113 6.5.2 counts */
@@ -61,6 +64,7 @@ struct stream2 {
     struct http_exchange x;
     /* The answer: its body from 0, then names and values of the trailers. */
     struct buf answer;
+    struct buf end; /* of an answer that grows: its trailers instead */
     size_t body_len, body_sent;
     size_t trailer_count;
     struct {
@@ -142,7 +146,7 @@ static nghttp2_nv nv(struct span name, struct span value)
 static void submit_trailers(struct http2 *s, struct stream2 *st)
 {
     nghttp2_nv fields[TRAILERS_MAX];
-    const uint8_t *at = st->answer.base + st->body_len;
+    const uint8_t *at = st->is_streaming ? st->end.base : st->answer.base + st->body_len;
     for (size_t i = 0; i < st->trailer_count; i++) {
         struct span name = {at, st->trailers[i].name_len};
         struct span value = {at + name.len, st->trailers[i].value_len};
@@ -167,6 +171,11 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
         memcpy(to, st->answer.base + st->body_sent, n);
     st->body_sent += n;
     st->since_ms = now_ms(s); /* its deadline is for a stall, not for the whole */
+    if (st->is_streaming && !st->is_ended && st->body_sent == st->body_len) {
+        buf_clear(&st->answer);
+        st->body_len = st->body_sent = 0;
+        return n > 0 ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
+    }
     if (st->body_sent == st->body_len) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         if (st->trailer_count > 0) {
@@ -184,12 +193,13 @@ static void keep_answer(struct stream2 *st, const struct http_response *r)
     else
         buf_append(&st->answer, r->body);
     st->body_len = st->answer.len;
+    struct buf *to = st->is_streaming ? &st->end : &st->answer;
     for (size_t i = 0; i < r->trailer_count && i < TRAILERS_MAX; i++) {
         st->trailers[i].name_len = (uint16_t)r->trailers[i].name.len;
         st->trailers[i].value_len = r->trailers[i].value.len;
         st->trailer_count = i + 1;
-        buf_append(&st->answer, r->trailers[i].name);
-        buf_append(&st->answer, r->trailers[i].value);
+        buf_append(to, r->trailers[i].name);
+        buf_append(to, r->trailers[i].value);
     }
 }
 
@@ -205,19 +215,20 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
     fields[count++] = nv(SPAN("date"), span_str(date));
     for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
         fields[count++] = nv(r->headers[i].name, r->headers[i].value);
-    if (r->trailer_count == 0 && body_len > 0) {
+    if (r->trailer_count == 0 && body_len > 0 && !st->is_streaming) {
         snprintf(length, sizeof length, "%zu", body_len);
         fields[count++] = nv(SPAN("content-length"), span_str(length));
     }
 
     st->is_answered = true;
     st->since_ms = now_ms(s);
-    bool has_data = !is_head && (body_len > 0 || r->trailer_count > 0);
+    bool has_data = !is_head && (body_len > 0 || r->trailer_count > 0 || st->is_streaming);
     if (has_data)
         keep_answer(st, r);
     nghttp2_data_provider provider = {.source = {.ptr = st}, .read_callback = read_answer};
-    if (st->answer.err != 0 || nghttp2_submit_response(s->session, st->id, fields, count,
-                                                       has_data ? &provider : NULL) != 0)
+    if (st->answer.err != 0 || st->end.err != 0 ||
+        nghttp2_submit_response(s->session, st->id, fields, count, has_data ? &provider : NULL) !=
+            0)
         nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -244,19 +255,69 @@ static int http2_expect(struct http_exchange *x, size_t total)
     return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
 }
 
+/* ---- answers that stay open ---- */
+
+static int http2_stream(struct http_exchange *x, const struct http_response *r)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_open && !st->is_streaming);
+    if (x->head.method == METHOD_HEAD)
+        return ERR_UNSUPPORTED;
+    st->is_streaming = true;
+    s->streaming_count++;
+    submit(s, st, r, false);
+    pump_late(s);
+    return 0;
+}
+
+static int http2_stream_write(struct http_exchange *x, struct span piece)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_streaming && !st->is_ended);
+    if (st->body_len - st->body_sent + piece.len > HTTP_STREAM_BYTES)
+        return ERR_FULL;
+    if (st->body_sent == st->body_len)
+        st->since_ms = now_ms(s); /* from here on it may stall */
+    buf_append(&st->answer, piece);
+    st->body_len = st->answer.len;
+    nghttp2_session_resume_data(s->session, st->id);
+    pump_late(s);
+    return st->answer.err;
+}
+
+static void http2_stream_end(struct http_exchange *x)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_streaming && !st->is_ended);
+    st->is_ended = true;
+    s->streaming_count--;
+    st->since_ms = now_ms(s);
+    end_exchange(st);
+    head_clear(&st->head);
+    nghttp2_session_resume_data(s->session, st->id);
+    pump_late(s); /* may free the stream */
+}
+
 static const struct http_exchange_ops exchange_ops = {
     .reply = http2_reply,
     .expect = http2_expect,
+    .stream = http2_stream,
+    .stream_write = http2_stream_write,
+    .stream_end = http2_stream_end,
 };
 
 static void answer_bare(struct http2 *s, struct stream2 *st, int status)
 {
-    const struct http_header later = {SPAN("retry-after"), SPAN(HTTP_BARE_RETRY_AFTER)};
-    submit(
-        s, st,
-        &(struct http_response){.status = status, .headers = &later, .header_count = status == 503},
-        true);
-    head_clear(&st->head);
+    st->x.head = (struct http_head){.version = HTTP_2,
+                                    .method = http_method_of(head_get(&st->head, HEAD_METHOD)),
+                                    .origin = head_get(&st->head, HEAD_ORIGIN),
+                                    .content_type = head_get(&st->head, HEAD_CONTENT_TYPE)};
+    st->is_open = true;
+    http_answer_bare(s->service, &st->x, status);
+    assert(!st->is_open); /* bare() must answer */
 }
 
 /* ---- nghttp2's callbacks ---- */
@@ -337,7 +398,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
                    ? 0
                    : NGHTTP2_ERR_CALLBACK_FAILURE;
     st->owner = s;
-    st->answer.budget = s->service->overhead;
+    st->answer.budget = st->end.budget = s->service->overhead;
     st->id = frame->hd.stream_id;
     st->since_ms = now_ms(s);
     head_init(&st->head, s->service->max_head_bytes, s->service->overhead);
@@ -478,12 +539,16 @@ static void drop_stream(struct http2 *s, struct stream2 *st)
     if (s->stream_count == 0)
         s->since_ms = now_ms(s);
     if (st->is_open) {
-        fault(s, HTTP_FAULT_ABORTED);
+        if (st->is_streaming) /* that is how the peer ends it */
+            s->streaming_count--;
+        else
+            fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &st->x);
         end_exchange(st);
     }
     head_done(&st->head);
     buf_done(&st->answer);
+    buf_done(&st->end);
     budget_give(s->service->overhead, sizeof *st);
     free(st);
 }
@@ -544,8 +609,9 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
     const struct http_service *service = s->service;
     uint64_t waited_ms = now - st->since_ms;
 
+    bool has_sent_all = st->is_streaming && !st->is_ended && st->body_sent == st->body_len;
     if (st->is_answered) {
-        if (waited_ms > service->write_timeout_ms)
+        if (waited_ms > service->write_timeout_ms && !has_sent_all)
             reset(s, st); /* the peer's window stays shut, or its body never ends */
     } else if (!st->is_open) {
         if (waited_ms > service->head_timeout_ms) {
@@ -553,7 +619,8 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
             s->is_broken = true; /* inside a header block nothing else can be said */
             nghttp2_session_terminate_session(s->session, NGHTTP2_NO_ERROR);
         }
-    } else if (!st->is_whole && http_body_is_slow(service, &st->progress, now, st->body_bytes)) {
+    } else if (!st->is_whole && ((st->x.deadline_ms != 0 && now >= st->x.deadline_ms) ||
+                                 http_body_is_slow(service, &st->progress, now, st->body_bytes))) {
         fault(s, HTTP_FAULT_TIMEOUT);
         service->refuse(service->ctx, &st->x, UV_ETIMEDOUT);
     }
@@ -633,7 +700,8 @@ static bool has_answerable(const struct http2 *s)
 {
     LIST_EACH (node, &s->streams) {
         const struct stream2 *st = container_of(node, struct stream2, node);
-        if (st->is_whole || st->is_answered)
+        bool is_endless = st->is_streaming && !st->is_ended; /* who half-closes reads no stream */
+        if ((st->is_whole || st->is_answered) && !is_endless)
             return true;
     }
     return false;
@@ -651,7 +719,7 @@ static bool http2_is_waiting(const void *session)
 static bool http2_is_idle(const void *session)
 {
     const struct http2 *s = session;
-    return s->stream_count == 0 && !nghttp2_session_want_write(s->session);
+    return s->stream_count == s->streaming_count && !nghttp2_session_want_write(s->session);
 }
 
 static bool http2_is_over(const void *session)

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
+#include "net/host.h"
 #include "util/utf8.h"
 
 struct span page_query(struct span query, const char *name)
@@ -53,35 +53,28 @@ int page_query_text(struct span query, const char *name, char *out, size_t size)
     return 0;
 }
 
-/* A name that is neither an address nor "localhost" was resolved by another
- * DNS: a web page trying to read this one through the visitor's browser. */
-static bool host_is_ours(struct span host)
-{
-    size_t digits = 0;
-    while (digits < host.len && host.base[host.len - 1 - digits] >= '0' &&
-           host.base[host.len - 1 - digits] <= '9')
-        digits++;
-    if (digits < host.len && host.base[host.len - 1 - digits] == ':')
-        host.len -= digits + 1; /* the port */
-    if (host.len == 0 || host.base[0] == '[' || span_ieq(host, SPAN("localhost")))
-        return true;
-    for (size_t i = 0; i < host.len; i++)
-        if ((host.base[i] < '0' || host.base[i] > '9') && host.base[i] != '.')
-            return false;
-    return true;
-}
-
-/* A browser names the page whose script asks; others than ours may not make it do anything. */
+/* A browser names the page whose script, form or image asks; others than ours may not make it
+ * compute or write anything. */
 static bool origin_is_ours(struct span origin, struct span host)
 {
     return origin.len == 0 ||
            (span_starts(origin, SPAN("http://")) && span_ieq(span_skip(origin, 7), host));
 }
 
-static bool is_loopback(const char *addr)
+static bool is_foreign(const struct http_head *head)
 {
-    return strncasecmp(addr, "localhost:", 10) == 0 || strncmp(addr, "127.", 4) == 0 ||
-           strncmp(addr, "[::1]:", 6) == 0;
+    return !origin_is_ours(head->origin, head->host) ||
+           (head->fetch_site.len > 0 && !span_eq(head->fetch_site, SPAN("same-origin")) &&
+            !span_eq(head->fetch_site, SPAN("none"))); /* typed, or a bookmark */
+}
+
+static bool has_key(const struct page_server *s, const struct http_head *head)
+{
+    struct secret shown;
+    struct span text = head->api_key.len > 0 ? head->api_key : http_bearer(head);
+    bool is_right = secret_set(&shown, text) && secret_eq(&shown, &s->key);
+    secret_wipe(&shown, sizeof shown);
+    return is_right;
 }
 
 /* The body is `owned`, where that is not NULL. */
@@ -127,33 +120,71 @@ static void answer_page(struct http_exchange *x, const struct page *p, int statu
     buf_done(out);
 }
 
+static void answer_401(struct http_exchange *x)
+{
+    struct http_header headers[] = {
+        {SPAN("content-type"), SPAN("text/plain")},
+        {SPAN("www-authenticate"), SPAN("Bearer realm=\"lipservice\"")}};
+    http_reply(x, &(struct http_response){
+                      .status = 401,
+                      .headers = headers,
+                      .header_count = ARRAY_LEN(headers),
+                      .body = SPAN("a key is expected (telemetry.admin.api_key): as x-api-key, or "
+                                   "as Authorization: Bearer\n")});
+}
+
+static const struct page *find(const struct page_server *s, struct span path)
+{
+    for (size_t i = 0; i < s->opts.page_count; i++)
+        if (span_eq(path, span_str(s->opts.pages[i].path)))
+            return &s->opts.pages[i];
+    return NULL;
+}
+
+/* May it be answered? If not, it has been told so. */
+static bool may_ask(struct page_server *s, struct http_exchange *x, const struct page *p)
+{
+    enum host_names names = s->is_local ? HOST_LISTED : HOST_UNDOTTED;
+    if (!host_is_ours(x->head.host, names, s->opts.hosts)) {
+        answer(x, 403, "text/plain",
+               SPAN("this page is for local use: ask by address or as localhost, or list the name "
+                    "in telemetry.allowed_hosts\n"),
+               NULL);
+        return false;
+    }
+    bool is_read = p != NULL && p->is_public && x->head.method != METHOD_POST;
+    if (!is_read && is_foreign(&x->head)) {
+        answer(x, 403, "text/plain", SPAN("this page is not for other sites' pages\n"), NULL);
+        return false;
+    }
+    if (s->asks_key && (p == NULL || !p->is_public) && !has_key(s, &x->head)) {
+        metric_inc(&s->refused_keys);
+        answer_401(x);
+        return false;
+    }
+    return true;
+}
+
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
-    bool is_foreign =
-        x->head.method == METHOD_POST && !origin_is_ours(x->head.origin, x->head.host);
-    if (is_foreign || (s->is_local && !host_is_ours(x->head.host))) {
-        answer(x, 403, "text/plain", SPAN("this page is for local use\n"), NULL);
+    const struct page *p = find(s, x->head.path);
+    if (!may_ask(s, x, p))
+        return;
+    if (p == NULL) {
+        answer(x, 404, "text/plain", SPAN("no such page\n"), NULL);
         return;
     }
-    for (size_t i = 0; i < s->opts.page_count; i++) {
-        const struct page *p = &s->opts.pages[i];
-        if (!span_eq(x->head.path, span_str(p->path)))
-            continue;
-        bool get = x->head.method == METHOD_GET, head = x->head.method == METHOD_HEAD;
-        if (p->write != NULL && (get || head)) {
-            struct buf out = {.budget = s->opts.budget};
-            int status = p->write(s->opts.ctx, x->head.query, &out);
-            answer_page(x, p, status, &out);
-        } else if ((p->ask != NULL && x->head.method == METHOD_POST) ||
-                   (p->stream != NULL && get)) {
-            x->user = (void *)(uintptr_t)p; /* on_request() goes on */
-        } else {
-            answer_405(x, p);
-        }
-        return;
+    bool get = x->head.method == METHOD_GET, head = x->head.method == METHOD_HEAD;
+    if (p->write != NULL && (get || head)) {
+        struct buf out = {.budget = s->opts.budget};
+        int status = p->write(s->opts.ctx, x->head.query, &out);
+        answer_page(x, p, status, &out);
+    } else if ((p->ask != NULL && x->head.method == METHOD_POST) || (p->stream != NULL && get)) {
+        x->user = (void *)(uintptr_t)p; /* on_request() goes on */
+    } else {
+        answer_405(x, p);
     }
-    answer(x, 404, "text/plain", SPAN("no such page\n"), NULL);
 }
 
 /* Only for pages that need the whole request: head() has answered the rest. */
@@ -195,7 +226,10 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
                      struct error *err)
 {
     s->opts = *opts;
-    s->is_local = is_loopback(opts->addr);
+    s->is_local = host_is_loopback(opts->addr);
+    s->asks_key = opts->api_key != NULL && opts->api_key[0] != '\0';
+    if (s->asks_key && !secret_set(&s->key, span_str(opts->api_key)))
+        return err_set(err, ERR_CONFIG, "the key is longer than %d characters", SECRET_BYTES - 1);
     http_service_init(&s->service);
     s->service.ctx = s;
     s->service.head = on_head;
@@ -216,5 +250,6 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
 
 void page_server_close(struct page_server *s)
 {
+    secret_wipe(&s->key, sizeof s->key);
     listener_close(&s->listener, NULL);
 }

@@ -2,9 +2,11 @@
  * page: small read-only pages over HTTP: health, metrics, admin.
  *
  * GET and HEAD; a page may also take a question as the body of a POST, or stay open
- * and grow. A page is written into a buffer when it is asked for. Against DNS
- * rebinding a page server on loopback answers only to hosts that are an address or
- * "localhost" (403 otherwise); a POST by the script of another site's page gets 403 anywhere.
+ * and grow. A page is written into a buffer when it is asked for.
+ *
+ * Against DNS rebinding a page server answers only to names of ours (net/host.h), on every bind.
+ * What computes or writes is not for pages of other sites (Origin, Sec-Fetch-Site), and, where a
+ * key is set, only for who shows it (401).
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.
@@ -17,6 +19,7 @@
 #include "net/listener.h"
 #include "util/buf.h"
 #include "util/err.h"
+#include "util/secret.h"
 
 struct page {
     const char *path;
@@ -30,6 +33,7 @@ struct page {
     int (*stream)(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
     /* The reader of a stream has left: x is dead. */
     void (*gone)(void *ctx, struct http_exchange *x);
+    bool is_public; /* it costs and tells nothing: no key, and other sites may link to it */
 };
 
 #define PAGE_BODY_BYTES ((size_t)256 * 1024) /* of a POST: a person's question */
@@ -42,6 +46,8 @@ struct page_opts {
     struct budget *budget;
     const struct clock *clock;
     uint32_t max_connections; /* 0: PAGE_CONNECTIONS */
+    const char *hosts;        /* names that are ours, between commas; NULL: none */
+    const char *api_key;      /* NULL or "": none is asked for */
 };
 
 #define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few readers */
@@ -51,6 +57,9 @@ struct page_server {
     struct listener listener;
     struct page_opts opts;
     bool is_local; /* listens on loopback */
+    bool asks_key;
+    struct secret key;
+    struct metric refused_keys;
 };
 
 /* ERR_CONFIG, ERR_UNAVAILABLE: as listener_open(). */

@@ -1,6 +1,8 @@
 /* grpc: prefixes, status codes, trailer encodings. */
 #include "otlp/grpc.h"
 
+#include "otlp/wire.h"
+
 enum grpc_status grpc_prefix(struct span body, size_t max_bytes, size_t *total)
 {
     if (body.len < GRPC_PREFIX_BYTES || body.base[0] > 1)
@@ -70,4 +72,60 @@ bool grpc_is_content_type(struct span content_type)
         return true;
     uint8_t next = content_type.base[name.len];
     return next == '+' || next == ';' || next == ' ';
+}
+
+bool grpc_is_protobuf(struct span content_type)
+{
+    for (size_t i = 0; i < content_type.len; i++)
+        if (content_type.base[i] == ';')
+            content_type.len = i;
+    content_type = span_trim(content_type);
+    return span_ieq(content_type, SPAN("application/grpc")) ||
+           span_ieq(content_type, SPAN("application/grpc+proto"));
+}
+
+int grpc_timeout(struct span text, uint64_t *ms)
+{
+    static const struct {
+        char unit;
+        uint64_t times, over; /* milliseconds are value * times / over */
+    } units[] = {{'H', 3600000, 1}, {'M', 60000, 1}, {'S', 1000, 1},
+                 {'m', 1, 1},       {'u', 1, 1000},  {'n', 1, 1000000}};
+    uint64_t value = 0;
+    if (text.len < 2 || text.len > GRPC_TIMEOUT_DIGITS + 1)
+        return ERR_MALFORMED;
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        if (text.base[i] < '0' || text.base[i] > '9')
+            return ERR_MALFORMED;
+        value = value * 10 + (text.base[i] - '0');
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (units[i].unit != text.base[text.len - 1])
+            continue;
+        *ms = value * units[i].times / units[i].over;
+        return 0;
+    }
+    return ERR_MALFORMED;
+}
+
+int grpc_health_service(struct span message, struct span *name)
+{
+    struct wire w;
+    struct wire_field f;
+    struct span found = {0};
+    wire_init(&w, message);
+    while (wire_next(&w, &f))
+        if (f.number == 1 && f.type == WIRE_LEN)
+            found = f.bytes;
+    if (w.err == 0)
+        *name = found;
+    return w.err;
+}
+
+void grpc_health_message(enum grpc_health health, uint8_t out[GRPC_HEALTH_BYTES])
+{
+    /* Not compressed, two bytes: field 1, a varint. */
+    const uint8_t message[GRPC_HEALTH_BYTES] = {
+        0, 0, 0, 0, 2, 1 << 3 | WIRE_VARINT, (uint8_t)health};
+    memcpy(out, message, sizeof message);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "util/buf.h"
+#include "util/err.h"
 #include "util/span.h"
 
 #define GRPC_PREFIX_BYTES 5
@@ -63,3 +64,27 @@ void grpc_append_base64(struct buf *b, struct span bytes);
 
 /* Is this content type gRPC's: "application/grpc", or it followed by '+' or ';'? */
 bool grpc_is_content_type(struct span content_type);
+
+/* Is it that, and are the messages protobuf? "application/grpc+json" is not. */
+bool grpc_is_protobuf(struct span content_type);
+
+#define GRPC_TIMEOUT_DIGITS 8
+
+/* The value of grpc-timeout, cut to whole milliseconds. ERR_MALFORMED: it is none. */
+MUST_CHECK int grpc_timeout(struct span text, uint64_t *ms);
+
+/* ---- grpc.health.v1 (github.com/grpc/grpc, doc/health-checking.md) ---- */
+
+enum grpc_health {
+    GRPC_HEALTH_SERVING = 1,
+    GRPC_HEALTH_NOT_SERVING = 2,
+    GRPC_HEALTH_SERVICE_UNKNOWN = 3,
+};
+
+#define GRPC_HEALTH_BYTES (GRPC_PREFIX_BYTES + 2)
+
+/* The service that a HealthCheckRequest asks for; "" is all of them. */
+MUST_CHECK int grpc_health_service(struct span message, struct span *name);
+
+/* A framed HealthCheckResponse. */
+void grpc_health_message(enum grpc_health health, uint8_t out[GRPC_HEALTH_BYTES]);

@@ -25,13 +25,16 @@ static struct span query_in(struct span path)
     return (struct span){0};
 }
 
-struct span client_key(const struct http_head *head)
+struct span client_key_token(const struct http_head *head)
 {
-    struct span header = span_trim(head->authorization);
-    if (header.len >= 7 && span_ieq(span_of(header.base, 7), SPAN("bearer ")))
-        return span_trim(span_skip(header, 7));
     struct span token = token_of(head->query);
     return token.len > 0 ? token : token_of(query_in(head->path));
+}
+
+struct span client_key(const struct http_head *head)
+{
+    struct span bearer = http_bearer(head);
+    return bearer.base != NULL ? bearer : client_key_token(head);
 }
 
 bool client_key_is_sound(struct span key)

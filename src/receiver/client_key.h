@@ -20,6 +20,9 @@ enum upstream_key {
 /* Empty: it brings none. */
 struct span client_key(const struct http_head *head);
 
+/* The second place alone. */
+struct span client_key_token(const struct http_head *head);
+
 /* It can be a header of a request: as long as PostHog allows, without blanks or anything that is
  * not printable ASCII. */
 bool client_key_is_sound(struct span key);

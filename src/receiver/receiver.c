@@ -7,7 +7,10 @@
 
 #include "otlp/grpc.h"
 #include "otlp/json.h"
+#include "otlp/logs_service.h"
 #include "pipeline/join.h"
+#include "receiver/health.h"
+#include "receiver/refusal.h"
 #include "receiver/reply.h"
 #include "util/diag.h"
 
@@ -17,12 +20,14 @@
     (1u << 20)         /* of inflated or transcoded bytes kept for the next request */
 #define DISK_RETRY_S 1 /* the journal's probe notices a recovered disk within 1 s */
 #define ALLOWED "POST, OPTIONS"
+#define CHALLENGE "Bearer realm=\"lipservice\"" /* RFC 6750 3 */
 
 struct endpoint {
     const char *path;
     enum signal signal;
     bool grpc;
     bool any_type; /* the content type is not asked for, as PostHog does */
+    enum { NO_HEALTH, HEALTH_CHECK, HEALTH_WATCH } health;
 };
 
 /* clang-format off */
@@ -36,29 +41,8 @@ static const struct endpoint endpoints[] = {
     {"/opentelemetry.proto.collector.logs.v1.LogsService/Export",       SIGNAL_LOGS,    true},
     {"/opentelemetry.proto.collector.trace.v1.TraceService/Export",     SIGNAL_TRACES,  true},
     {"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", SIGNAL_METRICS, true},
-};
-
-/* What each refusal says in HTTP and in gRPC. OTLP: only 429, 502, 503, 504 and
- * UNAVAILABLE are sent again by a client. */
-static const struct {
-    int http_status, code;
-    const char *message;
-} refusals[] = {
-    [REFUSED_PATH]      = {404, GRPC_UNIMPLEMENTED,      "no such path; logs go to /v1/logs, traces to /v1/traces, metrics to /v1/metrics"},
-    [REFUSED_METHOD]    = {405, GRPC_UNIMPLEMENTED,      "use POST"},
-    [REFUSED_TYPE]      = {415, GRPC_INVALID_ARGUMENT,   "the content type must be application/x-protobuf or application/json, or application/grpc over HTTP/2"},
-    [REFUSED_CODING]    = {415, GRPC_UNIMPLEMENTED,      "the content encoding must be gzip, deflate, zstd or none"},
-    [REFUSED_DISABLED]  = {404, GRPC_UNIMPLEMENTED,      "this signal is refused by the configuration (passthrough)"},
-    [REFUSED_MALFORMED] = {400, GRPC_INVALID_ARGUMENT,   "the body is not a sound request"},
-    [REFUSED_UTF8]      = {400, GRPC_INVALID_ARGUMENT,   "a string in the request is not UTF-8"},
-    [REFUSED_DEPTH]     = {400, GRPC_INVALID_ARGUMENT,   "values are nested more than 100 deep"},
-    [REFUSED_FRAMING]   = {400, GRPC_INTERNAL,           "the gRPC message is not framed as the protocol asks"},
-    [REFUSED_TOO_BIG]   = {413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than receivers.otlp.max_request_size, or than queue and memory could ever hold"},
-    [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
-    [REFUSED_DISK]      = {503, GRPC_UNAVAILABLE,        "the request could not be stored on disk; try again later"},
-    [REFUSED_ENDED]     = {503, GRPC_UNAVAILABLE,        "this process ends; try again later"},
-    [REFUSED_KEY]       = {401, GRPC_UNAUTHENTICATED,    "a project key is expected: as Authorization: Bearer, or as ?token=, of up to 64 printable characters"},
-    [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
+    {"/grpc.health.v1.Health/Check", SIGNAL_LOGS, true, .health = HEALTH_CHECK},
+    {"/grpc.health.v1.Health/Watch", SIGNAL_LOGS, true, .health = HEALTH_WATCH},
 };
 /* clang-format on */
 
@@ -72,9 +56,14 @@ struct receiver {
     struct buf transcoded; /* scratch */
     struct buf joined;     /* scratch */
     struct receiver_stats stats;
+    struct buf owned; /* scratch: with the service of a key */
     uint64_t last_request_ms;
-    char key[LOGS_KEY_BYTES + 1]; /* ours */
-    bool has_told_of_key;
+    struct door door;
+    struct port {
+        struct receiver *receiver;
+        bool on_loopback;
+    } ports[2]; /* by on_loopback: what the callbacks of a service are given */
+    struct health health;
     bool has_ended;
 };
 
@@ -83,10 +72,12 @@ struct call {
     const struct endpoint *endpoint;
     enum reply_form form;
     enum coding coding;
-    struct span key;     /* the client's, where it goes on; in the exchange's arena */
+    struct door_pass pass;
     bool looks;          /* at the body for what it is: its type says nothing */
     const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
     uint64_t rejected;   /* records of it that were not */
+
+    struct health_watch watch;
 
     /* While its records are on their way to the disk. */
     bool waits;
@@ -95,16 +86,6 @@ struct call {
     struct http_exchange *exchange;
     size_t sent_bytes;
 };
-
-const char *refusal_name(enum refusal r)
-{
-    static const char *const names[] = {
-#define X(name, text) [REFUSED_##name] = text,
-        REFUSALS(X)
-#undef X
-    };
-    return names[r];
-}
 
 const char *receiver_protocol_name(enum receiver_protocol p)
 {
@@ -126,39 +107,15 @@ static struct span plain_path(struct span path)
     return path;
 }
 
-static enum refusal refusal_of(int err)
-{
-    static const struct {
-        int err;
-        enum refusal refusal;
-    } table[] = {
-        {ERR_MALFORMED, REFUSED_MALFORMED},
-        {ERR_MORE, REFUSED_MALFORMED},
-        {ERR_UTF8, REFUSED_UTF8},
-        {ERR_TOO_DEEP, REFUSED_DEPTH},
-        {ERR_TOO_BIG, REFUSED_TOO_BIG},
-        {ERR_FULL, REFUSED_FULL},
-        {ERR_NOMEM, REFUSED_FULL},
-        {ERR_UNSUPPORTED, REFUSED_CODING},
-        {ERR_IO, REFUSED_DISK},
-        {ERR_DISK_FULL, REFUSED_DISK},
-        {UV_ETIMEDOUT, REFUSED_TIMEOUT},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (table[i].err == err)
-            return table[i].refusal;
-    return REFUSED_MALFORMED;
-}
-
 /* `detail` says more than the table can; NULL: nothing. */
 static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why,
                    const char *detail)
 {
     char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
     struct failure f = {
-        .http_status = refusals[why].http_status,
-        .code = refusals[why].code,
-        .message = detail != NULL ? detail : refusals[why].message,
+        .http_status = refusal_text(why)->http_status,
+        .code = refusal_text(why)->code,
+        .message = detail != NULL ? detail : refusal_text(why)->message,
         .allow = why == REFUSED_METHOD ? ALLOWED : NULL,
         .offers_codings = why == REFUSED_CODING,
     };
@@ -172,8 +129,10 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
          diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
 
     enum reply_form form = reply_form_of(x->head.content_type);
-    if (form == REPLY_GRPC && why == REFUSED_CODING)
-        f.http_status = 200; /* a gRPC status, with grpc-accept-encoding */
+    if (f.http_status == 401)
+        f.challenge = why == REFUSED_WRONG_AUTH ? CHALLENGE ", error=\"invalid_token\"" : CHALLENGE;
+    if (form == REPLY_GRPC && (why == REFUSED_CODING || why == REFUSED_SUBTYPE))
+        f.http_status = 200; /* a gRPC status; for a coding with grpc-accept-encoding */
     reply_failure(x, form, &f);
 }
 
@@ -185,23 +144,6 @@ static const struct endpoint *find_endpoint(struct span path)
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)
         if (span_eq(path, span_str(endpoints[i].path)))
             return &endpoints[i];
-    return NULL;
-}
-
-/* Paths of PostHog that its SDKs ask for; whoever sends them here has set the SDK's host to this
- * port. What is behind the name may follow: /array/KEY/config.js. NULL: another path. */
-static const char *posthog_hint(struct span path)
-{
-    static const char *const names[] = {"/batch",  "/flags",  "/e",     "/i/v0",
-                                        "/array",  "/decide", "/s",     "/capture",
-                                        "/engage", "/track",  "/static"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        size_t n = strlen(names[i]);
-        if (span_starts(path, span_str(names[i])) && (path.len == n || path.base[n] == '/'))
-            return "only OpenTelemetry is taken here; events, flags and recordings go to PostHog "
-                   "itself: set the host of the PostHog SDK to https://us.i.posthog.com or "
-                   "https://eu.i.posthog.com";
-    }
     return NULL;
 }
 
@@ -217,70 +159,90 @@ static bool type_fits(const struct endpoint *endpoint, const struct http_head *h
            (type.len == 16 || type.base[16] == ';' || type.base[16] == ' ');
 }
 
-/* Once: what a client means for its own project goes to ours. */
-static void warn_key(struct receiver *r, const struct http_exchange *x, struct span key)
+/* OPTIONS: a browser's question, or anybody's. */
+static void answer_options(struct receiver *r, struct http_exchange *x)
 {
-    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
-    if (r->has_told_of_key || r->key[0] == '\0' || key.len == 0 || span_eq(key, span_str(r->key)))
-        return;
-    r->has_told_of_key = true;
-    diag(DIAG_WARN, "another_key",
-         "a client brings a project key of its own, which does not go on: all records go to the "
-         "project that is configured (auth.upstream_key)",
-         "path=%s agent=%s", diag_quote(path, plain_path(x->head.path)),
-         diag_quote(agent, x->head.user_agent));
+    if (!cors_is_preflight(&x->head))
+        reply_options(x, ALLOWED);
+    else if (door_check_preflight(&r->door, &x->head))
+        reply_preflight(x, r->opts.door.cors.max_age_s);
+    else
+        reply_options(x, ALLOWED); /* without the headers that the browser looks for */
 }
 
-/* The client's key, where it goes on. False: there has to be one, or a better one. */
-static bool take_key(struct receiver *r, struct http_exchange *x, struct span *out)
+/* What the head says of the body. REFUSAL_COUNT: all is well. */
+static enum refusal check_body(struct receiver *r, const struct http_exchange *x, struct call *call)
 {
-    struct span key = client_key(&x->head);
-    if (r->opts.upstream_key == UPSTREAM_KEY_CONFIGURED) {
-        warn_key(r, x, key);
-        return true;
-    }
-    if (key.len == 0)
-        return r->opts.upstream_key == UPSTREAM_KEY_CLIENT_OR_CONFIGURED;
-    uint8_t *copy = client_key_is_sound(key) ? arena_alloc(&x->arena, key.len) : NULL;
-    if (copy == NULL)
-        return false;
-    memcpy(copy, key.base, key.len);
-    if (!span_eq(key, span_str(r->key))) /* with ours it is one of ours */
-        *out = span_of(copy, key.len);
-    return true;
+    const struct endpoint *endpoint = call->endpoint;
+    bool is_grpc = call->form == REPLY_GRPC;
+    bool fits = type_fits(endpoint, &x->head, call->form);
+    if (!fits && (!endpoint->any_type || is_grpc))
+        return REFUSED_TYPE;
+    if (is_grpc && !grpc_is_protobuf(x->head.content_type))
+        return REFUSED_SUBTYPE;
+    call->looks = !fits;
+    if (coding_parse(is_grpc ? x->head.grpc_encoding : x->head.content_encoding, &call->coding) < 0)
+        return REFUSED_CODING;
+    /* Here, and not by the service, which has to let a gRPC prefix more in. */
+    if (!is_grpc && x->head.content_length > 0 &&
+        (uint64_t)x->head.content_length > r->opts.max_request_bytes)
+        return REFUSED_TOO_BIG;
+    return REFUSAL_COUNT;
+}
+
+/* gRPC's deadline is of the client's clock, which began before ours. */
+static enum refusal take_deadline(const struct receiver *r, struct http_exchange *x)
+{
+    uint64_t timeout_ms;
+    if (x->head.grpc_timeout.base == NULL)
+        return REFUSAL_COUNT;
+    if (grpc_timeout(x->head.grpc_timeout, &timeout_ms) < 0)
+        return REFUSED_BAD_TIMEOUT;
+    x->deadline_ms = clock_now_ms(r->clock) + timeout_ms;
+    return REFUSAL_COUNT;
+}
+
+static enum refusal check_head(struct receiver *r, struct http_exchange *x, struct call *call)
+{
+    static const enum refusal by_verdict[] = {
+        [DOOR_OPEN] = REFUSAL_COUNT,           [DOOR_NO_KEY] = REFUSED_NO_AUTH,
+        [DOOR_WRONG_KEY] = REFUSED_WRONG_AUTH, [DOOR_NO_PROJECT] = REFUSED_KEY,
+        [DOOR_NO_MEMORY] = REFUSED_FULL,
+    };
+    const struct endpoint *endpoint = call->endpoint;
+    enum refusal why = REFUSAL_COUNT;
+    if (!endpoint->health) /* a probe brings no key, and learns nothing */
+        why = by_verdict[door_enter(&r->door, x, &call->pass)];
+    if (why == REFUSAL_COUNT && x->head.method != METHOD_POST)
+        why = REFUSED_METHOD;
+    if (why == REFUSAL_COUNT && endpoint->signal != SIGNAL_LOGS &&
+        r->opts.relay[endpoint->signal] == RELAY_REFUSE)
+        why = REFUSED_DISABLED;
+    if (why == REFUSAL_COUNT)
+        why = check_body(r, x, call);
+    if (why == REFUSAL_COUNT && call->form == REPLY_GRPC)
+        why = take_deadline(r, x);
+    return why;
 }
 
 static void on_head(void *ctx, struct http_exchange *x)
 {
-    struct receiver *r = ctx;
+    const struct port *port = ctx;
+    struct receiver *r = port->receiver;
     const struct endpoint *endpoint = find_endpoint(x->head.path);
-    enum reply_form form = reply_form_of(x->head.content_type);
-    enum coding coding;
+    bool is_known = door_knows_host(&r->door, &x->head, port->on_loopback);
 
+    if (is_known && endpoint != NULL && x->head.method == METHOD_OPTIONS) {
+        answer_options(r, x);
+        return;
+    }
+    door_check_origin(&r->door, &x->head);
+    if (!is_known) {
+        refuse(r, x, REFUSED_HOST, NULL);
+        return;
+    }
     if (endpoint == NULL) {
-        refuse(r, x, REFUSED_PATH, posthog_hint(plain_path(x->head.path)));
-        return;
-    }
-    if (x->head.method == METHOD_OPTIONS) {
-        reply_options(x, ALLOWED);
-        return;
-    }
-    if (x->head.method != METHOD_POST) {
-        refuse(r, x, REFUSED_METHOD, NULL);
-        return;
-    }
-    if (endpoint->signal != SIGNAL_LOGS && r->opts.relay[endpoint->signal] == RELAY_REFUSE) {
-        refuse(r, x, REFUSED_DISABLED, NULL);
-        return;
-    }
-    bool fits = type_fits(endpoint, &x->head, form);
-    if (!fits && (!endpoint->any_type || form == REPLY_GRPC)) {
-        refuse(r, x, REFUSED_TYPE, NULL);
-        return;
-    }
-    if (coding_parse(form == REPLY_GRPC ? x->head.grpc_encoding : x->head.content_encoding,
-                     &coding) < 0) {
-        refuse(r, x, REFUSED_CODING, NULL);
+        refuse(r, x, REFUSED_PATH, refusal_hint(plain_path(x->head.path)));
         return;
     }
     struct call *call = arena_alloc(&x->arena, sizeof *call);
@@ -288,19 +250,20 @@ static void on_head(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
-    *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding, .looks = !fits};
-    if (!take_key(r, x, &call->key)) {
-        refuse(r, x, REFUSED_KEY, NULL);
+    *call = (struct call){.endpoint = endpoint, .form = reply_form_of(x->head.content_type)};
+    enum refusal why = check_head(r, x, call);
+    if (why != REFUSAL_COUNT) {
+        refuse(r, x, why, NULL);
         return;
     }
     x->user = call;
-    x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
+    x->prefix_bytes = call->form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
 
 /* A gRPC message begins with its length: refuse, or make room. */
 static void on_prefix(void *ctx, struct http_exchange *x)
 {
-    struct receiver *r = ctx;
+    struct receiver *r = ((const struct port *)ctx)->receiver;
     size_t total;
     enum grpc_status status = grpc_prefix(buf_span(&x->body), r->opts.max_request_bytes, &total);
     if (status == GRPC_OK) {
@@ -314,15 +277,25 @@ static void on_prefix(void *ctx, struct http_exchange *x)
 
 static void on_refuse(void *ctx, struct http_exchange *x, int err)
 {
-    refuse(ctx, x, refusal_of(err), NULL);
+    refuse(((const struct port *)ctx)->receiver, x, refusal_of(err), NULL);
+}
+
+/* What was no request, or not one that may be read on. */
+static void on_bare(void *ctx, struct http_exchange *x, int status)
+{
+    struct receiver *r = ((const struct port *)ctx)->receiver;
+    door_check_origin(&r->door, &x->head);
+    reply_bare(x, reply_form_of(x->head.content_type), status);
 }
 
 static void on_gone(void *ctx, struct http_exchange *x)
 {
-    struct call *call = x->user;
-    (void)ctx;                       /* nothing entered before the whole body was there */
+    struct receiver *r = ((const struct port *)ctx)->receiver;
+    struct call *call = x->user;     /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
         journal_forget(&call->waiter);
+    if (call != NULL)
+        health_forget(&r->health, &call->watch);
 }
 
 /* ---- request ----------------------------------------------------------- */
@@ -440,6 +413,16 @@ static void join(struct receiver *r, struct span *request, struct logs_count *co
         logs_mended_done(joined);
 }
 
+/* The records are of the service that the client's key names. */
+static int set_owner(struct receiver *r, struct span *request, struct span service)
+{
+    if (service.len == 0)
+        return 0;
+    int rc = logs_set_service(*request, service, &r->owned);
+    *request = buf_span(&r->owned);
+    return rc;
+}
+
 /* Lines that were joined to a record that is not taken are not taken. */
 static int push(struct receiver *r, struct span request, struct span key,
                 const struct logs_count *count, const struct logs_mended *joined)
@@ -466,10 +449,15 @@ static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *de
     }
     if (request.base == r->transcoded.base)
         let_go(decoded);
+    rc = set_owner(r, &request, ((const struct call *)x->user)->pass.service);
+    if (rc < 0) {
+        logs_mended_done(&mended);
+        return rc;
+    }
     if (mended.rejected > 0)
         warn_rejected(x, &mended, &count);
     join(r, &request, &count, &joined);
-    rc = push(r, request, ((const struct call *)x->user)->key, &count, &joined);
+    rc = push(r, request, ((const struct call *)x->user)->pass.upstream_key, &count, &joined);
     pipeline_set_aside(r->opts.pipeline, request, &mended, VERDICT_REJECTED);
     for (int i = 0; i < REPAIR_COUNT; i++)
         metric_add(&r->stats.repairs[i], mended.repairs[i]);
@@ -518,6 +506,25 @@ static int wait_for_hold(struct receiver *r, struct http_exchange *x, size_t sen
     return rc;
 }
 
+/* A call of grpc.health.v1. */
+static void answer_health(struct receiver *r, struct http_exchange *x)
+{
+    struct call *call = x->user;
+    struct span payload;
+    enum coding coding;
+    enum refusal why;
+    if (unframe(r, x, &payload, &coding, &why) < 0) {
+        refuse(r, x, why, NULL);
+        return;
+    }
+    bool is_watch = call->endpoint->health == HEALTH_WATCH;
+    int rc = coding == CODING_IDENTITY
+                 ? health_answer(&r->health, x, payload, is_watch ? &call->watch : NULL)
+                 : ERR_MALFORMED;
+    if (rc < 0)
+        refuse(r, x, rc == ERR_UNSUPPORTED ? REFUSED_HEALTH_NAME : REFUSED_MALFORMED, NULL);
+}
+
 /* Decode and hand on. 0, or the reason as an error code. */
 static int take(struct receiver *r, struct http_exchange *x, struct span payload,
                 enum coding coding, struct error *err)
@@ -532,7 +539,8 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
             return 0;
         struct span type =
             call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
-        return exporter_relay(r->opts.exporter, signal, payload, coding, type, call->key);
+        return exporter_relay(r->opts.exporter, signal, payload, coding, type,
+                              call->pass.upstream_key);
     }
     if (coding != CODING_IDENTITY) {
         decoded = &r->inflated;
@@ -549,12 +557,21 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
 
 static void on_request(void *ctx, struct http_exchange *x)
 {
-    struct receiver *r = ctx;
+    struct receiver *r = ((const struct port *)ctx)->receiver;
     struct error err = {{0}};
     struct span payload;
     enum coding coding;
     enum refusal why;
 
+    const struct call *call = x->user;
+    if (x->deadline_ms != 0 && clock_now_ms(r->clock) >= x->deadline_ms) {
+        refuse(r, x, REFUSED_TIMEOUT, NULL); /* nobody waits for an answer */
+        return;
+    }
+    if (call->endpoint->health) {
+        answer_health(r, x);
+        return;
+    }
     r->last_request_ms = clock_now_ms(r->clock);
     if (r->has_ended) {
         refuse(r, x, REFUSED_ENDED, NULL);
@@ -570,6 +587,7 @@ static void on_request(void *ctx, struct http_exchange *x)
     release(&r->inflated);
     release(&r->transcoded);
     release(&r->joined);
+    release(&r->owned);
     if (rc == 0)
         rc = wait_for_hold(r, x, sent_bytes);
     if (rc < 0) {
@@ -590,6 +608,11 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
     r->opts = *opts;
     r->clock = clock_real();
     r->inflated.budget = r->transcoded.budget = r->joined.budget = opts->budget;
+    r->owned.budget = opts->budget;
+    for (size_t i = 0; i < ARRAY_LEN(r->ports); i++)
+        r->ports[i] = (struct port){r, i == 1};
+    health_init(&r->health, opts->is_ready, opts->ready_ctx);
+    door_init(&r->door, &opts->door);
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
     r->json = json_decoder_new(opts->budget);
     r->coder = coder_new();
@@ -611,34 +634,55 @@ void receiver_free(struct receiver *r)
     buf_done(&r->inflated);
     buf_done(&r->transcoded);
     buf_done(&r->joined);
+    buf_done(&r->owned);
+    door_done(&r->door);
     free(r);
 }
 
-void receiver_serve(struct receiver *r, struct http_service *service)
+void receiver_serve(struct receiver *r, struct http_service *service, bool on_loopback)
 {
-    service->ctx = r;
+    service->ctx = &r->ports[on_loopback];
     service->head = on_head;
     service->prefix = on_prefix;
     service->request = on_request;
     service->gone = on_gone;
     service->refuse = on_refuse;
+    service->bare = on_bare;
     service->max_body_bytes = r->opts.max_request_bytes + GRPC_PREFIX_BYTES;
     r->clock = service->clock;
 }
 
-const struct receiver_stats *receiver_stats(const struct receiver *r)
+struct receiver_stats receiver_stats(const struct receiver *r)
 {
-    return &r->stats;
+    struct receiver_stats s = r->stats;
+    s.preflights[0] = r->door.preflights;
+    s.preflights[1] = r->door.refused_preflights;
+    return s;
 }
 
 void receiver_set_key(struct receiver *r, const char *key)
 {
-    snprintf(r->key, sizeof r->key, "%s", key);
+    snprintf(r->door.key, sizeof r->door.key, "%s", key);
+}
+
+void receiver_set_auth(struct receiver *r, struct auth_keys *keys)
+{
+    door_set_keys(&r->door, keys);
 }
 
 void receiver_end(struct receiver *r)
 {
-    r->has_ended = true;
+    r->has_ended = r->health.has_ended = true;
+}
+
+void receiver_tell_health(struct receiver *r)
+{
+    health_tell(&r->health);
+}
+
+void receiver_end_watches(struct receiver *r)
+{
+    health_end(&r->health);
 }
 
 uint64_t receiver_last_request_ms(const struct receiver *r)

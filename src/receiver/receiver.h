@@ -20,33 +20,10 @@
 #include "net/http.h"
 #include "otlp/mend.h"
 #include "pipeline/pipeline.h"
-#include "receiver/client_key.h"
+#include "receiver/door.h"
+#include "receiver/refusal.h"
 #include "util/err.h"
 #include "util/metric.h"
-
-/* clang-format off */
-/* Why a request was refused. */
-#define REFUSALS(X) \
-    X(PATH,        "unknown_path") \
-    X(METHOD,      "method") \
-    X(TYPE,        "content_type") \
-    X(CODING,      "content_encoding") \
-    X(DISABLED,    "signal_refused") \
-    X(MALFORMED,   "malformed") \
-    X(UTF8,        "not_utf8") \
-    X(DEPTH,       "too_deep") \
-    X(FRAMING,     "grpc_framing") \
-    X(TOO_BIG,     "too_large") \
-    X(FULL,        "full") \
-    X(DISK,        "not_stored") \
-    X(ENDED,       "ended") \
-    X(TIMEOUT,     "timeout") \
-    X(KEY,         "key")
-/* clang-format on */
-
-#define X(name, text) REFUSED_##name,
-enum refusal { REFUSALS(X) REFUSAL_COUNT };
-#undef X
 
 /* What a client spoke. */
 enum receiver_protocol {
@@ -56,7 +33,6 @@ enum receiver_protocol {
     RECEIVED_COUNT
 };
 
-const char *refusal_name(enum refusal r);
 const char *receiver_protocol_name(enum receiver_protocol p);
 
 enum relay_mode { RELAY_SEND, RELAY_DISCARD, RELAY_REFUSE };
@@ -64,7 +40,9 @@ enum relay_mode { RELAY_SEND, RELAY_DISCARD, RELAY_REFUSE };
 struct receiver_opts {
     size_t max_request_bytes; /* decoded */
     bool is_strict;           /* one bad record refuses its request */
-    enum upstream_key upstream_key;
+    struct door_opts door;
+    bool (*is_ready)(const void *ctx); /* for grpc.health.v1; NULL: always */
+    const void *ready_ctx;
     bool joins;                          /* lines of a stack trace into one record */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
     struct budget *budget;
@@ -76,6 +54,7 @@ struct receiver_opts {
 struct receiver_stats {
     struct metric accepted[SIGNAL_COUNT][RECEIVED_COUNT]; /* requests */
     struct metric refused[REFUSAL_COUNT];                 /* requests */
+    struct metric preflights[2];                          /* of browsers: allowed, refused */
     struct metric not_otlp;                               /* requests of JSON without OTLP in it */
     struct metric repairs[REPAIR_COUNT];                  /* of accepted requests */
     struct metric received_bytes;                         /* bodies as sent, of accepted requests */
@@ -87,10 +66,14 @@ struct receiver;
 MUST_CHECK int receiver_new(struct receiver **out, const struct receiver_opts *opts);
 void receiver_free(struct receiver *r);
 
-/* Point a service's callbacks at this receiver. */
-void receiver_serve(struct receiver *r, struct http_service *service);
+/* Point a service's callbacks at this receiver. On loopback requests are refused whose Host is
+ * another's name. */
+void receiver_serve(struct receiver *r, struct http_service *service, bool on_loopback);
 
-const struct receiver_stats *receiver_stats(const struct receiver *r);
+struct receiver_stats receiver_stats(const struct receiver *r);
+
+/* The keys that may send, which the receiver owns from now on; NULL: none are asked for. */
+void receiver_set_auth(struct receiver *r, struct auth_keys *keys);
 
 /* The key that is configured, which is copied: a client that brings another is told of once, where
  * its own does not go on. */
@@ -98,6 +81,12 @@ void receiver_set_key(struct receiver *r, const char *key);
 
 /* From now on nothing is taken: what is still read is answered to be sent again. */
 void receiver_end(struct receiver *r);
+
+/* Once a second or so: whoever watches our health is told when it has changed. */
+void receiver_tell_health(struct receiver *r);
+
+/* Those who watch are told a last time, and their calls end. */
+void receiver_end_watches(struct receiver *r);
 
 /* When logs last arrived, by the service's clock: for a drain that waits for the
  * application's last flush. 0: never. */

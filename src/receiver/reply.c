@@ -6,7 +6,8 @@
 #include "net/coding.h"
 #include "otlp/grpc.h"
 
-#define HEADERS_MAX 8
+#define HEADERS_MAX 12
+#define BARE_RETRY_S 1 /* what a head takes is free again when others are answered */
 
 static const char *const type_of[] = {
     [REPLY_PROTOBUF] = "application/x-protobuf",
@@ -23,6 +24,17 @@ struct fields {
 static void add(struct fields *f, const char *name, struct span value)
 {
     f->list[f->count++] = (struct http_header){span_str(name), value};
+}
+
+/* Of a page that may read the answer: see reply.h. */
+static void add_origin(struct fields *f, const struct http_exchange *x)
+{
+    if (x->head.origin.len == 0)
+        return;
+    add(f, "access-control-allow-origin", x->head.origin);
+    add(f, "access-control-allow-credentials", SPAN("true")); /* sendBeacon has them */
+    add(f, "access-control-expose-headers", SPAN("retry-after"));
+    add(f, "vary", SPAN("origin"));
 }
 
 enum reply_form reply_form_of(struct span content_type)
@@ -62,6 +74,7 @@ void reply_success(struct http_exchange *x, enum reply_form form, uint64_t rejec
     struct fields headers = {.count = 0};
     struct buf body = {0};
     add(&headers, "content-type", span_str(type_of[form]));
+    add_origin(&headers, x);
     struct http_response r = {
         .status = 200, .headers = headers.list, .header_count = headers.count};
     if (form == REPLY_GRPC) {
@@ -129,17 +142,98 @@ void reply_failure(struct http_exchange *x, enum reply_form form, const struct f
     }
     if (f->allow != NULL)
         add(&headers, "allow", span_str(f->allow));
+    if (f->challenge != NULL)
+        add(&headers, "www-authenticate", span_str(f->challenge));
+    add_origin(&headers, x);
     if (f->offers_codings)
         add(&headers, "accept-encoding", SPAN(CODING_ACCEPT));
     http_reply(x, &(struct http_response){.status = f->http_status,
                                           .headers = headers.list,
                                           .header_count = headers.count,
-                                          .body = buf_span(&body)});
+                                          .body = buf_span(&body),
+                                          .close = f->close});
     buf_done(&body);
+}
+
+void reply_bare(struct http_exchange *x, enum reply_form form, int http_status)
+{
+    static const struct {
+        int status, code;
+        const char *message;
+    } texts[] = {
+        {408, GRPC_DEADLINE_EXCEEDED, "the request did not arrive in time"},
+        {414, GRPC_INVALID_ARGUMENT, "the target of the request is longer than 8 KiB"},
+        {431, GRPC_RESOURCE_EXHAUSTED, "the header fields of the request are too many or too long"},
+        {501, GRPC_UNIMPLEMENTED, "no such method: use POST"},
+        {503, GRPC_UNAVAILABLE, "no room for this request now; try again later"},
+        {505, GRPC_UNIMPLEMENTED, "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here"},
+    };
+    struct failure f = {.http_status = http_status,
+                        .code = GRPC_INVALID_ARGUMENT,
+                        .message = "these bytes are no sound request of HTTP",
+                        .retry_after_s = http_status == 503 ? BARE_RETRY_S : 0,
+                        .close = true};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i].status == http_status) {
+            f.code = texts[i].code;
+            f.message = texts[i].message;
+        }
+    }
+    reply_failure(x, form, &f);
+}
+
+int reply_health_begin(struct http_exchange *x, enum grpc_health health)
+{
+    /* What ends such a call is that this process ends. */
+    static const struct http_header ends = {{(const uint8_t *)"grpc-status", 11},
+                                            {(const uint8_t *)"14", 2}};
+    uint8_t message[GRPC_HEALTH_BYTES];
+    struct http_header type = {SPAN("content-type"), span_str(type_of[REPLY_GRPC])};
+    grpc_health_message(health, message);
+    return http_stream(x, &(struct http_response){.status = 200,
+                                                  .headers = &type,
+                                                  .header_count = 1,
+                                                  .body = span_of(message, sizeof message),
+                                                  .trailers = &ends,
+                                                  .trailer_count = 1});
+}
+
+void reply_health(struct http_exchange *x, enum grpc_health health)
+{
+    static const struct http_header ok = {{(const uint8_t *)"grpc-status", 11},
+                                          {(const uint8_t *)"0", 1}};
+    uint8_t message[GRPC_HEALTH_BYTES];
+    struct http_header type = {SPAN("content-type"), span_str(type_of[REPLY_GRPC])};
+    grpc_health_message(health, message);
+    http_reply(x, &(struct http_response){.status = 200,
+                                          .headers = &type,
+                                          .header_count = 1,
+                                          .body = span_of(message, sizeof message),
+                                          .trailers = &ok,
+                                          .trailer_count = 1});
 }
 
 void reply_options(struct http_exchange *x, const char *allow)
 {
     struct http_header header = {SPAN("allow"), span_str(allow)};
     http_reply(x, &(struct http_response){.status = 204, .headers = &header, .header_count = 1});
+}
+
+void reply_preflight(struct http_exchange *x, uint32_t max_age_s)
+{
+    struct fields headers = {.count = 0};
+    char seconds[12];
+    add(&headers, "access-control-allow-origin", x->head.origin);
+    add(&headers, "access-control-allow-methods", SPAN("POST"));
+    if (x->head.wanted_headers.len > 0)
+        add(&headers, "access-control-allow-headers", x->head.wanted_headers);
+    add(&headers, "access-control-allow-credentials", SPAN("true"));
+    if (max_age_s > 0) {
+        int n = snprintf(seconds, sizeof seconds, "%u", max_age_s);
+        add(&headers, "access-control-max-age", span_of(seconds, (size_t)n));
+    }
+    add(&headers, "vary",
+        SPAN("origin, access-control-request-method, access-control-request-headers"));
+    http_reply(x, &(struct http_response){
+                      .status = 204, .headers = headers.list, .header_count = headers.count});
 }

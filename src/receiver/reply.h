@@ -2,6 +2,9 @@
  * reply: the answer to one exchange in the form that its client speaks:
  * OTLP/HTTP in protobuf or JSON, or gRPC's trailers.
  *
+ * An origin that is still in the head is of a web page that may read the answer, and the answer
+ * says so; receiver/door takes others out.
+ *
  * (OTLP specification: "OTLP/HTTP Response", "OTLP/gRPC Response", "Throttling")
  */
 #pragma once
@@ -25,6 +28,8 @@ struct failure {
     uint32_t retry_after_s; /* 0: none is given */
     const char *allow;      /* of a 405 */
     bool offers_codings;    /* of a 415 for the coding: Accept-Encoding */
+    const char *challenge;  /* of a 401: WWW-Authenticate */
+    bool close;             /* HTTP/1: the connection ends with it */
 };
 
 /* "It is held", all but `rejected` records. partial_success stays unset, unless there is a
@@ -33,6 +38,18 @@ void reply_success(struct http_exchange *x, enum reply_form form, uint64_t rejec
                    const char *message);
 
 void reply_failure(struct http_exchange *x, enum reply_form form, const struct failure *f);
+
+/* What HTTP itself refused, in the client's form as far as its head was read. */
+void reply_bare(struct http_exchange *x, enum reply_form form, int http_status);
+
+/* The answer to a preflight that is allowed: 204, and what was asked for. */
+void reply_preflight(struct http_exchange *x, uint32_t max_age_s);
+
+/* The first of the answers of grpc.health.v1.Health/Watch; the exchange stays open. */
+MUST_CHECK int reply_health_begin(struct http_exchange *x, enum grpc_health health);
+
+/* The answer to grpc.health.v1.Health/Check. */
+void reply_health(struct http_exchange *x, enum grpc_health health);
 
 /* 204 with the methods that the path takes (OPTIONS). */
 void reply_options(struct http_exchange *x, const char *allow);

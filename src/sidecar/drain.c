@@ -96,7 +96,9 @@ static bool has_application_flushed(const struct sidecar *sc)
 
 static void stop_taking(struct sidecar *sc)
 {
-    sc->service.draining = true;
+    receiver_end_watches(sc->receiver);
+    for (size_t i = 0; i < ARRAY_LEN(sc->services); i++)
+        sc->services[i].draining = true;
     listener_drain_sessions(&sc->grpc);
     listener_drain_sessions(&sc->http);
     listener_stop_accepting(&sc->grpc);

@@ -26,9 +26,19 @@ static void take_pipeline(struct figures *f, const struct sidecar *sc)
 
 static void take_receiver(struct figures *f, const struct sidecar *sc)
 {
-    f->receiver = *receiver_stats(sc->receiver);
-    memcpy(f->http_requests, sc->service.requests, sizeof f->http_requests);
-    memcpy(f->http_faults, sc->service.faults, sizeof f->http_faults);
+    f->receiver = receiver_stats(sc->receiver);
+    for (size_t i = 0; i < ARRAY_LEN(sc->services); i++) {
+        const struct http_service *s = &sc->services[i];
+        for (size_t v = 0; v < ARRAY_LEN(f->http_requests); v++)
+            metric_add(&f->http_requests[v], s->requests[v].value);
+        for (size_t r = 0; r < ARRAY_LEN(f->http_faults); r++)
+            metric_add(&f->http_faults[r], s->faults[r].value);
+    }
+    f->has[FIGURES_KEYS] = sc->keys.watch != NULL;
+    f->keys_installed = sc->keys.installed;
+    f->keys_refused = sc->keys.refused;
+    f->has[FIGURES_ADMIN_KEY] = sc->cfg->telemetry.admin_api_key[0] != '\0';
+    f->admin_refused = sc->admin.refused_keys;
     f->connections = listener_connections(&sc->grpc) + listener_connections(&sc->http);
 }
 

@@ -21,6 +21,8 @@
     X(EVENTS,      "with `events.enabled` or `sampling.floor.max_per_second`") \
     X(SPOOL,       "with `durability: disk`") \
     X(POLICY_FILE, "with `sampling.policy_file`") \
+    X(KEYS,        "with `receivers.otlp.auth`") \
+    X(ADMIN_KEY,   "with `telemetry.admin.api_key`") \
     X(SERVER,      "with `policy.server`")
 /* clang-format on */
 
@@ -40,7 +42,7 @@ struct figures {
     struct report_stats report;
     struct budget memory;
     struct metric http_requests[3], http_faults[HTTP_FAULT_COUNT];
-    struct metric reloads_accepted, reloads_refused;
+    struct metric reloads_accepted, reloads_refused, keys_installed, keys_refused, admin_refused;
     bool has_reload_failed, is_observing;
     const char *budget_unit;
 

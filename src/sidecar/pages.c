@@ -78,10 +78,10 @@ static int write_ready(void *ctx, struct span query, struct buf *out)
 }
 
 const struct page sidecar_health_pages[] = {
-    {"/", "application/json", write_live},
-    {"/livez", "application/json", write_live},
-    {"/readyz", "application/json", write_ready},
-    {"/status", "application/json", write_status},
+    {"/", "application/json", write_live, .is_public = true},
+    {"/livez", "application/json", write_live, .is_public = true},
+    {"/readyz", "application/json", write_ready, .is_public = true},
+    {"/status", "application/json", write_status, .is_public = true},
 };
 const size_t sidecar_health_page_count = ARRAY_LEN(sidecar_health_pages);
 
@@ -425,7 +425,7 @@ static int write_index(void *ctx, struct span query, struct buf *out)
 }
 
 const struct page sidecar_admin_pages[] = {
-    {"/", "text/plain; charset=utf-8", write_index},
+    {"/", "text/plain; charset=utf-8", write_index, .is_public = true},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
     {"/api/top", "application/x-ndjson", write_top},

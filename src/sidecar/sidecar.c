@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/pipeline.h"
+#include "net/host.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/fate.h"
@@ -103,6 +104,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
     pipeline_tick(sc->pipeline);
+    if (sc->receiver != NULL)
+        receiver_tell_health(sc->receiver);
 }
 
 static int pipeline_start(struct sidecar *sc, struct error *err)
@@ -145,6 +148,11 @@ static int name_setting(int rc, const char *key, struct error *err)
                              inner.text[0] != '\0' ? inner.text : err_text(rc));
 }
 
+static bool is_ready(const void *ctx)
+{
+    return sidecar_is_ready(ctx);
+}
+
 static int receiver_start(struct sidecar *sc, struct error *err)
 {
     const struct config *cfg = sc->cfg;
@@ -162,7 +170,13 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .max_request_bytes = cfg->receiver.max_request_bytes,
         .is_strict = cfg->receiver.strict,
         .joins = cfg->multiline_join,
-        .upstream_key = keys[cfg->upstream_key],
+        .door = {.upstream_key = keys[cfg->upstream_key],
+                 .hosts = cfg->receiver.allowed_hosts,
+                 .cors = {.origins = cfg->receiver.cors_origins,
+                          .headers = cfg->receiver.cors_headers,
+                          .max_age_s = cfg->receiver.cors_max_age_s}},
+        .is_ready = is_ready,
+        .ready_ctx = sc,
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .budget = &sc->budget,
@@ -173,13 +187,8 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     int rc = receiver_new(&sc->receiver, &opts);
     if (rc < 0)
         return rc;
-    http_service_init(&sc->service);
-    sc->service.budget = &sc->bodies;
-    sc->service.overhead = &sc->overhead;
-    sc->service.clock = sc->clock;
     receiver_set_key(sc->receiver, cfg->posthog.api_key);
-    receiver_serve(sc->receiver, &sc->service);
-
+    rc = access_start(sc, err);
     struct {
         struct listener *listener;
         const char *addr, *key;
@@ -187,7 +196,13 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         {&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
         {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
-        struct listener_opts l = {&sc->service, ports[i].addr, sc->connections};
+        struct http_service *service = &sc->services[i];
+        struct listener_opts l = {service, ports[i].addr, sc->connections};
+        http_service_init(service);
+        service->budget = &sc->bodies;
+        service->overhead = &sc->overhead;
+        service->clock = sc->clock;
+        receiver_serve(sc->receiver, service, host_is_loopback(ports[i].addr));
         if (ports[i].addr[0] != '\0')
             rc = name_setting(listener_open(ports[i].listener, &sc->loop, &l, err), ports[i].key,
                               err);
@@ -197,6 +212,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
 
 static void receiver_stop(struct sidecar *sc)
 {
+    access_stop(sc);
     listener_close(&sc->grpc, NULL);
     listener_close(&sc->http, NULL);
 }
@@ -236,6 +252,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .budget = &sc->page_memory,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
+            .hosts = cfg->telemetry.allowed_hosts,
+            .api_key = servers[i].server == &sc->admin ? cfg->telemetry.admin_api_key : NULL,
         };
         if (opts.addr[0] != '\0')
             rc = name_setting(page_server_open(servers[i].server, &sc->loop, &opts, err),
@@ -366,6 +384,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
     sc->phase = SIDECAR_RUNNING;
     sc->started_ms = clock_now_ms(sc->clock);
     log_start(sc);
+    access_warn(sc);
     *out = sc;
     return 0;
 

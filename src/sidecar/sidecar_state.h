@@ -16,6 +16,7 @@
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/page.h"
+#include "net/watch.h"
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "policy/file.h"
@@ -87,7 +88,11 @@ struct sidecar {
     struct report *report;
     struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
-    struct http_service service;            /* of both OTLP ports */
+    struct http_service services[2]; /* of the two OTLP ports */
+    struct {
+        struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
+        struct metric installed, refused;
+    } keys;
     uint32_t connections, page_connections; /* at most, of one port */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
@@ -200,6 +205,16 @@ MUST_CHECK int sidecar_reload(struct sidecar *sc, struct error *err);
 MUST_CHECK int sidecar_reload_page(void *ctx, struct span query, struct span body,
                                    struct buf *out); /* POST */
 void sidecar_free_reloaded(struct sidecar *sc);
+
+/* ---- access.c: who may speak ---- */
+
+/* Read the file of keys for the receiver, and watch it. */
+MUST_CHECK int access_start(struct sidecar *sc, struct error *err);
+void access_reload(struct sidecar *sc);
+void access_stop(struct sidecar *sc);
+
+/* Ports that others reach without TLS or a key. */
+void access_warn(const struct sidecar *sc);
 
 /* ---- policies.c: policy files and the policy server ---- */
 

@@ -247,7 +247,7 @@ test('gRPC statuses', async (t) => {
   const { sidecar } = await pair(t, { set: LIMITED });
   const port = sidecar.grpcPort;
   const calls = [
-    { name: 'another service', call: { path: '/grpc.health.v1.Health/Check' }, code: CODE.UNIMPLEMENTED, reason: 'unknown_path' },
+    { name: 'another service', call: { path: '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo' }, code: CODE.UNIMPLEMENTED, reason: 'unknown_path' },
     { name: 'another method', call: { path: '/opentelemetry.proto.collector.logs.v1.LogsService/Import' }, code: CODE.UNIMPLEMENTED, reason: 'unknown_path' },
     { name: 'snappy', call: { message: ONE, compressed: 1, encoding: 'snappy' }, code: CODE.UNIMPLEMENTED, reason: 'content_encoding', accept: true },
     { name: 'not protobuf', call: { message: Buffer.from('this is not protobuf') }, code: CODE.INVALID_ARGUMENT, reason: 'malformed' },

@@ -58,6 +58,7 @@ static const struct page pages[] = {
     {"/hello", "text/x", write_hello},
     {"/readyz", "text/plain", write_not_ready},
     {"/huge", "text/plain", write_too_much},
+    {"/open", "text/x", write_hello, .is_public = true},
 };
 
 struct rig {
@@ -68,16 +69,26 @@ struct rig {
     char text[8192];
 };
 
-static void rig_open(struct rig *r, const char *addr)
+static void rig_open_with(struct rig *r, const struct page_opts *how)
 {
     struct error err = {{0}};
     char address[LISTENER_ADDR_BYTES];
+    struct page_opts opts = *how;
     *r = (struct rig){.port = 0};
     uv_loop_init(&r->loop);
     budget_init(&r->budget, 1 << 20);
-    const struct page_opts opts = {addr, pages, ARRAY_LEN(pages), "ctx", &r->budget, clock_real()};
+    opts.pages = pages;
+    opts.page_count = ARRAY_LEN(pages);
+    opts.ctx = "ctx";
+    opts.budget = &r->budget;
+    opts.clock = clock_real();
     assert_int_equal(page_server_open(&r->server, &r->loop, &opts, &err), 0);
     r->port = (uint16_t)atoi(strrchr(listener_address(&r->server.listener, address), ':') + 1);
+}
+
+static void rig_open(struct rig *r, const char *addr)
+{
+    rig_open_with(r, &(struct page_opts){.addr = addr});
 }
 
 static void rig_close(struct rig *r)
@@ -182,9 +193,16 @@ static void on_loopback_only_our_names(void **state)
         assert_row(ask(&r, "GET", "/hello", rows[i].host) == (rows[i].ours ? 200 : 403), "%s",
                    rows[i].host);
     rig_close(&r);
-    /* Elsewhere a scraper comes by the name of a container or a service. */
+    /* Elsewhere a scraper comes by the name of a container or a service, but by no other. */
     rig_open(&r, "0.0.0.0:0");
     assert_int_equal(ask(&r, "GET", "/hello", "lipservice:8888"), 200);
+    assert_int_equal(ask(&r, "GET", "/hello", "evil.com:8888"), 403);
+    assert_int_equal(ask(&r, "GET", "/open", "evil.com:8888"), 403);
+    assert_non_null(strstr(r.text, "telemetry.allowed_hosts"));
+    rig_close(&r);
+    rig_open_with(&r, &(struct page_opts){.addr = "0.0.0.0:0", .hosts = "a.example,b.example"});
+    assert_int_equal(ask(&r, "GET", "/hello", "b.example:8888"), 200);
+    assert_int_equal(ask(&r, "GET", "/hello", "c.example:8888"), 403);
     rig_close(&r);
 }
 
@@ -200,16 +218,28 @@ static void foreign_scripts_may_not_post(void **state)
         {"localhost:8888\r\nOrigin: http://localhost:3000", 403},
         {"localhost\r\nOrigin: https://evil.com", 403},
         {"localhost\r\nOrigin: null", 403},
+        {"localhost\r\nSec-Fetch-Site: same-origin", 200},
+        {"localhost\r\nSec-Fetch-Site: none", 200},
+        {"localhost\r\nSec-Fetch-Site: cross-site", 403},
+        {"localhost\r\nSec-Fetch-Site: same-site", 403},
+        {"localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: cross-site", 403},
         {"localhost", 200},
     };
     struct rig r;
     const char *const addrs[] = {"127.0.0.1:0", "0.0.0.0:0"};
     for (size_t a = 0; a < ARRAY_LEN(addrs); a++) {
         rig_open(&r, addrs[a]);
-        for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             assert_row(ask(&r, "POST", "/ask", rows[i].head) == rows[i].status, "%s", rows[i].head);
-        assert_int_equal(ask(&r, "GET", "/hello", "localhost\r\nOrigin: https://evil.com"),
-                         200); /* unread by it */
+            assert_row(ask(&r, "GET", "/hello", rows[i].head) == rows[i].status, "%s",
+                       rows[i].head);
+            assert_row(ask(&r, "GET", "/stream", rows[i].head) == rows[i].status, "%s",
+                       rows[i].head);
+        }
+        /* A public page may be linked to; what computes may not be made to by an image. */
+        assert_int_equal(ask(&r, "GET", "/open", "localhost\r\nOrigin: https://evil.com"), 200);
+        assert_int_equal(ask(&r, "GET", "/open", "localhost\r\nSec-Fetch-Site: cross-site"), 200);
+        assert_int_equal(ask(&r, "GET", "/hello", "localhost\r\nOrigin: https://evil.com"), 403);
         rig_close(&r);
     }
 }
@@ -255,12 +285,48 @@ static void query_texts(void **state)
     }
 }
 
+static void where_a_key_is_set_it_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *head;
+        int status;
+    } rows[] = {
+        {"/hello", "localhost", 401},
+        {"/hello", "localhost\r\nx-api-key: 0123456789abcdef", 200},
+        {"/hello", "localhost\r\nAuthorization: Bearer 0123456789abcdef", 200},
+        {"/hello", "localhost\r\nAuthorization: bearer  0123456789abcdef ", 200},
+        {"/hello", "localhost\r\nAuthorization: Basic 0123456789abcdef", 401},
+        {"/hello", "localhost\r\nx-api-key: 0123456789abcdeF", 401},
+        {"/hello", "localhost\r\nx-api-key: 0123456789abcde", 401},
+        {"/hello", "localhost\r\nx-api-key: 0123456789abcdef0", 401},
+        {"/hello", "localhost\r\nx-api-key: x\r\nAuthorization: Bearer 0123456789abcdef", 401},
+        {"/hello", "localhost\r\nx-api-key:", 401},
+        {"/open", "localhost", 200},
+        {"/nowhere", "localhost", 401}, /* which pages there are is nobody's business */
+    };
+    struct rig r;
+    unsigned refused = 0;
+    rig_open_with(&r, &(struct page_opts){.addr = "127.0.0.1:0", .api_key = "0123456789abcdef"});
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int status = ask(&r, "GET", rows[i].target, rows[i].head);
+        assert_row(status == rows[i].status, "%s %s: %d", rows[i].target, rows[i].head, status);
+        refused += status == 401;
+        if (status == 401)
+            assert_non_null(strstr(r.text, "www-authenticate: Bearer"));
+    }
+    assert_int_equal(ask(&r, "POST", "/ask", "localhost"), 401);
+    assert_int_equal(r.server.refused_keys.value, refused + 1);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_paths_and_statuses),
         cmocka_unit_test(on_loopback_only_our_names),
         cmocka_unit_test(foreign_scripts_may_not_post),
+        cmocka_unit_test(where_a_key_is_set_it_is_asked_for),
         cmocka_unit_test(queries),
         cmocka_unit_test(query_texts),
     };

@@ -80,12 +80,73 @@ static void content_types(void **state)
     assert_false(grpc_is_content_type((struct span){0}));
 }
 
+static void only_protobuf(void **state)
+{
+    (void)state;
+    assert_true(grpc_is_protobuf(SPAN("application/grpc")));
+    assert_true(grpc_is_protobuf(SPAN("application/grpc+PROTO")));
+    assert_true(grpc_is_protobuf(SPAN("application/grpc; a=b")));
+    assert_false(grpc_is_protobuf(SPAN("application/grpc+json")));
+    assert_false(grpc_is_protobuf(SPAN("application/grpc+proto2")));
+    assert_false(grpc_is_protobuf(SPAN("application/grpc+")));
+}
+
+static void timeouts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int rc;
+        uint64_t ms;
+    } rows[] = {
+        {"1H", 0, 3600000},
+        {"2M", 0, 120000},
+        {"10S", 0, 10000},
+        {"9981m", 0, 9981},
+        {"99999999H", 0, 359999996400000u},
+        {"1500u", 0, 1},
+        {"1999999n", 0, 1},
+        {"0m", 0, 0},
+        {"1n", 0, 0},
+        {"00000001S", 0, 1000},
+        {"", ERR_MALFORMED, 0},
+        {"S", ERR_MALFORMED, 0},
+        {"10", ERR_MALFORMED, 0},
+        {"123456789S", ERR_MALFORMED, 0},
+        {"-1S", ERR_MALFORMED, 0},
+        {"1 S", ERR_MALFORMED, 0},
+        {"1s", ERR_MALFORMED, 0},
+        {"1.5S", ERR_MALFORMED, 0},
+        {"1SS", ERR_MALFORMED, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t ms = 0;
+        assert_row(grpc_timeout(span_str(rows[i].text), &ms) == rows[i].rc, "'%s'", rows[i].text);
+        assert_row(ms == rows[i].ms, "'%s': %llu", rows[i].text, (unsigned long long)ms);
+    }
+}
+
+static void health(void **state)
+{
+    (void)state;
+    struct span name = SPAN("before");
+    uint8_t message[GRPC_HEALTH_BYTES];
+    assert_int_equal(grpc_health_service((struct span){0}, &name), 0);
+    assert_int_equal(name.len, 0);
+    assert_int_equal(grpc_health_service(SPAN("\x10\1\x0a\3abc"), &name), 0);
+    assert_true(span_eq(name, SPAN("abc")));
+    assert_true(grpc_health_service(SPAN("\x0a\4abc"), &name) < 0);
+    assert_true(span_eq(name, SPAN("abc")));
+    grpc_health_message(GRPC_HEALTH_NOT_SERVING, message);
+    assert_memory_equal(message, "\0\0\0\0\2\x08\2", sizeof message);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages),
-        cmocka_unit_test(trailer_encodings),
-        cmocka_unit_test(content_types),
+        cmocka_unit_test(messages),      cmocka_unit_test(trailer_encodings),
+        cmocka_unit_test(content_types), cmocka_unit_test(only_protobuf),
+        cmocka_unit_test(timeouts),      cmocka_unit_test(health),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
