@@ -34,16 +34,18 @@ static void on_refused(void *ctx, size_t line, const char *why)
 
 static int explain_here(struct verb *v)
 {
-    const struct pipeline_opts opts = {.max_patterns = 1,
-                                       .max_services = 2,
-                                       .target = config_target(&v->cfg),
-                                       .severity_from_text = v->cfg.sampling.severity_from_text};
+    struct pipeline_opts opts = {.max_patterns = 1,
+                                 .max_services = 2,
+                                 .target = config_target(&v->cfg),
+                                 .severity_from_text = v->cfg.sampling.severity_from_text};
     struct error err = {{0}};
     struct input in = {0};
     int code = command_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
     if (code != 0)
         return code;
-    int rc = pipeline_new(&v->pipeline, &opts, v->rules);
+    int rc = config_redaction(&v->cfg, &opts.redact, &err);
+    if (rc == 0)
+        rc = pipeline_new(&v->pipeline, &opts, v->rules);
     const struct explain_opts explain = {
         .pipeline = v->pipeline,
         .rule_text = config_rule_text,

@@ -39,6 +39,8 @@ static void take_counters(struct pipeline *p, struct census *c)
         c->anomalous = anomaly_stats(p->anomaly);
     if (p->events != NULL)
         c->events = *events_stats(p->events);
+    if (p->redactor != NULL)
+        c->redaction = *redactor_stats(p->redactor);
     for (int lane = 0; lane < SHADOW_LANE_COUNT && p->shadow != NULL; lane++)
         c->shadow[lane] = *shadow_total(p->shadow, (enum shadow_lane)lane);
 }
@@ -292,6 +294,10 @@ static void add_all_counters(struct census *sum, const struct census *one)
     add_counters(sum->severities, one->severities, sizeof sum->severities);
     add_counters(sum->shadow, one->shadow, sizeof sum->shadow);
     add_counters(&sum->events, &one->events, sizeof sum->events);
+    add_counters(sum->redaction.hits, one->redaction.hits, sizeof sum->redaction.hits);
+    sum->redaction.scanned_bytes += one->redaction.scanned_bytes;
+    sum->redaction.changed_records += one->redaction.changed_records;
+    sum->redaction.dropped_records += one->redaction.dropped_records;
     add_counters(&sum->other, &one->other, sizeof sum->other);
     sum->imbalance += one->imbalance;
     sum->context.released += one->context.released;

@@ -17,8 +17,8 @@ static int send_event(void *ctx, const struct logs_group *g, struct span record)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
     rc = pipeline_emit(p, g, record, (struct span){0}, service);
-    if (rc < 0)
-        return rc; /* sent later, or never: not counted yet */
+    if (rc != 0)
+        return rc < 0 ? rc : 0; /* sent later, or never: not counted yet */
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
     p->reasons.kept[REASON_EVENT]++;
     return 0;

@@ -152,6 +152,8 @@ static int release_context(const struct pass *pass, const struct subject *s)
         if (rc < 0)
             return rc;
         recorder_release(p->recorder, c);
+        if (rc == PIPELINE_WITHHELD)
+            continue; /* it stays sampled out */
         p->context_left -= (double)(c->bytes.len + stamps.len);
         ledger_release(p->ledger, c->service, 1, c->bytes.len);
         if (pass->governor != NULL) { /* paid like the error that it belongs to */
@@ -174,10 +176,10 @@ static void reject_rest(struct pass *pass, const struct subject *s, const struct
     ledger_decide(pass->p->ledger, pass->service, VERDICT_REJECTED, 1, s->bytes.len);
 }
 
-/* A survivor, behind its context. `room` begins with `added` bytes for behind the record.
- * False: there was no memory, and the rest of the request is rejected. */
-static bool emit(struct pass *pass, const struct subject *s, const struct decision *d, size_t added,
-                 uint8_t *room)
+/* A survivor, behind its context. `room` begins with `added` bytes for behind the record. 0, or
+ * PIPELINE_WITHHELD. Negative: there was no memory, and the rest of the request is rejected. */
+static int emit(struct pass *pass, const struct subject *s, const struct decision *d, size_t added,
+                uint8_t *room)
 {
     struct pipeline *p = pass->p;
     int rc = 0;
@@ -189,11 +191,11 @@ static bool emit(struct pass *pass, const struct subject *s, const struct decisi
         rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
     if (rc < 0)
         reject_rest(pass, s, d, rc);
-    else
+    else if (rc == 0)
         p->context_left =
             fmin(p->context_left + p->opts.context.max_share * (double)(s->bytes.len + added),
                  CONTEXT_DEPTH_BYTES);
-    return rc == 0;
+    return rc;
 }
 
 /* Drop ERROR records above sampling.floor.max_per_second; off by default. */
@@ -251,7 +253,8 @@ static struct decision look_on(struct pass *pass, const struct subject *s, struc
 __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *p,
                                                          const struct subject *s, struct decision d)
 {
-    p->watcher.decided(p->watcher.ctx, s, &d);
+    struct pipeline_view view;
+    p->watcher.decided(p->watcher.ctx, pipeline_view(p, s, &view), &d);
 }
 
 /* Sampled out: what an error may want back, and what an event may show of it. */
@@ -262,8 +265,10 @@ static void remember(const struct pass *pass, const struct subject *s, struct sp
         const struct recording it = {s->bytes, mended, s->signature, s->family, pass->service, 0};
         recorder_put(p->recorder, s->group, s->record->trace_id, &it, pass->now_ms);
     }
-    if (p->events != NULL)
-        events_sample(p->events, s->pattern->number, &s->record->body);
+    if (p->events != NULL && events_wants_sample(p->events, s->pattern->number)) {
+        struct pipeline_view view;
+        events_sample(p->events, s->pattern->number, &pipeline_view(p, s, &view)->record->body);
+    }
 }
 
 int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
@@ -294,6 +299,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     p->severities[source]++;
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level,
                               pipeline_status_class(&record)};
+    p->placing.group = g;
+    p->placing.record = bytes;
     if (p->anomaly != NULL) {
         p->placing.key = &key;
         p->placing.generation = p->families == NULL ? 0 : families_generation(p->families);
@@ -317,8 +324,15 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         d = look_on(pass, &s, d);
     bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
                   !is_paid(pass, &d, bytes.len);
-    if (d.verdict == VERDICT_KEPT && !unpaid && !emit(pass, &s, &d, mended.len, room))
-        return 0;
+    if (d.verdict == VERDICT_KEPT && !unpaid) {
+        rc = emit(pass, &s, &d, mended.len, room);
+        if (rc < 0)
+            return 0;
+        if (rc == PIPELINE_WITHHELD) {
+            d.verdict = VERDICT_DROPPED_BY_RULE;
+            d.reason = REASON_REDACTION;
+        }
+    }
     count(pass, s.pattern, &d, bytes.len);
     if (unpaid)
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);

@@ -12,6 +12,25 @@
 
 /* ---- names ------------------------------------------------------------- */
 
+static const char *const kind_names[] = {
+#define X(name, text, on) text,
+    REDACT_KIND_MAP(X)
+#undef X
+};
+
+const char *redact_kind_name(unsigned kind)
+{
+    return kind_names[kind];
+}
+
+int redact_kind_parse(struct span name)
+{
+    for (unsigned i = 0; i < REDACT_KIND_COUNT; i++)
+        if (span_eq(name, span_str(kind_names[i])))
+            return (int)i;
+    return -1;
+}
+
 const char *redact_where_name(enum redact_where w)
 {
     static const char *const names[] = {
@@ -34,13 +53,9 @@ const char *redact_action_name(enum redact_action a)
     return names[a];
 }
 
-const char *redact_done_name(const struct redact_stats *s, unsigned kind)
+const char *redact_done_name(const struct redact_stats *s)
 {
-    bool has_partial = kind == REDACT_CARD || kind == REDACT_IBAN;
-    if (s->mode != REDACT_ENFORCE)
-        return "detect";
-    return redact_action_name(s->action == REDACT_PARTIAL && !has_partial ? REDACT_MASK
-                                                                          : s->action);
+    return s->mode == REDACT_ENFORCE ? redact_action_name(s->action) : "detect";
 }
 
 /* ---- counts ------------------------------------------------------------ */
@@ -267,9 +282,9 @@ struct span redactor_show(struct redactor *r, struct span text, bool counts,
         return text;
     r->is_quiet = !counts;
     r->where = where;
-    int rc = redact_replace(r, text, &r->shown);
+    int rc = redact_replace(r, text, &r->name);
     r->is_quiet = false;
-    return rc < 0 ? (struct span){0} : buf_span(&r->shown);
+    return rc < 0 ? (struct span){0} : buf_span(&r->name);
 }
 
 int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, void *ctx,
@@ -324,7 +339,8 @@ int redactor_new(struct redactor **out, const struct redact_opts *opts)
     r->stats.action = opts->action;
     redact_detector_init(&r->detector, opts->kinds);
     arena_init(&r->texts, TEXTS_BYTES, opts->budget);
-    struct buf *bufs[] = {&r->text, &r->record, &r->resource, &r->scope, &r->shown, &r->edit.nodes};
+    struct buf *bufs[] = {&r->text,  &r->record, &r->resource,  &r->scope,
+                          &r->shown, &r->name,   &r->edit.nodes};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         bufs[i]->budget = opts->budget;
     size_t bytes = opts->max_services * sizeof *r->seen;
@@ -348,7 +364,7 @@ void redactor_free(struct redactor *r)
         forget(r, &r->cached[0][i]);
         forget(r, &r->cached[1][i]);
     }
-    struct buf *bufs[] = {&r->text, &r->record, &r->resource, &r->scope, &r->shown};
+    struct buf *bufs[] = {&r->text, &r->record, &r->resource, &r->scope, &r->shown, &r->name};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
     edit_done(&r->edit);

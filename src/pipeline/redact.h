@@ -31,6 +31,12 @@
 #define REDACT_CACHE_SLOTS 64          /* distinct Resources and scopes: one process has few */
 #define REDACT_CACHE_ENTRY_BYTES 16384 /* larger ones are scanned each time */
 #define REDACT_MASK_BYTES 64
+#define REDACT_KEY_BYTES 16 /* the least: 128 bits */
+
+const char *redact_kind_name(unsigned kind);
+
+/* -1: there is no such kind. */
+int redact_kind_parse(struct span name);
 
 enum redact_mode { REDACT_OFF, REDACT_DETECT, REDACT_ENFORCE, REDACT_MODE_COUNT };
 
@@ -90,8 +96,8 @@ const char *redact_where_name(enum redact_where w);
 const char *redact_mode_name(enum redact_mode m);
 const char *redact_action_name(enum redact_action a);
 
-/* What is done with a hit of this kind: an action's name, or "detect". */
-const char *redact_done_name(const struct redact_stats *s, unsigned kind);
+/* What is done with a hit: the action's name, or "detect". */
+const char *redact_done_name(const struct redact_stats *s);
 
 enum { REDACT_SAME, REDACT_CHANGED, REDACT_DROPPED };
 
@@ -105,7 +111,7 @@ MUST_CHECK int redactor_pass(struct redactor *r, uint32_t service, const struct 
 void redactor_show_record(struct redactor *r, struct span *record);
 
 /* A text for people, a template or a name: as it is unless mode is ENFORCE. Empty where it fails.
- * `counts`: as one of `where`. */
+ * `counts`: as one of `where`. What redactor_show_record() gave stays valid. */
 struct span redactor_show(struct redactor *r, struct span text, bool counts,
                           enum redact_where where);
 

@@ -130,22 +130,3 @@ bool redact_next(const struct redact_detector *d, struct span text, size_t from,
     }
     return false;
 }
-
-static const char *const kind_names[] = {
-#define X(name, text, on) text,
-    REDACT_KIND_MAP(X)
-#undef X
-};
-
-const char *redact_kind_name(unsigned kind)
-{
-    return kind < REDACT_KIND_COUNT ? kind_names[kind] : "pattern";
-}
-
-int redact_kind_parse(struct span name)
-{
-    for (unsigned i = 0; i < REDACT_KIND_COUNT; i++)
-        if (span_eq(name, span_str(kind_names[i])))
-            return (int)i;
-    return -1;
-}

@@ -38,11 +38,6 @@ void redact_detector_init(struct redact_detector *d, uint64_t kinds);
 bool redact_next(const struct redact_detector *d, struct span text, size_t from,
                  struct redact_hit *hit);
 
-const char *redact_kind_name(unsigned kind);
-
-/* -1: there is no such kind. */
-int redact_kind_parse(struct span name);
-
 /* Is this what redaction puts in the place of a value, or what stands for one elsewhere: ***,
  * xxxxx, $VAR, %s, <any>, null? */
 bool redact_is_placeholder(struct span value);

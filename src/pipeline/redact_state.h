@@ -22,7 +22,8 @@ struct redactor {
     struct redact_stats stats;
     struct edit edit;
     struct arena texts; /* changed ones, until the message is written */
-    struct buf text, record, resource, scope, shown;
+    struct buf text, record, resource, scope;
+    struct buf shown, name; /* a record or a text, a template or a name: for people */
     struct redact_cached cached[2][REDACT_CACHE_SLOTS]; /* Resources, scopes */
     uint64_t *seen; /* by service: kinds; NULL: no first sights are noted */
 

@@ -117,7 +117,10 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     struct rng rng;
     uint32_t tick_ms =
         sc->cfg->events.interval_ms < TICK_MS ? sc->cfg->events.interval_ms : TICK_MS;
-    (void)err;
+    struct redact_opts redact;
+    int rc = config_redaction(sc->cfg, &redact, err);
+    if (rc < 0)
+        return rc;
     rng_init(&rng);
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = {
@@ -139,6 +142,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                 .max_share = sc->cfg->sampling.context_share,
             },
         .observe = sc->cfg->observe,
+        .redact = redact,
         .floor_per_second = sc->cfg->sampling.floor_per_second,
         .budget = &sc->budget,
         .clock = sc->clock,
@@ -155,7 +159,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         .service_seen = on_service_seen,
         .service_ctx = sc,
     };
-    int rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
+    rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
     return rc < 0 ? rc : uv_timer_start(&sc->tick_timer, on_tick, 0, tick_ms);
 }
 

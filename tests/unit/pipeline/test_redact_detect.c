@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "pipeline/redact.h"
 #include "pipeline/redact_detect.h"
 #include "util/buf.h"
 #include "util/rng.h"
