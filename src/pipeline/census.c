@@ -177,6 +177,7 @@ static int take_patterns(struct pipeline *p, const struct census_want *want, str
 
 struct alias_taker {
     struct census *census;
+    struct redactor *redactor; /* NULL: nothing is redacted */
     uint32_t room;
     int rc;
 };
@@ -189,14 +190,15 @@ static void take_alias(void *ctx, const struct family_alias *a)
         return;
     struct family_alias *copy = &c->aliases[c->alias_count++];
     *copy = *a;
-    copy->template_text = arena_copy(&c->arena, a->template_text);
-    if (a->template_text.len > 0 && copy->template_text.base == NULL)
+    struct span shown = redactor_show(t->redactor, a->template_text, false, REDACT_IN_TEMPLATE);
+    copy->template_text = arena_copy(&c->arena, shown);
+    if (shown.len > 0 && copy->template_text.base == NULL)
         t->rc = ERR_NOMEM;
 }
 
 static int take_aliases(struct pipeline *p, struct census *c)
 {
-    struct alias_taker t = {c, c->families.aliases, 0};
+    struct alias_taker t = {c, p->redactor, c->families.aliases, 0};
     if (p->families == NULL)
         return 0;
     c->aliases = arena_alloc(&c->arena, t.room * sizeof *c->aliases);

@@ -14,16 +14,18 @@
  *     call                    where                           what goes on, and to where
  *     redactor_pass()         pipeline/pipeline_emit.c        redacts what the next one gives away
  *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
- *     pattern_set_template()  pattern/pattern_place.c         a template, as place.shown() gives
- * it: pages, reports, stamps recorder_put()          pipeline/pipeline_record.c      a record, as
- * it came: context of an error, redacted when it is emitted events_sample()
- * pipeline/pipeline_record.c      one body of a pattern, as pipeline_view() has it: events
- *     watcher.decided()       pipeline/pipeline_record.c      body and template, likewise: taps
- *     to->begin()             pipeline/pipeline_explain.c     body and template, likewise: explain
+ *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
+ *     families_each_alias()   pipeline/census.c               a family's template: pages
+ *     recorder_put()          pipeline/pipeline_record.c      a record: context of an error later
+ *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
+ *     watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
  *     to->end()               pipeline/pipeline_explain.c     the same record again
- *     ledger_service()        pipeline/pipeline.c             a service's name, as redactor_show()
- *                                                             has it: pages, reports
+ *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
  *     ledger_service()        pipeline/pipeline_notice.c      our own
+ *
+ * Where redaction enforces, each of them gets what the redactor (pipeline/redact.h) has made of
+ * it, but for recorder_put(): nearly all of that is never given out, and what is passes emit().
  *
  * Blocking: never. Knows neither sockets nor loops.
  */

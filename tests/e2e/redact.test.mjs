@@ -83,6 +83,7 @@ async function exits(sidecar) {
   const out = { log: sidecar.stderr, stdout: sidecar.stdout };
   for (const route of PAGES) out[route] = await (await fetch(`http://${sidecar.addresses.admin}${route}`)).text();
   for (const [server, route] of [['metrics', '/metrics'], ['health', '/status']]) out[route] = await (await fetch(`http://${sidecar.addresses[server]}${route}`)).text();
+  assert.match(out['/api/top'], /"redaction":"/);
   out.top = (await run(['top', '--once', ...admin(sidecar)])).stdout;
   const texts = Object.values(SECRETS).map(({ text }) => text.replaceAll('\n', '\\n')).join('\n');
   for (const form of [[], ['--json']]) out[`explain ${form}`] = (await run(['explain', '--live', ...form, ...admin(sidecar)], { input: texts })).stdout;
@@ -175,6 +176,9 @@ for (const durability of ['memory', 'disk'])
       const open = await tap(t, sidecar);
       await send(sidecar, secrets()); // new patterns
       await send(sidecar, secrets()); // sampled out: context, samples
+      const word = (i) => // a constant, as it has no digit
+        `user ${String.fromCharCode(97 + (i % 26))}x${String.fromCharCode(97 + Math.floor(i / 26))} logged in, password: canaryhunter`;
+      await send(sidecar, request(60, { service: 'shop', body: word })); // a family
       const error = { severityNumber: 17, severityText: 'ERROR' };
       for (const { scopeLogs, ...rest } of secrets({ places: ['body'] }).resourceLogs) // each releases the context of its instance
         await send(sidecar, { resourceLogs: [{ ...rest, scopeLogs: scopeLogs.map((s) => ({ ...s, logRecords: s.logRecords.map((r) => ({ ...r, ...error })) })) }] });
@@ -182,6 +186,7 @@ for (const durability of ['memory', 'disk'])
         await until('context', async () => (await sidecar.ledger()).released > 0);
         await until('a summary', () => stub.rows.some((row) => row.event_name === 'lipservice.pattern.summary' && row.attributes['lipservice.sample']));
       }
+      await until('a family', async () => JSON.parse(await sidecar.page('admin', '/api/families')).aliases.some((a) => a.template.includes('redacted-assigned-0')));
       await until('a report', () => server.reports.some((text) => text.includes('template')));
       await until('the tap', () => open.text.includes('"verdict"'));
       await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
