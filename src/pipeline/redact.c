@@ -60,11 +60,17 @@ const char *redact_done_name(const struct redact_stats *s)
 
 /* ---- counts ------------------------------------------------------------ */
 
-void redact_note(struct redactor *r, unsigned kind)
+void redact_note(struct redactor *r, const struct redact_hit *hit)
 {
+    unsigned kind = hit->kind;
     r->found |= UINT64_C(1) << kind;
     if (r->is_quiet)
         return;
+    if (r->opts.found != NULL) {
+        const struct redact_found found = {redact_kind_name(kind), hit->at, hit->len, r->where,
+                                           r->named};
+        r->opts.found(r->opts.ctx, &found);
+    }
     r->stats.hits[kind][r->where]++;
     if (r->seen == NULL || r->service >= r->opts.max_services ||
         (r->seen[r->service] >> kind & 1) != 0)
@@ -105,6 +111,7 @@ static int on_text(void *ctx, const struct edit_text *t, struct span *with)
     struct redactor *r = ctx;
     struct redact_hit hit;
     r->where = where_of(r, t->place);
+    r->named = t->key;
     r->stats.scanned_bytes += r->is_quiet ? 0 : t->text.len;
     if (!redact_next(&r->detector, t->text, 0, &hit))
         return EDIT_NOT;
@@ -144,7 +151,8 @@ static int on_named(void *ctx, const struct edit_text *named, struct span *with)
         !redact_name_is_secret(&r->opts.names, named->key) || !is_value(named->text))
         return EDIT_NOT;
     r->where = where_of(r, named->place);
-    redact_note(r, REDACT_ATTRIBUTE);
+    r->named = named->key;
+    redact_note(r, &(const struct redact_hit){0, named->text.len, REDACT_ATTRIBUTE});
     int what = decide(r, named->place);
     if (what != EDIT_REPLACE)
         return what == EDIT_REMOVE ? EDIT_REMOVE : EDIT_KEEP;
@@ -293,7 +301,11 @@ int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, voi
     struct redact_hit hit;
     int count = 0;
     for (size_t at = 0; redact_next(&r->detector, text, at, &hit); at = hit.at + hit.len) {
-        const struct redact_found found = {redact_kind_name(hit.kind), hit.at, hit.len};
+        const struct redact_found found = {
+            .kind = redact_kind_name(hit.kind),
+            .at = hit.at,
+            .len = hit.len,
+        };
         fn(ctx, &found);
         count++;
     }

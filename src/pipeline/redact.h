@@ -63,6 +63,13 @@ enum redact_action {
 enum redact_where { REDACT_WHERE_MAP(X) REDACT_WHERE_COUNT };
 #undef X
 
+struct redact_found {
+    const char *kind;
+    size_t at, len; /* in the text */
+    enum redact_where where;
+    struct span name; /* of the attribute, or in a map; empty: none */
+};
+
 struct redact_opts {
     enum redact_mode mode;
     enum redact_action action;
@@ -75,6 +82,8 @@ struct redact_opts {
     struct budget *budget;     /* may be NULL */
     /* A kind was found for the first time in a service. May be NULL. */
     void (*seen)(void *ctx, const char *kind, enum redact_where where, uint32_t service);
+    /* Each hit of redactor_pass(), for people. May be NULL. */
+    void (*found)(void *ctx, const struct redact_found *f);
     void *ctx;
 };
 
@@ -117,10 +126,6 @@ struct span redactor_show(struct redactor *r, struct span text, bool counts,
 
 /* For people: all hits of a text, and the text as ENFORCE would leave it, appended to *out, which
  * may be NULL. Returns how many, or ERR_*. */
-struct redact_found {
-    const char *kind;
-    size_t at, len;
-};
 typedef void redact_found_fn(void *ctx, const struct redact_found *f);
 MUST_CHECK int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, void *ctx,
                              struct buf *out);

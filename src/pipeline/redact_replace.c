@@ -137,7 +137,7 @@ int redact_replace(struct redactor *r, struct span text, struct buf *out)
     if (out != NULL)
         buf_clear(out);
     while (redact_next(&r->detector, text, at, &hit)) {
-        redact_note(r, hit.kind);
+        redact_note(r, &hit);
         if (out != NULL) {
             bool quotes = is_bare(&json, text, &hit);
             buf_append(out, span_of(text.base + at, hit.at - at));

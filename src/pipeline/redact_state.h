@@ -30,6 +30,7 @@ struct redactor {
     /* Of the call under way. */
     uint32_t service;
     enum redact_where where, around; /* around: REDACT_WHERE_COUNT in a record */
+    struct span named;               /* nearest name above the text */
     uint64_t found;                  /* kinds */
     bool is_quiet, is_shown;         /* counts nothing; changes in whatever mode */
     bool is_dropped;
@@ -38,7 +39,7 @@ struct redactor {
 /* ---- redact.c ---- */
 
 /* A hit of the call under way. */
-void redact_note(struct redactor *r, unsigned kind);
+void redact_note(struct redactor *r, const struct redact_hit *hit);
 
 /* ---- redact_replace.c ---- */
 

@@ -2,7 +2,7 @@
 // and looked for in all that comes out.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { directory } from './lib/disk.mjs';
@@ -291,7 +291,6 @@ test('actions: hash joins, partial keeps four, attributes and records go', async
 
 test('a budget, a reload and an ending do not open a way out', async (t) => {
   const config = path.join(directory(t), 'config.yaml');
-  const { writeFileSync } = await import('node:fs');
   writeFileSync(config, 'redaction: {mode: enforce, detectors: [all]}\n');
   const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.budget.records_per_second': 20 }, args: ['--config', config] });
   await send(sidecar, secrets());
@@ -307,4 +306,27 @@ test('a budget, a reload and an ending do not open a way out', async (t) => {
   lastLine(sidecar);
   assert.ok(stub.rows.length > 0);
   assertClean({ rows: JSON.stringify(stub.rows), log: sidecar.stderr });
+});
+
+test('lipservice redact: lines, OTLP JSON, and a request of protobuf', async (t) => {
+  const lines = 'nothing\nlogin of canary.mail@example.com with 4111 1111 1111 1111\n';
+  const told = await run(['redact', '--config', '/dev/null'], { input: lines });
+  assert.equal(told.code, 0, told.stderr);
+  assert.equal(told.stdout, '2:10: email\n2:39: card\nlogin of redacted-email-0 with redacted-card-0\n');
+  const text = await run(['redact', '--config', '/dev/null', '--text', '--set', 'redaction.mode=off'], { input: lines });
+  assert.equal(text.stdout, 'nothing\nlogin of redacted-email-0 with redacted-card-0\n');
+  const what = secrets({ places: ['body'] });
+  const file = path.join(directory(t), 'request.pb');
+  writeFileSync(file, encodeLogs(what));
+  for (const [args, input] of [[[file]], [[], JSON.stringify(what)]]) {
+    const out = await run(['redact', '--config', '/dev/null', '--set', 'redaction.detectors=[all]', ...args], { input });
+    assert.equal(out.code, 0, out.stderr);
+    assert.match(out.stdout, /^1: resource service.name:4: email$/m);
+    assert.match(out.stdout, /^1: body:9: email$/m);
+    assert.match(out.stdout, /^1: attribute db.password:1: attribute$/m);
+    assertClean({ out: out.stdout });
+    assert.equal(out.stdout.split('\n').filter((line) => line.startsWith('{')).length, Object.keys(SECRETS).length);
+  }
+  assert.equal((await run(['redact', '--config', '/dev/null', 'a', 'b'])).code, 64);
+  assert.equal((await run(['redact', '--config', '/dev/null', '/nowhere'])).code, 70);
 });
