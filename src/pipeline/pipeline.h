@@ -12,7 +12,6 @@
  * holds this list.
  *
  *     call                    where                           what goes on, and to where
- *     redactor_pass()         pipeline/pipeline_emit.c        redacts what the next one gives away
  *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
  *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
  *     families_each_alias()   pipeline/census.c               a family's template: pages
