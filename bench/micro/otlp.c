@@ -222,7 +222,7 @@ static void run_json(struct bench *b)
 {
     struct error err = {{0}};
     buf_clear(&b->out);
-    if (json_logs_decode(b->decoder, &b->json, &b->out, &(struct logs_count){0}, &err) < 0) {
+    if (json_logs_decode(b->decoder, &b->json, &b->out, &(struct logs_count){0}, NULL, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }

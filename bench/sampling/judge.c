@@ -67,12 +67,6 @@ static int on_emit(void *ctx, const struct logs_group *g, struct span record, st
     return 0;
 }
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx, (void)bytes, (void)largest;
-    return 0;
-}
-
 static struct span request_of(struct judge *j, const char *service, const char *text)
 {
     struct buf *bufs[] = {&j->value, &j->record, &j->attrs, &j->scope, &j->logs, &j->request};
@@ -205,7 +199,7 @@ static struct pipeline *make_pipeline(struct judge *j)
         .stamps = 1u << STAMP_ADJUSTED_COUNT,
         .target = {j->budget > 0 ? GOVERNOR_RECORDS : GOVERNOR_NONE, j->budget, j->exponent},
         .clock = &j->clock.clock,
-        .sink = {j, on_admit, on_emit, NULL},
+        .sink = {.ctx = j, .emit = on_emit},
     };
     if (pipeline_new(&p, &opts, rules) < 0)
         exit(1);

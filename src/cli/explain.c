@@ -7,7 +7,7 @@
 #include "cli/admin.h"
 #include "cli/command.h"
 #include "cli/input.h"
-#include "config/config.h"
+#include "config/pipeline.h"
 #include "telemetry/explain.h"
 
 struct verb {
@@ -34,10 +34,8 @@ static void on_refused(void *ctx, size_t line, const char *why)
 
 static int explain_here(struct verb *v)
 {
-    struct pipeline_opts opts = {.max_patterns = 1,
-                                 .max_services = 2,
-                                 .target = config_target(&v->cfg),
-                                 .severity_from_text = v->cfg.sampling.severity_from_text};
+    struct pipeline_opts opts = config_pipeline(&v->cfg);
+    opts.clock = clock_real();
     struct error err = {{0}};
     struct input in = {0};
     int code = command_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);

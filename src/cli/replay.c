@@ -10,13 +10,11 @@
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/verbs.h"
-#include "otlp/wire.h"
+#include "config/pipeline.h"
 
-#define MAX_PATTERNS (1u << 20)
-#define MAX_SERVICES (1u << 16)
-#define ARENA_BYTES (256u << 20) /* what lies around the records of one request */
-#define LEAP_BACK_NS (3600 * UINT64_C(1000000000))
-#define TICK_MS 1000 /* of the clock of records: as the program ticks */
+#define ARENA_BYTES (256u << 20)              /* what lies around the records of one request */
+#define LEAP_NS (3600 * UINT64_C(1000000000)) /* back, it is another capture; forth, a pause */
+#define TICK_MS 1000                          /* as the program ticks */
 #define BAR_CELLS 30
 
 /* ---- metering ---------------------------------------------------------- */
@@ -28,20 +26,23 @@ static void meter_seal(struct meter *m)
     batch_builder_clear(m->builder);
 }
 
+/* As pipeline_sink.emit() has it. */
 static int meter_add(struct replay *r, struct meter *m, const struct logs_group *g,
                      struct span record, struct span stamp, uint32_t service)
 {
     uint64_t now = r->clock.now_ms;
     if (batch_builder_records(m->builder) > 0 && now - m->began_ms >= r->cfg.batch.max_age_ms)
         meter_seal(m); /* a clock that went back counts as a long time */
+    size_t before = batch_builder_bytes(m->builder);
     int rc = batch_add(m->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
         meter_seal(m);
+        before = 0;
         rc = batch_add(m->builder, g, record, stamp, service);
     }
     if (batch_builder_records(m->builder) == 1)
         m->began_ms = now;
-    return rc;
+    return rc < 0 ? rc : (int)(batch_builder_bytes(m->builder) - before);
 }
 
 static int meter_open(struct replay *r, struct meter *m)
@@ -51,82 +52,104 @@ static int meter_open(struct replay *r, struct meter *m)
     return m->builder == NULL ? ERR_NOMEM : 0;
 }
 
-/* ---- a record ---------------------------------------------------------- */
-
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx;
-    (void)bytes;
-    (void)largest;
-    return 0;
-}
+/* ---- what a lane does -------------------------------------------------- */
 
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
     struct lane *lane = ctx;
-    lane->emitted = true;
     return meter_add(lane->replay, &lane->meter, g, record, stamp, service);
 }
 
-static void set_clock(struct replay *r, const struct log_record *record)
+static void on_decided(void *ctx, const struct subject *s, const struct decision *d)
 {
-    uint64_t ns = record->time_unix_ns != 0 ? record->time_unix_ns : record->observed_unix_ns;
-    if (ns == 0)
-        return;
-    if (ns > r->clock.unix_ns || r->clock.unix_ns - ns > LEAP_BACK_NS) {
-        r->clock.unix_ns = ns;
-        r->clock.now_ms = ns / 1000000;
-    }
-    if (r->first_ns == 0 || ns < r->first_ns)
-        r->first_ns = ns;
-    if (ns > r->last_ns)
-        r->last_ns = ns;
+    struct lane *lane = ctx;
+    if (lane == lane->replay->lanes)
+        lane->replay->received[s->level]++;
+    lane->kept[s->level] += d->verdict == VERDICT_KEPT;
 }
 
-/* The record as a request of its own, so that each is decided at its own time. */
-static struct span request_of_one(struct replay *r, const struct logs_group *g, struct span bytes)
+/* ---- the clock --------------------------------------------------------- */
+
+static uint64_t either(uint64_t ns, uint64_t else_ns)
 {
-    buf_clear(&r->scope);
-    buf_clear(&r->logs);
-    buf_clear(&r->single);
-    buf_append(&r->scope, g->scope);
-    wire_append_len(&r->scope, 2, bytes); /* ScopeLogs.log_records */
-    buf_append(&r->logs, g->resource);
-    wire_append_len(&r->logs, 2, buf_span(&r->scope)); /* ResourceLogs.scope_logs */
-    wire_append_len(&r->single, 1, buf_span(&r->logs));
-    return buf_span(&r->single);
+    return ns != 0 ? ns : else_ns;
 }
+
+/* When a request was sent: as late as its newest record was seen. */
+static int on_time(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    struct replay *r = ctx;
+    struct log_record record;
+    (void)g;
+    int rc = log_record_read(&record, bytes);
+    if (rc < 0)
+        return rc;
+    uint64_t written_ns = either(record.time_unix_ns, record.observed_unix_ns);
+    uint64_t seen_ns = either(record.observed_unix_ns, record.time_unix_ns);
+    r->records++;
+    if (seen_ns > r->newest_ns)
+        r->newest_ns = seen_ns;
+    if (written_ns != 0 && (r->first_ns == 0 || written_ns < r->first_ns))
+        r->first_ns = written_ns;
+    if (written_ns > r->last_ns)
+        r->last_ns = written_ns;
+    return 0;
+}
+
+static void stand_at(struct replay *r, uint64_t unix_ns)
+{
+    r->clock.unix_ns = unix_ns;
+    r->clock.now_ms = unix_ns / 1000000;
+}
+
+static void tick(struct replay *r)
+{
+    r->ticked_ns = r->clock.unix_ns;
+    for (size_t i = 0; i < r->lane_count; i++)
+        pipeline_tick(r->lanes[i].pipeline);
+}
+
+/* The program ticks while nothing comes, and so does this; a leap is another capture. */
+static void move_clock(struct replay *r, uint64_t unix_ns)
+{
+    uint64_t step_ns = UINT64_C(1000000) *
+                       (r->cfg.events.interval_ms < TICK_MS ? r->cfg.events.interval_ms : TICK_MS);
+    bool goes_back = unix_ns < r->clock.unix_ns;
+    if (unix_ns == 0 || (goes_back && r->clock.unix_ns - unix_ns <= LEAP_NS))
+        return;
+    if (goes_back || unix_ns - r->clock.unix_ns > LEAP_NS) {
+        stand_at(r, unix_ns);
+        tick(r);
+    }
+    while (unix_ns - r->ticked_ns >= step_ns) {
+        stand_at(r, r->ticked_ns + step_ns);
+        tick(r);
+    }
+    stand_at(r, unix_ns);
+}
+
+/* ---- a request --------------------------------------------------------- */
 
 static int on_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct replay *r = ctx;
-    struct log_record record;
-    int rc = log_record_read(&record, bytes);
-    if (rc < 0)
-        return rc;
-    enum severity_source source;
-    enum level level = pipeline_level(r->lanes[0].pipeline, g, bytes, &record, &source);
-    set_clock(r, &record);
-    r->records++;
-    r->received[level]++;
-    rc = meter_add(r, &r->all, g, bytes, (struct span){0}, 0);
+    int rc = meter_add(r, &r->all, g, bytes, (struct span){0}, 0);
+    return rc < 0 ? rc : 0;
+}
 
-    struct span request = request_of_one(r, g, bytes);
-    if (r->single.err != 0)
-        return r->single.err;
-    const struct logs_count one = {1, 1, 1, bytes.len};
-    bool ticks = r->clock.now_ms < r->ticked_ms || r->clock.now_ms - r->ticked_ms >= TICK_MS;
-    if (ticks)
-        r->ticked_ms = r->clock.now_ms;
+static int decide(struct replay *r, struct span request, const struct logs_count *count)
+{
+    r->newest_ns = 0;
+    int rc = logs_each(request, r->seed, &r->arena, on_time, r);
+    arena_reset(&r->arena);
+    move_clock(r, r->newest_ns);
+    if (rc == 0)
+        rc = logs_each(request, r->seed, &r->arena, on_record, r);
+    arena_reset(&r->arena);
     for (size_t i = 0; i < r->lane_count && rc == 0; i++) {
-        struct lane *lane = &r->lanes[i];
-        lane->emitted = false;
-        if (ticks)
-            pipeline_tick(lane->pipeline);
-        rc = pipeline_push_sound(lane->pipeline, request, &r->one, &one);
-        arena_reset(&r->one);
-        lane->kept[level] += lane->emitted;
+        rc = pipeline_push_sound(r->lanes[i].pipeline, request, &r->arena, count);
+        arena_reset(&r->arena);
     }
     return rc;
 }
@@ -154,10 +177,8 @@ static void hide_bar(const struct replay *r)
 static int on_request(void *ctx, struct span request, const struct logs_count *count, size_t end)
 {
     struct replay *r = ctx;
-    (void)count;
     r->requests++;
-    int rc = logs_each(request, r->seed, &r->around, on_record, r);
-    arena_reset(&r->around);
+    int rc = decide(r, request, count);
     show_bar(r, r->done_bytes + (end < r->file_bytes ? end : r->file_bytes));
     return rc < 0 ? -rc : 0;
 }
@@ -204,36 +225,41 @@ static int read_files(struct replay *r, char **paths, int count, struct error *e
     }
     hide_bar(r);
     meter_seal(&r->all);
-    for (size_t i = 0; i < r->lane_count; i++)
+    for (size_t i = 0; i < r->lane_count; i++) {
+        pipeline_finish(r->lanes[i].pipeline);
         meter_seal(&r->lanes[i].meter);
+    }
     return rc > 0 ? -rc : rc;
 }
 
 /* ---- the verb ---------------------------------------------------------- */
 
+/* As the program would, only that it enforces; there is no queue that could fill. */
 static int open_lane(struct replay *r, struct lane *lane)
 {
-    struct pipeline_opts opts = {
-        .max_patterns = MAX_PATTERNS,
-        .max_services = MAX_SERVICES,
-        .seed = r->seed,
-        .severity_from_text = r->cfg.sampling.severity_from_text,
-        .target = config_target(&r->cfg),
-        .events = {.interval_ms = r->cfg.events.interval_ms,
-                   .learning_ms = r->cfg.events.learning_ms},
-        .clock = &r->clock.clock,
-        .sink = {lane, on_admit, on_emit},
-    };
+    struct pipeline_opts opts = config_pipeline(&r->cfg);
+    const struct pipeline_watcher watcher = {lane, on_decided};
+    opts.observe = false;
+    opts.seed = r->seed;
+    opts.clock = &r->clock.clock;
+    opts.sink = (struct pipeline_sink){.ctx = lane, .emit = on_emit};
     lane->replay = r;
     int rc = meter_open(r, &lane->meter);
-    return rc < 0 ? rc : pipeline_new(&lane->pipeline, &opts, lane->rules);
+    if (rc == 0)
+        rc = pipeline_new(&lane->pipeline, &opts, lane->rules);
+    if (rc < 0)
+        return rc;
+    pipeline_watch(lane->pipeline, &watcher);
+    /* Now, or lanes that send events at different times would number services differently. */
+    if (opts.events.enabled || opts.floor_per_second > 0)
+        (void)pipeline_service(lane->pipeline, SPAN("lipservice"));
+    return 0;
 }
 
 static int start(struct replay *r)
 {
     clock_fake_init(&r->clock, 0, 0);
-    arena_init(&r->around, ARENA_BYTES, NULL);
-    arena_init(&r->one, ARENA_BYTES, NULL);
+    arena_init(&r->arena, ARENA_BYTES, NULL);
     int rc = capture_init(&r->capture);
     if (rc == 0)
         rc = meter_open(r, &r->all);
@@ -251,11 +277,7 @@ static void stop(struct replay *r)
     }
     batch_builder_free(r->all.builder);
     capture_done(&r->capture);
-    arena_done(&r->around);
-    arena_done(&r->one);
-    struct buf *bufs[] = {&r->scope, &r->logs, &r->single};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
+    arena_done(&r->arena);
     config_done(&r->cfg);
 }
 

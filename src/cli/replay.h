@@ -2,11 +2,12 @@
  * replay: `lipservice replay`, what captured OTLP would cost under a
  * configuration, and under a policy beside it.
  *
- * The real pipeline and the real batches, offline. Time is the records' own: the
- * clock stands at a record's timestamp (else its observed one) when it is decided.
- * It does not go back for records that come late; only for leaps of more than an
- * hour, which are another capture. The same input gives the same output, byte by
- * byte. The pattern table is as large as it takes, so no pattern is evicted.
+ * The real pipeline, with the program's own options (config/pipeline.h), and the real batches,
+ * offline. Records are decided by their own time, as they are in the program
+ * (pipeline/record_clock.h); the wall clock stands at the newest observed time (else timestamp)
+ * of the request in hand. It does not go back for requests that come late; only for leaps of
+ * more than an hour, which are another capture. The same input gives the same output, byte by
+ * byte.
  */
 #pragma once
 
@@ -34,19 +35,18 @@ struct lane {
     struct pipeline *pipeline;
     struct meter meter;
     uint64_t kept[LEVEL_COUNT];
-    bool emitted; /* the record in hand */
 };
 
 struct replay {
     struct config cfg;
     struct lane lanes[LANES_MAX];
     size_t lane_count;
-    struct meter all;   /* were everything kept */
-    uint64_t ticked_ms; /* of the pipelines */
+    struct meter all; /* were everything kept */
     struct clock_fake clock;
+    uint64_t ticked_ns; /* of the pipelines */
+    uint64_t newest_ns; /* record of the request in hand; 0: none has a time */
     struct capture capture;
-    struct arena around, one; /* of the request in hand, of the record in hand */
-    struct buf scope, logs, single;
+    struct arena arena; /* of the request in hand */
     uint64_t files, requests, refused, records, first_ns, last_ns, seed;
     uint64_t received[LEVEL_COUNT];
     double cost_per_gb;

@@ -86,6 +86,7 @@ static void lane_json(struct json *j, const struct findings *f, size_t i)
     json_i64(j, "version", rules_version(lane->rules));
     for (int v = 0; v < VERDICT_REJECTED; v++)
         json_u64(j, verdict_name((enum verdict)v), c->total.verdict[v]);
+    json_u64(j, "released", c->total.released);
     json_u64(j, "metered_bytes", lane->meter.bytes);
     json_printf(j, "cost", "%.9g", cost(r, lane->meter.bytes));
     json_begin(j, "kept_by_reason");
@@ -169,14 +170,39 @@ static void add_share(struct buf *out, uint64_t part, uint64_t whole)
                whole == 0 ? 0.0 : (double)part * 100 / (double)whole);
 }
 
+/* Events are records of our own. */
+static uint64_t kept_of_input(const struct census *c)
+{
+    return c->total.verdict[VERDICT_KEPT] - c->reasons.kept[REASON_EVENT];
+}
+
+/* What is sent besides what is kept. */
+static void rows_besides(struct buf *out, const struct findings *f)
+{
+    bool has_context = false, has_events = false;
+    for (size_t i = 0; i < f->r->lane_count; i++) {
+        has_context |= f->of[i].total.released > 0;
+        has_events |= f->of[i].reasons.kept[REASON_EVENT] > 0;
+    }
+    if (has_context)
+        buf_printf(out, "%-16s %14s", "error context", "");
+    for (size_t i = 0; i < f->r->lane_count && has_context; i++)
+        add_share(out, f->of[i].total.released, f->r->records);
+    if (has_events)
+        buf_printf(out, "%s%-16s %14s", has_context ? "\n" : "", "events", "");
+    for (size_t i = 0; i < f->r->lane_count && has_events; i++)
+        add_share(out, f->of[i].reasons.kept[REASON_EVENT], f->r->records);
+    if (has_context || has_events)
+        buf_append_byte(out, '\n');
+}
+
 static void row_by_level(struct buf *out, const struct findings *f, const char *name, int level)
 {
     const struct replay *r = f->r;
     uint64_t received = level < 0 ? r->records : r->received[level];
     buf_printf(out, "%-16s %14llu", name, (unsigned long long)received);
     for (size_t i = 0; i < r->lane_count; i++)
-        add_share(out, level < 0 ? f->of[i].total.verdict[VERDICT_KEPT] : r->lanes[i].kept[level],
-                  received);
+        add_share(out, level < 0 ? kept_of_input(&f->of[i]) : r->lanes[i].kept[level], received);
     buf_append_byte(out, '\n');
 }
 
@@ -247,6 +273,7 @@ static void report_words(struct buf *out, const struct findings *f)
     for (int level = 0; level < LEVEL_COUNT; level++)
         if (r->received[level] > 0)
             row_by_level(out, f, level_name((enum level)level), level);
+    rows_besides(out, f);
     buf_printf(out, "%-16s %14llu", "metered bytes", (unsigned long long)r->all.bytes);
     for (size_t i = 0; i < r->lane_count; i++)
         add_share(out, r->lanes[i].meter.bytes, r->all.bytes);
@@ -257,6 +284,9 @@ static void report_words(struct buf *out, const struct findings *f)
         words_budget(out, f, i);
     uint32_t all = f->of[0].pattern_count, shown = all < SHOWN_PATTERNS ? all : SHOWN_PATTERNS;
     buf_printf(out, "\n\npatterns, most bytes first (%u of %u)\n", shown, all);
+    if (f->of[0].patterns_evicted > 0)
+        buf_printf(out, "%llu more had no room in the table (sampling.max_patterns)\n",
+                   (unsigned long long)f->of[0].patterns_evicted);
     for (uint32_t i = 0; i < shown; i++)
         words_pattern(out, f, i);
 }

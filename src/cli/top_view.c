@@ -290,7 +290,7 @@ static void put(struct buf *out, struct buf *line, unsigned width)
 static void draw_head(const struct top_view *v, struct buf *out, struct buf *line, unsigned width)
 {
     const struct top_totals *t = &v->now;
-    char a[16], b[16], c[16], d[16];
+    char a[16], b[16], c[16], d[16], e[16];
     uint64_t s = t->uptime_ms / 1000;
     buf_printf(line, "lipservice %s  up %" PRIu64 ":%02u:%02u  policy %s", t->version, s / 3600,
                (unsigned)(s / 60 % 60), (unsigned)(s % 60), t->policy);
@@ -304,10 +304,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "delivered %s  queued %s  lost %s", human(a, (double)t->delivered),
                human(b, (double)t->queued), human(c, (double)t->lost));
     put(out, line, width);
-    uint64_t bytes = saved(t->received_bytes, t->kept_bytes);
-    buf_printf(line, "bytes %s  saved %s, %s (%s/s)  ", human(a, (double)t->received_bytes),
-               human(b, (double)bytes), percent(c, (double)bytes, (double)t->received_bytes),
-               human(d, v->saved_per_s));
+    buf_printf(line, "bytes %s  sent %s, %s  saved %s (%s/s)  ",
+               human(a, (double)t->received_bytes), human(b, (double)t->kept_bytes),
+               percent(c, (double)t->kept_bytes, (double)t->received_bytes),
+               human(d, (double)saved(t->received_bytes, t->kept_bytes)), human(e, v->saved_per_s));
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);
@@ -318,28 +318,34 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
 }
 
 /* Widths of the columns; what is left is the template's. */
-#define COLUMNS "%7s %7s %6s %6s %6s %7s %7s "
+#define COLUMNS "%7s %7s %6s %6s %s%7s %7s "
+#define ERROR_COLUMNS 7 /* only where the template has room beside it */
+#define ERROR_WIDTH 100
 #define SEVERITY_COLUMNS 5
 #define SERVICE_COLUMNS 10
-#define FIXED_COLUMNS (7 + 1 + 7 + 1 + 6 + 1 + 6 + 1 + 6 + 1 + 7 + 1 + 7 + 1 + SEVERITY_COLUMNS + 1)
+#define FIXED_COLUMNS (7 + 1 + 7 + 1 + 6 + 1 + 6 + 1 + 7 + 1 + 7 + 1 + SEVERITY_COLUMNS + 1)
 
 static void draw_row(const struct top_view *v, struct buf *line, const struct top_row *r,
                      unsigned service, unsigned width)
 {
     char per_s[16], records[16], share[16], kept[16], error[16], bytes[16], bytes_s[16];
+    char of_error[24] = "";
+    unsigned fixed = FIXED_COLUMNS + service + (width >= ERROR_WIDTH ? ERROR_COLUMNS : 0);
+    if (width >= ERROR_WIDTH)
+        snprintf(of_error, sizeof of_error, "%6s ",
+                 percent(error, (double)r->standard_error, (double)r->received));
     buf_printf(line, COLUMNS, v->has_rates ? human(per_s, r->per_s) : "-",
                human(records, (double)r->received),
                percent(share, (double)r->received, (double)v->now.received),
-               percent(kept, (double)r->kept, (double)r->received),
-               percent(error, (double)r->standard_error, (double)r->received),
+               percent(kept, (double)r->kept, (double)r->received), of_error,
                human(bytes, (double)saved(r->received_bytes, r->kept_bytes)),
                v->has_rates ? human(bytes_s, r->saved_per_s) : "-");
     term_add_padded(line, span_str(r->severity), SEVERITY_COLUMNS);
     buf_append_byte(line, ' ');
     term_add_padded(line, span_str(r->service), service);
     buf_append_byte(line, ' ');
-    if (width > FIXED_COLUMNS + service + 1)
-        term_add(line, span_str(r->template_text), width - FIXED_COLUMNS - service - 1);
+    if (width > fixed + 1)
+        term_add(line, span_str(r->template_text), width - fixed - 1);
 }
 
 void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height)
@@ -355,7 +361,8 @@ void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned
         v->scroll = last;
     size_t begin = out->len;
     draw_head(v, out, &line, width);
-    buf_printf(&line, COLUMNS, "REC/S", "RECORDS", "SHARE", "KEPT", "ERROR", "SAVED", "SAVED/S");
+    buf_printf(&line, COLUMNS, "REC/S", "RECORDS", "SHARE", "KEPT",
+               width >= ERROR_WIDTH ? " ERROR " : "", "SAVED", "SAVED/S");
     buf_printf(&line, "%-*s %-*s TEMPLATE", SEVERITY_COLUMNS, "SEV", (int)service, "SERVICE");
     put(out, &line, width);
     for (uint32_t i = 0; i < room && v->scroll + i < v->count; i++) {

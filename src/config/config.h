@@ -21,6 +21,7 @@
 #include "net/coding.h"
 #include "otlp/json_object.h"
 #include "pipeline/governor.h"
+#include "pipeline/peer_weights.h"
 #include "pipeline/redact.h"
 #include "pipeline/rules.h"
 #include "util/arena.h"
@@ -42,6 +43,8 @@ struct config_route {
 
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
+enum key_policy { KEY_CONFIGURED, KEY_CLIENT, KEY_CLIENT_OR_CONFIGURED };
+
 /* key: value pairs and lists of maps, as they were written, for print-config. */
 struct config_note {
     struct config_note *next;
@@ -53,7 +56,10 @@ struct config {
         config_text grpc_endpoint, http_endpoint;
         uint64_t max_request_bytes;
         uint32_t max_connections;
+        bool strict;
     } receiver;
+    bool multiline_join;
+    enum key_policy upstream_key;
     struct {
         struct {
             uint64_t bytes_per_month; /* at most one of the three is set: not 0 */
@@ -64,11 +70,12 @@ struct config {
         uint32_t first_count, first_window_ms;
         uint32_t max_patterns, max_patterns_per_service, max_services, family_weight;
         bool severity_from_text; /* of records that have none */
-        unsigned stamps;         /* bit per enum stamp */
+        struct peer_weights peer_weights;
+        unsigned stamps; /* bit per enum stamp */
         uint32_t floor_per_second;
         uint64_t context_bytes;
         enum level context_trigger;
-        uint32_t context_window_ms, context_records, context_per_second;
+        uint32_t context_window_ms, context_records, context_per_second, context_trace_lines;
         double context_share;
         config_text key;
         config_text policy_file;

@@ -7,6 +7,7 @@
 #include "config/check.h"
 #include "config/maps.h"
 #include "pattern/families.h"
+#include "pipeline/follow.h"
 #include "pipeline/recorder.h"
 
 enum { RESTART = false, RELOAD = true };
@@ -54,6 +55,15 @@ const struct option config_options[] = {
     OPT("receivers.otlp.max_connections", count, receiver.max_connections, "1024",
         RESTART, "connections at once, per port; fewer where the limit on open files is low",
         FROM("1", "100000")),
+    OPT("receivers.otlp.strict", flag, receiver.strict, "false",
+        RESTART, "true: one bad record refuses its whole request; false: it alone is repaired or "
+        "refused"),
+    OPT("auth.upstream_key", upstream_key, upstream_key, "configured",
+        RESTART, "whose key the upstream is shown: the one configured; client: the one each client "
+        "brings (Authorization: Bearer, or ?token=); client_or_configured"),
+    OPT("multiline", multiline, multiline_join, "off",
+        RESTART, "join: lines of a stack trace that stand side by side in a request become one "
+        "record, with all else of the first"),
     OPT("mode", mode, observe, "enforce",
         RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
     OPT("shadow.policy_file", text, shadow.policy_file, "",
@@ -94,6 +104,9 @@ const struct option config_options[] = {
         RESTART, "released for one trigger: the last ones", FROM("1", "256")),
     OPT("sampling.error_context.max_per_second", count, sampling.context_per_second, "100",
         RESTART, "released in all: a storm of errors must not undo the sampling", AT_LEAST("1")),
+    OPT("sampling.error_context.trace_lines", count, sampling.context_trace_lines, "256",
+        RESTART, "lines of a stack trace that follow one error as records of their own, sent with "
+        "it; 0: none", FROM("0", "1024")),
     OPT("sampling.error_context.max_share", ratio, sampling.context_share, "0.1",
         RESTART, "of the bytes that are kept, the most that context may add"),
     OPT("sampling.budget.bytes_per_month", bytes, sampling.budget.bytes_per_month, "0",
@@ -127,12 +140,15 @@ const struct option config_options[] = {
     OPT("sampling.severity_from", severity_from, sampling.severity_from_text, "[fields,text]",
         RESTART, "the severity of a record: its fields, else the level that its text names; "
         "[fields]: these alone"),
+    OPT("sampling.peer_weights", names, sampling.peer_weights, "[]",
+        RESTART, "attributes by which other programs say how many records one stands for, or which "
+        "share they kept, such as sample_rate, SampleRate, log_count; the first that a record has"),
     OPT("sampling.key", text, sampling.key, "",
         RESTART, "attribute of records whose values stay together, such as sessionId: all with the "
         "same value are kept or none, at equal rates; empty: traces stay together"),
-    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count,pattern,family]",
-        RESTART, "attributes of survivors of p < 1: these, threshold, randomness, template, "
-        "reason"),
+    OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count]",
+        RESTART, "attributes of survivors of p < 1: these, pattern, family, threshold, randomness, "
+        "template, reason"),
     OPT("events.enabled", flag, events.enabled, "false",
         RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
         "own"),
@@ -274,6 +290,7 @@ const struct option config_options[] = {
 /* clang-format on */
 
 /* Bounds in the table that are constants of other modules. */
+_Static_assert(FOLLOW_LINES_MAX == 1024, "sampling.error_context.trace_lines");
 _Static_assert(RECORDER_RECORDS_MAX == 256, "sampling.error_context.max_records");
 _Static_assert(RECORDER_BYTES_MIN == 64 << 10, "sampling.error_context.bytes");
 _Static_assert(FAMILY_WEIGHT_MIN == 2 && FAMILY_WEIGHT_MAX == 32, "sampling.family_weight");

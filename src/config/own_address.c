@@ -1,6 +1,7 @@
 /* own_address: hosts and ports, compared. */
 #include "config/own_address.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "net/url.h"
@@ -34,16 +35,38 @@ static struct place place_of_url(const char *url)
     return p;
 }
 
+/* As a number, in every form that curl takes: 127.0.0.1, 127.1, 2130706433, 0x7f.1, ::1. */
+static bool is_number_of_this_machine(const char *host)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    if (inet_aton(host, &four) != 0) {
+        uint32_t address = ntohl(four.s_addr);
+        return address >> 24 == IN_LOOPBACKNET || address == INADDR_ANY;
+    }
+    if (inet_pton(AF_INET6, host, &six) != 1)
+        return false;
+    bool is_mapped = IN6_IS_ADDR_V4MAPPED(&six);
+    return IN6_IS_ADDR_LOOPBACK(&six) || IN6_IS_ADDR_UNSPECIFIED(&six) ||
+           (is_mapped && (six.s6_addr[12] == IN_LOOPBACKNET || six.s6_addr[12] == 0));
+}
+
 static bool is_this_machine(struct span host)
 {
-    static const char *const names[] = {"", "localhost", "localhost.", "0.0.0.0", "::", "::1"};
+    static const char *const names[] = {"", "localhost", "localhost.", "localhost.localdomain",
+                                        "ip6-localhost"};
+    char text[INET6_ADDRSTRLEN];
+    struct span domain = SPAN(".localhost"); /* RFC 6761: all names in it */
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (span_ieq(host, span_str(names[i])))
             return true;
-    for (size_t i = 0; i < host.len; i++)
-        if ((host.base[i] < '0' || host.base[i] > '9') && host.base[i] != '.')
-            return false;
-    return span_starts(host, SPAN("127."));
+    if (host.len > domain.len && span_ieq(span_skip(host, host.len - domain.len), domain))
+        return true;
+    if (host.len >= sizeof text)
+        return false;
+    memcpy(text, host.base, host.len);
+    text[host.len] = '\0';
+    return is_number_of_this_machine(text);
 }
 
 bool own_address_leads_here(const char *url, const char *const *listeners, size_t count)

@@ -285,6 +285,7 @@ static void print_severity(const void *at, struct buf *out)
     const struct value_kind value_##name = {parse_##name, print_##name}
 
 EITHER(mode, "enforce", "observe", "enforce, observe");
+EITHER(multiline, "off", "join", "off, join");
 EITHER(durability, "memory", "disk", "memory, disk");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");
@@ -304,6 +305,20 @@ static void print_fsync(const void *at, struct buf *out)
     buf_append_str(out, fsync_words[*(const enum journal_fsync *)at]);
 }
 
+static const char *const upstream_key_words[] = {"configured", "client", "client_or_configured"};
+
+static const char *parse_upstream_key(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, upstream_key_words, ARRAY_LEN(upstream_key_words), text,
+                      "one of configured, client, client_or_configured");
+}
+
+static void print_upstream_key(const void *at, struct buf *out)
+{
+    buf_append_str(out, upstream_key_words[*(const enum key_policy *)at]);
+}
+
 /* An amount of money. */
 static const char *parse_amount(void *at, size_t size, const char *text)
 {
@@ -320,12 +335,10 @@ static struct span trim(struct span s)
     return s;
 }
 
-/* "[one, two]", "one,two", "[]": a bit for each word, by its place as `find` gives it. False:
- * one is unknown to it. */
-static bool parse_words(unsigned *set, const char *text, int (*find)(struct span word))
+/* Call fn for each of "[one, two]", "one,two", "[]". False: it did not want one. */
+static bool each_word(const char *text, bool (*fn)(void *ctx, struct span word), void *ctx)
 {
     struct span rest = trim(span_str(text));
-    *set = 0;
     if (rest.len >= 2 && rest.base[0] == '[' && rest.base[rest.len - 1] == ']') {
         rest = trim(span_of(rest.base + 1, rest.len - 2));
         if (rest.len == 0)
@@ -335,14 +348,64 @@ static bool parse_words(unsigned *set, const char *text, int (*find)(struct span
         size_t n = 0;
         while (n < rest.len && rest.base[n] != ',')
             n++;
-        int place = find(trim(span_of(rest.base, n)));
-        if (place < 0)
+        if (!fn(ctx, trim(span_of(rest.base, n))))
             return false;
-        *set |= 1u << place;
         if (n == rest.len)
             return true;
         rest = span_skip(rest, n + 1);
     }
+}
+
+/* A bit for each word, by its place as `find` gives it. False: one is unknown to it. */
+struct word_set {
+    unsigned bits;
+    int (*find)(struct span word);
+};
+
+static bool add_bit(void *ctx, struct span word)
+{
+    struct word_set *set = ctx;
+    int place = set->find(word);
+    if (place >= 0)
+        set->bits |= 1u << place;
+    return place >= 0;
+}
+
+static bool parse_words(unsigned *bits, const char *text, int (*find)(struct span word))
+{
+    struct word_set set = {0, find};
+    bool is_good = each_word(text, add_bit, &set);
+    *bits = set.bits;
+    return is_good;
+}
+
+static bool add_name(void *ctx, struct span word)
+{
+    struct peer_weights *w = ctx;
+    if (word.len == 0 || word.len >= PEER_WEIGHT_NAME_BYTES || w->count == PEER_WEIGHTS_MAX)
+        return false;
+    memcpy(w->names[w->count], word.base, word.len);
+    w->names[w->count++][word.len] = '\0';
+    return true;
+}
+
+static const char *parse_names(void *at, size_t size, const char *text)
+{
+    struct peer_weights w = {0};
+    (void)size;
+    if (!each_word(text, add_name, &w))
+        return "a list of up to 8 names of attributes, of up to 63 bytes each";
+    *(struct peer_weights *)at = w;
+    return NULL;
+}
+
+static void print_names(const void *at, struct buf *out)
+{
+    const struct peer_weights *w = at;
+    buf_append_byte(out, '[');
+    for (uint32_t i = 0; i < w->count; i++)
+        buf_printf(out, "%s%s", i > 0 ? ", " : "", w->names[i]);
+    buf_append_byte(out, ']');
 }
 
 static const char *parse_stamps(void *at, size_t size, const char *text)
@@ -415,6 +478,8 @@ const struct value_kind value_passthrough = {parse_passthrough, print_passthroug
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
 const struct value_kind value_fsync = {parse_fsync, print_fsync};
+const struct value_kind value_upstream_key = {parse_upstream_key, print_upstream_key};
 const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};
+const struct value_kind value_names = {parse_names, print_names, .is_list = true};
 const struct value_kind value_severity_from = {parse_severity_from, print_severity_from,
                                                .is_list = true};

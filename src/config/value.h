@@ -40,10 +40,13 @@ typedef enum passthrough passthrough_field;
 typedef enum diag_level level_field;
 typedef enum level severity_field;
 typedef bool mode_field;
+typedef bool multiline_field;
+typedef enum key_policy upstream_key_field;
 typedef double amount_field;
 typedef bool log_format_field;
 typedef unsigned stamps_field;
 typedef bool severity_from_field;
+typedef struct peer_weights names_field;
 typedef bool flag_field;
 typedef double factor_field;
 typedef bool durability_field;
@@ -57,5 +60,5 @@ typedef config_text words_field;
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
     value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode,
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
-    value_durability, value_when_full, value_fsync, value_redact_mode, value_redact_action,
-    value_detectors, value_words;
+    value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
+    value_names, value_redact_mode, value_redact_action, value_detectors, value_words;

@@ -116,6 +116,7 @@ static void inherit(struct batch *half, const struct batch *whole)
 {
     half->attempts = whole->attempts;
     half->first_added_ms = whole->first_added_ms;
+    memcpy(half->key, whole->key, sizeof half->key);
     half->origin = whole->origin;
     if (half->origin.hold != NULL)
         half->origin.hold(half->origin.ctx, half->origin.first, half->origin.last);
@@ -166,4 +167,24 @@ void batch_each_service(const struct batch *b,
 {
     for (uint32_t i = 0; i < b->part_count; i++)
         fn(ctx, b->parts[i].service, b->parts[i].records);
+}
+
+void batch_store_key(struct batch *b)
+{
+    if (b->key[0] == '\0')
+        return;
+    wire_append_len(&b->body, BATCH_KEY_FIELD, span_str(b->key));
+    assert(b->body.err == 0);
+}
+
+struct span batch_stored_key(struct span body)
+{
+    struct wire w;
+    struct wire_field f;
+    struct span key = {0};
+    wire_init(&w, body);
+    while (wire_next(&w, &f))
+        if (f.number == BATCH_KEY_FIELD && f.type == WIRE_LEN && f.bytes.len <= LOGS_KEY_BYTES)
+            key = f.bytes;
+    return key;
 }

@@ -50,8 +50,9 @@ struct batch {
 
     /* For the holder; 0 in a new batch, inherited by the halves of a split. */
     uint32_t attempts;
-    uint64_t first_added_ms;    /* monotonic: when its oldest record came */
-    struct batch_origin origin; /* dropped by batch_free(), held once more by a half */
+    uint64_t first_added_ms;      /* monotonic: when its oldest record came */
+    char key[LOGS_KEY_BYTES + 1]; /* of the client of all its records; empty: ours */
+    struct batch_origin origin;   /* dropped by batch_free(), held once more by a half */
 
     uint32_t part_count;
     struct batch_part parts[]; /* charged to the budget with this struct */
@@ -69,10 +70,17 @@ struct batch_builder;
 struct batch_builder *batch_builder_new(const struct batch_opts *opts);
 void batch_builder_free(struct batch_builder *b);
 
+/* A batch that waits on disk carries its key in its body, as a field that OTLP does not have:
+ * whoever reads the body as a request passes it over, an earlier version of this program too. */
+#define BATCH_KEY_FIELD 4919u
+void batch_store_key(struct batch *b); /* there is room for it in a batch that was sealed */
+struct span batch_stored_key(struct span body);
+
 /* Copy a record, as it came, with `stamp` behind it: encoded LogRecord fields
  * (attributes to add, scalars to override), or empty. `service` says whom the
  * record is settled with; records with one Resource but several service
  * numbers are sent as several ResourceLogs.
+ * All records of a batch are of one key: another one is ERR_TOO_BIG.
  *   ERR_TOO_BIG        it would pass a limit: seal, then add again. Never from
  *                      an empty builder: a record beyond max_bytes goes alone.
  *   ERR_FULL, ERR_NOMEM  no memory */

@@ -55,6 +55,8 @@ struct batch_builder {
     size_t bytes;                       /* of the request, heads included */
     uint32_t records;
     uint32_t last_scope; /* where the last record went, or NONE */
+    char key[LOGS_KEY_BYTES + 1];
+    size_t key_len;
 };
 
 #define AT(buffer, type, i) (&((type *)(void *)(buffer).base)[i])
@@ -292,18 +294,30 @@ static void add_record(struct batch_builder *b, uint32_t scope, struct span reco
     s->last_run = run;
 }
 
+static void note_key(struct batch_builder *b, struct span key)
+{
+    assert(key.len <= LOGS_KEY_BYTES);
+    if (key.len > 0)
+        memcpy(b->key, key.base, key.len);
+    b->key[key.len] = '\0';
+    b->key_len = key.len;
+}
+
 int batch_add(struct batch_builder *b, const struct logs_group *g, struct span record,
               struct span stamp, uint32_t service)
 {
     size_t framed = wire_len_size(LOG_RECORDS, record.len + stamp.len);
     struct place p = find_place(b, g, service);
     struct sizes now = sizes_with(b, &p, g, framed);
-    if (b->records > 0 && (now.request > b->max_bytes || b->records >= b->max_records))
+    if (b->records > 0 && (now.request > b->max_bytes || b->records >= b->max_records ||
+                           !span_eq(g->key, span_of(b->key, b->key_len))))
         return ERR_TOO_BIG;
     int rc = make_room(b, &p, g, framed);
     if (rc < 0)
         return rc;
 
+    if (b->records == 0)
+        note_key(b, g->key);
     if (p.resource == NONE)
         add_resource(b, &p, g, service);
     if (p.scope == NONE)
@@ -367,12 +381,15 @@ int batch_seal(struct batch_builder *b, struct batch **out)
     if (b->records == 0)
         return ERR_EMPTY;
     /* wire_append_*() want room for the longest varint, even at the very end */
-    int rc = batch_alloc(&batch, b->bytes + WIRE_VARINT_BYTES, COUNT(b->resources, struct resource),
-                         b->budget);
+    size_t key =
+        b->key_len > 0 ? wire_len_size(BATCH_KEY_FIELD, b->key_len) + WIRE_VARINT_BYTES : 0;
+    int rc = batch_alloc(&batch, b->bytes + WIRE_VARINT_BYTES + key,
+                         COUNT(b->resources, struct resource), b->budget);
     if (rc < 0)
         return rc;
 
     batch->records = b->records;
+    memcpy(batch->key, b->key, sizeof batch->key);
     for (uint32_t i = 0; i < batch->part_count; i++) {
         const struct resource *r = AT(b->resources, struct resource, i);
         batch->parts[i] = (struct batch_part){r->service, r->records};

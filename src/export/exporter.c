@@ -162,10 +162,12 @@ static void note_origin(struct exporter *x)
 int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
                  struct span stamp, uint32_t service)
 {
+    size_t before = batch_builder_bytes(x->builder);
     int rc = batch_add(x->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
         if (flush(x) < 0)
             return ERR_NOMEM;
+        before = 0;
         rc = batch_add(x->builder, g, record, stamp, service);
     }
     if (rc < 0) {
@@ -177,11 +179,11 @@ int exporter_add(struct exporter *x, const struct logs_group *g, struct span rec
         uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
     }
     note_origin(x);
-    return 0;
+    return (int)(batch_builder_bytes(x->builder) - before);
 }
 
 int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,
-                   struct span content_type)
+                   struct span content_type, struct span key)
 {
     struct parcel *p;
     metric_inc(&x->stats.relay[signal].received);
@@ -192,7 +194,7 @@ int exporter_relay(struct exporter *x, enum signal signal, struct span body, enu
     }
     int rc = exporter_admit(x, body.len, 0);
     if (rc == 0)
-        rc = parcel_of_relay(&p, signal, body, coding, content_type, x->opts.budget);
+        rc = parcel_of_relay(&p, signal, body, coding, content_type, key, x->opts.budget);
     if (rc < 0) {
         metric_inc(&x->stats.relay[signal].lost);
         return rc;

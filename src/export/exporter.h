@@ -64,15 +64,17 @@ void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint6
 /* Is there something to do for idle senders, or room to read ahead for them? */
 bool exporter_is_hungry(const struct exporter *x);
 
-/* Take one survivor; record and stamp are copied. ERR_NOMEM: the allocator said no, and the
+/* Take one survivor; record and stamp are copied. Returns by how many bytes the batch has grown,
+ * which is what it adds to the requests that are sent. ERR_NOMEM: the allocator said no, and the
  * record was not taken. What was taken before waits until there is memory for its batch;
  * until then exporter_admit() is ERR_FULL. */
 MUST_CHECK int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
                             struct span stamp, uint32_t service);
 
-/* Take a request of another signal as it came. 0, ERR_FULL, ERR_NOMEM. */
+/* Take a request of another signal as it came, to go on with a key of its client's (empty: ours).
+ * 0, ERR_FULL, ERR_NOMEM. */
 MUST_CHECK int exporter_relay(struct exporter *x, enum signal signal, struct span body,
-                              enum coding coding, struct span content_type);
+                              enum coding coding, struct span content_type, struct span key);
 
 /* Seal what is collected, whatever its size. */
 void exporter_flush(struct exporter *x);

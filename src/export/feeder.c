@@ -173,7 +173,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span record)
     }
     f->done_records++;
     if (w->is_found)
-        f->opts.found(f->opts.ctx, w->service, record.len);
+        f->opts.found(f->opts.ctx, w->service, (size_t)rc);
     return 0;
 }
 
@@ -198,7 +198,9 @@ static int walk(struct feeder *f)
         exporter_begin(f->opts.exporter, &origin, clock_now_ms(f->opts.clock) - h->born_ms,
                        h->payload.len);
         f->arena.max_bytes = ARENA_FACTOR * h->payload.len + ARENA_EXTRA_BYTES;
-        rc = logs_each(buf_span(&h->payload), f->opts.seed, &f->arena, on_record, &w);
+        struct span payload = buf_span(&h->payload);
+        rc = logs_each_of_key(payload, batch_stored_key(payload), f->opts.seed, &f->arena,
+                              on_record, &w);
         arena_reset(&f->arena);
     }
     if (w.exporter_is_full || rc == ERR_FULL || rc == ERR_NOMEM)

@@ -140,6 +140,7 @@ static void close_group(struct journal *j)
         lose(j, number, rc); /* its waiters are woken with the next group's, or by the tick */
         return;
     }
+    batch_store_key(batch);
     *g = (struct journal_group){
         .number = number, .accepted_unix_ns = j->open_accepted_ns, .batch = batch};
     j->held_bytes += batch->body.len;
@@ -166,9 +167,11 @@ static uint64_t commit_delay_ms(const struct journal *j)
 int journal_add(struct journal *j, const struct logs_group *g, struct span record,
                 struct span stamp, uint32_t service)
 {
+    size_t before = batch_builder_bytes(j->builder);
     int rc = batch_add(j->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
         close_group(j); /* not written before the request is over: one sync for all of it */
+        before = 0;
         rc = batch_add(j->builder, g, record, stamp, service);
     }
     if (rc < 0) {
@@ -183,7 +186,7 @@ int journal_add(struct journal *j, const struct logs_group *g, struct span recor
     if (j->touched_first == 0)
         j->touched_first = j->open_number;
     j->touched_last = j->open_number;
-    return 0;
+    return (int)(batch_builder_bytes(j->builder) - before);
 }
 
 void journal_flush(struct journal *j)

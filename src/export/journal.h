@@ -78,7 +78,8 @@ MUST_CHECK int journal_admit(const struct journal *j, size_t bytes);
 /* 0: nothing waits; 1: the spool is full. */
 double journal_fullness(const struct journal *j);
 
-/* Take one record, copying it. A failure is remembered for journal_wait(). */
+/* Take one record, copying it. Returns by how many bytes its group has grown. A failure is
+ * remembered for journal_wait(). */
 MUST_CHECK int journal_add(struct journal *j, const struct logs_group *g, struct span record,
                            struct span stamp, uint32_t service);
 

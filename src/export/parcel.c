@@ -1,6 +1,7 @@
 /* parcel: packing, splitting, settling. */
 #include "export/parcel.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,7 @@ void parcel_fill(struct parcel *p, struct batch **batch, const struct parcel_pac
     p->batch = b;
     p->records = b->records;
     p->born_ms = b->first_added_ms;
+    memcpy(p->key, b->key, sizeof p->key);
     p->decoded_bytes = b->body.len;
     pack(p, &b->body, packing);
 }
@@ -72,11 +74,14 @@ struct parcel *parcel_of_logs(void)
 }
 
 int parcel_of_relay(struct parcel **out, enum signal signal, struct span body, enum coding coding,
-                    struct span content_type, struct budget *budget)
+                    struct span content_type, struct span key, struct budget *budget)
 {
     struct parcel *p = parcel_new(signal, content_type);
     if (p == NULL)
         return ERR_NOMEM;
+    assert(key.len < sizeof p->key);
+    if (key.len > 0)
+        memcpy(p->key, key.base, key.len);
     p->coding = coding;
     p->decoded_bytes = body.len;
     p->body.budget = budget;

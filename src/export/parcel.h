@@ -40,13 +40,14 @@ struct parcel {
     struct buf body; /* as it will be sent, in `coding` */
     enum coding coding;
     char content_type[PARCEL_TYPE_BYTES];
-    size_t decoded_bytes; /* what PostHog meters; of a relay: the bytes as they came */
-    uint32_t records;     /* 0 in a relay */
-    struct batch *batch;  /* logs: whose records; its body is empty while packed */
-    uint64_t born_ms;     /* when its oldest record came */
-    uint32_t attempts;    /* failed ones */
-    uint64_t failed_ms;   /* when it first failed; 0: never */
-    bool is_slow;         /* it, or what it is a half of, had no answer in time */
+    char key[LOGS_KEY_BYTES + 1]; /* of its client; empty: ours */
+    size_t decoded_bytes;         /* what PostHog meters; of a relay: the bytes as they came */
+    uint32_t records;             /* 0 in a relay */
+    struct batch *batch;          /* logs: whose records; its body is empty while packed */
+    uint64_t born_ms;             /* when its oldest record came */
+    uint32_t attempts;            /* failed ones */
+    uint64_t failed_ms;           /* when it first failed; 0: never */
+    bool is_slow;                 /* it, or what it is a half of, had no answer in time */
 };
 
 struct parcel_packing {
@@ -65,7 +66,8 @@ void parcel_fill(struct parcel *p, struct batch **batch, const struct parcel_pac
 
 /* Make a parcel of a client's bytes, which are copied. */
 MUST_CHECK int parcel_of_relay(struct parcel **out, enum signal signal, struct span body,
-                               enum coding coding, struct span content_type, struct budget *budget);
+                               enum coding coding, struct span content_type, struct span key,
+                               struct budget *budget);
 
 /* Compress anew with p->coding: after the upstream refused the old coding. */
 MUST_CHECK int parcel_recode(struct parcel *p, const struct parcel_packing *packing);

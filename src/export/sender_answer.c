@@ -189,8 +189,8 @@ static void answer_hold(struct sender *s, const struct sink_answer *a)
 
 static void answer_drop(struct sender *s, const struct sink_answer *a)
 {
-    (void)a;
-    sender_settle(s, FATE_LOST_REFUSED);
+    bool is_of_key = answer_of_status(a->status) == ANSWER_HOLD; /* its client's own */
+    sender_settle(s, is_of_key ? FATE_LOST_AUTH : FATE_LOST_REFUSED);
 }
 
 static void count_answer(struct senders *x, const struct parcel *p, const struct sink_answer *a,
@@ -228,6 +228,8 @@ void sender_on_answer(void *ctx, const struct sink_answer *a)
     /* Traces and metrics have paths of their own, which not every upstream has: that one of them
      * is missing is no reason to hold logs. */
     bool is_theirs = verdict == ANSWER_ASTRAY && s->parcel->signal != SIGNAL_LOGS;
+    /* A client's own key that is refused is no reason to hold what others have sent. */
+    is_theirs |= verdict == ANSWER_HOLD && s->parcel->key[0] != '\0';
     enum answer answer = is_theirs ? ANSWER_DROP : verdict;
     bool is_late = a->err == UV_ETIMEDOUT;
 

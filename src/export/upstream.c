@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define HEADER_BYTES 128
+#define AUTHORIZATION "Authorization:"
 
 struct upstream {
     struct client *client;
@@ -56,11 +58,17 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
         return ERR_NOMEM;
     *d = (struct delivery){.client = u->client, .done = done, .ctx = ctx};
 
-    char type[HEADER_BYTES], coding[HEADER_BYTES];
-    const char *headers[UPSTREAM_HEADERS_MAX + 3];
+    char type[HEADER_BYTES], coding[HEADER_BYTES], key[HEADER_BYTES];
+    const char *headers[UPSTREAM_HEADERS_MAX + 4];
     unsigned n = 0;
-    for (; n < u->header_count; n++)
-        headers[n] = u->headers[n];
+    for (unsigned i = 0; i < u->header_count; i++)
+        if (p->key[0] == '\0' ||
+            strncasecmp(u->headers[i], AUTHORIZATION, strlen(AUTHORIZATION)) != 0)
+            headers[n++] = u->headers[i];
+    if (p->key[0] != '\0') {
+        snprintf(key, sizeof key, AUTHORIZATION " Bearer %s", p->key);
+        headers[n++] = key;
+    }
     snprintf(type, sizeof type, "Content-Type: %s", p->content_type);
     headers[n++] = type;
     if (p->coding != CODING_IDENTITY) {

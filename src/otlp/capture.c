@@ -51,7 +51,7 @@ static int decode(struct capture *c, struct span text, struct logs_count *count,
     if (rc < 0)
         return rc;
     buf_append(&c->json, text);
-    return json_logs_decode(c->decoder, &c->json, &c->request, count, err);
+    return json_logs_decode(c->decoder, &c->json, &c->request, count, NULL, err);
 }
 
 static const char *why_of(const struct error *err, int rc)

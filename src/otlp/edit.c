@@ -191,6 +191,21 @@ static enum what field_of_scope(uint32_t number)
     return number == 1 || number == 2 ? TEXT : number == 3 ? ATTRIBUTES : PASS;
 }
 
+/* A KeyValue as everybody writes it: the key, the value, both short. */
+static bool is_plain_entry(struct span key_value, struct span *key, struct span *value)
+{
+    const uint8_t *at = key_value.base;
+    if (key_value.len < 4 || at[0] != (1 << 3 | WIRE_LEN) || at[1] >= 0x80)
+        return false;
+    size_t second = 2 + (size_t)at[1];
+    if (key_value.len < second + 2 || at[second] != (2 << 3 | WIRE_LEN) || at[second + 1] >= 0x80 ||
+        key_value.len != second + 2 + at[second + 1])
+        return false;
+    *key = span_of(at + 2, at[1]);
+    *value = span_of(at + second + 2, at[second + 1]);
+    return true;
+}
+
 /* The key and the value of an entry: the last ones count, as protobuf has it. */
 static struct span key_of(struct span key_value, struct span *value)
 {
@@ -206,6 +221,48 @@ static struct span key_of(struct span key_value, struct span *value)
             *value = f.bytes;
     }
     return key;
+}
+
+/* An attribute with a short string or a number, which nearly all are: asked about without going
+ * down. False: it is another, and nothing was asked. */
+static bool walk_plain_attribute(struct walk *w, const struct wire_field *f)
+{
+    struct span key, value;
+    if (!is_plain_entry(f->bytes, &key, &value) || value.len < 2)
+        return false;
+    const uint8_t *at = value.base;
+    bool is_text = at[0] == VALUE_STRING_HEAD && at[1] < 0x80 && value.len == 2 + (size_t)at[1];
+    bool is_number = (at[0] == (3 << 3 | WIRE_VARINT) || at[0] == (2 << 3 | WIRE_VARINT)) &&
+                     value.len == 2 && at[1] < 0x80;
+    if (!is_text && !is_number)
+        return false;
+    struct edit_text named = {EDIT_ATTRIBUTE, key, key, value};
+    struct span with = {0};
+    int what = w->asker->named == NULL ? EDIT_NOT : w->asker->named(w->asker->ctx, &named, &with);
+    struct wire_field inner = {.bytes = value, .whole = span_of(at - 2, value.len + 2)};
+    enum node_kind kind = NODE_VALUE;
+    bool is_inside = false;
+    if (what == EDIT_NOT && is_text) {
+        named.text = span_of(at + 2, at[1]);
+        what = w->asker->text(w->asker->ctx, &named, &with);
+        inner = (struct wire_field){.bytes = named.text, .whole = value};
+        kind = NODE_TEXT;
+        is_inside = true;
+    }
+    if (what < 0)
+        w->err = what;
+    if (what <= EDIT_NOT || what == EDIT_KEEP)
+        return true;
+    if (what == EDIT_REMOVE) {
+        change(w, f, NODE_REMOVED, with);
+        return true;
+    }
+    struct level entry = {w->level, length_of(f), f->bytes, NO_NODE};
+    struct level any = {&entry, at - 1, value, NO_NODE};
+    w->level = is_inside ? &any : &entry;
+    change(w, &inner, kind, with);
+    w->level = entry.above;
+    return true;
 }
 
 static void replace_value(struct walk *w, const struct wire_field *f, struct span with)
@@ -237,8 +294,10 @@ static void remove_instead(struct walk *w, const struct wire_field *f, uint32_t 
 /* A KeyValue: an attribute, or an entry of a map in a value. */
 static void walk_entry(struct walk *w, const struct wire_field *f)
 {
-    struct edit_text before = w->at;
     bool is_attribute = w->at.place == EDIT_FIELD;
+    if (is_attribute && walk_plain_attribute(w, f))
+        return;
+    struct edit_text before = w->at;
     uint32_t nodes = count_of(w->edit), changes = w->changes;
     struct span with = {0};
     int what = EDIT_NOT;

@@ -19,6 +19,7 @@
 extern "C" {
 #include "otlp/json.h"
 #include "otlp/logs.h"
+#include "otlp/mend.h"
 #include "util/utf8.h"
 }
 
@@ -27,86 +28,20 @@ static_assert(JSON_PADDING_BYTES >= simdjson::SIMDJSON_PADDING,
 
 #include "otlp/json_scalar.hpp"
 #include "otlp/json_schema.hpp"
+#include "otlp/json_skip.hpp"
 
 namespace
 {
 
 constexpr size_t keep_bytes = 1 << 20; /* a parser for longer texts is not kept */
-constexpr size_t slack_bytes = 32;     /* heads are written before they are paid for */
+enum { ANY_VALUE_STRING = 1, ANY_VALUE_INT = 3, ANY_VALUE_DOUBLE = 4 };
+constexpr size_t slack_bytes = 32; /* heads are written before they are paid for */
 static_assert(slack_bytes <= JSON_PADDING_BYTES, "the slack is in what json.h promises");
 
 /* One request on its way from text to bytes. Functions return 0 or an error;
  * the one that finds a fault reports it. */
-struct transcoder : scalars {
-    /* ---- values ---- */
-
-    /* Walk a value that is not used, for its faults. */
-    int skip(ondemand::value &v, std::string_view token, unsigned depth)
-    {
-        const char *where = token.data();
-        error_code e;
-        if (depth > LOGS_MAX_DEPTH && (*where == '{' || *where == '['))
-            return fail(ERR_TOO_DEEP, where, 0, "nested too deep");
-        switch (*where) {
-        case '{': {
-            ondemand::object object;
-            if ((e = v.get_object().get(object)) != SUCCESS)
-                return fail(e, where, 0);
-            for (auto entry : object) {
-                ondemand::field f;
-                std::string_view key;
-                if ((e = std::move(entry).get(f)) != SUCCESS)
-                    return fail(e, where, 0);
-                if (escapes && (e = f.unescaped_key().get(key)) != SUCCESS)
-                    return fail(e, where, 0);
-                int rc = skip(f.value(), f.value().raw_json_token(), depth + 1);
-                if (rc < 0)
-                    return rc;
-            }
-            return 0;
-        }
-        case '[': {
-            ondemand::array array;
-            if ((e = v.get_array().get(array)) != SUCCESS)
-                return fail(e, where, 0);
-            for (auto entry : array) {
-                ondemand::value item;
-                if ((e = std::move(entry).get(item)) != SUCCESS)
-                    return fail(e, where, 0);
-                int rc = skip(item, item.raw_json_token(), depth + 1);
-                if (rc < 0)
-                    return rc;
-            }
-            return 0;
-        }
-        case '"': {
-            std::string_view ignored;
-            return string(v, token, 0, ignored);
-        }
-        case 't':
-        case 'f': {
-            bool ignored;
-            e = v.get_bool().get(ignored);
-            break;
-        }
-        case 'n':
-            return null(v, token, 0);
-        default: {
-            double ignored;
-            e = v.get_double().get(ignored);
-        }
-        }
-        return e == SUCCESS ? 0 : fail(e == INCORRECT_TYPE ? TAPE_ERROR : e, where, 0);
-    }
-
-    int null(ondemand::value &v, std::string_view token, unsigned depth)
-    {
-        bool is_null = false;
-        error_code e = simdjson_result<bool>(v.is_null()).get(is_null);
-        if (e == SUCCESS && is_null)
-            return 0;
-        return fail(ERR_MALFORMED, token.data(), depth, "a JSON value is expected here");
-    }
+template <bool mends> struct transcoder : skipper {
+    ondemand::parser *checker; /* of records that are left out; made with the first */
 
     /* ---- the form that nearly all values have ---- */
 
@@ -183,6 +118,11 @@ struct transcoder : scalars {
         error_code e = v.get_object().get(object);
         if (e != SUCCESS)
             return fail(e, where, depth);
+        return content_of(object, where, f, depth);
+    }
+
+    int content_of(ondemand::object &object, const char *where, const field &f, unsigned depth)
+    {
         count.resources += f.type == &resource_logs;
         count.scopes += f.type == &scope_logs;
         count.records += f.type == &record;
@@ -200,19 +140,93 @@ struct transcoder : scalars {
         return rc < 0 ? rc : close(content, width, where, depth);
     }
 
+    /* A record that could not be read: is it JSON at all? If so it is left out. `rc` is what was
+     * wrong with it, as err says. */
+    RARE int leave_out(std::string_view record, int rc)
+    {
+        struct error why = *err;
+        skipper t = {};
+        ondemand::document doc;
+        ondemand::value value;
+        if (checker == nullptr)
+            checker = new (std::nothrow) ondemand::parser;
+        if (checker == nullptr)
+            return fail(ERR_NOMEM, record.data(), 0, err_text(ERR_NOMEM));
+        t.text = record.data();
+        t.text_end = record.data() + record.size();
+        t.escapes = t.only_syntax = true;
+        t.err = err;
+        t.mended = mended;
+        error_code e =
+            checker
+                ->iterate(record.data(), record.size(),
+                          static_cast<size_t>(text_end - record.data()) + JSON_PADDING_BYTES)
+                .get(doc);
+        if (e == SUCCESS)
+            e = doc.get_value().get(value);
+        if (e != SUCCESS)
+            return fail(e, record.data(), 0);
+        int sound = t.skip(value, value.raw_json_token(), RECORD_DEPTH);
+        const char *rest;
+        if (sound == 0 && doc.current_location().get(rest) != OUT_OF_BOUNDS)
+            sound = fail(ERR_MALFORMED, rest, 0, "a record does not end where it should");
+        if (sound < 0)
+            return sound;
+        return logs_mended_reject(mended, count.resources - 1, record.size(), rc, why.text);
+    }
+
+    /* The same for what is no object. */
+    RARE int leave_out_other(ondemand::value &v, std::string_view token, int rc)
+    {
+        struct error why = *err;
+        only_syntax = true;
+        int sound = skip(v, token, RECORD_DEPTH);
+        only_syntax = false;
+        if (sound < 0)
+            return sound;
+        return logs_mended_reject(mended, count.resources - 1, token.size(), rc, why.text);
+    }
+
+    /* A record, or nothing of it. */
+    RARE int record_or_none(ondemand::value &v, const field &f, unsigned depth)
+    {
+        uint8_t *before = at;
+        std::string_view token = v.raw_json_token(), raw;
+        struct logs_count so_far = count;
+        uint64_t repairs[REPAIR_COUNT];
+        memcpy(repairs, mended->repairs, sizeof repairs);
+
+        ondemand::object object;
+        error_code e = v.get_object().get(object);
+        if (e != SUCCESS)
+            return leave_out_other(v, token, fail(e, token.data(), depth));
+        int rc = content_of(object, token.data(), f, depth);
+        if (rc == 0 || rc == ERR_TOO_BIG || rc == ERR_NOMEM)
+            return rc;
+        if ((e = object.raw_json().get(raw)) != SUCCESS)
+            return fail(e, token.data(), depth);
+        at = before;
+        count = so_far;
+        memcpy(mended->repairs, repairs, sizeof repairs);
+        return leave_out(raw, rc);
+    }
+
     int list(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
     {
         ondemand::array array;
         error_code e = v.get_array().get(array);
         if (e != SUCCESS)
             return fail(e, token.data(), depth);
+        const bool is_apart = mends && f.type == &record;
         for (auto entry : array) {
             e = entry.error();
             if (e != SUCCESS)
                 return fail(e, token.data(), depth);
             ondemand::value &&item = std::move(entry).value_unsafe();
             int rc;
-            if (f.kind == MESSAGES) {
+            if (is_apart) {
+                rc = record_or_none(item, f, depth);
+            } else if (f.kind == MESSAGES) {
                 rc = nested(item, f, depth);
             } else {
                 std::string_view each = item.raw_json_token(), string_text;
@@ -270,6 +284,17 @@ struct transcoder : scalars {
         return -1;
     }
 
+    /* 9.0, 1e1 */
+    RARE int whole_number(std::string_view token, int64_t &value, int rc)
+    {
+        std::string_view number = number_text(token);
+        double real = number.empty() ? NAN : double_of(number);
+        if (!(real >= INT32_MIN && real <= INT32_MAX && real == std::floor(real)))
+            return rc;
+        value = static_cast<int64_t>(real);
+        return repaired(REPAIR_NUMBER);
+    }
+
     int severity(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
     {
         int64_t value = 0;
@@ -282,6 +307,8 @@ struct transcoder : scalars {
                 return fail(ERR_MALFORMED, token.data(), depth, "no name of a SeverityNumber");
         } else {
             rc = integer(v, token, depth, value);
+            if (rc < 0 && mends)
+                rc = whole_number(token, value, rc);
         }
         if (rc < 0)
             return rc;
@@ -297,10 +324,51 @@ struct transcoder : scalars {
         int64_t value = 0;
         int rc = integer(v, token, depth, value);
         if (rc < 0)
-            return rc;
+            return mends ? other_number(token, depth, rc) : rc;
         put_tag(f.number, WIRE_VARINT);
         at = wire_put_varint(at, static_cast<uint64_t>(value));
         return 0;
+    }
+
+    /* An intValue or a doubleValue that holds a number of another range, as another member of
+     * AnyValue: with a fraction as a double, else by its digits, none of which is lost. */
+    RARE int other_number(std::string_view token, unsigned depth, int rc)
+    {
+        std::string_view number = number_text(token);
+        if (number.empty())
+            return rc;
+        double real = double_of(number);
+        ignore_code(repaired(REPAIR_NUMBER));
+        bool is_written_whole = number.find_first_of(".eE") == std::string_view::npos;
+        if (is_written_whole || std::isinf(real))
+            return put_len(ANY_VALUE_STRING, number, token.data(), depth);
+        constexpr double beyond = 9223372036854775808.0;                    /* 2^63 */
+        if (real == std::floor(real) && real >= -beyond && real < beyond) { /* 1.0, 1e3 */
+            put_tag(ANY_VALUE_INT, WIRE_VARINT);
+            at = wire_put_varint(at, static_cast<uint64_t>(static_cast<int64_t>(real)));
+        } else {
+            put_fixed(ANY_VALUE_DOUBLE, &real, sizeof real);
+        }
+        return 0;
+    }
+
+    /* A time that is none is left out, whatever stands in its place; and so is a number where
+     * flags or counts are expected that cannot be theirs. */
+    RARE int other_unsigned(ondemand::value &v, std::string_view token, const field &f, int rc)
+    {
+        std::string_view number = number_text(token);
+        if (f.kind != FIXED64)
+            return number.empty() ? rc : repaired(REPAIR_NUMBER);
+        double real = number.empty() ? 0 : double_of(number);
+        constexpr double beyond = 9223372036854775808.0; /* 2^63: later than any time */
+        if (real >= 1 && real < beyond) {                /* 1.796e18 */
+            uint64_t ns = static_cast<uint64_t>(real);
+            put_fixed(f.number, &ns, sizeof ns);
+        }
+        ignore_code(repaired(REPAIR_TIME));
+        if (*token.data() != '"')
+            return skip(v, token, RECORD_DEPTH);
+        return token.find('\\') == std::string_view::npos ? 0 : rc; /* it was read already */
     }
 
     int unsigned_integer(ondemand::value &v, std::string_view token, const field &f, unsigned depth)
@@ -308,7 +376,9 @@ struct transcoder : scalars {
         uint64_t value = 0;
         int rc = integer(v, token, depth, value);
         if (rc < 0)
-            return rc;
+            return mends ? other_unsigned(v, token, f, rc) : rc;
+        if (f.kind != FIXED64 && value > UINT32_MAX && mends)
+            return repaired(REPAIR_NUMBER);
         if (f.kind != FIXED64 && value > UINT32_MAX)
             return fail(ERR_MALFORMED, token.data(), depth, "an integer in range is expected here");
         if (f.kind == UINT32) {
@@ -324,9 +394,10 @@ struct transcoder : scalars {
     {
         double value = 0;
         int rc = real(v, token, depth, value);
-        if (rc == 0)
-            put_fixed(f.number, &value, sizeof value);
-        return rc;
+        if (rc < 0)
+            return mends ? other_number(token, depth, rc) : rc;
+        put_fixed(f.number, &value, sizeof value);
+        return 0;
     }
 
     int known(ondemand::value &v, const field &f, unsigned depth)
@@ -448,26 +519,37 @@ void json_decoder_free(struct json_decoder *d)
     delete d;
 }
 
-/* The parse itself, with room in out for all that can come of it. */
-static int decode(ondemand::parser &parser, const char *text, size_t len, size_t capacity,
-                  struct buf *out, struct logs_count *count, struct error *err)
+/* The parse itself, with room in out for all that can come of it. Compiled twice, so that a text
+ * that is sound, or has to be, is not asked whether it may be mended (25 ns a record). */
+template <bool mends>
+static int decode(ondemand::parser &parser, struct buf *json, struct buf *out,
+                  struct logs_count *count, struct logs_mended *mended, struct error *err)
 {
-    transcoder t = {};
+    static const char bom[] = "\xef\xbb\xbf";
+    size_t start = json->len >= 3 && memcmp(json->base, bom, 3) == 0 ? 3 : 0;
+    const char *text = reinterpret_cast<const char *>(json->base) + start;
+    size_t len = json->len - start;
+    transcoder<mends> t = {};
     t.text = text;
     t.text_end = text + len;
     t.at = out->base + out->len;
     t.limit = t.at + len;
     t.escapes = len > 0 && memchr(text, '\\', len) != nullptr;
     t.err = err;
+    t.mended = mended;
 
     ondemand::document doc;
     ondemand::object root;
-    error_code e = parser.iterate(text, len, capacity).get(doc);
+    error_code e = parser.iterate(text, len, json->cap - start).get(doc);
     if (e == SUCCESS)
         e = doc.get_object().get(root);
+    if (e == INCORRECT_TYPE)
+        return t.fail(ERR_MALFORMED, text, 0,
+                      "OTLP is expected: an object with resourceLogs, and nothing around it");
     if (e != SUCCESS)
         return t.fail(e, text, 0);
     int rc = t.message(root, request, 0);
+    delete t.checker;
     if (rc < 0)
         return rc;
     const char *rest = t.text_end;
@@ -492,10 +574,12 @@ static size_t index_bytes(const struct buf *json)
     return 4 * tokens;
 }
 
-int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
-                     struct logs_count *count, struct error *err)
+/* One reading of the text. Records that are left out are parsed again, each by itself: an
+ * index of as much once more, if all are. */
+static int read_text(struct json_decoder *d, struct buf *json, struct buf *out,
+                     struct logs_count *count, struct logs_mended *mended, struct error *err)
 {
-    size_t charge = index_bytes(json);
+    size_t charge = index_bytes(json) * (mended != nullptr ? 2 : 1);
     int rc = buf_reserve_exact(json, JSON_PADDING_BYTES);
     json->err = 0;
     if (rc == 0) {
@@ -509,15 +593,13 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
     if (rc < 0)
         return err_set(err, rc, "JSON of %zu bytes: %s", json->len, err_text(rc));
 
-    static const char bom[] = "\xef\xbb\xbf";
-    size_t start = json->len >= 3 && memcmp(json->base, bom, 3) == 0 ? 3 : 0;
     if (d->parser == nullptr)
         d->parser = new (std::nothrow) ondemand::parser;
     if (d->parser == nullptr)
         rc = err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     else
-        rc = decode(*d->parser, reinterpret_cast<const char *>(json->base) + start,
-                    json->len - start, json->cap - start, out, count, err);
+        rc = mended != nullptr ? decode<true>(*d->parser, json, out, count, mended, err)
+                               : decode<false>(*d->parser, json, out, count, nullptr, err);
 
     if (d->parser != nullptr && d->parser->capacity() > keep_bytes) {
         delete d->parser;
@@ -526,4 +608,30 @@ int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
     if (d->budget != nullptr)
         budget_give(d->budget, charge);
     return rc;
+}
+
+/* The same text once more, with what can be mended of it. */
+static int read_mended(struct json_decoder *d, struct buf *json, struct buf *out,
+                       struct logs_count *count, struct logs_mended *mended, struct error *err)
+{
+    struct buf text = {};
+    struct error why = {};
+    text.budget = mended->budget = d->budget;
+    int rc = json_text_mend(buf_span(json), &text, &mended->repairs[REPAIR_UTF8]);
+    if (rc < 0)
+        err_set(&why, rc, "JSON of %zu bytes: %s", json->len, err_text(rc));
+    else
+        rc = read_text(d, rc > 0 ? &text : json, out, count, mended, &why);
+    buf_done(&text);
+    if (err != nullptr) /* faults that were mended have left their words in why */
+        *err = rc < 0 ? why : error{};
+    return rc;
+}
+
+int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
+                     struct logs_count *count, struct logs_mended *mended, struct error *err)
+{
+    int rc = read_text(d, json, out, count, nullptr, err);
+    bool is_fault = rc == ERR_MALFORMED || rc == ERR_UTF8 || rc == ERR_TOO_DEEP;
+    return is_fault && mended != nullptr ? read_mended(d, json, out, count, mended, err) : rc;
 }

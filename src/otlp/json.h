@@ -8,7 +8,8 @@
  * with or without padding, 64-bit integers as number or string and exact,
  * "NaN", "Infinity" and "-Infinity" for doubles, null for the default. A value
  * of the wrong type at a known key, a lone surrogate, a number out of range,
- * trailing text or a second document refuse the request. A BOM is skipped.
+ * trailing text or a second document refuse the request; where that is asked for, only the record
+ * in which they stand, or not even that (otlp/mend.h). A BOM is skipped.
  * Of a key that comes twice, the last value wins; lists are joined and
  * messages merged, as protobuf does; null never unsets.
  *
@@ -20,6 +21,7 @@
 #pragma once
 
 #include "otlp/logs.h"
+#include "otlp/mend.h"
 #include "util/buf.h"
 #include "util/err.h"
 
@@ -44,7 +46,8 @@ void json_decoder_free(struct json_decoder *d);
  * reserved in *out at once. What is appended passes logs_check(), which would
  * count what *count says, but for `foreign`. On failure the length of *out is as before. */
 MUST_CHECK int json_logs_decode(struct json_decoder *d, struct buf *json, struct buf *out,
-                                struct logs_count *count, struct error *err);
+                                struct logs_count *count, struct logs_mended *mended,
+                                struct error *err);
 
 #ifdef __cplusplus
 }

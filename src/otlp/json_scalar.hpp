@@ -5,6 +5,9 @@
  */
 #pragma once
 
+/* What only a fault needs stays out of the way of the others. */
+#define RARE __attribute__((noinline, cold))
+
 namespace
 {
 
@@ -68,6 +71,7 @@ struct scalars {
     bool escapes;            /* there is a backslash somewhere in the text */
     struct logs_count count; /* written so far */
     struct error *err;
+    struct logs_mended *mended; /* what is repaired or left out; NULL: nothing may be */
     const char *path[LOGS_MAX_DEPTH + 1];
 
     int fail(int code, const char *where, unsigned depth, const char *what)
@@ -162,6 +166,54 @@ struct scalars {
         /* simdjson before 3.2 lets lone low surrogates pass */
         if (!utf8_is_valid(span_of(out.data(), out.size())))
             return fail(ERR_UTF8, token.data(), depth, "a lone surrogate");
+        return 0;
+    }
+
+    /* A number as JSON has it, between quotes or not: its text, for what is out of range of the
+     * field. Empty: anything else. */
+    RARE static std::string_view number_text(std::string_view token)
+    {
+        while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ')
+            token.remove_suffix(1);
+        if (token.size() >= 2 && token.front() == '"' && token.back() == '"')
+            token = token.substr(1, token.size() - 2);
+        size_t i = 0;
+        auto digits = [&] {
+            size_t first = i;
+            while (i < token.size() && token[i] >= '0' && token[i] <= '9')
+                i++;
+            return i - first;
+        };
+        i += i < token.size() && token[i] == '-';
+        size_t whole = digits();
+        if (whole == 0 || (whole > 1 && token[i - whole] == '0'))
+            return {};
+        if (i < token.size() && token[i] == '.' && (i++, digits() == 0))
+            return {};
+        if (i < token.size() && (token[i] | 0x20) == 'e') {
+            i++;
+            i += i < token.size() && (token[i] == '+' || token[i] == '-');
+            if (digits() == 0)
+                return {};
+        }
+        return i == token.size() ? token : std::string_view();
+    }
+
+    /* The double nearest to such a text; infinite beyond its range. */
+    RARE static double double_of(std::string_view number)
+    {
+        double value = 0;
+        auto [end, ec] = std::from_chars(number.data(), number.data() + number.size(), value);
+        (void)end;
+        if (ec != std::errc::result_out_of_range)
+            return value;
+        size_t e = number.find_first_of("eE"); /* too small, or too large? */
+        return e != std::string_view::npos && number[e + 1] == '-' ? 0 : HUGE_VAL;
+    }
+
+    int repaired(enum repair what)
+    {
+        mended->repairs[what]++;
         return 0;
     }
 

@@ -127,6 +127,8 @@ static int each_scope(struct walk *walk, struct span resource_logs)
     if (rc < 0)
         return rc;
     g->resource_hash = hash64_seeded(g->resource, walk->hash_seed);
+    if (g->key.len > 0)
+        g->resource_hash ^= hash64_seeded(g->key, walk->hash_seed + 1);
     g->service_name = g->service_instance_id = (struct span){0};
     ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 
@@ -147,7 +149,14 @@ static int each_scope(struct walk *walk, struct span resource_logs)
 int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs_record_fn *fn,
               void *ctx)
 {
-    struct walk walk = {.arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
+    return logs_each_of_key(request, (struct span){0}, hash_seed, arena, fn, ctx);
+}
+
+int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed, struct arena *arena,
+                     logs_record_fn *fn, void *ctx)
+{
+    struct walk walk = {
+        .group = {.key = key}, .arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
     struct wire w;
     struct wire_field f;
 
@@ -161,6 +170,27 @@ int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs
         if (rc != 0)
             return rc;
         walk.group.resource_index++;
+    }
+    return w.err;
+}
+
+int logs_each_resource(struct span request, logs_resource_fn *fn, void *ctx)
+{
+    struct wire w;
+    struct wire_field f;
+    uint32_t index = 0;
+
+    wire_init(&w, request);
+    while (wire_next(&w, &f)) {
+        if (f.number != REQUEST_RESOURCE_LOGS)
+            continue;
+        if (f.type != WIRE_LEN)
+            return ERR_MALFORMED;
+        struct logs_group g = {.resource = f.bytes}; /* its other fields are not looked at */
+        ignore_code(logs_resource_attrs(&g, note_service, &g));
+        int rc = fn(ctx, index++, g.service_name);
+        if (rc != 0)
+            return rc;
     }
     return w.err;
 }

@@ -49,6 +49,8 @@ struct logs_count {
  * An empty request is sound and holds nothing. */
 MUST_CHECK int logs_check(struct span request, struct logs_count *out);
 
+#define LOGS_KEY_BYTES 64 /* of a client's key: PostHog takes no longer ones */
+
 /* Where a record stood. The same object with the same content is passed for
  * all records of one ScopeLogs. */
 struct logs_group {
@@ -57,6 +59,7 @@ struct logs_group {
     uint64_t resource_hash, scope_hash; /* hash64_seeded() of the two */
     struct span service_name;           /* attribute of the Resource, or empty */
     struct span service_instance_id;    /* likewise */
+    struct span key;                    /* the client's own for the upstream; empty: ours */
     uint32_t resource_index;            /* which ResourceLogs of the request, from 0 */
     uint32_t scope_index;               /* which ScopeLogs of the request, from 0 */
 };
@@ -73,6 +76,16 @@ typedef int logs_record_fn(void *ctx, const struct logs_group *g, struct span re
  * error of a request that logs_check() would have refused. */
 MUST_CHECK int logs_each(struct span request, uint64_t hash_seed, struct arena *arena,
                          logs_record_fn *fn, void *ctx);
+
+/* The same for a request that goes on with a key of its client's: two Resources of two keys are
+ * two, whatever they hold. */
+MUST_CHECK int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed,
+                                struct arena *arena, logs_record_fn *fn, void *ctx);
+
+/* The service.name of each ResourceLogs, which may be empty; for what concerns a Resource whose
+ * records are none of logs_each(). Non-zero ends the walk. Returns as logs_each() does. */
+typedef int logs_resource_fn(void *ctx, uint32_t resource_index, struct span service_name);
+MUST_CHECK int logs_each_resource(struct span request, logs_resource_fn *fn, void *ctx);
 
 /* ---- values ------------------------------------------------------------ */
 

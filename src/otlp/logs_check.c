@@ -8,35 +8,16 @@
  * with a wire type that is not theirs.
  */
 #include "otlp/logs.h"
+#include "otlp/logs_schema.h"
 #include "util/utf8.h"
 
-enum message {
-    REQUEST,
-    RESOURCE_LOGS,
-    RESOURCE,
-    ENTITY_REF,
-    SCOPE_LOGS,
-    SCOPE,
-    RECORD,
-    KEY_VALUE,
-    ANY_VALUE,
-    ARRAY_VALUE,
-    KEY_VALUE_LIST,
-    MESSAGE_COUNT,
-};
-
-/* What to do with a field. Zero: not in the table. From ENTER on: a message,
- * ENTER + its kind. */
-enum action { OTHER, VARINT, I64, I32, BYTES, STRING, ENTER };
-
-#define TAGS 128 /* tags of one byte */
 #define V(number) [(number) << 3 | WIRE_VARINT]
 #define F64(number) [(number) << 3 | WIRE_I64]
 #define F32(number) [(number) << 3 | WIRE_I32]
 #define L(number) [(number) << 3 | WIRE_LEN]
 
 /* clang-format off */
-static const uint8_t actions[MESSAGE_COUNT][TAGS] = {
+const uint8_t logs_actions[MESSAGE_COUNT][TAGS] = {
     [REQUEST] = {L(1) = ENTER + RESOURCE_LOGS},
     [RESOURCE_LOGS] = {
         L(1) = ENTER + RESOURCE, L(2) = ENTER + SCOPE_LOGS, L(3) = STRING,
@@ -79,6 +60,14 @@ static const uint16_t defined[MESSAGE_COUNT] = {
 };
 /* clang-format on */
 
+int logs_action(enum message in, uint32_t number, uint32_t type)
+{
+    if (number >= 16 || (defined[in] >> number & 1) == 0)
+        return OTHER;
+    int action = logs_actions[in][number << 3 | type];
+    return action != OTHER ? action : ERR_MALFORMED;
+}
+
 /* Decide about a field that the table has no answer for. Returns its action
  * and leaves w behind its tag when it is a known field after all; OTHER and w
  * behind it when it may be skipped; or an error. */
@@ -88,10 +77,10 @@ static int check_odd_field(struct wire *w, enum message in, unsigned depth)
     uint32_t number, type;
     if (!wire_read_tag(&ahead, &number, &type))
         return ahead.err;
-    if (number < 16 && (defined[in] >> number & 1) != 0) {
+    int action = logs_action(in, number, type);
+    if (action != OTHER) {
         *w = ahead;
-        int action = actions[in][number << 3 | type];
-        return action != OTHER ? action : ERR_MALFORMED;
+        return action;
     }
 
     struct wire_field f;
@@ -154,28 +143,29 @@ static inline bool pass_scalar(struct wire *w, int action)
     }
 }
 
-int logs_check(struct span request, struct logs_count *out)
+/* A message that stands `top` messages deep, and all in it. */
+static inline int check(struct span message, enum message in, const unsigned top,
+                        struct logs_count *out)
 {
     struct frame above[LOGS_MAX_DEPTH];
     uint32_t seen[MESSAGE_COUNT] = {0};
     size_t record_bytes = 0, largest = 0;
-    unsigned depth = 0;
-    enum message in = REQUEST;
+    unsigned depth = top;
     struct wire w;
     uint64_t len;
 
-    wire_init(&w, request);
+    wire_init(&w, message);
     for (;;) {
         while (w.at == w.end) {
             if (w.err != 0)
                 return w.err;
-            if (depth == 0)
+            if (depth == top)
                 goto sound;
             w.end = above[--depth].end;
             in = above[depth].in;
         }
 
-        int action = *w.at < TAGS ? actions[in][*w.at] : OTHER;
+        int action = *w.at < TAGS ? logs_actions[in][*w.at] : OTHER;
         if (__builtin_expect(action != OTHER, 1)) {
             w.at++;
         } else {
@@ -217,4 +207,15 @@ sound:
     *out = (struct logs_count){seen[RESOURCE_LOGS], seen[SCOPE_LOGS], seen[RECORD], record_bytes,
                                largest};
     return 0;
+}
+
+int logs_check(struct span request, struct logs_count *out)
+{
+    return check(request, REQUEST, 0, out);
+}
+
+int logs_check_message(struct span bytes, enum message kind, unsigned depth)
+{
+    struct logs_count ignored;
+    return check(bytes, kind, depth, &ignored);
 }

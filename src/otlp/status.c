@@ -123,7 +123,8 @@ void export_response_encode(int64_t rejected, const char *message, enum status_f
         json_begin(&j, NULL);
         if (!full) {
             json_begin(&j, "partialSuccess");
-            json_printf(&j, "rejectedLogRecords", "\"%" PRId64 "\"", rejected);
+            if (rejected != 0) /* as proto3 JSON has it: the default is left out */
+                json_printf(&j, "rejectedLogRecords", "\"%" PRId64 "\"", rejected);
             json_str(&j, "errorMessage", message != NULL ? message : "");
             json_end(&j);
         }

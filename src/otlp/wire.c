@@ -178,3 +178,25 @@ void wire_append_len(struct buf *b, uint32_t number, struct span content)
     wire_append_len_head(b, number, content.len);
     buf_append(b, content);
 }
+
+void wire_begin(struct buf *b, uint32_t number, size_t likely, struct wire_nested *n)
+{
+    wire_append_tag(b, number, WIRE_LEN);
+    n->width = (unsigned)wire_varint_size(likely);
+    if (buf_reserve(b, n->width) == 0)
+        b->len += n->width;
+    n->content = b->len;
+}
+
+void wire_end(struct buf *b, const struct wire_nested *n)
+{
+    if (buf_reserve(b, WIRE_VARINT_BYTES) < 0)
+        return;
+    size_t len = b->len - n->content;
+    unsigned needed = (unsigned)wire_varint_size(len);
+    uint8_t *head = b->base + n->content - n->width;
+    if (needed != n->width)
+        memmove(head + needed, head + n->width, len);
+    wire_put_varint(head, len);
+    b->len = n->content - n->width + needed + len;
+}

@@ -114,3 +114,12 @@ void wire_append_double(struct buf *b, uint32_t number, double value);
 void wire_append_len(struct buf *b, uint32_t number, struct span content);
 /* Only the head of a LEN field whose content of `len` bytes follows. */
 void wire_append_len_head(struct buf *b, uint32_t number, size_t len);
+
+/* A nested message whose length is not known before its end: room for the length of `likely`
+ * bytes is left, and the content moved where that was wrong, so that lengths are minimal. */
+struct wire_nested {
+    size_t content; /* where it begins in the buf */
+    unsigned width;
+};
+void wire_begin(struct buf *b, uint32_t number, size_t likely, struct wire_nested *n);
+void wire_end(struct buf *b, const struct wire_nested *n);

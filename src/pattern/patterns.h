@@ -34,7 +34,8 @@ struct pattern_key {
 
 struct pattern_counts {
     uint64_t received, kept, sampled_out, dropped_by_rule;
-    uint64_t received_bytes, kept_bytes;
+    uint64_t received_bytes, kept_bytes; /* metered: had all been sent, and what was sent, the
+                                          * context of errors included */
 };
 
 /* Two cache lines, and found by a shift: at 112 bytes a record cost 6 instructions more, at 168

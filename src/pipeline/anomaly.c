@@ -8,13 +8,19 @@
 #include "util/err.h"
 #include "util/hash.h"
 
-#define FACTOR 4.0         /* of what is usual ... */
-#define SIGMAS 4.0         /* ... and so many more, as if records came by chance ... */
-#define LEAST 10.0         /* ... and so many: small numbers do not cry */
-#define CALM 0.5           /* of that limit: below, a surge is over */
-#define OVER_PEAK 1.5      /* of the highest interval lately: what bursts each minute is no news */
-#define PEAK_KEEPS 0.9962  /* an interval: half after 180 of them, which is half an hour */
-#define WEIGHT 0.1         /* of an interval in what is usual */
+#define FACTOR 3.0     /* of what is usual ... */
+#define SIGMAS 4.0     /* ... and so many more, as if records came by chance ... */
+#define LEAST 5.0      /* ... and so many: small numbers do not cry */
+#define CALM 0.5       /* of that limit: below, a surge is over */
+#define OVER_PEAK 1.5  /* of the highest interval lately: what bursts each hour is no news */
+#define PEAK_MS 300000 /* of which one maximum is kept ... */
+#define PEAKS 13       /* ... and as many of these as reach back for an hour at any time */
+#define WEIGHT 0.1     /* of an interval in what is usual */
+/* An interval teaches no more than that: the one in which a surge begins is not whole, so it may
+ * be below the limit, and would hide the rest of it. */
+#define TEACHES_FACTOR 2.0
+#define TEACHES_SIGMAS 2.0
+#define TEACHES_LEAST 3.0
 #define WEIGHT_SURGE 0.025 /* while it surges: a surge becomes usual in five minutes */
 #define PRESENCE_LEAST 0.9
 #define QUIET_LEAST 6      /* intervals */
@@ -27,27 +33,34 @@
 /* How many came, interval by interval. */
 struct series {
     uint32_t count; /* of the interval under way */
+    float last;     /* of the one before, which is not learnt yet; 0: none */
     float usual;    /* records an interval */
     float presence; /* share of intervals that had any */
-    float peak;     /* the highest interval lately */
     float strength;
     uint16_t age;     /* intervals since the first record; saturates */
     uint16_t quiet;   /* intervals since the last one; saturates */
     uint16_t service; /* of a pattern */
     uint8_t holds;    /* bit per enum anomaly_kind */
-    bool seen;
-    bool unreported; /* it is new, and that was not reported yet */
+    bool seen : 1;
+    bool unreported : 1;   /* it is new, and that was not reported yet */
+    bool was_new : 1;      /* ... and was */
+    bool crosses : 1;      /* it surges since this tick: who tells it, it or its service? */
+    uint16_t peaks[PEAKS]; /* the highest interval of each PEAK_MS, packed */
 };
-static_assert(sizeof(struct series) <= 32, "see anomaly.h");
+static_assert(sizeof(struct series) <= 56, "see anomaly.h");
 
 struct service {
     struct series all, errors;
     uint64_t born_ms;
+    uint64_t explained; /* of its records, by patterns that were told of */
+    uint32_t crossing;  /* patterns that surge since this tick */
+    bool is_told;       /* its surge; then those of its patterns are part of it */
 };
 
 struct anomaly {
     struct anomaly_opts opts;
     uint64_t now_ms, started_ms, interval_ms; /* 0: no tick yet; interval_ms: when it began */
+    uint64_t slot;                            /* of peaks, in which the last whole interval was */
     struct anomaly_stats stats;
     struct blocks series;     /* by number of the pattern's entry */
     struct service *services; /* by id */
@@ -180,6 +193,7 @@ struct judging {
     bool is_whole;          /* the interval is over */
     double scale;           /* from counts to an interval's */
     float fades;            /* factor on strengths */
+    uint64_t slot;          /* of peaks, now */
     uint16_t service_quiet; /* a pattern's: for how long its service is quiet */
 };
 
@@ -220,17 +234,59 @@ static double limit_of(double usual)
     return FACTOR * usual + SIGMAS * sqrt(usual) + LEAST;
 }
 
-/* Already more than a whole interval may have. */
-static void judge_surge(const struct judging *j, struct series *s, enum anomaly_kind kind,
-                        double usual)
+/* ---- the highest intervals --------------------------------------------- */
+
+#define MANTISSA_BITS 11
+
+/* Rounded up by less than a thousandth: mantissa, and how often it is doubled. */
+static uint16_t pack(double count)
+{
+    uint32_t n = (uint32_t)fmin(ceil(count), UINT32_MAX), doubled = 0;
+    for (; n >> MANTISSA_BITS != 0; doubled++)
+        n = n / 2 + n % 2;
+    return (uint16_t)(doubled << MANTISSA_BITS | n);
+}
+
+static double unpack(uint16_t packed)
+{
+    return ldexp(packed & ((1u << MANTISSA_BITS) - 1), packed >> MANTISSA_BITS);
+}
+
+static double highest(const struct series *s)
+{
+    double most = 0;
+    for (size_t i = 0; i < PEAKS; i++)
+        most = fmax(most, unpack(s->peaks[i]));
+    return most;
+}
+
+static void note_peak(const struct judging *j, struct series *s, double count)
+{
+    uint64_t from = j->slot - j->a->slot < PEAKS ? j->a->slot : j->slot - PEAKS;
+    for (uint64_t slot = from + 1; slot <= j->slot; slot++)
+        s->peaks[slot % PEAKS] = 0;
+    uint16_t *here = &s->peaks[j->slot % PEAKS];
+    *here = (uint16_t)pack(fmax(count, unpack(*here)));
+}
+
+/* ---- surges ------------------------------------------------------------ */
+
+/* Already more than a whole interval may have? */
+static bool is_over(const struct judging *j, double count, double usual)
+{
+    return count * (j->scale < 1 ? j->scale : 1) > limit_of(usual);
+}
+
+static bool begins_to_surge(const struct judging *j, struct series *s, enum anomaly_kind kind,
+                            double usual)
 {
     if (s->count <= LEAST || holds(s, kind) || s->age < ANOMALY_YOUNG)
-        return;
+        return false;
     double count = s->count * (j->scale < 1 ? j->scale : 1);
-    if (count <= limit_of(usual) || count <= OVER_PEAK * s->peak)
-        return;
+    if (!is_over(j, s->count, usual) || count <= OVER_PEAK * highest(s))
+        return false;
     hold(s, kind);
-    tell(j, s, kind, s->count);
+    return true;
 }
 
 /* Evicted, or counted in a family now. */
@@ -265,18 +321,30 @@ static void judge_silence(const struct judging *j, struct series *s)
 
 /* Quiet intervals are not learnt before it is clear that they are over: what was usual
  * before them is what silence is measured by. */
-static void learn(struct series *s, double count, double weight)
+static void learn_quiet(struct series *s)
 {
-    if (s->quiet > 0) {
-        double kept = pow(1 - WEIGHT, s->quiet);
-        s->usual = (float)(s->usual * kept);
-        s->presence = (float)(s->presence * kept);
-        s->quiet = 0;
-    }
-    double young = 1 / (s->age + 1.0);
-    weight = young > weight ? young : weight;
-    s->usual += (float)(weight * (count - s->usual));
-    s->presence += (float)((young > WEIGHT ? young : WEIGHT) * (1 - s->presence));
+    if (s->quiet == 0)
+        return;
+    double kept = pow(1 - WEIGHT, s->quiet);
+    s->usual = (float)(s->usual * kept);
+    s->presence = (float)(s->presence * kept);
+    s->quiet = 0;
+}
+
+/* An interval is learnt when the next one has ended: a surge may have begun in it, too late to
+ * show, and would raise what the next is judged by. */
+static void learn_last(struct series *s, enum anomaly_kind surge)
+{
+    if (s->last <= 0)
+        return;
+    double young = 1 / fmax(s->age, 1), weight = holds(s, surge) ? WEIGHT_SURGE : WEIGHT;
+    double most = TEACHES_FACTOR * s->usual + TEACHES_SIGMAS * sqrt(s->usual) + TEACHES_LEAST;
+    double count = s->last;
+    if (s->age > ANOMALY_YOUNG && !holds(s, surge))
+        count = fmin(count, most);
+    s->usual += (float)(fmax(young, weight) * (count - s->usual));
+    s->presence += (float)(fmax(young, WEIGHT) * (1 - s->presence));
+    s->last = 0;
 }
 
 static void end_interval(const struct judging *j, struct series *s, enum anomaly_kind surge,
@@ -286,14 +354,16 @@ static void end_interval(const struct judging *j, struct series *s, enum anomaly
     release(s, ANOMALY_NEW);
     if (holds(s, surge) && count <= CALM * limit_of(usual))
         release(s, surge);
+    learn_last(s, surge);
     if (s->count > 0) {
         release(s, ANOMALY_SILENT);
-        learn(s, count, holds(s, surge) ? WEIGHT_SURGE : WEIGHT);
+        learn_quiet(s);
+        s->last = (float)count;
         s->seen = true;
     } else if (s->seen && s->quiet < UINT16_MAX) {
         s->quiet++;
     }
-    s->peak = (float)fmax(count, PEAK_KEEPS * s->peak);
+    note_peak(j, s, count);
     s->age += s->seen && s->age < UINT16_MAX;
     s->count = 0;
     if (surge == ANOMALY_SURGE && s->quiet > 0)
@@ -301,13 +371,8 @@ static void end_interval(const struct judging *j, struct series *s, enum anomaly
 }
 
 /* `usual`: what an interval like this one should have had. */
-static void judge(const struct judging *j, struct series *s, enum anomaly_kind surge, double usual)
+static void end(const struct judging *j, struct series *s, enum anomaly_kind surge, double usual)
 {
-    if (s->unreported) {
-        s->unreported = false;
-        tell(j, s, ANOMALY_NEW, s->count);
-    }
-    judge_surge(j, s, surge, usual);
     if (j->is_whole)
         end_interval(j, s, surge, usual);
     if (s->holds != 0)
@@ -323,31 +388,108 @@ static double usual_errors(const struct service *v, const struct judging *j)
     return v->all.usual <= 0 ? 0 : v->errors.usual * fmax(all / v->all.usual, 1);
 }
 
+static struct series *series_at(struct anomaly *a, uint32_t i)
+{
+    struct series *s = blocks_find(&a->series, i, sizeof *s);
+    return s == NULL || (s->count == 0 && !s->seen) ? NULL : s;
+}
+
+/* Who begins to surge? A spike of one pattern is one of its service too. */
 static void judge_services(struct judging j)
 {
     struct anomaly *a = j.a;
     j.of_service = true;
     for (uint32_t i = 0; i < a->service_count; i++) {
         struct service *v = &a->services[i];
-        double usual = usual_errors(v, &j);
+        v->crossing = 0;
+        v->explained = 0;
         v->errors.seen |= v->all.seen; /* none is known as well */
         j.number = i;
-        judge(&j, &v->all, ANOMALY_SURGE, v->all.usual);
-        judge(&j, &v->errors, ANOMALY_ERRORS, usual);
+        (void)begins_to_surge(&j, &v->all, ANOMALY_SURGE, v->all.usual); /* told below */
+        if (begins_to_surge(&j, &v->errors, ANOMALY_ERRORS, usual_errors(v, &j)))
+            tell(&j, &v->errors, ANOMALY_ERRORS, v->errors.count);
+    }
+}
+
+/* Returns whether any begins to. */
+static bool judge_patterns(struct judging j)
+{
+    struct anomaly *a = j.a;
+    bool any = false;
+    for (uint32_t i = 0; i < blocks_entries(&a->series); i++) {
+        struct series *s = series_at(a, i);
+        if (s == NULL)
+            continue;
+        struct service *v = &a->services[s->service];
+        j.number = i;
+        if (s->unreported)
+            tell(&j, s, ANOMALY_NEW, s->count);
+        s->was_new |= s->unreported;
+        s->unreported = false;
+        s->crosses = begins_to_surge(&j, s, ANOMALY_SURGE, s->usual);
+        v->crossing += s->crosses;
+        any |= s->crosses;
+        if (holds(s, ANOMALY_SURGE) || (s->was_new && s->age < ANOMALY_YOUNG))
+            v->explained += s->count;
+    }
+    return any;
+}
+
+/* A spike is told once: as the pattern's, where it is one pattern's; as the service's, where it
+ * is of several, or of more than those who were told of. */
+static void tell_services(struct judging j)
+{
+    struct anomaly *a = j.a;
+    j.of_service = true;
+    for (uint32_t i = 0; i < a->service_count; i++) {
+        struct service *v = &a->services[i];
+        double rest = (double)v->all.count - (double)v->explained;
+        if (!holds(&v->all, ANOMALY_SURGE) || v->is_told ||
+            (v->crossing <= 1 && !is_over(&j, rest, v->all.usual)))
+            continue;
+        j.number = i;
+        v->is_told = true;
+        tell(&j, &v->all, ANOMALY_SURGE, v->all.count);
+    }
+}
+
+static void tell_patterns(struct judging j)
+{
+    struct anomaly *a = j.a;
+    for (uint32_t i = 0; i < blocks_entries(&a->series); i++) {
+        const struct series *s = series_at(a, i);
+        if (s == NULL || !s->crosses || a->services[s->service].is_told)
+            continue;
+        j.number = i;
+        tell(&j, s, ANOMALY_SURGE, s->count);
+    }
+}
+
+static void end_services(struct judging j)
+{
+    struct anomaly *a = j.a;
+    j.of_service = true;
+    for (uint32_t i = 0; i < a->service_count; i++) {
+        struct service *v = &a->services[i];
+        double usual = usual_errors(v, &j);
+        j.number = i;
+        end(&j, &v->all, ANOMALY_SURGE, v->all.usual);
+        end(&j, &v->errors, ANOMALY_ERRORS, usual);
+        v->is_told &= holds(&v->all, ANOMALY_SURGE);
         a->stats.services += (v->all.holds | v->errors.holds) != 0;
     }
 }
 
-static void judge_patterns(struct judging j)
+static void end_patterns(struct judging j)
 {
     struct anomaly *a = j.a;
     for (uint32_t i = 0; i < blocks_entries(&a->series); i++) {
-        struct series *s = blocks_find(&a->series, i, sizeof *s);
-        if (s == NULL || (s->count == 0 && !s->seen))
+        struct series *s = series_at(a, i);
+        if (s == NULL)
             continue;
         j.number = i;
         j.service_quiet = a->services[s->service].all.quiet;
-        judge(&j, s, ANOMALY_SURGE, s->usual);
+        end(&j, s, ANOMALY_SURGE, s->usual);
         a->stats.patterns += s->holds != 0;
     }
 }
@@ -385,14 +527,22 @@ void anomaly_tick(struct anomaly *a, uint64_t now_ms)
         .is_whole = elapsed_ms >= a->opts.interval_ms,
         .scale = 1,
         .fades = (float)exp2(-(double)(now_ms - last_ms) / ANOMALY_HALF_LIFE_MS),
+        .slot = now_ms / PEAK_MS,
     };
     if (j.is_whole)
         j.scale = (double)a->opts.interval_ms / (double)elapsed_ms;
     a->stats = (struct anomaly_stats){0};
-    judge_services(j); /* first: patterns ask for how long their service is quiet */
-    judge_patterns(j);
-    if (j.is_whole)
-        a->interval_ms = now_ms;
+    judge_services(j);
+    bool any = judge_patterns(j);
+    tell_services(j);
+    if (any)
+        tell_patterns(j);
+    end_services(j); /* first: patterns ask for how long their service is quiet */
+    end_patterns(j);
+    if (!j.is_whole)
+        return;
+    a->interval_ms = now_ms;
+    a->slot = j.slot;
 }
 
 struct anomaly_stats anomaly_stats(const struct anomaly *a)

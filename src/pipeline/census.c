@@ -13,7 +13,6 @@
 
 static void take_counters(struct pipeline *p, struct census *c)
 {
-    uint64_t now_ms = p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock);
     *c = (struct census){
         .total = *ledger_total(p->ledger),
         .imbalance = ledger_imbalance(p->ledger),
@@ -30,7 +29,9 @@ static void take_counters(struct pipeline *p, struct census *c)
     };
     memcpy(c->severities, p->severities, sizeof c->severities);
     if (p->recorder != NULL)
-        c->context = recorder_stats(p->recorder, now_ms);
+        c->context = recorder_stats(p->recorder, p->clock.now_ms);
+    c->context.released -= p->looked.released;
+    c->context.limited += p->follow.limited;
     if (p->families != NULL)
         c->families = families_stats(p->families);
     if (p->governor != NULL)

@@ -29,8 +29,9 @@
  * Pressure runs the same allocation with what the queue leaves room for as its budget,
  * and with weights that let the least severe go first (pipeline/pressure.h).
  *
- * Units      cost: bytes (record and stamps, which is what a backend meters; Resources are
- *            shared by a batch and not counted) or records; seconds; loop milliseconds.
+ * Units      cost: bytes (as a backend meters them: what callers give has the framing and the
+ *            share of Resources in it, pipeline/metering.h, and stamps are added here) or records;
+ *            seconds; milliseconds of the records' clock (pipeline/record_clock.h).
  * Memory     64 bytes a pattern while it is at work, drawn from the budget of memory.
  * Cost       20 ns for a record that is left to chance, 50 ns in all with what is around
  *            it; 0.3 to 0.6 ms for the allocation over 16,384 patterns.

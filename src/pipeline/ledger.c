@@ -140,10 +140,8 @@ static void decide(struct ledger_row *r, enum verdict v, uint64_t records, uint6
     r->received += records;
     r->received_bytes += bytes;
     r->verdict[v] += records;
-    if (v == VERDICT_KEPT) {
+    if (v == VERDICT_KEPT)
         r->queued += records;
-        r->kept_bytes += bytes;
-    }
 }
 
 void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t records,
@@ -151,6 +149,12 @@ void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t 
 {
     decide(&l->total, v, records, bytes);
     decide(&l->services[service]->row, v, records, bytes);
+}
+
+void ledger_meter(struct ledger *l, uint32_t service, uint64_t bytes)
+{
+    l->total.kept_bytes += bytes;
+    l->services[service]->row.kept_bytes += bytes;
 }
 
 static void release(struct ledger_row *r, uint64_t records, uint64_t bytes)

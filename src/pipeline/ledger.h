@@ -1,11 +1,13 @@
 /*
  * ledger: what happened to every record, in total and per service.
  *
- *     received        = kept + sampled_out + dropped_by_rule + rejected
+ *     received        = kept + sampled_out + dropped_by_rule + rejected + joined
  *     kept + released = delivered + queued + lost{reason}
  *
  * Released are those of sampled_out that are sent after all, as the context of an
  * error: they stay counted as sampled out, because survivors stand for them.
+ *
+ * Joined are lines that became a part of another record (pipeline/join.h), which is decided.
  *
  * Both lines hold after every call. Services are a bounded table: beyond
  * max_services new names are counted under "other", so counts are never lost.
@@ -29,7 +31,8 @@
     X(KEPT,            "kept") \
     X(SAMPLED_OUT,     "sampled_out") \
     X(DROPPED_BY_RULE, "dropped_by_rule") \
-    X(REJECTED,        "rejected")
+    X(REJECTED,        "rejected") \
+    X(JOINED,          "joined")
 /* clang-format on */
 
 #define X(name, text) VERDICT_##name,
@@ -44,7 +47,9 @@ struct ledger_row {
     uint64_t queued;
     uint64_t fate[FATE_COUNT];
     uint64_t released;
-    uint64_t received_bytes, kept_bytes, released_bytes; /* of the records as they came */
+    /* As a backend meters them (pipeline/metering.h): had all been sent as it came, and what was
+     * sent, with stamps. */
+    uint64_t received_bytes, kept_bytes, released_bytes;
 };
 
 struct ledger;
@@ -66,11 +71,15 @@ uint32_t ledger_find(const struct ledger *l, struct span name);
 uint32_t ledger_services(const struct ledger *l);
 struct span ledger_service_name(const struct ledger *l, uint32_t service);
 
-/* One or more records were received and decided. KEPT ones are queued from now on. */
+/* One or more records were received, and decided. KEPT ones are queued from now on, or lost:
+ * those that are sent are metered as well. */
 void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t records,
                    uint64_t bytes);
 
-/* Records that were sampled out are queued nevertheless. */
+/* Kept records make what is sent so much longer. */
+void ledger_meter(struct ledger *l, uint32_t service, uint64_t bytes);
+
+/* Records that were sampled out are queued nevertheless; bytes as ledger_meter() has them. */
 void ledger_release(struct ledger *l, uint32_t service, uint64_t records, uint64_t bytes);
 
 /* Queued records reached their end. */

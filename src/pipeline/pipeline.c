@@ -1,12 +1,14 @@
 /* pipeline: its parts, and one pass over a sound request (pipeline_record.c: each record). */
 #include "pipeline/pipeline.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 
+#define PRESSES 0.25 /* of the queue: half of where shedding begins (pipeline/pressure.h) */
 #define OVERFLOW_SHARE \
     8 /* of a service's patterns: lines of so many kinds are enough to look at \
        */
@@ -64,6 +66,34 @@ static void on_new_pattern(void *ctx, uint32_t number, bool is_overflow)
 
 /* ---- life -------------------------------------------------------------- */
 
+/* Where errors have context; else *out stays NULL. */
+static int open_recorder(const struct pipeline *p, struct recorder **out)
+{
+    const struct pipeline_opts *o = &p->opts;
+    const struct recorder_opts context = {
+        .bytes = o->context.bytes,
+        .window_ms = o->context.window_ms,
+        .max_records = o->context.max_records,
+        .max_per_second = o->context.max_per_second,
+        .seed = o->seed,
+        .budget = o->budget,
+    };
+    return context.bytes > 0 && *out == NULL ? recorder_new(out, &context) : 0;
+}
+
+/* Of errors: what led to them, and the rest of their traces. */
+static int start_context(struct pipeline *p)
+{
+    const struct pipeline_opts *o = &p->opts;
+    p->context_left = CONTEXT_DEPTH_BYTES;
+    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
+        p->looked.context_left[lane] = p->context_left;
+    p->context_stamps = stamp_bytes(pipeline_context_stamps(o->stamps));
+    follow_init(&p->follow, o->context.bytes > 0 ? o->context.trace_lines : 0, o->context.window_ms,
+                o->context.max_per_second);
+    return open_recorder(p, &p->recorder);
+}
+
 int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const struct rules *rules)
 {
     struct pipeline *p = calloc(1, sizeof *p);
@@ -88,27 +118,17 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
     bool is_governed = opts->target.unit != GOVERNOR_NONE || opts->sink.fullness != NULL;
     struct draws_opts draws = {opts->key, opts->seed, opts->budget};
     p->newcomers.left = NEWCOMERS_DEPTH;
-    p->context_left = CONTEXT_DEPTH_BYTES;
     if (ledger_new(&p->ledger, &ledger) < 0 || draws_new(&p->draws, &draws) < 0 ||
         patterns_new(&p->patterns, &patterns) < 0 || signer_new(&p->signer) < 0 ||
         (opts->family_weight > 0 && families_new(&p->families, &families) < 0) ||
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
-        pipeline_watch_anomalies(p, rules) < 0 || pipeline_start_redaction(p) < 0)
-        goto fail;
-    struct recorder_opts context = {
-        .bytes = opts->context.bytes,
-        .window_ms = opts->context.window_ms,
-        .max_records = opts->context.max_records,
-        .max_per_second = opts->context.max_per_second,
-        .seed = opts->seed,
-        .budget = opts->budget,
-    };
-    p->context_stamps = stamp_bytes(pipeline_context_stamps(p->opts.stamps));
-    if (context.bytes > 0 && recorder_new(&p->recorder, &context) < 0)
+        pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0 ||
+        pipeline_start_redaction(p) < 0)
         goto fail;
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
+    token_bucket_init(&p->looked.floor, opts->floor_per_second);
     p->place = (struct pattern_place){
         .patterns = p->patterns,
         .families = p->families,
@@ -145,18 +165,32 @@ void pipeline_free(struct pipeline *p)
     ledger_free(p->ledger);
     pattern_place_done(&p->place);
     recorder_free(p->recorder);
+    recorder_free(p->looked.recorder);
     draws_free(p->draws);
     free(p);
 }
 
+int pipeline_admit(const struct pipeline *p, size_t bytes, size_t largest)
+{
+    const struct pipeline_sink *sink = &p->opts.sink;
+    return sink->admit == NULL ? 0 : sink->admit(sink->ctx, bytes, largest);
+}
+
 int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                         const struct logs_count *count)
+{
+    return pipeline_push_of_key(p, request, (struct span){0}, arena, count);
+}
+
+int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                         struct arena *arena, const struct logs_count *count)
 {
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
+        .scope_index = UINT32_MAX,
     };
     pass.unix_s = (uint32_t)(pass.unix_ns / 1000000000);
     if (count->records == 0)
@@ -164,7 +198,7 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     /* Every survivor may carry stamps. */
     size_t stamps = TIMESTAMP_BYTES + stamp_bytes(p->opts.stamps);
     pass.request_bytes = request.len + (size_t)count->records * stamps;
-    int full = p->opts.sink.admit(p->opts.sink.ctx, pass.request_bytes, count->largest + stamps);
+    int full = pipeline_admit(p, pass.request_bytes, count->largest + stamps);
     /* What may have to be gathered around the records: all or nothing, so before the first. */
     size_t around = request.len - count->record_bytes +
                     2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
@@ -173,12 +207,14 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
     if (full < 0)
         pass.all = VERDICT_REJECTED;
     p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * count->records, NEWCOMERS_DEPTH);
-    double fullness = 0; /* observing, what presses is all that would not be there */
+    /* Observing, what presses is all that would not be there. */
     if (p->opts.sink.fullness != NULL && !p->opts.observe)
-        fullness = p->opts.sink.fullness(p->opts.sink.ctx);
-    if (p->governor != NULL && governor_begin(p->governor, pass.now_ms, fullness))
-        pass.governor = p->governor;
-    int rc = logs_each(request, p->opts.seed, arena, pipeline_record, &pass);
+        pass.fullness = p->opts.sink.fullness(p->opts.sink.ctx);
+    record_clock_begin(&p->clock, pass.unix_ns / 1000000, pass.fullness > PRESSES);
+    pass.at_ms = p->clock.now_ms;
+    if (pass.at_ms != 0) /* else its first record says when this is */
+        pipeline_govern(&pass);
+    int rc = logs_each_of_key(request, key, p->opts.seed, arena, pipeline_record, &pass);
     if (rc == 0)
         rc = full < 0 ? full : pass.failed;
     return rc;
@@ -192,6 +228,35 @@ int pipeline_push(struct pipeline *p, struct span request, struct arena *arena, 
         return rc;
     *records = n.records;
     return pipeline_push_sound(p, request, arena, &n);
+}
+
+struct setting_aside {
+    struct pipeline *p;
+    enum verdict verdict;
+    const struct logs_rejected *next, *end;
+};
+
+static int set_aside_of(void *ctx, uint32_t resource_index, struct span service_name)
+{
+    struct setting_aside *r = ctx;
+    if (r->next == r->end)
+        return 1;
+    if (r->next->resource_index != resource_index)
+        return 0;
+    ledger_decide(r->p->ledger, pipeline_service(r->p, service_name), r->verdict, r->next->records,
+                  r->next->bytes);
+    r->next++;
+    return 0;
+}
+
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict)
+{
+    const struct logs_rejected *first = (const void *)left_out->tally.base;
+    size_t n = left_out->tally.len / sizeof *first;
+    struct setting_aside r = {p, verdict, first, n > 0 ? first + n : first};
+    ignore_code(logs_each_resource(request, set_aside_of, &r)); /* it is sound */
+    assert(r.next == r.end);
 }
 
 void pipeline_watch(struct pipeline *p, const struct pipeline_watcher *watcher)
@@ -222,14 +287,19 @@ void pipeline_forget_rules(struct pipeline *p)
 
 static int ensure_shadow(struct pipeline *p)
 {
-    const struct shadow_opts opts = {p->opts.max_patterns, typical_stamp(p->opts.stamps),
-                                     p->opts.budget};
-    return p->shadow != NULL ? 0 : shadow_new(&p->shadow, &opts);
+    const struct shadow_opts opts = {p->opts.max_patterns, p->opts.budget};
+    if (p->shadow != NULL)
+        return 0;
+    p->looked.sent_before = p->metering.sent;
+    return shadow_new(&p->shadow, &opts);
 }
 
 int pipeline_set_observe(struct pipeline *p, bool observe)
 {
     int rc = observe ? ensure_shadow(p) : 0;
+    /* What would have been sampled out was sent: it is no context later. */
+    if (rc == 0 && p->opts.observe != observe && p->recorder != NULL)
+        recorder_forget(p->recorder);
     if (rc == 0)
         p->opts.observe = observe;
     return rc;
@@ -240,6 +310,9 @@ int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules)
     int rc = rules != NULL ? ensure_shadow(p) : 0;
     if (rc < 0)
         return rc;
+    /* Without memory for it its context of errors is not counted. */
+    if (rules != NULL)
+        ignore_code(open_recorder(p, &p->looked.recorder));
     /* Without memory for it there is no boost; it is tried again with the next rules. */
     ignore_code(pipeline_watch_anomalies(p, rules));
     rulebook_set_second(&p->rulebook, rules);
@@ -251,6 +324,11 @@ void pipeline_set_target(struct pipeline *p, const struct governor_target *targe
     p->opts.target = *target;
     if (p->governor != NULL)
         governor_set_target(p->governor, target);
+}
+
+uint32_t pipeline_floor_limit(const struct pipeline *p)
+{
+    return p->opts.floor_per_second;
 }
 
 const struct rules *pipeline_shadow_rules(const struct pipeline *p)
@@ -276,6 +354,7 @@ uint32_t pipeline_service(struct pipeline *p, struct span name)
 void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes)
 {
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, bytes);
+    ledger_meter(p->ledger, service, bytes);
 }
 
 void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint64_t records)

@@ -1,3 +1,4 @@
+/* clang-format off */
 /*
  * pipeline: what happens to one request of logs between decode and queue.
  *
@@ -28,13 +29,16 @@
  *
  * Blocking: never. Knows neither sockets nor loops.
  */
+/* clang-format on */
 #pragma once
 
 #include <stdint.h>
 
 #include "otlp/logs.h"
+#include "otlp/mend.h"
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
+#include "pipeline/peer_weights.h"
 #include "pipeline/redact.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
@@ -46,10 +50,12 @@
 struct pipeline_sink {
     void *ctx;
     /* Is there room for `bytes` of records, the longest of them `largest`, should all
-     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. */
+     * survive? 0, ERR_FULL, or ERR_TOO_BIG: never. May be NULL: there always is. */
     int (*admit)(void *ctx, size_t bytes, size_t largest);
-    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. 0, or
-     * ERR_* when memory failed. Settles nothing of it from inside. */
+    /* Take one survivor: copy record and stamp, which goes behind it and may be empty. Returns
+     * by how many bytes the request that is sent has grown: what a backend meters of it, with
+     * the Resource and Scope where it is the first to need them. Or ERR_* when memory failed.
+     * Settles nothing of it from inside. */
     int (*emit)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service);
     /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
@@ -62,6 +68,7 @@ struct pipeline_opts {
     uint32_t family_weight;            /* of families; 0: every pattern is its own */
     bool severity_from_text;           /* a record without one is as severe as its text says */
     uint64_t seed;
+    struct peer_weights peer_weights;
     struct span key; /* the attribute whose values stay together; borrowed; empty: none */
     unsigned stamps; /* of survivors of p < 1: bit per enum stamp; 0: none */
     struct {
@@ -69,7 +76,8 @@ struct pipeline_opts {
         enum level trigger;
         uint64_t window_ms;
         uint32_t max_records, max_per_second;
-        double max_share; /* of the bytes that are kept */
+        uint32_t trace_lines; /* behind an error; up to FOLLOW_LINES_MAX; 0: none */
+        double max_share;     /* of the bytes that are kept */
     } context;
     uint32_t floor_per_second;     /* 0: all of the floor's are kept, which is the promise */
     struct governor_target target; /* zero: no budget */
@@ -112,6 +120,15 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
  * that the JSON transcoder has written. */
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
+
+/* The same of a client whose own key goes on with its records; empty: ours. */
+MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
+                                    struct arena *arena, const struct logs_count *count);
+
+/* Records that were left out of a request before it was pushed are received, and rejected or
+ * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
+void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
+                        enum verdict verdict);
 
 /* Time has passed: call it about each second. What was noticed and dropped meanwhile may
  * be sent as records of our own, which are counted as received and kept of the service
@@ -176,6 +193,9 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
+
+/* Of records that the floor keeps, a second; 0: all of them. */
+uint32_t pipeline_floor_limit(const struct pipeline *p);
 
 /* The policy that is only counted; NULL: none any more. */
 MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);

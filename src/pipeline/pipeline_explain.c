@@ -14,6 +14,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     int rc = log_record_read(&record, bytes);
     if (rc < 0)
         return rc;
+    peer_weights_apply(&e->p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     struct subject s = {
         .group = g,
@@ -45,7 +46,7 @@ int pipeline_explain(struct pipeline *p, struct span request, struct arena *aren
                      const struct pipeline_explainer *explainer)
 {
     struct logs_count n;
-    struct explaining e = {p, p->opts.clock == NULL ? 0 : clock_now_ms(p->opts.clock), explainer};
+    struct explaining e = {p, p->clock.now_ms, explainer};
     int rc = logs_check(request, &n);
     return rc < 0 ? rc : logs_each(request, p->opts.seed, arena, on_explain, &e);
 }

@@ -11,15 +11,16 @@
 static int send_event(void *ctx, const struct logs_group *g, struct span record)
 {
     struct pipeline *p = ctx;
-    const struct pipeline_sink *sink = &p->opts.sink;
-    int rc = sink->admit(sink->ctx, record.len + g->resource.len + g->scope.len, record.len);
+    int rc = pipeline_admit(p, record.len + g->resource.len + g->scope.len, record.len);
     if (rc < 0)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
     rc = pipeline_emit(p, g, record, (struct span){0}, service);
-    if (rc != 0)
-        return rc < 0 ? rc : 0; /* sent later, or never: not counted yet */
-    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, record.len);
+    if (rc < 0) /* sent later, or never: not counted yet */
+        return rc == PIPELINE_WITHHELD ? 0 : rc;
+    ledger_decide(p->ledger, service, VERDICT_KEPT, 1, (uint64_t)rc);
+    ledger_meter(p->ledger, service, (uint64_t)rc);
+    metering_sent(&p->metering, g, metering_framed(record.len), (size_t)rc);
     p->reasons.kept[REASON_EVENT]++;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pattern/trace_line.h"
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 #include "util/diag.h"
@@ -14,8 +15,41 @@ static void enter_resource(struct pass *pass, const struct logs_group *g)
     struct pipeline *p = pass->p;
     pass->resource_index = g->resource_index;
     pass->service = pipeline_service(p, g->service_name);
-    pass->rules = rulebook_of(&p->rulebook, pass->service, pass->now_ms);
-    pass->second = rulebook_second(&p->rulebook, pass->now_ms);
+    pass->rules = rulebook_of(&p->rulebook, pass->service, pass->at_ms);
+    pass->second = rulebook_second(&p->rulebook, pass->at_ms);
+}
+
+#define GOVERN_MS 50 /* within a request: a batch of some seconds is no burst */
+
+void pipeline_govern(struct pass *pass)
+{
+    struct pipeline *p = pass->p;
+    pass->governed_ms = pass->at_ms;
+    if (p->governor == NULL)
+        return;
+    bool is_at_work = governor_begin(p->governor, pass->at_ms, pass->fullness);
+    pass->governor = is_at_work ? p->governor : NULL;
+}
+
+/* When was it written? Time passes for what is governed. */
+static void enter_time(struct pass *pass, const struct log_record *r)
+{
+    uint64_t ns = r->time_unix_ns != 0 ? r->time_unix_ns : r->observed_unix_ns;
+    pass->at_ms = record_clock_move(&pass->p->clock, ns);
+    if (pass->at_ms - pass->governed_ms >= GOVERN_MS)
+        pipeline_govern(pass);
+}
+
+/* What it would cost to send it as it came, in a request as it came. */
+static size_t arrived_bytes(struct pass *pass, const struct logs_group *g, struct span bytes)
+{
+    size_t around = 0;
+    if (g->scope_index != pass->scope_index)
+        around += metering_scope(g);
+    if (g->resource_index != pass->resource_index)
+        around += metering_resource(g);
+    pass->scope_index = g->scope_index;
+    return around + metering_framed(bytes.len);
 }
 
 uint8_t pipeline_status_class(const struct log_record *r)
@@ -78,7 +112,8 @@ uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct sp
     return signer_sign(p->signer, &in);
 }
 
-static void count(struct pass *pass, struct pattern *e, const struct decision *d, size_t bytes)
+static void count(struct pass *pass, struct pattern *e, const struct decision *d, size_t bytes,
+                  size_t sent_bytes)
 {
     struct pipeline *p = pass->p;
     e->counts.received++;
@@ -86,7 +121,8 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     e->last_seen_s = pass->unix_s;
     if (d->verdict == VERDICT_KEPT) {
         e->counts.kept++;
-        e->counts.kept_bytes += bytes;
+        e->counts.kept_bytes += sent_bytes;
+        ledger_meter(p->ledger, pass->service, sent_bytes);
         p->reasons.kept[d->reason]++;
     } else {
         e->counts.sampled_out += d->verdict == VERDICT_SAMPLED_OUT;
@@ -96,9 +132,11 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
     ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
 }
 
-static struct span stamp(const struct pipeline *p, const struct subject *s,
-                         const struct decision *d, uint8_t *room)
+struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
+                           const struct decision *d, uint8_t *room)
 {
+    if (d->threshold == 0 || p->opts.stamps == 0)
+        return (struct span){0};
     struct stamp_values v = {
         .threshold = d->threshold,
         .randomness = d->randomness,
@@ -114,87 +152,163 @@ static struct span stamp(const struct pipeline *p, const struct subject *s,
 
 /* ---- the context of errors --------------------------------------------- */
 
-/* Before a trigger is emitted: what led to it, in order. Fails where emit() does; what was
- * not given out then is there for the next try. */
-static int release_context(const struct pass *pass, const struct subject *s)
+struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
+                                   uint8_t *room)
+{
+    const struct stamp_values v = {
+        .released = true,
+        .signature = c->signature,
+        .family = c->family,
+        .reason = reason_name(REASON_ERROR_CONTEXT),
+    };
+    return stamp_write(room, pipeline_context_stamps(p->opts.stamps), &v);
+}
+
+struct pattern *pipeline_context_pattern(const struct pipeline *p, const struct recording *c)
+{
+    struct pattern *e = patterns_at(p->patterns, c->pattern);
+    bool is_its = e->in_use && e->key.service == c->service &&
+                  (e->key.signature == c->signature || e->key.signature == c->family);
+    return is_its ? e : NULL;
+}
+
+/* Paid like the error that it belongs to. */
+void pipeline_pay_context(const struct pass *pass, const struct recording *c)
+{
+    if (pass->governor == NULL)
+        return;
+    size_t bytes = metering_framed(c->bytes.len) + (size_t)pass->p->metering.around;
+    governor_certain(pass->governor, bytes, false);
+    governor_pay(pass->governor, bytes, true, true);
+}
+
+uint32_t pipeline_find_context(const struct pass *pass, const struct subject *s,
+                               struct recorder *recorder, double left,
+                               struct recording found[RECORDER_RECORDS_MAX])
+{
+    const struct pipeline *p = pass->p;
+    uint32_t n = recorder_find(recorder, s->group, s->record->trace_id, pass->at_ms, found);
+    size_t paid = 0;
+    for (uint32_t i = n; i-- > 0;) { /* the newest that can be paid for */
+        paid += metering_framed(found[i].bytes.len + p->context_stamps);
+        if ((double)paid <= left)
+            continue;
+        recorder_limit(recorder);
+        memmove(found, found + i + 1, (n - i - 1) * sizeof *found);
+        return n - i - 1;
+    }
+    return n;
+}
+
+void pipeline_allow_context(const struct pipeline *p, double *left, size_t kept_bytes)
+{
+    double more = p->opts.context.max_share * (double)kept_bytes;
+    *left = fmin(*left + more, CONTEXT_DEPTH_BYTES);
+}
+
+/* It goes on after all. A trace that was begun is finished on credit. */
+static void count_context(struct pass *pass, const struct logs_group *g, const struct recording *c,
+                          size_t own, size_t grown)
 {
     struct pipeline *p = pass->p;
-    const struct pipeline_sink *sink = &p->opts.sink;
+    struct pattern *e = pipeline_context_pattern(p, c);
+    if (e != NULL)
+        e->counts.kept_bytes += grown;
+    p->context_left -= (double)own;
+    ledger_release(p->ledger, c->service, 1, grown);
+    metering_sent(&p->metering, g, own, grown);
+    pipeline_pay_context(pass, c);
+}
+
+/* Before a trigger is emitted: what led to it, in order. Fails where emit() does; what was
+ * not given out then is there for the next try. */
+static int release_context(struct pass *pass, const struct subject *s)
+{
+    struct pipeline *p = pass->p;
     struct recording found[RECORDER_RECORDS_MAX];
-    uint32_t n = recorder_find(p->recorder, s->group, s->record->trace_id, pass->now_ms, found);
-    size_t bytes = 0, largest = 0, paid = 0;
-    for (uint32_t i = n; i-- > 0;) { /* the newest that can be paid for */
+    uint32_t n = pipeline_find_context(pass, s, p->recorder, p->context_left, found);
+    size_t bytes = 0, largest = 0;
+    for (uint32_t i = 0; i < n; i++) {
         size_t one = found[i].bytes.len + STAMP_BYTES;
-        paid += found[i].bytes.len + p->context_stamps;
-        if ((double)paid > p->context_left) {
-            recorder_limit(p->recorder);
-            memmove(found, found + i + 1, (n - i - 1) * sizeof *found);
-            n -= i + 1;
-            break;
-        }
         bytes += one;
         largest = one > largest ? one : largest;
     }
-    if (n == 0 || sink->admit(sink->ctx, pass->request_bytes + bytes, largest) < 0)
+    if (n == 0 || pipeline_admit(p, pass->request_bytes + bytes, largest) < 0)
         return 0; /* the next trigger may have better luck */
     for (uint32_t i = 0; i < n; i++) {
         const struct recording *c = &found[i];
-        struct stamp_values v = {
-            .released = true,
-            .signature = c->signature,
-            .family = c->family,
-            .reason = reason_name(REASON_ERROR_CONTEXT),
-        };
         uint8_t room[STAMP_BYTES];
-        struct span stamps = stamp_write(room, pipeline_context_stamps(p->opts.stamps), &v);
+        struct span stamps = pipeline_context_stamp(p, c, room);
         struct logs_group g = recorder_group(p->recorder, c);
         int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
-        if (rc < 0)
+        if (rc < 0 && rc != PIPELINE_WITHHELD)
             return rc;
         recorder_release(p->recorder, c);
         if (rc == PIPELINE_WITHHELD)
             continue; /* it stays sampled out */
-        p->context_left -= (double)(c->bytes.len + stamps.len);
-        ledger_release(p->ledger, c->service, 1, c->bytes.len);
-        if (pass->governor != NULL) { /* paid like the error that it belongs to */
-            governor_certain(pass->governor, c->bytes.len, false);
-            governor_pay(pass->governor, c->bytes.len, true, true);
-        }
+        count_context(pass, &g, c, metering_framed(c->bytes.len + stamps.len), (size_t)rc);
     }
     return 0;
+}
+
+/* Sampled out, and a line of the trace of an error before it: it goes on as its context. `room`
+ * begins with `added` bytes for behind the record. False: it is none, or there is no room. */
+static bool release_follower(struct pass *pass, const struct subject *s, size_t added,
+                             uint8_t *room)
+{
+    struct pipeline *p = pass->p;
+    uint64_t instance = s->group->resource_hash;
+    if (s->record->body.kind != LOG_STRING || !trace_line_continues(s->record->body.text) ||
+        !follow_may(&p->follow, instance, pass->at_ms))
+        return false;
+    const struct recording it = {.bytes = s->bytes,
+                                 .signature = s->signature,
+                                 .family = s->family,
+                                 .service = pass->service,
+                                 .pattern = s->pattern->number};
+    added += pipeline_context_stamp(p, &it, room + added).len;
+    size_t bytes = s->bytes.len + added;
+    if (pipeline_admit(p, pass->request_bytes + bytes, bytes) < 0)
+        return false;
+    int rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
+    if (rc < 0)
+        return false;
+    follow_took(&p->follow, instance);
+    count_context(pass, s->group, &it, metering_framed(bytes), (size_t)rc);
+    return true;
 }
 
 /* The allocator said no in the middle of a request. It is refused as a whole, so that its
  * client sends it again: what has gone on may arrive twice, but nothing is lost. */
 static void reject_rest(struct pass *pass, const struct subject *s, const struct decision *d,
-                        int rc)
+                        size_t bytes, int rc)
 {
     pass->all = VERDICT_REJECTED;
     pass->failed = rc;
     if (d->reason == REASON_FIRST)
         s->pattern->in_window--; /* it will be the first once more */
-    ledger_decide(pass->p->ledger, pass->service, VERDICT_REJECTED, 1, s->bytes.len);
+    ledger_decide(pass->p->ledger, pass->service, VERDICT_REJECTED, 1, bytes);
 }
 
-/* A survivor, behind its context. `room` begins with `added` bytes for behind the record. 0, or
- * PIPELINE_WITHHELD. Negative: there was no memory, and the rest of the request is rejected. */
+/* A survivor, behind its context. `room` begins with `added` bytes for behind the record.
+ * Returns what it has added to what is sent, PIPELINE_WITHHELD, or ERR_*: there was no memory. */
 static int emit(struct pass *pass, const struct subject *s, const struct decision *d, size_t added,
                 uint8_t *room)
 {
     struct pipeline *p = pass->p;
     int rc = 0;
-    if (p->recorder != NULL && s->level >= p->opts.context.trigger)
+    if (p->recorder != NULL && !p->opts.observe && s->level >= p->opts.context.trigger)
         rc = release_context(pass, s);
-    if (d->threshold > 0 && p->opts.stamps != 0)
-        added += stamp(p, s, d, room + added).len;
+    added += pipeline_stamp(p, s, d, room + added).len;
     if (rc == 0)
         rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
     if (rc < 0)
-        reject_rest(pass, s, d, rc);
-    else if (rc == 0)
-        p->context_left =
-            fmin(p->context_left + p->opts.context.max_share * (double)(s->bytes.len + added),
-                 CONTEXT_DEPTH_BYTES);
+        return rc;
+    size_t own = metering_framed(s->bytes.len + added);
+    metering_sent(&p->metering, s->group, own, (size_t)rc);
+    pipeline_allow_context(p, &p->context_left, own);
+    if (s->level >= p->opts.context.trigger && !p->opts.observe && p->context_left > 0)
+        follow_begin(&p->follow, s->group->resource_hash, pass->at_ms);
     return rc;
 }
 
@@ -204,7 +318,7 @@ static void limit_floor(struct pass *pass, struct decision *d)
     struct pipeline *p = pass->p;
     if (p->opts.floor_per_second == 0 || d->reason != REASON_FLOOR)
         return;
-    if (!token_bucket_take(&p->floor.bucket, pass->now_ms)) {
+    if (!token_bucket_take(&p->floor.bucket, pass->at_ms)) {
         d->verdict = VERDICT_DROPPED_BY_RULE;
         d->reason = REASON_FLOOR_LIMIT;
         if (p->opts.observe)
@@ -223,30 +337,14 @@ static void limit_floor(struct pass *pass, struct decision *d)
     }
 }
 
-/* Kept: is there anything left to pay it with? */
-static bool is_paid(struct pass *pass, const struct decision *d, size_t bytes)
+bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct decision *d)
 {
     if (reason_is_certain(d->reason))
-        governor_certain(pass->governor, bytes, d->reason == REASON_FIRST && !d->is_new);
+        governor_certain(pass->governor, s->metered, d->reason == REASON_FIRST && !d->is_new);
     bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
     /* What chance has kept stands for what it has not: losing it would falsify the sums. */
     bool must_stay = d->reason == REASON_FLOOR || d->is_new || !reason_is_certain(d->reason);
-    return governor_pay(pass->governor, bytes, is_stamped, must_stay);
-}
-
-/* What a second policy would do is counted, and while the program only observes, what
- * this one would. Returns what is done. */
-static struct decision look_on(struct pass *pass, const struct subject *s, struct decision d)
-{
-    struct pipeline *p = pass->p;
-    if (pass->second != NULL)
-        shadow_decide(p->shadow, pass->second, s);
-    if (!p->opts.observe)
-        return d;
-    if (d.verdict == VERDICT_KEPT && pass->governor != NULL && !is_paid(pass, &d, s->bytes.len))
-        d.verdict = VERDICT_SAMPLED_OUT; /* the budget's last resort, which would be a loss */
-    shadow_note(p->shadow, SHADOW_ENFORCED, s, &d);
-    return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
+    return governor_pay(pass->governor, s->metered, is_stamped, must_stay);
 }
 
 /* Apart and by value, so that the decision stays in registers while there is no watcher. */
@@ -257,14 +355,41 @@ __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *
     p->watcher.decided(p->watcher.ctx, pipeline_view(p, s, &view), &d);
 }
 
-/* Sampled out: what an error may want back, and what an event may show of it. */
-static void remember(const struct pass *pass, const struct subject *s, struct span mended)
+void pipeline_remember(const struct pass *pass, const struct subject *s, struct span mended,
+                       struct recorder *recorder)
+{
+    const struct recording it = {s->bytes,           mended, s->signature, s->family, pass->service,
+                                 s->pattern->number, 0};
+    recorder_put(recorder, s->group, s->record->trace_id, &it, pass->at_ms);
+}
+
+/* What was decided is done and counted. `room` begins with what is to be mended. */
+static void carry_out(struct pass *pass, const struct subject *s, struct decision d, size_t arrived,
+                      struct span mended, uint8_t *room)
 {
     struct pipeline *p = pass->p;
-    if (p->recorder != NULL) {
-        const struct recording it = {s->bytes, mended, s->signature, s->family, pass->service, 0};
-        recorder_put(p->recorder, s->group, s->record->trace_id, &it, pass->now_ms);
+    bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
+                  !pipeline_pay(pass, s, &d);
+    int sent = d.verdict == VERDICT_KEPT && !unpaid ? emit(pass, s, &d, mended.len, room) : 0;
+    if (sent == PIPELINE_WITHHELD) {
+        d.verdict = VERDICT_DROPPED_BY_RULE;
+        d.reason = REASON_REDACTION;
+        sent = 0;
     }
+    if (sent < 0) {
+        reject_rest(pass, s, &d, arrived, sent);
+        return;
+    }
+    count(pass, s->pattern, &d, arrived, (size_t)sent);
+    if (unpaid)
+        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
+    if (p->watcher.decided != NULL)
+        tell_watcher(p, s, d);
+    if (d.verdict != VERDICT_SAMPLED_OUT ||
+        (!follow_is_idle(&p->follow, pass->at_ms) && release_follower(pass, s, mended.len, room)))
+        return;
+    if (p->recorder != NULL)
+        pipeline_remember(pass, s, mended, p->recorder);
     if (p->events != NULL && events_wants_sample(p->events, s->pattern->number)) {
         struct pipeline_view view;
         events_sample(p->events, s->pattern->number, &pipeline_view(p, s, &view)->record->body);
@@ -275,17 +400,22 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
     struct pipeline *p = pass->p;
-    if (g->resource_index != pass->resource_index)
-        enter_resource(pass, g);
-    if (pass->all == VERDICT_REJECTED) {
-        ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, bytes.len);
-        return 0;
-    }
-
+    size_t arrived = arrived_bytes(pass, g, bytes);
+    bool is_rejected = pass->all == VERDICT_REJECTED;
     struct log_record record;
-    int rc = log_record_read(&record, bytes);
+    int rc = is_rejected ? 0 : log_record_read(&record, bytes);
     if (rc < 0)
         return rc; /* a bug: logs_check() has accepted it */
+    if (!is_rejected)
+        enter_time(pass, &record);
+    if (g->resource_index != pass->resource_index)
+        enter_resource(pass, g);
+    if (is_rejected) {
+        ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, arrived);
+        return 0;
+    }
+    if (p->opts.peer_weights.count > 0)
+        peer_weights_apply(&p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     struct subject s = {
         .group = g,
@@ -293,7 +423,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         .record = &record,
         .level = pipeline_level(p, g, bytes, &record, &source),
         .signature = pipeline_sign(p, g, bytes, &record),
-        .now_ms = pass->now_ms,
+        .now_ms = pass->at_ms,
+        .metered = metering_framed(bytes.len) + (size_t)p->metering.around,
         .governor = pass->governor,
     };
     p->severities[source]++;
@@ -309,36 +440,17 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->anomaly != NULL)
         s.anomaly =
             anomaly_arrived(p->anomaly, s.pattern->number, pass->service, s.level >= LEVEL_ERROR);
-
     s.draw = draws_take(p->draws, &record, bytes, s.pattern->number);
-
     uint8_t room[TIMESTAMP_BYTES + STAMP_BYTES];
     struct span mended = {0};
     if (!p->opts.observe || record.time_unix_ns != 0) /* as it came, unless that would be refused */
         mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
     if (pass->governor != NULL)
-        governor_arrived(pass->governor, bytes.len);
+        governor_arrived(pass->governor, arrived);
     struct decision d = sampler_decide(pass->rules, &s);
     limit_floor(pass, &d);
     if (p->shadow != NULL)
-        d = look_on(pass, &s, d);
-    bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
-                  !is_paid(pass, &d, bytes.len);
-    if (d.verdict == VERDICT_KEPT && !unpaid) {
-        rc = emit(pass, &s, &d, mended.len, room);
-        if (rc < 0)
-            return 0;
-        if (rc == PIPELINE_WITHHELD) {
-            d.verdict = VERDICT_DROPPED_BY_RULE;
-            d.reason = REASON_REDACTION;
-        }
-    }
-    count(pass, s.pattern, &d, bytes.len);
-    if (unpaid)
-        ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
-    if (p->watcher.decided != NULL)
-        tell_watcher(p, &s, d);
-    if (d.verdict == VERDICT_SAMPLED_OUT)
-        remember(pass, &s, mended);
+        d = pipeline_look_on(pass, &s, d, mended);
+    carry_out(pass, &s, d, arrived, mended, room);
     return 0;
 }

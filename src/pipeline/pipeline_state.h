@@ -7,7 +7,10 @@
 #include "pattern/pattern_place.h"
 #include "pattern/signature.h"
 #include "pipeline/census.h"
+#include "pipeline/follow.h"
+#include "pipeline/metering.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/record_clock.h"
 #include "pipeline/redact.h"
 #include "pipeline/rulebook.h"
 #include "pipeline/stamp.h"
@@ -22,7 +25,16 @@ struct pipeline {
     struct signer *signer;
     struct governor *governor; /* NULL: neither a budget nor a queue that could press */
     struct rulebook rulebook;
-    struct shadow *shadow;     /* NULL: nothing is only counted */
+    struct shadow *shadow; /* NULL: nothing is only counted */
+    struct {
+        struct recorder *recorder; /* of the second policy: what it would release; may be NULL */
+        struct token_bucket floor; /* of the second policy, where the floor has a limit */
+        uint64_t released;         /* by `recorder` below, which was only said */
+        uint64_t sent_before;      /* records, when looking on began */
+        double context_left[SHADOW_LANE_COUNT]; /* as below */
+    } looked;
+    struct record_clock clock;
+    struct metering metering;
     struct anomaly *anomaly;   /* NULL: neither boosts nor events */
     struct events *events;     /* NULL: no events are sent */
     struct redactor *redactor; /* NULL: nothing is looked for */
@@ -38,6 +50,7 @@ struct pipeline {
     struct pattern_place place;
     struct day_counts today;
     struct recorder *recorder; /* NULL: errors have no context */
+    struct follow follow;      /* likewise */
     struct draws *draws;
     struct {
         double left;      /* records that may be kept for being the first of a pattern that takes
@@ -58,9 +71,12 @@ struct pipeline {
 /* One pipeline_push() in progress. */
 struct pass {
     struct pipeline *p;
-    uint64_t now_ms, unix_ns;
+    uint64_t now_ms, unix_ns;    /* of the process */
+    uint64_t at_ms, governed_ms; /* of the records; when the governor was told last, 0: not yet */
+    double fullness;
     uint32_t unix_s;
     uint32_t resource_index; /* whose service is cached */
+    uint32_t scope_index;
     uint32_t service;
     const struct rules *rules, *second;
     size_t request_bytes;      /* and all stamps that its records may get */
@@ -69,28 +85,69 @@ struct pass {
     int failed;                /* why, when that began in the middle; else 0 */
 };
 
-/* What a record carries that is released as the context of an error. Weight 0 and the reason are
- * never optional: without them the sums are wrong. */
+/* What a record carries that is released as the context of an error. Weight 0 is never optional:
+ * without it the sums are wrong. */
 static inline unsigned pipeline_context_stamps(unsigned chosen)
 {
-    const unsigned always = 1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_REASON;
-    const unsigned wanted = 1u << STAMP_PATTERN | 1u << STAMP_FAMILY;
+    const unsigned always = 1u << STAMP_ADJUSTED_COUNT;
+    const unsigned wanted = 1u << STAMP_PATTERN | 1u << STAMP_FAMILY | 1u << STAMP_REASON;
     return always | (chosen & wanted);
 }
 
+/* ---- pipeline.c -------------------------------------------------------- */
+
+/* Is there room? As pipeline_sink.admit() says. */
+MUST_CHECK int pipeline_admit(const struct pipeline *p, size_t bytes, size_t largest);
+
 /* ---- pipeline_emit.c --------------------------------------------------- */
 
-enum { PIPELINE_WITHHELD = 1 };
+#define PIPELINE_WITHHELD (-30000) /* no failure: clear of util/err.h */
 
-/* The one door: a survivor, the context of an error, an event; record and stamp are copied. 0;
- * PIPELINE_WITHHELD: redaction drops it; or ERR_*: it was not taken and is in no count. */
+/* The one door: a survivor, the context of an error, an event; record and stamp are copied. By
+ * how many bytes the request that is sent has grown; PIPELINE_WITHHELD: redaction drops it; or
+ * ERR_*: it was not taken and is in no count. */
 MUST_CHECK int pipeline_emit(const struct pipeline *p, const struct logs_group *g,
                              struct span record, struct span stamp, uint32_t service);
 
 /* ---- pipeline_record.c ------------------------------------------------- */
 
+/* Time has passed for the records: the governor is told, where there is one. */
+void pipeline_govern(struct pass *pass);
+
 /* One record of the pass that `pass` points to; a logs_record_fn. */
 MUST_CHECK int pipeline_record(void *pass, const struct logs_group *g, struct span bytes);
+
+/* Into room of STAMP_BYTES; empty: it carries none. */
+struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
+                           const struct decision *d, uint8_t *room);
+struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
+                                   uint8_t *room);
+
+/* The context of a trigger, as far as `left` bytes pay for it. Returns how many. */
+uint32_t pipeline_find_context(const struct pass *pass, const struct subject *s,
+                               struct recorder *recorder, double left,
+                               struct recording found[RECORDER_RECORDS_MAX]);
+
+/* As much was kept: a share of it is for context. */
+void pipeline_allow_context(const struct pipeline *p, double *left, size_t kept_bytes);
+
+/* Remember what was sampled out, for the context of errors. */
+void pipeline_remember(const struct pass *pass, const struct subject *s, struct span mended,
+                       struct recorder *recorder);
+
+/* The entry that it was counted under; NULL: it began anew since then. */
+struct pattern *pipeline_context_pattern(const struct pipeline *p, const struct recording *c);
+
+/* Kept: is there anything left to pay it with? */
+bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct decision *d);
+void pipeline_pay_context(const struct pass *pass, const struct recording *c);
+
+/* ---- pipeline_look.c --------------------------------------------------- */
+
+/* What a second policy would do is counted, and while the program only observes, what this one
+ * would. Where something is looked at (p->shadow). Returns what is done. */
+struct decision pipeline_look_on(const struct pass *pass, const struct subject *s,
+                                 struct decision d, struct span mended);
 
 uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct span bytes,
                        const struct log_record *r);

@@ -38,7 +38,7 @@ struct entry {
 struct group_entry {
     struct entry entry;
     uint64_t resource_hash, scope_hash;
-    uint32_t resource_len, scope_len;
+    uint32_t resource_len, scope_len, key_len;
 };
 
 struct record_entry {
@@ -47,7 +47,7 @@ struct record_entry {
     uint64_t trace, instance; /* 0: has no trace */
     uint64_t before_in_trace, before_in_instance;
     uint64_t signature, family;
-    uint32_t len;
+    uint32_t len, pattern;
 };
 
 struct recorder {
@@ -132,16 +132,19 @@ static uint64_t place_of(struct recorder *r, const struct logs_group *g)
             return r->group_at;
     }
     struct group_entry *e =
-        take(r, GROUP, sizeof *e + g->resource.len + g->scope.len, &r->group_at);
+        take(r, GROUP, sizeof *e + g->resource.len + g->scope.len + g->key.len, &r->group_at);
     e->resource_hash = g->resource_hash;
     e->scope_hash = g->scope_hash;
     e->resource_len = (uint32_t)g->resource.len;
     e->scope_len = (uint32_t)g->scope.len;
+    e->key_len = (uint32_t)g->key.len;
     uint8_t *bytes = (uint8_t *)(e + 1);
     if (g->resource.len > 0)
         memcpy(bytes, g->resource.base, g->resource.len);
     if (g->scope.len > 0)
         memcpy(bytes + g->resource.len, g->scope.base, g->scope.len);
+    if (g->key.len > 0)
+        memcpy(bytes + g->resource.len + g->scope.len, g->key.base, g->key.len);
     return r->group_at;
 }
 
@@ -179,6 +182,7 @@ void recorder_put(struct recorder *r, const struct logs_group *g, struct span tr
     e->signature = what->signature;
     e->family = what->family;
     e->len = (uint32_t)len;
+    e->pattern = what->pattern;
     e->before_in_instance = *in_instance;
     *in_instance = at;
     e->before_in_trace = GONE;
@@ -218,6 +222,7 @@ uint32_t recorder_find(struct recorder *r, const struct logs_group *g, struct sp
                 .signature = e->signature,
                 .family = e->family,
                 .service = e->entry.service,
+                .pattern = e->pattern,
                 .at = at,
             };
         }
@@ -240,6 +245,7 @@ struct logs_group recorder_group(const struct recorder *r, const struct recordin
     return (struct logs_group){
         .resource = span_of(bytes, place->resource_len),
         .scope = span_of(bytes + place->resource_len, place->scope_len),
+        .key = span_of(bytes + place->resource_len + place->scope_len, place->key_len),
         .resource_hash = place->resource_hash,
         .scope_hash = place->scope_hash,
     };
@@ -252,6 +258,11 @@ void recorder_release(struct recorder *r, const struct recording *what)
     e->entry.is_released = true;
     r->bucket.tokens -= 1;
     r->released++;
+}
+
+void recorder_forget(struct recorder *r)
+{
+    r->tail = r->head;
 }
 
 void recorder_limit(struct recorder *r)

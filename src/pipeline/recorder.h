@@ -47,8 +47,8 @@ void recorder_free(struct recorder *r);
 struct recording {
     struct span bytes, tail; /* the tail goes behind the bytes; found, they are one */
     uint64_t signature, family;
-    uint32_t service;
-    uint64_t at; /* where it is: the recorder's */
+    uint32_t service, pattern; /* pattern: the number of its entry */
+    uint64_t at;               /* where it is: the recorder's */
 };
 
 /* Remember a record that stood in g. Larger ones than an eighth of the ring are not. */
@@ -64,6 +64,9 @@ struct logs_group recorder_group(const struct recorder *r, const struct recordin
 
 /* It is given out now, and never again. */
 void recorder_release(struct recorder *r, const struct recording *what);
+
+/* What was put so far is never given out. */
+void recorder_forget(struct recorder *r);
 
 /* Some of what was found was not given out. */
 void recorder_limit(struct recorder *r);

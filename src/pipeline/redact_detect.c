@@ -4,9 +4,12 @@
 /* Bytes that a name of a secret, its quotes or blanks end with, before = or : or %. */
 static const char name_ends[] = "dtynDTYN\"'\\ ";
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pairs are read as they lie");
+
 static void set_pair(struct redact_detector *d, uint8_t first, unsigned second)
 {
-    d->pairs[first * 8 + second / 32] |= 1u << second % 32;
+    unsigned pair = first | second << 8;
+    d->pairs[pair / 32] |= 1u << pair % 32;
 }
 
 static bool has_kind(const struct redact_detector *d, unsigned kind)
@@ -50,6 +53,9 @@ static void set_signs(struct redact_detector *d)
 void redact_detector_init(struct redact_detector *d, uint64_t kinds)
 {
     *d = (struct redact_detector){.kinds = kinds};
+    for (unsigned c = 0; c < 256; c++)
+        d->is_word[c] = redact_is_word((uint8_t)c);
+    d->has_short_numbers = has_kind(d, REDACT_IP) || has_kind(d, REDACT_PHONE);
     set_numbers(d);
     set_signs(d);
     for (size_t i = 0; redact_keys[i].prefix != NULL; i++) {
@@ -61,6 +67,12 @@ void redact_detector_init(struct redact_detector *d, uint64_t kinds)
     }
 }
 
+/* Both of the two begin with three digits at least, and have eleven bytes. */
+static bool may_be_long(const struct redact_view *v, size_t at)
+{
+    return v->n - at >= 11 && redact_is_digit(v->t[at + 1]) && redact_is_digit(v->t[at + 2]);
+}
+
 /* At a digit that begins a number, or the one text begins with. */
 static bool find_number(const struct redact_detector *d, const struct redact_view *v, size_t at,
                         struct redact_hit *hit)
@@ -69,8 +81,8 @@ static bool find_number(const struct redact_detector *d, const struct redact_vie
         return has_kind(d, REDACT_IBAN) && redact_iban(v, at, hit);
     return (at > 0 && v->t[at - 1] == '+' && has_kind(d, REDACT_PHONE) && at - 1 >= v->from &&
             redact_phone(v, at - 1, hit)) ||
-           (has_kind(d, REDACT_SSN) && redact_ssn(v, at, hit)) ||
-           (has_kind(d, REDACT_CARD) && redact_card(v, at, hit)) ||
+           (may_be_long(v, at) && has_kind(d, REDACT_SSN) && redact_ssn(v, at, hit)) ||
+           (may_be_long(v, at) && has_kind(d, REDACT_CARD) && redact_card(v, at, hit)) ||
            (has_kind(d, REDACT_IP) && redact_ipv4(v, at, hit)) ||
            (has_kind(d, REDACT_IP) && redact_ipv6(v, at, hit));
 }
@@ -123,7 +135,16 @@ bool redact_next(const struct redact_detector *d, struct span text, size_t from,
         return true;
     /* The pair that begins before `from` may have its trigger behind it. */
     for (size_t i = from > 0 ? from - 1 : 0; i + 1 < text.len; i++) {
-        if ((d->pairs[t[i] * 8 + t[i + 1] / 32] >> t[i + 1] % 32 & 1) == 0)
+        uint16_t pair;
+        memcpy(&pair, t + i, sizeof pair); /* as set_pair() has it on little-endian hosts */
+        if ((d->pairs[pair / 32] >> pair % 32 & 1) == 0)
+            continue;
+        /* Most numbers are short: neither a card nor a social security number. */
+        if (redact_is_digit(t[i + 1]) && !d->is_word[t[i]] && !d->has_short_numbers &&
+            !may_be_long(&v, i + 1))
+            continue;
+        /* In the middle of a word only a number may begin, of an account. */
+        if (i > 0 && d->is_word[t[i + 1]] && !redact_is_digit(t[i + 1]) && d->is_word[t[i - 1]])
             continue;
         if (find_at(d, &v, i, hit) && hit->at >= from && hit->len > 0)
             return true;

@@ -26,8 +26,10 @@ struct redact_hit {
 };
 
 struct redact_detector {
-    uint64_t kinds;       /* bit per enum redact_kind */
-    uint32_t pairs[2048]; /* the trigger table: bit per pair of bytes */
+    uint64_t kinds;         /* bit per enum redact_kind */
+    uint32_t pairs[2048];   /* the trigger table: bit per pair of bytes */
+    bool has_short_numbers; /* addresses and telephones are asked for */
+    bool is_word[256];
     uint8_t keys_of[256]; /* the first row of keys that begins with this byte, plus 1; 0: none */
 };
 

@@ -21,6 +21,7 @@ struct redact_name_list {
     struct span names[REDACT_NAMES_MAX];
     uint32_t count;
     uint32_t first[8]; /* bit per first byte, folded: nearly all other names are turned away */
+    uint64_t lengths;  /* likewise, bit per length; of a name that ends in * all from there on */
 };
 
 /* Zero is a valid one, without names of a user's. */

@@ -257,7 +257,7 @@ static struct decision draw_governed(const struct subject *s, enum reason reason
     };
     uint64_t before = consistent_threshold(s->record);
     double came = before > 0 && is_joint(s, before) ? rules_rate_of(before) : 1;
-    struct governor_record record = {s->pattern->number, s->level, s->bytes.len,
+    struct governor_record record = {s->pattern->number, s->level, s->metered,
                                      fmin(rules_rate_of(ours) / came, 1)};
     enum governor_cause why = GOVERNOR_FREE;
     double factor = record.wish > 0 ? governor_draw(s->governor, &record, &why) : 1;

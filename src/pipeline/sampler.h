@@ -81,8 +81,9 @@ struct subject {
     struct pattern *pattern;    /* its entry: the window and the spacing. May be NULL for
                                  * sampler_explain() */
     struct draw draw;           /* of draws_take(); zero: spaced */
-    uint64_t now_ms;
-    struct governor *governor; /* NULL: nothing to govern */
+    uint64_t now_ms;            /* of the records (pipeline/record_clock.h) */
+    size_t metered;             /* bytes that it costs, without stamps (pipeline/metering.h) */
+    struct governor *governor;  /* NULL: nothing to govern */
     float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */
 };
 

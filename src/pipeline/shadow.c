@@ -84,22 +84,26 @@ static void add(struct shadow_counts *c, const struct decision *d, size_t bytes)
     c->kept_bytes += d->verdict == VERDICT_KEPT ? bytes : 0;
 }
 
-static void note(struct shadow *s, enum shadow_lane lane, struct cell *cell, size_t bytes,
-                 const struct decision *d)
+void shadow_note(struct shadow *s, enum shadow_lane lane, uint32_t number, const struct decision *d,
+                 size_t bytes)
 {
-    bytes += d->threshold > 0 ? s->opts.stamp_bytes : 0;
     add(&s->total[lane], d, bytes);
-    add(&cell->counts, d, bytes);
+    add(&find_or_make(s, number)->lane[lane].counts, d, bytes);
 }
 
-void shadow_note(struct shadow *s, enum shadow_lane lane, const struct subject *subject,
-                 const struct decision *d)
+void shadow_release(struct shadow *s, enum shadow_lane lane, uint32_t number, size_t bytes)
 {
-    struct row *row = find_or_make(s, subject->pattern->number);
-    note(s, lane, &row->lane[lane], subject->bytes.len, d);
+    struct row *row = number == SHADOW_NO_PATTERN ? NULL : find(s, number);
+    s->total[lane].released++;
+    s->total[lane].kept_bytes += bytes;
+    if (row == NULL)
+        return;
+    row->lane[lane].counts.released++;
+    row->lane[lane].counts.kept_bytes += bytes;
 }
 
-void shadow_decide(struct shadow *s, const struct rules *rules, const struct subject *subject)
+struct decision shadow_decide(struct shadow *s, const struct rules *rules,
+                              const struct subject *subject)
 {
     struct row *row = find_or_make(s, subject->pattern->number);
     struct cell *cell = &row->lane[SHADOW_POLICY];
@@ -117,7 +121,7 @@ void shadow_decide(struct shadow *s, const struct rules *rules, const struct sub
     cell->window = pattern.window;
     cell->in_window = pattern.in_window;
     cell->phase = pattern.phase;
-    note(s, SHADOW_POLICY, cell, subject->bytes.len, &d);
+    return d;
 }
 
 const struct shadow_counts *shadow_total(const struct shadow *s, enum shadow_lane lane)

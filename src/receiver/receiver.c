@@ -1,11 +1,13 @@
 /* receiver: endpoint, decode, push, reply. */
 #include "receiver/receiver.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "otlp/grpc.h"
 #include "otlp/json.h"
+#include "pipeline/join.h"
 #include "receiver/reply.h"
 #include "util/diag.h"
 
@@ -55,6 +57,7 @@ static const struct {
     [REFUSED_FULL]      = {503, GRPC_UNAVAILABLE,        "no room for this request now; try again later"},
     [REFUSED_DISK]      = {503, GRPC_UNAVAILABLE,        "the request could not be stored on disk; try again later"},
     [REFUSED_ENDED]     = {503, GRPC_UNAVAILABLE,        "this process ends; try again later"},
+    [REFUSED_KEY]       = {401, GRPC_UNAUTHENTICATED,    "a project key is expected: as Authorization: Bearer, or as ?token=, of up to 64 printable characters"},
     [REFUSED_TIMEOUT]   = {408, GRPC_DEADLINE_EXCEEDED,  "the request did not arrive in time"},
 };
 /* clang-format on */
@@ -67,8 +70,11 @@ struct receiver {
     struct arena arena;    /* of the request in hand */
     struct buf inflated;   /* scratch: one request is decoded at a time */
     struct buf transcoded; /* scratch */
+    struct buf joined;     /* scratch */
     struct receiver_stats stats;
     uint64_t last_request_ms;
+    char key[LOGS_KEY_BYTES + 1]; /* ours */
+    bool has_told_of_key;
     bool has_ended;
 };
 
@@ -77,8 +83,10 @@ struct call {
     const struct endpoint *endpoint;
     enum reply_form form;
     enum coding coding;
+    struct span key;     /* the client's, where it goes on; in the exchange's arena */
     bool looks;          /* at the body for what it is: its type says nothing */
-    const char *warning; /* for the client, of a request that was taken */
+    const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
+    uint64_t rejected;   /* records of it that were not */
 
     /* While its records are on their way to the disk. */
     bool waits;
@@ -105,6 +113,18 @@ const char *receiver_protocol_name(enum receiver_protocol p)
 }
 
 /* ---- refusing ---------------------------------------------------------- */
+
+/* The path without trailing slashes, and without a query that a client has
+ * percent-encoded into it (Go's exporters make %3F of '?'). */
+static struct span plain_path(struct span path)
+{
+    for (size_t i = 0; i + 2 < path.len; i++)
+        if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
+            path.len = i;
+    while (path.len > 1 && path.base[path.len - 1] == '/')
+        path.len--;
+    return path;
+}
 
 static enum refusal refusal_of(int err)
 {
@@ -149,7 +169,7 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     metric_inc(&r->stats.refused[why]);
     diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused",
          f.message, "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
-         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
 
     enum reply_form form = reply_form_of(x->head.content_type);
     if (form == REPLY_GRPC && why == REFUSED_CODING)
@@ -158,18 +178,6 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
 }
 
 /* ---- head -------------------------------------------------------------- */
-
-/* The path without trailing slashes, and without a query that a client has
- * percent-encoded into it (Go's exporters make %3F of '?'). */
-static struct span plain_path(struct span path)
-{
-    for (size_t i = 0; i + 2 < path.len; i++)
-        if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
-            path.len = i;
-    while (path.len > 1 && path.base[path.len - 1] == '/')
-        path.len--;
-    return path;
-}
 
 static const struct endpoint *find_endpoint(struct span path)
 {
@@ -207,6 +215,39 @@ static bool type_fits(const struct endpoint *endpoint, const struct http_head *h
     struct span type = head->content_type;
     return type.len >= 16 && span_ieq(span_of(type.base, 16), SPAN("application/json")) &&
            (type.len == 16 || type.base[16] == ';' || type.base[16] == ' ');
+}
+
+/* Once: what a client means for its own project goes to ours. */
+static void warn_key(struct receiver *r, const struct http_exchange *x, struct span key)
+{
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    if (r->has_told_of_key || r->key[0] == '\0' || key.len == 0 || span_eq(key, span_str(r->key)))
+        return;
+    r->has_told_of_key = true;
+    diag(DIAG_WARN, "another_key",
+         "a client brings a project key of its own, which does not go on: all records go to the "
+         "project that is configured (auth.upstream_key)",
+         "path=%s agent=%s", diag_quote(path, plain_path(x->head.path)),
+         diag_quote(agent, x->head.user_agent));
+}
+
+/* The client's key, where it goes on. False: there has to be one, or a better one. */
+static bool take_key(struct receiver *r, struct http_exchange *x, struct span *out)
+{
+    struct span key = client_key(&x->head);
+    if (r->opts.upstream_key == UPSTREAM_KEY_CONFIGURED) {
+        warn_key(r, x, key);
+        return true;
+    }
+    if (key.len == 0)
+        return r->opts.upstream_key == UPSTREAM_KEY_CLIENT_OR_CONFIGURED;
+    uint8_t *copy = client_key_is_sound(key) ? arena_alloc(&x->arena, key.len) : NULL;
+    if (copy == NULL)
+        return false;
+    memcpy(copy, key.base, key.len);
+    if (!span_eq(key, span_str(r->key))) /* with ours it is one of ours */
+        *out = span_of(copy, key.len);
+    return true;
 }
 
 static void on_head(void *ctx, struct http_exchange *x)
@@ -248,6 +289,10 @@ static void on_head(void *ctx, struct http_exchange *x)
         return;
     }
     *call = (struct call){.endpoint = endpoint, .form = form, .coding = coding, .looks = !fits};
+    if (!take_key(r, x, &call->key)) {
+        refuse(r, x, REFUSED_KEY, NULL);
+        return;
+    }
     x->user = call;
     x->prefix_bytes = form == REPLY_GRPC ? GRPC_PREFIX_BYTES : 0;
 }
@@ -338,32 +383,98 @@ static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
                     "resourceLogs[].scopeLogs[].logRecords[]";
     metric_inc(&r->stats.not_otlp);
     diag(DIAG_WARN, "request_not_otlp", call->warning, "path=%s agent=%s",
-         diag_quote(path, x->head.path), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
+}
+
+/* Some of its records could not be taken: who sent them, and what was wrong. */
+static void warn_rejected(struct http_exchange *x, const struct logs_mended *mended,
+                          const struct logs_count *count)
+{
+    struct call *call = x->user;
+    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
+    struct error text;
+    err_set(&text, 0, "%llu of %llu log records refused; the first: %s",
+            (unsigned long long)mended->rejected,
+            (unsigned long long)(mended->rejected + count->records), mended->first.text);
+    size_t bytes = strlen(text.text) + 1;
+    char *kept = arena_alloc(&x->arena, bytes);
+    if (kept != NULL)
+        memcpy(kept, text.text, bytes);
+    call->warning = kept != NULL ? kept : "log records refused";
+    call->rejected = mended->rejected;
+    diag(DIAG_WARN, "records_refused", text.text, "path=%s agent=%s",
+         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
+}
+
+/* The request as sound protobuf, and what of it had to be mended. */
+static int read_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
+                     struct span *request, struct logs_count *count, struct logs_mended *mended,
+                     struct error *err)
+{
+    const struct call *call = x->user;
+    bool may_mend = !r->opts.is_strict, is_json = call->form == REPLY_JSON && request->len > 0;
+    int rc = is_json && !call->looks ? ERR_MALFORMED : logs_check(*request, count);
+    if (rc == 0 || (!is_json && !may_mend))
+        return rc;
+    if (!is_json) {
+        rc = logs_mend(*request, &r->transcoded, count, mended);
+        *request = buf_span(&r->transcoded);
+        return rc;
+    }
+    rc = json_logs_decode(r->json, decoded, &r->transcoded, count, may_mend ? mended : NULL, err);
+    *request = buf_span(&r->transcoded);
+    if (rc == 0 && count->records == 0 && count->foreign > 0 && mended->rejected == 0)
+        warn_not_otlp(r, x);
+    return rc;
+}
+
+/* Where that is asked for: lines of a trace that stand side by side become one record. Without
+ * memory for it they stay what they are. */
+static void join(struct receiver *r, struct span *request, struct logs_count *count,
+                 struct logs_mended *joined)
+{
+    int rc = r->opts.joins ? logs_join(*request, &r->joined, count, joined) : 0;
+    if (rc > 0)
+        *request = buf_span(&r->joined);
+    if (rc < 0)
+        logs_mended_done(joined);
+}
+
+/* Lines that were joined to a record that is not taken are not taken. */
+static int push(struct receiver *r, struct span request, struct span key,
+                const struct logs_count *count, const struct logs_mended *joined)
+{
+    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
+    int rc = pipeline_push_of_key(r->opts.pipeline, request, key, &r->arena, count);
+    arena_reset(&r->arena);
+    pipeline_set_aside(r->opts.pipeline, request, joined,
+                       rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
+    return rc;
 }
 
 static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
                      struct span request, struct error *err)
 {
-    const struct call *call = x->user;
-    struct logs_count count;
-    uint32_t records;
-    int rc = 0;
-    bool is_json = call->form == REPLY_JSON && request.len > 0 &&
-                   !(call->looks && logs_check(request, &count) == 0);
-    if (is_json) {
-        rc = json_logs_decode(r->json, decoded, &r->transcoded, &count, err);
-        request = buf_span(&r->transcoded);
-        if (rc == 0)
-            let_go(decoded);
-        if (rc == 0 && count.records == 0 && count.foreign > 0)
-            warn_not_otlp(r, x);
-    }
-    if (rc < 0)
+    struct logs_count count = {0};
+    struct logs_mended mended = {.budget = r->opts.budget}, joined = mended;
+    int rc = read_logs(r, x, decoded, &request, &count, &mended, err);
+    if (rc == 0 && mended.rejected > 0 && count.records == 0)
+        rc = err_set(err, mended.code, "%s", mended.first.text); /* nothing of it is any good */
+    if (rc < 0) {
+        logs_mended_done(&mended);
         return rc;
-    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    rc = is_json ? pipeline_push_sound(r->opts.pipeline, request, &r->arena, &count)
-                 : pipeline_push(r->opts.pipeline, request, &r->arena, &records);
-    arena_reset(&r->arena);
+    }
+    if (request.base == r->transcoded.base)
+        let_go(decoded);
+    if (mended.rejected > 0)
+        warn_rejected(x, &mended, &count);
+    join(r, &request, &count, &joined);
+    rc = push(r, request, ((const struct call *)x->user)->key, &count, &joined);
+    pipeline_set_aside(r->opts.pipeline, request, &mended, VERDICT_REJECTED);
+    for (int i = 0; i < REPAIR_COUNT; i++)
+        metric_add(&r->stats.repairs[i], mended.repairs[i]);
+    logs_mended_done(&mended);
+    logs_mended_done(&joined);
     return rc;
 }
 
@@ -377,7 +488,7 @@ static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_
     const struct call *call = x->user;
     metric_inc(&r->stats.accepted[call->endpoint->signal][protocol_of[call->form]]);
     metric_add(&r->stats.received_bytes, sent_bytes);
-    reply_success(x, call->form, call->warning);
+    reply_success(x, call->form, call->rejected, call->warning);
 }
 
 static void on_stored(struct journal_waiter *w, int rc)
@@ -421,7 +532,7 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
             return 0;
         struct span type =
             call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
-        return exporter_relay(r->opts.exporter, signal, payload, coding, type);
+        return exporter_relay(r->opts.exporter, signal, payload, coding, type, call->key);
     }
     if (coding != CODING_IDENTITY) {
         decoded = &r->inflated;
@@ -458,6 +569,7 @@ static void on_request(void *ctx, struct http_exchange *x)
     int rc = take(r, x, payload, coding, &err);
     release(&r->inflated);
     release(&r->transcoded);
+    release(&r->joined);
     if (rc == 0)
         rc = wait_for_hold(r, x, sent_bytes);
     if (rc < 0) {
@@ -477,7 +589,7 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
         return ERR_NOMEM;
     r->opts = *opts;
     r->clock = clock_real();
-    r->inflated.budget = r->transcoded.budget = opts->budget;
+    r->inflated.budget = r->transcoded.budget = r->joined.budget = opts->budget;
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
     r->json = json_decoder_new(opts->budget);
     r->coder = coder_new();
@@ -498,6 +610,7 @@ void receiver_free(struct receiver *r)
     arena_done(&r->arena);
     buf_done(&r->inflated);
     buf_done(&r->transcoded);
+    buf_done(&r->joined);
     free(r);
 }
 
@@ -516,6 +629,11 @@ void receiver_serve(struct receiver *r, struct http_service *service)
 const struct receiver_stats *receiver_stats(const struct receiver *r)
 {
     return &r->stats;
+}
+
+void receiver_set_key(struct receiver *r, const char *key)
+{
+    snprintf(r->key, sizeof r->key, "%s", key);
 }
 
 void receiver_end(struct receiver *r)

@@ -18,7 +18,9 @@
 #include "export/hold.h"
 #include "net/coding.h"
 #include "net/http.h"
+#include "otlp/mend.h"
 #include "pipeline/pipeline.h"
+#include "receiver/client_key.h"
 #include "util/err.h"
 #include "util/metric.h"
 
@@ -38,7 +40,8 @@
     X(FULL,        "full") \
     X(DISK,        "not_stored") \
     X(ENDED,       "ended") \
-    X(TIMEOUT,     "timeout")
+    X(TIMEOUT,     "timeout") \
+    X(KEY,         "key")
 /* clang-format on */
 
 #define X(name, text) REFUSED_##name,
@@ -59,7 +62,10 @@ const char *receiver_protocol_name(enum receiver_protocol p);
 enum relay_mode { RELAY_SEND, RELAY_DISCARD, RELAY_REFUSE };
 
 struct receiver_opts {
-    size_t max_request_bytes;            /* decoded */
+    size_t max_request_bytes; /* decoded */
+    bool is_strict;           /* one bad record refuses its request */
+    enum upstream_key upstream_key;
+    bool joins;                          /* lines of a stack trace into one record */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
     struct budget *budget;
     struct pipeline *pipeline;
@@ -71,6 +77,7 @@ struct receiver_stats {
     struct metric accepted[SIGNAL_COUNT][RECEIVED_COUNT]; /* requests */
     struct metric refused[REFUSAL_COUNT];                 /* requests */
     struct metric not_otlp;                               /* requests of JSON without OTLP in it */
+    struct metric repairs[REPAIR_COUNT];                  /* of accepted requests */
     struct metric received_bytes;                         /* bodies as sent, of accepted requests */
     struct metric decoded_bytes;                          /* the same, inflated */
 };
@@ -84,6 +91,10 @@ void receiver_free(struct receiver *r);
 void receiver_serve(struct receiver *r, struct http_service *service);
 
 const struct receiver_stats *receiver_stats(const struct receiver *r);
+
+/* The key that is configured, which is copied: a client that brings another is told of once, where
+ * its own does not go on. */
+void receiver_set_key(struct receiver *r, const char *key);
 
 /* From now on nothing is taken: what is still read is answered to be sent again. */
 void receiver_end(struct receiver *r);

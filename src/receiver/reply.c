@@ -7,7 +7,6 @@
 #include "otlp/grpc.h"
 
 #define HEADERS_MAX 8
-#define WARNING_BYTES 512
 
 static const char *const type_of[] = {
     [REPLY_PROTOBUF] = "application/x-protobuf",
@@ -40,13 +39,28 @@ enum reply_form reply_form_of(struct span content_type)
                : REPLY_JSON;
 }
 
-void reply_success(struct http_exchange *x, enum reply_form form, const char *warning)
+/* The body of an answer that has something to say. */
+static void encode_partial(struct buf *body, enum reply_form form, uint64_t rejected,
+                           const char *message)
 {
-    char text[WARNING_BYTES];
+    uint8_t prefix[GRPC_PREFIX_BYTES] = {0}; /* not compressed, and the length, which follows */
+    if (form == REPLY_GRPC)
+        buf_append(body, span_of(prefix, sizeof prefix));
+    export_response_encode((int64_t)rejected, message,
+                           form == REPLY_JSON ? STATUS_JSON : STATUS_PROTOBUF, body);
+    if (form == REPLY_GRPC && body->err == 0)
+        for (unsigned i = 0; i < 4; i++)
+            body->base[4 - i] = (uint8_t)((body->len - sizeof prefix) >> 8 * i);
+}
+
+void reply_success(struct http_exchange *x, enum reply_form form, uint64_t rejected,
+                   const char *message)
+{
     static const uint8_t empty_message[GRPC_PREFIX_BYTES]; /* not compressed, zero bytes */
     static const struct http_header ok = {{(const uint8_t *)"grpc-status", 11},
                                           {(const uint8_t *)"0", 1}};
     struct fields headers = {.count = 0};
+    struct buf body = {0};
     add(&headers, "content-type", span_str(type_of[form]));
     struct http_response r = {
         .status = 200, .headers = headers.list, .header_count = headers.count};
@@ -54,14 +68,15 @@ void reply_success(struct http_exchange *x, enum reply_form form, const char *wa
         r.body = span_of(empty_message, sizeof empty_message);
         r.trailers = &ok;
         r.trailer_count = 1;
-    } else if (form == REPLY_JSON && warning != NULL) {
-        int n =
-            snprintf(text, sizeof text, "{\"partialSuccess\":{\"errorMessage\":\"%s\"}}", warning);
-        r.body = span_of(text, (size_t)n);
     } else if (form == REPLY_JSON) {
         r.body = SPAN("{}"); /* in protobuf the empty message is zero bytes */
     }
+    if (message != NULL)
+        encode_partial(&body, form, rejected, message);
+    if (message != NULL && body.err == 0) /* without memory for it: what is held is held */
+        r.body = buf_span(&body);
     http_reply(x, &r);
+    buf_done(&body);
 }
 
 /* A gRPC failure is "trailers only": one block of headers, no body. */

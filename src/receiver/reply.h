@@ -27,9 +27,10 @@ struct failure {
     bool offers_codings;    /* of a 415 for the coding: Accept-Encoding */
 };
 
-/* "All of it is held". partial_success stays unset, unless there is a `warning` for the client
- * (plain ASCII, no quotes; NULL: none): nothing is rejected, and this is its error_message. */
-void reply_success(struct http_exchange *x, enum reply_form form, const char *warning);
+/* "It is held", all but `rejected` records. partial_success stays unset, unless there is a
+ * `message` for the client (UTF-8; NULL: none): then it says how many were rejected, and this. */
+void reply_success(struct http_exchange *x, enum reply_form form, uint64_t rejected,
+                   const char *message);
 
 void reply_failure(struct http_exchange *x, enum reply_form form, const struct failure *f);
 

@@ -71,13 +71,13 @@ void sidecar_log_ledger(struct sidecar *sc)
          : spool.left > 0 ? "ended; what is not delivered waits on disk"
                           : "ended",
          "received=%llu kept=%llu released=%llu sampled_out=%llu dropped_by_rule=%llu "
-         "rejected=%llu delivered=%llu lost=%llu%s left_on_disk=%llu%s",
+         "rejected=%llu joined=%llu delivered=%llu lost=%llu%s left_on_disk=%llu%s",
          (unsigned long long)t.received, (unsigned long long)t.verdict[VERDICT_KEPT],
          (unsigned long long)t.released, (unsigned long long)t.verdict[VERDICT_SAMPLED_OUT],
          (unsigned long long)t.verdict[VERDICT_DROPPED_BY_RULE],
          (unsigned long long)t.verdict[VERDICT_REJECTED],
-         (unsigned long long)t.fate[FATE_DELIVERED], (unsigned long long)lost, reasons,
-         (unsigned long long)spool.left, on_disk);
+         (unsigned long long)t.verdict[VERDICT_JOINED], (unsigned long long)t.fate[FATE_DELIVERED],
+         (unsigned long long)lost, reasons, (unsigned long long)spool.left, on_disk);
 }
 
 /* ---- phases ------------------------------------------------------------- */

@@ -184,7 +184,7 @@ static void on_decided(void *ctx, const struct subject *s, const struct decision
         if (t->x == NULL || !tap_wants(&t->tap.filter, s, d))
             continue;
         t->tap.matched++;
-        if (tap_admit(&t->tap, s->now_ms))
+        if (tap_admit(&t->tap, clock_now_ms(live->sidecar->clock)))
             show(live, t, s, d);
         else
             t->tap.over_rate++;

@@ -76,6 +76,7 @@ NAMED(event, event)
 NAMED(signal, signal)
 NAMED(receiver_protocol, receiver_protocol)
 NAMED(refusal, refusal)
+NAMED(repair, repair)
 NAMED(circuit_state, circuit_state)
 NAMED(spool_loss, spool_loss)
 NAMED(redact_where, redact_where)
@@ -149,6 +150,7 @@ static const struct axis
     by_signal = {"signal", 0, SIGNAL_COUNT, STRIDE(receiver.accepted[0]), name_signal},
     by_protocol = {"protocol", 0, RECEIVED_COUNT, STRIDE(receiver.accepted[0][0]), name_receiver_protocol},
     by_refusal = {"reason", 0, REFUSAL_COUNT, STRIDE(receiver.refused[0]), name_refusal},
+    by_repair = {"what", 0, REPAIR_COUNT, STRIDE(receiver.repairs[0]), name_repair},
     by_version = {"version", 0, 3, STRIDE(http_requests[0]), name_http_version},
     by_fault = {"reason", 0, HTTP_FAULT_COUNT, STRIDE(http_faults[0]), name_http_fault},
     by_answer = {"answer", 0, ANSWER_COUNT, STRIDE(exporter.answers[0]), name_answer},
@@ -238,7 +240,7 @@ static const struct row {
     {"lipservice_receiver_accepted_log_records_total", COUNTER, FIGURES_ALWAYS, AT(accepted_records), {NULL}, 1,
      "Log records of requests that were answered with success, and events of our own."},
     {"lipservice_receiver_refused_log_records_total", COUNTER, FIGURES_ALWAYS, AT(census.total.verdict[VERDICT_REJECTED]), {NULL}, 1,
-     "Log records of sound requests that were put off or refused for want of room."},
+     "Log records that were put off or refused for want of room, or refused alone for a fault of their own."},
     {"lipservice_records_decided_total", COUNTER, FIGURES_ALWAYS, AT(census.total.verdict[0]), {&by_verdict}, 1,
      "Records by verdict; the verdicts add up to the records received."},
     {"lipservice_records_kept_total", COUNTER, FIGURES_ALWAYS, AT(census.reasons.kept[0]), {&by_reason}, 1,
@@ -246,7 +248,7 @@ static const struct row {
     {"lipservice_records_dropped_total", COUNTER, FIGURES_ALWAYS, AT(census.reasons.dropped[0]), {&by_reason}, 1,
      "Records sampled out or dropped by rule, by the reason of the decision."},
     {"lipservice_record_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&stages}, 1,
-     "Encoded bytes of records: received, kept, and released as context."},
+     "Bytes as PostHog meters them: received (had all been sent as it came), kept, and released as context, with stamps and the share of resources."},
     {"lipservice_redactions_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.hits[0][0]), {&by_redact_kind, &by_redact_action, &by_redact_where}, 1,
      "Secrets and personal data found in what is kept, by kind, by what is done with them, and by where; of Resources and scopes, in each distinct one."},
     {"lipservice_redaction_scanned_bytes_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.scanned_bytes), {NULL}, 1,
@@ -319,6 +321,8 @@ static const struct row {
      "Requests refused, by reason; nothing of them entered."},
     {"lipservice_receiver_not_otlp_requests_total", COUNTER, FIGURES_ALWAYS, AT(receiver.not_otlp), {NULL}, 1,
      "Requests of JSON without OTLP in it: accepted, and of no records."},
+    {"lipservice_receiver_repairs_total", COUNTER, FIGURES_ALWAYS, AT(receiver.repairs[0]), {&by_repair}, 1,
+     "Faults of accepted requests that were repaired: U+FFFD put in (utf8), numbers and times out of range."},
     {"lipservice_receiver_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&received_forms}, 1,
      "Bodies of accepted log requests: as sent, and decoded."},
     {"lipservice_http_requests_total", COUNTER, FIGURES_ALWAYS, AT(http_requests[0]), {&by_version}, 1,

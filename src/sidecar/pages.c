@@ -161,7 +161,8 @@ static double kept_share(const struct census_pattern *p)
 
 static uint64_t saved(const struct census_pattern *p)
 {
-    return p->counts.received_bytes - p->counts.kept_bytes;
+    const struct pattern_counts *n = &p->counts; /* what is stamped may be longer than it came */
+    return n->received_bytes > n->kept_bytes ? n->received_bytes - n->kept_bytes : 0;
 }
 
 /* Equal ones by volume, then by signature, then by entry: always the same order. */
@@ -342,7 +343,7 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_u64(j, "queued", t->queued);
     json_u64(j, "lost", lost);
     json_u64(j, "received_bytes", t->received_bytes);
-    json_u64(j, "kept_bytes", t->kept_bytes);
+    json_u64(j, "kept_bytes", t->kept_bytes + t->released_bytes);
     json_u64(j, "queue_bytes", s.queue_bytes);
     json_u64(j, "queue_capacity", sc->cfg->queue.max_bytes);
     json_str(j, "policy", rules_origin(rules));

@@ -120,6 +120,7 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
         return rc;
     }
     client_forget_connections(sc->client);
+    receiver_set_key(sc->receiver, next->posthog.api_key);
     return put_in_force(sc, old, err);
 }
 

@@ -17,6 +17,7 @@ static void write_counts(struct json *j, const struct sidecar *sc, const struct 
     json_u64(j, "kept", c->kept);
     json_u64(j, "sampled_out", c->sampled_out);
     json_u64(j, "dropped_by_rule", c->dropped_by_rule);
+    json_u64(j, "released", c->released);
     json_u64(j, "kept_bytes", c->kept_bytes);
     json_printf(j, "cost", "%.9g", cost_of(sc, c->kept_bytes));
 }
@@ -55,7 +56,8 @@ static size_t list_lanes(const struct sidecar *sc, const struct census *c,
     lanes[n++] = (struct lane){
         .name = "done",
         .total = {t->verdict[VERDICT_KEPT], t->verdict[VERDICT_SAMPLED_OUT],
-                  t->verdict[VERDICT_DROPPED_BY_RULE], t->kept_bytes},
+                  t->verdict[VERDICT_DROPPED_BY_RULE], t->kept_bytes + t->released_bytes,
+                  t->released},
         .shadow = -1,
     };
     for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
@@ -71,7 +73,7 @@ static struct shadow_counts counts_in(const struct lane *l, const struct census_
 {
     if (l->shadow < 0)
         return (struct shadow_counts){p->counts.kept, p->counts.sampled_out,
-                                      p->counts.dropped_by_rule, p->counts.kept_bytes};
+                                      p->counts.dropped_by_rule, p->counts.kept_bytes, 0};
     return p->shadow[l->shadow];
 }
 

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/pipeline.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/fate.h"
 #include "util/rng.h"
 
-#define TICK_MS 1000    /* of the pipeline; less where anomalies are judged more often */
-#define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
+#define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
 #define LARGEST_HEAP_BLOCK (32 << 20) /* see keep_heap() */
@@ -99,13 +99,6 @@ static void exporter_stop(struct sidecar *sc)
 
 /* ---- pipeline, receiver ------------------------------------------------ */
 
-/* Within memory.limit, and never so much of it that requests have no room. */
-static size_t context_bytes(const struct config *cfg)
-{
-    uint64_t most = cfg->memory_limit_bytes / CONTEXT_SHARE;
-    return cfg->sampling.context_bytes < most ? cfg->sampling.context_bytes : most;
-}
-
 static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
@@ -123,42 +116,15 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
         return rc;
     rng_init(&rng);
     uv_timer_init(&sc->loop, &sc->tick_timer);
-    struct pipeline_opts opts = {
-        .max_patterns = sc->cfg->sampling.max_patterns,
-        .max_patterns_per_service = sc->cfg->sampling.max_patterns_per_service,
-        .max_services = sc->cfg->sampling.max_services,
-        .family_weight = sc->cfg->sampling.family_weight,
-        .seed = rng_next(&rng),
-        .severity_from_text = sc->cfg->sampling.severity_from_text,
-        .key = span_str(sc->cfg->sampling.key),
-        .stamps = sc->cfg->sampling.stamps,
-        .context =
-            {
-                .bytes = context_bytes(sc->cfg),
-                .trigger = sc->cfg->sampling.context_trigger,
-                .window_ms = sc->cfg->sampling.context_window_ms,
-                .max_records = sc->cfg->sampling.context_records,
-                .max_per_second = sc->cfg->sampling.context_per_second,
-                .max_share = sc->cfg->sampling.context_share,
-            },
-        .observe = sc->cfg->observe,
-        .redact = redact,
-        .floor_per_second = sc->cfg->sampling.floor_per_second,
-        .budget = &sc->budget,
-        .clock = sc->clock,
-        .target = config_target(sc->cfg),
-        .events =
-            {
-                .enabled = sc->cfg->events.enabled,
-                .interval_ms = sc->cfg->events.interval_ms,
-                .learning_ms = sc->cfg->events.learning_ms,
-                .summary_ms = sc->cfg->events.summary_ms,
-                .max_per_minute = sc->cfg->events.max_per_minute,
-            },
-        .sink = {&sc->hold, sc->hold.ops->admit, sc->hold.ops->add, sc->hold.ops->fullness},
-        .service_seen = on_service_seen,
-        .service_ctx = sc,
-    };
+    struct pipeline_opts opts = config_pipeline(sc->cfg);
+    opts.redact = redact;
+    opts.seed = rng_next(&rng);
+    opts.budget = &sc->budget;
+    opts.clock = sc->clock;
+    opts.sink = (struct pipeline_sink){&sc->hold, sc->hold.ops->admit, sc->hold.ops->add,
+                                       sc->hold.ops->fullness};
+    opts.service_seen = on_service_seen;
+    opts.service_ctx = sc;
     rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
     return rc < 0 ? rc : uv_timer_start(&sc->tick_timer, on_tick, 0, tick_ms);
 }
@@ -191,8 +157,16 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         [PASS_DISCARD] = RELAY_DISCARD,
         [PASS_REFUSE] = RELAY_REFUSE,
     };
+    static const enum upstream_key keys[] = {
+        [KEY_CONFIGURED] = UPSTREAM_KEY_CONFIGURED,
+        [KEY_CLIENT] = UPSTREAM_KEY_CLIENT,
+        [KEY_CLIENT_OR_CONFIGURED] = UPSTREAM_KEY_CLIENT_OR_CONFIGURED,
+    };
     struct receiver_opts opts = {
         .max_request_bytes = cfg->receiver.max_request_bytes,
+        .is_strict = cfg->receiver.strict,
+        .joins = cfg->multiline_join,
+        .upstream_key = keys[cfg->upstream_key],
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .budget = &sc->budget,
@@ -206,6 +180,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     http_service_init(&sc->service);
     sc->service.budget = &sc->budget;
     sc->service.clock = sc->clock;
+    receiver_set_key(sc->receiver, cfg->posthog.api_key);
     receiver_serve(sc->receiver, &sc->service);
 
     struct {

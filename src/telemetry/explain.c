@@ -106,14 +106,27 @@ static const char *rate_setting(enum rules_source source)
     return settings[source];
 }
 
+/* On what the floor keeps; 0: none. */
+static uint32_t limit_of(const struct explain *e, const struct sampler_step *step)
+{
+    bool keeps = step->stage == SAMPLER_FLOOR && step->applies;
+    return keeps ? pipeline_floor_limit(e->opts.pipeline) : 0;
+}
+
 static void step_words(struct explain *e, const struct sampler_step *step)
 {
     struct buf *out = &e->out;
     switch (step->stage) {
     case SAMPLER_FLOOR:
-        buf_printf(out, "  floor      %s\n",
+        buf_printf(out, "  floor      %s",
                    step->applies ? "ERROR or above, or an exception.type: kept"
                                  : "below ERROR, and no exception.type: goes on");
+        if (limit_of(e, step) > 0)
+            buf_printf(out,
+                       ", but not more than %u a second: depends on the records before, not "
+                       "counted here",
+                       limit_of(e, step));
+        buf_append_byte(out, '\n');
         break;
     case SAMPLER_PRIORITY:
         if (step->applies)
@@ -284,7 +297,8 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     bool depends = step->stage == SAMPLER_FIRST || step->stage == SAMPLER_BUDGET ||
-                   step->stage == SAMPLER_BOOST; /* on the records before */
+                   step->stage == SAMPLER_BOOST ||
+                   limit_of(e, step) > 0; /* on the records before */
     struct json *j = &e->json;
     json_begin(j, NULL);
     json_str(j, "stage", stages[step->stage]);
@@ -292,6 +306,8 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     if (is_rule) {
         json_u64(j, "place", step->place);
         json_str(j, "rule", rule_text(e, step->stage == SAMPLER_KEEP, step->place));
+    } else if (limit_of(e, step) > 0) {
+        json_u64(j, "max_per_second", limit_of(e, step));
     } else if (step->stage == SAMPLER_FIRST) {
         json_u64(j, "count", rules_first(e->rules));
         json_u64(j, "window_ms", rules_window_ms(e->rules));

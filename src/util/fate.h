@@ -10,7 +10,7 @@
 #define FATES(X) \
     X(DELIVERED,     "delivered")           /* upstream said 2xx, or the file took it */ \
     X(LOST_REFUSED,  "refused_upstream")    /* a permanent 4xx, or a redirect */ \
-    X(LOST_AUTH,     "unauthorized")        /* 401, 403 or 407 when there was no time to wait for a new key */ \
+    X(LOST_AUTH,     "unauthorized")        /* 401, 403 or 407 when there was no time to wait for a new key, or to a client's own key */ \
     X(LOST_TOO_BIG,  "too_large")           /* 413 for a single record */ \
     X(LOST_PARTIAL,  "rejected_downstream") /* the upstream took the batch without them (partial_success) */ \
     X(LOST_POISON,   "undeliverable")       /* 500 for a single record, again and again */ \

@@ -33,6 +33,26 @@ static const struct lead *find_lead(uint8_t byte)
     return NULL;
 }
 
+size_t utf8_step(const uint8_t *at, const uint8_t *end, bool *is_sound)
+{
+    *is_sound = true;
+    if (*at < 0x80)
+        return 1;
+    const struct lead *l = find_lead(*at);
+    *is_sound = false;
+    if (l == NULL)
+        return 1;
+    size_t left = (size_t)(end - at), n = 1;
+    while (n <= l->more && n < left) {
+        uint8_t low = n == 1 ? l->low : 0x80, high = n == 1 ? l->high : 0xbf;
+        if (at[n] < low || at[n] > high)
+            return n;
+        n++;
+    }
+    *is_sound = n == l->more + 1u;
+    return n;
+}
+
 bool utf8_check_from(const uint8_t *at, const uint8_t *end)
 {
     while (at < end) {

@@ -1,7 +1,9 @@
-/* utf8: is this text well formed? (RFC 3629, Unicode 15 table 3-7) */
+/* utf8: is this text well formed, and what stands for it where it is not? (RFC 3629, Unicode 15
+ * table 3-7) */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -9,6 +11,14 @@
 
 /* The general case, from the first byte that is not ASCII. */
 bool utf8_check_from(const uint8_t *at, const uint8_t *end);
+
+/* The length of the next piece of [at, end), which is not empty: a character, or bytes that are
+ * none: as many as could begin one (Unicode 15, 3.9, "maximal subpart"), for which one U+FFFD
+ * stands. */
+size_t utf8_step(const uint8_t *at, const uint8_t *end, bool *is_sound);
+
+#define UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+#define UTF8_REPLACEMENT_BYTES 3
 
 /* Sixteen bytes at a time, the last may overlap those before. */
 static inline bool ascii_is_all(const uint8_t *at, size_t len)

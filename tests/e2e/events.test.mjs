@@ -60,9 +60,9 @@ test('a surge arrives as a record of its service, with what is usual, and lifts 
   assert.match(attributes['pattern.id'], /^lps1:[0-9a-f]{16}$/);
   assert.equal(attributes['log.record.template'], 'order <*> was placed');
   assert.equal(attributes['otel.logs.adjusted_count'], 0);
-  assert.ok(attributes['lipservice.rate'] > 4 * attributes['lipservice.rate.usual'], JSON.stringify(attributes));
+  assert.ok(attributes['lipservice.rate'] > 3 * attributes['lipservice.rate.usual'], JSON.stringify(attributes));
   assert.equal(Number(attributes['lipservice.received']), sent);
-  assert.equal(told(stub, 'service.surge').length, 1);
+  assert.equal(told(stub, 'service.surge').length, 0); // it is the pattern's: one event a spike
   const metrics = await sidecar.metrics();
   assert.equal(metrics['lipservice_events_total{event="lipservice.pattern.surge"}'], 1);
 

@@ -125,7 +125,7 @@ for (const [age, generation] of Object.entries(generations)) {
 for (const protocol of ['json', 'protobuf', 'grpc']) {
   test(`defaults, ${protocol}: errors all arrive, weights add up to the truth`, async (t) => {
     // The window is long so that no pattern gets its first records twice.
-    const { stub, sidecar } = await pair(t, { set: { 'batch.max_age': '50ms', 'sampling.first.window': '24h' } });
+    const { stub, sidecar } = await pair(t, { set: { 'batch.max_age': '50ms', 'sampling.first.window': '24h', 'sampling.stamps': '[adjusted_count, pattern, family]' } });
     const FIRST = 5;
     const rates = { TRACE: 0.05, DEBUG: 0.05, INFO: 0.2, WARN: 0.5, ERROR: 1, FATAL: 1 };
     const plan = [['INFO', 9, 3000], ['DEBUG', 5, 900], ['WARN', 13, 600], ['ERROR', 17, 400], ['FATAL', 21, 50], ['TRACE', 1, 50]];

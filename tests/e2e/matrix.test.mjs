@@ -14,7 +14,7 @@ const AT_ONCE = 4; // cells
 
 // ---- what is set
 
-const BASE = { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'shutdown.timeout': '10s' };
+const BASE = { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'shutdown.timeout': '10s', 'sampling.stamps': '[adjusted_count, pattern, family, reason]' };
 const HASTY = { 'shutdown.timeout': '300ms' }; // nothing can be delivered anyway
 const KEEP = { 'sampling.severity_rates.INFO': 1 };
 const HALF = { 'sampling.severity_rates.INFO': 0.5 };
@@ -62,6 +62,16 @@ const reloads = async (cell) => {
   await cell.reload();
   await infos(20)(cell);
 };
+const withTrace = async (cell) => {
+  await errors(1)(cell);
+  await cell.send(3, { base: {}, body: (n) => `    at f${n} (a.js:${n}:1)` });
+};
+const twoKeys = async (cell) => {
+  await infos(10)(cell);
+  await cell.send(10, { base: INFO, body: order, headers: { authorization: 'Bearer phc_client' } });
+};
+const withBad = (cell) => cell.send(5, { base: INFO, body: order, bad: 1 });
+const joinable = (cell) => cell.send(4, { base: INFO, body: (n) => (n % 4 === 0 ? order(n) : `    at f${n}`), arrives: (bodies) => [bodies.join('\n')] });
 const both = (...loads) => async (cell) => {
   for (const load of loads) await load(cell);
 };
@@ -82,6 +92,9 @@ const overspends = ({ ledger }) => ledger.lost.budget > 0;
 const observes = async (look) => look.metrics.lipservice_observing === 1 && (await shadowOf(look, 'enforced')).sampled_out > 0;
 const shadows = async (look) => (await shadowOf(look, 'shadow')).sampled_out > 0;
 const unites = ({ metrics }) => metrics.lipservice_pattern_aliases > 0;
+const hasTwoKeys = ({ cell }) => new Set(cell.stub.logs.map((r) => r.token).filter(Boolean)).size === 2;
+const rejects = ({ ledger }) => ledger.rejected > 0;
+const joins = ({ ledger }) => ledger.joined > 0;
 const drops = ({ ledger }) => ledger.dropped_by_rule > 0;
 const overflows = ({ ledger }) => ledger.services['(other)']?.delivered > 0;
 const relays = ({ cell }) => cell.stub.relayed.traces.length > 0;
@@ -92,7 +105,7 @@ const expires = ({ ledger }) => ledger.lost.expired > 0;
 const makesRoom = ({ ledger }) => ledger.lost.spool_full > 0;
 
 // keeps: every record is kept. lost: reasons for which it may lose records. repeats: loaded
-// again until it works. away: so is the upstream, at the first load. upstream: the options of
+// again until it works. rejects: some of what it loads. away: so is the upstream, at the first load. upstream: the options of
 // the stand-in. refuses: the rows that it answers 400 for.
 const FEATURES = [
   { name: 'nothing',                    set: KEEP,                                     load: infos(20), works: [delivers], keeps: true },
@@ -103,6 +116,10 @@ const FEATURES = [
   { name: 'events',                     set: { ...HALF, ...EVENTS },                   load: infos(20), works: [tells, samples] },
   { name: 'floor limit',                set: { ...KEEP, ...FLOOR },                    load: errors(30), works: [suppresses] },
   { name: 'context',                    set: NONE,                                     load: withError, works: [releases] },
+  { name: 'trace line by line',         set: NONE,                                     load: withTrace, works: [releases] },
+  { name: 'keys of clients',            set: { ...KEEP, 'auth.upstream_key': 'client_or_configured' }, load: twoKeys, works: [delivers, hasTwoKeys], keeps: true, upstream: { projects: ['phc_e2e', 'phc_client'] } },
+  { name: 'bad record',                 set: KEEP,                                     load: withBad, works: [delivers, rejects], keeps: true, rejects: true },
+  { name: 'multiline',                  set: { ...KEEP, multiline: 'join' },           load: joinable, works: [delivers, joins], keeps: true },
   { name: 'budget',                     set: { ...KEEP, ...BUDGET },                   load: infos(40), works: [delivers, budgets], repeats: true },
   { name: 'overspent budget',           set: { ...KEEP, ...BUDGET, 'sampling.keep': '[{body: "order*"}]' }, load: infos(40), works: [delivers, overspends], repeats: true, keeps: true, lost: ['budget'] },
   { name: 'a crowd of one trace',       set: HALF,                                     load: oneTrace, works: [delivers, samples] },
@@ -173,14 +190,17 @@ class Cell {
     await this.sidecar.until('a reload', async () => (await count()) > before);
   }
 
-  async send(n, { service = 'shop', base, body }) {
+  // bad: so many more that cannot be read; arrives: what becomes of the bodies, if not they.
+  async send(n, { service = 'shop', base, body, headers, bad = 0, arrives = (bodies) => bodies }) {
     const first = this.count;
     this.count += n;
-    const answer = await this.sidecar.post(encodeLogs(request(n, { service, base, body: (i) => body(first + i) })));
+    const sent = request(n, { service, base, body: (i) => body(first + i) });
+    for (let i = 0; i < bad; i++) sent.resourceLogs[0].scopeLogs[0].logRecords.push({ body: 'text' });
+    const answer = bad > 0 ? await this.sidecar.post(JSON.stringify(sent), { type: 'application/json', headers }) : await this.sidecar.post(encodeLogs(sent), { headers });
     await answer.arrayBuffer();
     assert.equal(answer.status, 200);
-    this.sent[service] = (this.sent[service] ?? 0) + n;
-    for (let i = 0; i < n; i++) this.names.add(body(first + i));
+    this.sent[service] = (this.sent[service] ?? 0) + n + bad;
+    for (const name of arrives(Array.from({ length: n }, (_, i) => body(first + i)))) this.names.add(name);
   }
 
   own() {
@@ -273,7 +293,7 @@ class Cell {
 function checkWhole(cell, last) {
   const arrived = cell.arrived();
   assert.equal(last.left_on_disk, 0);
-  assert.equal(last.rejected, 0);
+  assert.equal(last.rejected > 0, cell.feature.rejects === true);
   assert.equal(cell.stub.rows.length, last.delivered, 'delivered and stored');
   if (!cell.feature.away) assert.equal(last.received, cell.loaded() + cell.own().length, 'received');
   if (cell.feature.keeps) assert.equal(arrived.size + last.lost, cell.names.size, 'all is kept, and arrived or lost');

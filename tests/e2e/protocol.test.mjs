@@ -197,7 +197,7 @@ const cases = [
   { name: 'a gzip bomb', over: { body: zlib.gzipSync(large(50 << 20)), headers: { 'content-encoding': 'gzip' } }, status: 413, reason: 'too_large' },
 ];
 
-const LIMITED = { ...KEEP_ALL, 'receivers.otlp.max_request_size': '64KiB' };
+const LIMITED = { ...KEEP_ALL, 'receivers.otlp.max_request_size': '64KiB', 'receivers.otlp.strict': true };
 const sum = (metrics, pattern) => Object.entries(metrics).reduce((total, [name, n]) => total + (pattern.test(name) ? n : 0), 0);
 const refusals = (metrics) => sum(metrics, /^lipservice_receiver_refused_requests_total/);
 

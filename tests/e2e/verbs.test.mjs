@@ -82,6 +82,14 @@ test('explain says what the proxy does', async (t) => {
   await sidecar.stop();
 });
 
+test('explain runs the options of the configuration: a limit on errors is said', async () => {
+  const limited = ['explain', ...bare, '--set', 'sampling.floor.max_per_second=5', '--severity', 'error', 'it failed'];
+  assert.match((await run(limited)).stdout, /floor {6}ERROR or above.*: kept, but not more than 5 a second: depends on the records before/);
+  const [json] = objects(await run([...limited.slice(0, -1), '--json', 'it failed']));
+  assert.deepEqual(json.steps[0], { stage: 'floor', applies: true, max_per_second: 5, note: 'not counted here' });
+  assert.doesNotMatch((await run(limited.filter((a) => !a.startsWith('sampling.floor') && a !== '--set'))).stdout, /a second/);
+});
+
 // ---- replay
 
 test('replay counts as the proxy would, over protobuf, documents and lines', async (t) => {

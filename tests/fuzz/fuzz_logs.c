@@ -4,12 +4,15 @@
  * What logs_check() accepts protobuf-c must accept, groups and oversized
  * varints excepted, which it does not read; a batch holds all records, is
  * sound itself, has the size that was foretold, and splits into sound halves.
+ * What it refuses logs_mend() refuses too, or makes sound.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "export/batch.h"
 #include "otlp/logs.h"
+#include "otlp/mend.h"
+#include "pipeline/join.h"
 #include "unit/otlp/pb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -76,6 +79,41 @@ static void check_sound(const struct batch *b)
     batch_free(again);
 }
 
+/* What can be kept of it is sound, and of every record it is known what became of it. */
+static void check_mended(struct span request)
+{
+    struct logs_mended mended = {0};
+    struct logs_count count, again;
+    struct buf out = {0};
+    if (logs_mend(request, &out, &count, &mended) == 0) {
+        assert(logs_check(buf_span(&out), &again) == 0 && again.records == count.records);
+        assert(mended.rejected > 0 || mended.repairs[REPAIR_UTF8] > 0);
+        uint64_t in_tally = 0;
+        const struct logs_rejected *rows = (const void *)mended.tally.base;
+        for (size_t i = 0; i < mended.tally.len / sizeof *rows; i++) {
+            assert(rows[i].resource_index < count.resources);
+            in_tally += rows[i].records;
+        }
+        assert(in_tally == mended.rejected);
+    } else {
+        assert(out.len == 0);
+    }
+    buf_done(&out);
+    logs_mended_done(&mended);
+}
+
+/* Lines that are joined are sound, and none is lost. */
+static void check_joined(struct span request, uint32_t records)
+{
+    struct logs_mended joined = {0};
+    struct logs_count count;
+    struct buf out = {0};
+    int rc = logs_join(request, &out, &count, &joined);
+    assert(rc >= 0 && (rc == 0 || count.records + joined.rejected == records));
+    buf_done(&out);
+    logs_mended_done(&joined);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span request = {data, size};
@@ -96,10 +134,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pb_free(q);
         assert(logs_each(request, 1, &arena, on_record, &run) == 0);
         assert(run.records == count.records);
+        check_joined(request, count.records);
     } else {
         /* never to be done, but it must not read out of bounds */
         struct log_record r;
         ignore_code(log_record_read(&r, request));
+        check_mended(request);
     }
 
     size_t bytes = batch_builder_bytes(run.builder);

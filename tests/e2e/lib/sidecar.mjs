@@ -229,7 +229,7 @@ export class Sidecar {
 const total = (object) => Object.values(object ?? {}).reduce((sum, n) => sum + n, 0);
 
 function checkRow(row, where) {
-  assert.equal(row.received, row.kept + row.sampled_out + row.dropped_by_rule + row.rejected, `${where}: received`);
+  assert.equal(row.received, row.kept + row.sampled_out + row.dropped_by_rule + row.rejected + row.joined, `${where}: received`);
   assert.equal(row.kept + row.released, row.delivered + row.queued + total(row.lost), `${where}: kept`);
 }
 
@@ -269,7 +269,7 @@ export function lastLine(sidecar) {
   const line = sidecar.log.findLast((entry) => entry.event === 'ledger');
   assert.ok(line, `no last line: ${sidecar.stderr}`);
   const last = Object.fromEntries(Object.entries(line).filter(([, value]) => /^\d+$/.test(value)).map(([key, value]) => [key, Number(value)]));
-  assert.equal(last.received, last.kept + last.sampled_out + last.dropped_by_rule + last.rejected, `last line: received: ${JSON.stringify(last)}`);
+  assert.equal(last.received, last.kept + last.sampled_out + last.dropped_by_rule + last.rejected + last.joined, `last line: received: ${JSON.stringify(last)}`);
   const left = last.left_on_disk - (last.earlier_unread ?? 0); // what it has read itself, or stored
   assert.equal(last.kept + last.released, last.delivered + left + last.lost, `last line: kept: ${JSON.stringify(last)}`);
   const reasons = Object.entries(last).filter(([key]) => key.startsWith('lost_'));
@@ -288,7 +288,7 @@ export async function closeLedger(sidecar, want = {}, { stored, told = 0 } = {})
   await sidecar.stop();
   const last = sidecar.log.find((line) => line.event === 'ledger');
   if (last) {
-    for (const key of ['received', 'kept', 'released', 'sampled_out', 'dropped_by_rule', 'rejected', 'delivered'])
+    for (const key of ['received', 'kept', 'released', 'sampled_out', 'dropped_by_rule', 'rejected', 'joined', 'delivered'])
       assert.equal(Number(last[key]), ledger[key] + (['received', 'kept', 'delivered'].includes(key) ? told : 0), `last line: ${key}`);
     assert.equal(Number(last.lost), total(ledger.lost), 'last line: lost');
   }

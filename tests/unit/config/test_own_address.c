@@ -14,6 +14,18 @@ static void what_leads_back(void **state)
         {"http://localhost.:4318/v1/logs", "localhost:4318", true},
         {"http://127.0.0.1:4318?x", "localhost:4318", true},
         {"http://127.1.2.3:4318", "0.0.0.0:4318", true},
+        {"http://127.1:4318", "localhost:4318", true},
+        {"http://2130706433:4318", "localhost:4318", true},
+        {"http://0x7f000001:4318", "localhost:4318", true},
+        {"http://0177.0.0.1:4318", "localhost:4318", true},
+        {"http://0:4318", "localhost:4318", true},
+        {"http://2147483648:4318", "localhost:4318", false}, /* 128.0.0.0 */
+        {"http://1270:4318", "localhost:4318", false},       /* 0.0.4.246 */
+        {"http://[0:0:0:0:0:0:0:1]:4318", "localhost:4318", true},
+        {"http://[::ffff:127.0.0.1]:4318", "localhost:4318", true},
+        {"http://[::ffff:10.0.0.1]:4318", "localhost:4318", false},
+        {"http://api.localhost:4318", "localhost:4318", true},
+        {"http://notlocalhost:4318", "localhost:4318", false},
         {"http://[::1]:4318#x", "[::1]:4318", true},
         {"http://[::]:4318", ":4318", true},
         {"http://a:b@localhost:4318", ":4318", true},

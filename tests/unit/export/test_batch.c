@@ -361,9 +361,56 @@ static void a_batch_comes_back_from_its_bytes(void **state)
     batch_builder_free(NULL);
 }
 
+static void a_batch_is_of_one_key(void **state)
+{
+    static const char longest[] =
+        "phc_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    struct budget budget;
+    budget_init(&budget, 1 << 20);
+    struct batch_builder *b = batch_builder_new(&(struct batch_opts){.budget = &budget});
+    struct logs_group ours = group("a", "a"), theirs = ours, others = ours;
+    struct batch *batch, *halves[2];
+    struct logs_count count;
+    uint8_t bytes[2];
+    (void)state;
+    theirs.key = span_str(longest);
+    others.key = SPAN("phc_b");
+    assert_int_equal(theirs.key.len, LOGS_KEY_BYTES);
+    const struct logs_group *in_turn[] = {&ours, &theirs, &others, &ours};
+    for (size_t i = 0; i < ARRAY_LEN(in_turn); i++) {
+        for (int n = 0; n < 2; n++)
+            assert_int_equal(batch_add(b, in_turn[i], record(bytes, 1), (struct span){0}, 1), 0);
+        const struct logs_group *next = in_turn[(i + 1) % ARRAY_LEN(in_turn)];
+        if (next != in_turn[i] && !span_eq(next->key, in_turn[i]->key))
+            assert_int_equal(batch_add(b, next, record(bytes, 1), (struct span){0}, 1),
+                             ERR_TOO_BIG);
+        assert_int_equal(batch_seal(b, &batch), 0);
+        assert_true(span_eq(span_str(batch->key), in_turn[i]->key));
+        assert_int_equal(batch_stored_key(buf_span(&batch->body)).len, 0);
+        assert_int_equal(batch_split(&batch, &halves[0], &halves[1]), 0);
+        assert_true(span_eq(span_str(halves[0]->key), in_turn[i]->key));
+        assert_true(span_eq(span_str(halves[1]->key), in_turn[i]->key));
+        batch_free(halves[0]);
+        batch_free(halves[1]);
+
+        assert_int_equal(batch_add(b, in_turn[i], record(bytes, 1), (struct span){0}, 1), 0);
+        assert_int_equal(batch_seal(b, &batch), 0);
+        size_t cap = batch->body.cap;
+        batch_store_key(batch);
+        assert_int_equal(batch->body.cap, cap); /* it cannot fail */
+        assert_true(span_eq(batch_stored_key(buf_span(&batch->body)), in_turn[i]->key));
+        assert_int_equal(logs_check(buf_span(&batch->body), &count), 0);
+        assert_int_equal(count.records, 1);
+        batch_free(batch);
+    }
+    batch_builder_free(b);
+    assert_int_equal(budget.used, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_is_of_one_key),
         cmocka_unit_test(contexts_are_sent_once),
         cmocka_unit_test(equal_hashes_are_not_equal_contexts),
         cmocka_unit_test(one_resource_with_two_services_is_two_parts),

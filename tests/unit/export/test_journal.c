@@ -207,7 +207,7 @@ static int request_as(struct rig *r, struct client *c, uint32_t service, uint32_
     journal_begin(r->journal);
     for (unsigned i = 0; i < n; i++) {
         int rc = journal_add(r->journal, &g, span_of(record, bytes + 6), (struct span){0}, service);
-        assert_int_equal(rc, 0);
+        assert_true(rc >= (int)bytes + 6);
         r->added[service]++;
     }
     return journal_wait(r->journal, &c->waiter);

@@ -174,7 +174,7 @@ static void relays_are_bytes(void **state)
     char type[PARCEL_TYPE_BYTES + 1];
     rig_open(&r, CODING_GZIP);
     assert_int_equal(parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_ZSTD,
-                                     SPAN("application/json"), &r.budget),
+                                     SPAN("application/json"), (struct span){0}, &r.budget),
                      0);
     assert_true(span_eq(buf_span(&p->body), SPAN("bytes")));
     assert_int_equal(p->coding, CODING_ZSTD);
@@ -184,11 +184,11 @@ static void relays_are_bytes(void **state)
     parcel_free(p);
     memset(type, 'x', sizeof type);
     assert_true(parcel_of_relay(&p, SIGNAL_TRACES, SPAN(""), CODING_IDENTITY,
-                                span_of(type, PARCEL_TYPE_BYTES), &r.budget) < 0);
+                                span_of(type, PARCEL_TYPE_BYTES), (struct span){0}, &r.budget) < 0);
     r.budget.limit = 3;
-    assert_int_equal(
-        parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_IDENTITY, SPAN(""), &r.budget),
-        ERR_FULL);
+    assert_int_equal(parcel_of_relay(&p, SIGNAL_TRACES, SPAN("bytes"), CODING_IDENTITY, SPAN(""),
+                                     (struct span){0}, &r.budget),
+                     ERR_FULL);
     parcel_free(NULL);
     rig_close(&r);
 }

@@ -60,7 +60,7 @@ static void a_parcel_is_a_post(void **state)
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         struct parcel *p;
         assert_int_equal(parcel_of_relay(&p, rows[i].signal, SPAN("bytes"), rows[i].coding,
-                                         SPAN("application/json"), NULL),
+                                         SPAN("application/json"), (struct span){0}, NULL),
                          0);
         assert_true(r.sink.takes[rows[i].signal]);
         assert_int_equal(r.sink.ops->send(r.sink.self, p, on_done, &r, &call), 0);
@@ -77,7 +77,8 @@ static void a_parcel_is_a_post(void **state)
     }
     struct parcel *p;
     r.stub.hangs = true;
-    assert_int_equal(parcel_of_relay(&p, SIGNAL_LOGS, SPAN("x"), CODING_IDENTITY, SPAN("a"), NULL),
+    assert_int_equal(parcel_of_relay(&p, SIGNAL_LOGS, SPAN("x"), CODING_IDENTITY, SPAN("a"),
+                                     (struct span){0}, NULL),
                      0);
     assert_int_equal(r.sink.ops->send(r.sink.self, p, on_done, &r, &call), 0);
     stub_spin(&r.loop, &r.stub.requests, 4, 5000);

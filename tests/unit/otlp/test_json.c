@@ -19,7 +19,7 @@ static int decode(struct span text, struct buf *out, struct error *err)
     buf_append(out, SPAN("kept"));
     *err = (struct error){{0}};
     struct logs_count wrote = {0};
-    int rc = json_logs_decode(d, &json, out, &wrote, err);
+    int rc = json_logs_decode(d, &json, out, &wrote, NULL, err);
     assert_true(json.len == text.len && memcmp(out->base, "kept", 4) == 0);
     if (rc == 0) {
         buf_consume(out, 4);
@@ -620,7 +620,7 @@ static void what_is_not_otlp_is_counted(void **state)
         struct logs_count count;
         struct error err;
         buf_append_str(&json, rows[i].text);
-        assert_row(json_logs_decode(d, &json, &out, &count, &err) == 0, "%s", rows[i].text);
+        assert_row(json_logs_decode(d, &json, &out, &count, NULL, &err) == 0, "%s", rows[i].text);
         assert_row(count.foreign == rows[i].foreign, "%s: %u", rows[i].text, count.foreign);
         buf_done(&json);
         buf_done(&out);
@@ -659,17 +659,20 @@ static void limits_and_budget_are_kept(void **state)
     budget_init(&budget, 100); /* less than the text: there will never be room */
     struct json_decoder *d = json_decoder_new(&budget);
     buf_append(&json, span_str(everything));
-    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_TOO_BIG);
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, NULL, &err),
+                     ERR_TOO_BIG);
     assert_int_equal(out.err, 0);
     out.max_bytes++;
-    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_TOO_BIG);
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, NULL, &err),
+                     ERR_TOO_BIG);
     budget.limit = sizeof everything; /* once there would be room, now there is not */
     assert_int_equal(budget_take(&budget, 2), 0);
-    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), ERR_FULL);
+    assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, NULL, &err),
+                     ERR_FULL);
     budget_give(&budget, 2);
     for (int i = 0; i < 3; i++) { /* a decoder is used again and again */
         buf_clear(&out);
-        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), 0);
+        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, NULL, &err), 0);
         assert_int_equal(budget.used, 0);
     }
     buf_done(&json);
@@ -690,7 +693,7 @@ static void a_long_text_follows_a_short_one(void **state)
         for (unsigned i = 1; i < records; i++)
             buf_append_str(&json, ",{\"body\":{\"stringValue\":\"some text\"}}");
         buf_append_str(&json, "]}]}]}");
-        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, &err), 0);
+        assert_int_equal(json_logs_decode(d, &json, &out, &(struct logs_count){0}, NULL, &err), 0);
         assert_int_equal(logs_check(buf_span(&out), &count), 0);
         assert_int_equal(count.records, records);
         buf_done(&json);

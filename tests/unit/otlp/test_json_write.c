@@ -15,7 +15,7 @@ static void assert_round_trip(const char *name, struct span request)
     assert_row(logs_check(request, &n) == 0, "%s", name);
     assert_row(json_write_logs(&json, request) == 0, "%s", name);
     struct json_decoder *d = json_decoder_new(NULL);
-    int rc = json_logs_decode(d, &json, &back, &(struct logs_count){0}, &err);
+    int rc = json_logs_decode(d, &json, &back, &(struct logs_count){0}, NULL, &err);
     assert_row(rc == 0, "%s: %s: %.*s", name, err.text, (int)json.len, (char *)json.base);
     pb_request *was = pb_unpack(request), *is = pb_unpack(buf_span(&back));
     assert_row(was != NULL && is != NULL, "%s", name);

@@ -61,13 +61,7 @@ static inline int rig_on_emit(void *ctx, const struct logs_group *g, struct span
     r->released += v != NULL && v->real == 0;
     r->released_bytes += v != NULL && v->real == 0 ? r->scratch.len : 0;
     r->weight += r->last_weight;
-    return 0;
-}
-
-static inline int rig_on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx, (void)bytes, (void)largest;
-    return 0;
+    return (int)r->scratch.len;
 }
 
 static inline void rig_init(struct rig *r)
@@ -84,7 +78,7 @@ static inline void rig_init(struct rig *r)
         .stamps = 1u << STAMP_ADJUSTED_COUNT,
         .budget = &r->memory,
         .clock = &r->clock.clock,
-        .sink = {r, rig_on_admit, rig_on_emit, NULL},
+        .sink = {.ctx = r, .emit = rig_on_emit},
     };
 }
 

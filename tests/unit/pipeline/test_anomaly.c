@@ -177,7 +177,8 @@ static void a_surge_and_its_end(void **state)
         assert_true(++seconds <= INTERVAL_S); /* not after the interval: as soon as it is sure */
     }
     assert_true(seconds <= 4);
-    assert_int_equal(r.told[1][ANOMALY_SURGE], 1); /* it is all that its service says */
+    assert_int_equal(r.told[1][ANOMALY_SURGE], 0);    /* it is all of its service, and told once */
+    assert_int_equal(anomaly_stats(r.a).services, 1); /* which is boosted as well */
     assert_float_equal(r.last.usual_rate, 2, 0.3);
     assert_true(r.last.rate > 8);
     assert_float_equal(strength_of(&r, 0), 1, 0);
@@ -334,6 +335,185 @@ static void chance_is_no_anomaly(void **state)
     }
 }
 
+/* ---- many seeds at once ------------------------------------------------ */
+
+/* A stream for each seed: pattern i alone in service i. */
+enum { SEEDS = 250 };
+
+struct crowd {
+    struct anomaly *a;
+    struct rng rng;
+    uint64_t now_ms;
+    unsigned told[SEEDS]; /* events, of pattern or service */
+    unsigned of_services;
+    uint64_t told_ms[SEEDS];
+    unsigned in_all;
+};
+
+static void on_crowd(void *ctx, const struct anomaly_news *news)
+{
+    struct crowd *c = ctx;
+    c->told[news->number]++;
+    c->told_ms[news->number] = c->now_ms;
+    c->of_services += news->of_service;
+    c->in_all++;
+}
+
+static void crowd_open(struct crowd *c, uint64_t seed)
+{
+    *c = (struct crowd){.rng = {seed}, .now_ms = 5000};
+    const struct anomaly_opts opts = {
+        .max_patterns = SEEDS,
+        .max_services = SEEDS,
+        .interval_ms = INTERVAL_S * 1000,
+        .learning_ms = LEARNING_S * 1000,
+        .seed = 11,
+        .tell = on_crowd,
+        .ctx = c,
+    };
+    assert_int_equal(anomaly_new(&c->a, &opts), 0);
+    anomaly_tick(c->a, c->now_ms);
+}
+
+static void crowd_arrive(struct crowd *c, uint32_t pattern, uint32_t service, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        anomaly_arrived(c->a, pattern, service, false);
+}
+
+static void crowd_tick(struct crowd *c, unsigned seconds)
+{
+    c->now_ms += 1000 * (uint64_t)seconds;
+    anomaly_tick(c->a, c->now_ms);
+}
+
+/* Five times as much for a minute, after an hour as usual: told within two intervals, and once. */
+static void a_spike_is_told_soon(void **state)
+{
+    (void)state;
+    static const struct {
+        double base, least; /* records an interval; share of seeds */
+    } rows[] = {{10, 0.40}, {20, 0.70}, {50, 0.90}, {300, 0.98}};
+    enum { BEFORE_S = 3600, SPIKE_S = 60, TIMES = 5 };
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        struct crowd c;
+        unsigned soon = 0;
+        crowd_open(&c, 0x13198a2e03707344 + k);
+        uint64_t start_ms = c.now_ms + BEFORE_S * 1000;
+        for (int t = 0; t < BEFORE_S; t += INTERVAL_S) {
+            for (uint32_t i = 0; i < SEEDS; i++)
+                crowd_arrive(&c, i, i, poisson(&c.rng, rows[k].base));
+            crowd_tick(&c, INTERVAL_S);
+        }
+        assert_row(c.in_all == 0, "%g: %u false ones", rows[k].base, c.in_all);
+        for (unsigned t = 0; t < INTERVAL_S + SPIKE_S; t++) {
+            for (uint32_t i = 0; i < SEEDS; i++) {
+                unsigned since = t - i % INTERVAL_S; /* each at another place of an interval */
+                bool is_spike = t >= i % INTERVAL_S && since < SPIKE_S;
+                crowd_arrive(&c, i, i,
+                             poisson(&c.rng, rows[k].base / INTERVAL_S * (is_spike ? TIMES : 1)));
+            }
+            crowd_tick(&c, 1);
+        }
+        for (unsigned i = 0; i < SEEDS; i++) {
+            uint64_t since_ms = c.told_ms[i] - start_ms - i % INTERVAL_S * 1000;
+            soon += c.told[i] > 0 && since_ms <= 2 * INTERVAL_S * 1000;
+            assert_row(c.told[i] <= 1, "%g: %u events of one spike", rows[k].base, c.told[i]);
+        }
+        print_message("5 times %g: %.1f %% within two intervals\n", rows[k].base,
+                      100.0 * soon / SEEDS);
+        assert_row(soon >= rows[k].least * SEEDS, "%g: %u of %d", rows[k].base, soon, SEEDS);
+        anomaly_free(c.a);
+    }
+}
+
+/* What comes each hour or more often is news once; wherever it lies in an interval, whatever else
+ * its service does. Ticks are a second, as spikes are told within an interval. */
+static void a_cron_job_is_no_news(void **state)
+{
+    (void)state;
+    static const unsigned minutes[] = {1, 5, 15, 30, 60};
+    enum { HOURS = 12, JOBS = 4, SPIKE = 400 };
+    for (size_t k = 0; k < ARRAY_LEN(minutes); k++) {
+        struct crowd c;
+        crowd_open(&c, 0xa4093822299f31d0 + k);
+        unsigned period_s = 60 * minutes[k];
+        for (unsigned t = 0; t < HOURS * 3600; t++) {
+            for (uint32_t i = 0; i < JOBS; i++) {
+                bool runs = t % period_s == (i * 7 + 3) % period_s;
+                crowd_arrive(&c, i, i, runs ? poisson(&c.rng, SPIKE) : 0);
+                /* Of every other service it is not all: another pattern comes by chance. */
+                crowd_arrive(&c, JOBS + i, i, i % 2 == 0 ? 0 : poisson(&c.rng, 2));
+            }
+            crowd_tick(&c, 1);
+        }
+        unsigned most = 0;
+        for (uint32_t i = 0; i < 2 * JOBS; i++)
+            most = c.told[i] > most ? c.told[i] : most;
+        print_message("each %u minutes: %u events of %d jobs in %d hours\n", minutes[k], c.in_all,
+                      JOBS, HOURS);
+        assert_row(c.in_all <= JOBS, "%u min: %u events", minutes[k], c.in_all);
+        assert_row(most <= 1, "%u min: %u of one", minutes[k], most);
+        anomaly_free(c.a);
+    }
+}
+
+/* Days: a sine of -90 to +90 %, and an office that opens within half an hour to ten times. */
+static void a_day_is_no_anomaly(void **state)
+{
+    (void)state;
+    enum { DAYS = 3, DAY = 24 * 360, WIDTH = 26, RAMP = 180 }; /* in intervals */
+    static const double means[] = {1, 3, 10, 30};
+    for (int office = 0; office < 2; office++) {
+        struct crowd c;
+        crowd_open(&c, 0x082efa98ec4e6c89 + (uint64_t)office);
+        for (unsigned t = 0; t < DAYS * DAY; t++) {
+            double day = (double)(t % DAY) / DAY, at = (double)(t % DAY) - 8.0 * 360;
+            double opens = fmin(fmax(at / RAMP, 0), 1) - fmin(fmax((at - 9 * 360) / RAMP, 0), 1);
+            for (uint32_t i = 0; i < WIDTH; i++) {
+                double mean = means[i % ARRAY_LEN(means)] / (office ? 10 : 1);
+                double factor = office ? 1 + 9 * opens : 10 * (1 + 0.9 * sin(2 * M_PI * day));
+                crowd_arrive(&c, i, i, poisson(&c.rng, mean * factor / (office ? 1 : 10)));
+            }
+            crowd_tick(&c, INTERVAL_S);
+        }
+        print_message("%s: %u events in %d intervals\n", office ? "office hours" : "daily sine",
+                      c.in_all, DAYS * DAY * WIDTH);
+        assert_int_equal(c.in_all, 0);
+        anomaly_free(c.a);
+    }
+}
+
+/* Of a service with twenty patterns: one that surges is told, and no service; when all do, it is
+ * the service. */
+static void a_spike_is_one_event(void **state)
+{
+    (void)state;
+    enum { SERVICES = 12, WIDTH = 20, WARM_S = 1800, SPIKE_S = 60 };
+    for (int of_all = 0; of_all < 2; of_all++) {
+        struct crowd c;
+        crowd_open(&c, 0x452821e638d01377);
+        for (unsigned t = 0; t < WARM_S + SPIKE_S; t++) {
+            for (uint32_t i = 0; i < SERVICES * WIDTH; i++) {
+                bool is_spike = t >= WARM_S && (of_all || i % WIDTH == 3);
+                double base = i % WIDTH == 3 || of_all ? 1 : 0.2; /* a second */
+                crowd_arrive(&c, i, i / WIDTH, poisson(&c.rng, base * (is_spike ? 12 : 1)));
+            }
+            crowd_tick(&c, 1);
+        }
+        unsigned of_patterns = c.in_all - c.of_services;
+        print_message("%s: %u events of patterns and %u of services, of %d spikes\n",
+                      of_all ? "all patterns" : "one pattern", of_patterns, c.of_services,
+                      SERVICES);
+        assert_int_equal(c.of_services, of_all ? SERVICES : 0);
+        if (of_all) /* by chance one pattern may be faster than its service */
+            assert_true(of_patterns <= SERVICES / 4);
+        for (uint32_t i = 0; i < SERVICES * WIDTH && !of_all; i++)
+            assert_int_equal(c.told[i], i % WIDTH == 3);
+        anomaly_free(c.a);
+    }
+}
+
 static void a_gap_and_a_leap_say_nothing(void **state)
 {
     (void)state;
@@ -381,6 +561,10 @@ int main(void)
         cmocka_unit_test(silence_and_return),
         cmocka_unit_test(errors_by_their_share),
         cmocka_unit_test(chance_is_no_anomaly),
+        cmocka_unit_test(a_spike_is_told_soon),
+        cmocka_unit_test(a_cron_job_is_no_news),
+        cmocka_unit_test(a_day_is_no_anomaly),
+        cmocka_unit_test(a_spike_is_one_event),
         cmocka_unit_test(a_gap_and_a_leap_say_nothing),
         cmocka_unit_test(without_memory_nothing_is_anomalous),
     };

@@ -41,14 +41,6 @@ struct world {
     bool surges;
 };
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx;
-    (void)bytes;
-    (void)largest;
-    return 0;
-}
-
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
@@ -117,7 +109,7 @@ static void run(struct world *w, uint64_t seed, bool has_budget)
         .stamps = STAMPS_DEFAULT,
         .events = {.learning_ms = 100000},
         .clock = &w->clock.clock,
-        .sink = {w, on_admit, on_emit, NULL},
+        .sink = {.ctx = w, .emit = on_emit},
     };
     if (has_budget)
         opts.target = (struct governor_target){GOVERNOR_RECORDS, 6, 0.3};

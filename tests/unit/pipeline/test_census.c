@@ -14,14 +14,6 @@ struct rig {
     uint64_t seen;
 };
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx;
-    (void)bytes;
-    (void)largest;
-    return 0;
-}
-
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
@@ -46,7 +38,7 @@ static void rig_open(struct rig *r)
         .observe = true,
         .budget = &r->budget,
         .clock = &r->clock.clock,
-        .sink = {r, on_admit, on_emit},
+        .sink = {.ctx = r, .emit = on_emit},
     };
     assert_int_equal(rules_new(&rules), 0);
     assert_int_equal(pipeline_new(&r->pipeline, &opts, rules), 0);
@@ -80,9 +72,8 @@ static void count(struct rig *r, const char *service, uint64_t signature, uint64
     e->counts.received_bytes += 10 * n;
     ledger_decide(pipeline_ledger(r->pipeline), id, VERDICT_KEPT, kept, 10 * kept);
     ledger_decide(pipeline_ledger(r->pipeline), id, VERDICT_SAMPLED_OUT, n - kept, 10 * (n - kept));
-    const struct subject s = {.pattern = e, .bytes = span_of(NULL, 10)};
     const struct decision d = {.verdict = VERDICT_KEPT};
-    shadow_note(r->pipeline->shadow, SHADOW_ENFORCED, &s, &d);
+    shadow_note(r->pipeline->shadow, SHADOW_ENFORCED, e->number, &d, 10);
     r->pipeline->reasons.kept[REASON_FIRST] += kept;
 }
 

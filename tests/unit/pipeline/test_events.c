@@ -137,6 +137,13 @@ static void push(struct rig *r, const char *service, unsigned n, uint8_t severit
         buf_done(bufs[i]);
 }
 
+/* Of a service with two patterns, n of each. */
+static void push_stock(struct rig *r, unsigned n)
+{
+    push(r, "stock", n, 9, "shelf was filled");
+    push(r, "stock", n, 9, "gate is closed");
+}
+
 static void second(struct rig *r)
 {
     clock_fake_advance(&r->clock, 1000);
@@ -208,6 +215,7 @@ static void what_an_event_says(void **state)
     rig_open(&r);
     for (int i = 0; i < 260; i++) { /* past learning, and long enough to be missed */
         push(&r, "cart", 2, 9, "item added to cart");
+        push_stock(&r, 2);
         second(&r);
     }
     assert_int_equal(r.count, 0);
@@ -241,10 +249,15 @@ static void what_an_event_says(void **state)
     assert_float_equal(attr(s, "lipservice.rate.usual")->double_value, 2, 0.1);
     assert_true(attr(s, "lipservice.rate")->double_value > 40);
     assert_string_equal(text(s, "log.record.template"), "item added to cart");
+    assert_int_equal(r.count, 1); /* it is all of its service, which is not told as well */
+
+    forget_events(&r);
+    push_stock(&r, 400);
+    second(&r);
     s = the(&r, "lipservice.service.surge");
-    assert_string_equal(service_of(s), "cart");
+    assert_string_equal(service_of(s), "stock");
     assert_null(attr(s, "pattern.id"));
-    assert_int_equal(r.count, 2);
+    assert_int_equal(r.count, 1); /* nor are the patterns of one that surges as a whole */
 
     /* They are ours: kept of a service of their own, and nothing else knows of them. */
     struct ledger *l = pipeline_ledger(r.pipeline);
@@ -257,6 +270,7 @@ static void what_an_event_says(void **state)
     forget_events(&r);
     for (int i = 0; i < 400; i++) {
         push(&r, "cart", 1, 13, "payment refused by the bank");
+        push_stock(&r, 2);
         second(&r);
     }
     s = the(&r, "lipservice.pattern.silent");

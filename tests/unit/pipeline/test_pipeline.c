@@ -8,6 +8,8 @@
 #include "unit/pipeline/inside.h"
 
 #define SERVICES 8
+#define STAMPS_OF_ALL \
+    (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_PATTERN | 1u << STAMP_FAMILY | 1u << STAMP_REASON)
 
 /* A pipeline whose survivors are counted instead of queued. */
 struct rig {
@@ -84,7 +86,7 @@ static void rig_open_stamping(struct rig *r, unsigned stamps)
 
 static void rig_open(struct rig *r)
 {
-    rig_open_stamping(r, STAMPS_DEFAULT);
+    rig_open_stamping(r, STAMPS_OF_ALL);
 }
 
 static void rig_close(struct rig *r)
@@ -139,7 +141,7 @@ static void several_services_in_one_request(void **state)
     add(&request, "cart", 4, 13, "cart is full");
     assert_int_equal(push(&r, &request, &records), 0);
     assert_int_equal(records, 9);
-    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_DEFAULT));
+    assert_true(r.admitted >= request.len + 9 * stamp_bytes(STAMPS_OF_ALL));
 
     struct ledger *l = pipeline_ledger(r.pipeline);
     uint32_t cart = ledger_service(l, SPAN("cart")), pay = ledger_service(l, SPAN("pay"));
@@ -560,7 +562,7 @@ static void policies_bind_families(void **state)
         assert_row(total->verdict[VERDICT_KEPT] == kept + (way == BY_RATE_OF_FAMILY ? 0 : 2),
                    "way %d", way);
         kept = total->verdict[VERDICT_KEPT];
-        r.clock.now_ms += 1000;
+        clock_fake_advance(&r.clock, 1000);
         log_in(&r, others, 2);
         log_in(&r, names, 4);
         assert_row(total->verdict[VERDICT_KEPT] == kept, "way %d", way);
@@ -598,7 +600,7 @@ static void rig_reopen_with_context(struct rig *r, uint32_t floor_per_second)
     const struct pipeline_opts opts = {
         .max_patterns = 256,
         .max_services = SERVICES,
-        .stamps = STAMPS_DEFAULT,
+        .stamps = STAMPS_OF_ALL,
         .context = {.bytes = 1 << 20,
                     .trigger = LEVEL_ERROR,
                     .window_ms = 5000,
@@ -647,6 +649,38 @@ static void errors_bring_what_led_to_them(void **state)
     rig_close(&r);
 }
 
+/* Observed, it is only said; and what was sent then is not sent once more. */
+static void what_was_observed_is_no_context(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct buf calm = {0}, error = {0};
+    uint32_t records;
+    rig_open(&r);
+    rig_reopen_with_context(&r, 0);
+    const struct ledger_row *total = ledger_total(pipeline_ledger(r.pipeline));
+    add(&calm, "cart", 5, 9, "step");
+    add(&error, "cart", 1, 17, "failed");
+    assert_int_equal(pipeline_set_observe(r.pipeline, true), 0);
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    struct shadow_counts would = *shadow_total(r.pipeline->shadow, SHADOW_ENFORCED);
+    assert_int_equal(would.released, 3);
+    assert_int_equal(would.sampled_out, 5);
+    assert_int_equal(total->released, 0);
+    assert_int_equal(total->queued, 6);
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(pipeline_set_observe(r.pipeline, false), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 0); /* these five went out as they came */
+    assert_int_equal(push(&r, &calm, &records), 0);
+    assert_int_equal(push(&r, &error, &records), 0);
+    assert_int_equal(total->released, 3);
+    buf_done(&calm);
+    buf_done(&error);
+    rig_close(&r);
+}
+
 static void a_storm_of_errors_may_be_limited(void **state)
 {
     (void)state;
@@ -664,7 +698,7 @@ static void a_storm_of_errors_may_be_limited(void **state)
     assert_int_equal(total->verdict[VERDICT_KEPT], 30);
     assert_int_equal(total->verdict[VERDICT_DROPPED_BY_RULE], 70);
     assert_int_equal(pipeline_reasons(r.pipeline)->dropped[REASON_FLOOR_LIMIT], 70);
-    r.clock.now_ms += 500;
+    clock_fake_advance(&r.clock, 500);
     assert_int_equal(push(&r, &storm, &records), 0);
     assert_int_equal(total->verdict[VERDICT_KEPT], 45);
     buf_done(&storm);
@@ -861,6 +895,7 @@ int main(void)
         cmocka_unit_test(policies_bind_families),
         cmocka_unit_test(merging_can_be_off),
         cmocka_unit_test(errors_bring_what_led_to_them),
+        cmocka_unit_test(what_was_observed_is_no_context),
         cmocka_unit_test(a_storm_of_errors_may_be_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,12 +2,10 @@
 
 #include "pipeline/shadow.h"
 
-#define STAMP 40
-
 static struct shadow *shadow(struct budget *budget)
 {
     struct shadow *s = NULL;
-    const struct shadow_opts opts = {1000, STAMP, budget};
+    const struct shadow_opts opts = {1000, budget};
     assert_int_equal(shadow_new(&s, &opts), 0);
     return s;
 }
@@ -18,8 +16,6 @@ static void what_was_not_carried_out_is_counted(void **state)
     struct budget budget;
     budget_init(&budget, 1 << 20);
     struct shadow *s = shadow(&budget);
-    struct pattern pattern = {.number = 300};
-    const struct subject subject = {.bytes = SPAN("ten bytes."), .pattern = &pattern};
     const struct decision decisions[] = {
         {.verdict = VERDICT_KEPT},
         {.verdict = VERDICT_KEPT, .threshold = 5},
@@ -27,14 +23,21 @@ static void what_was_not_carried_out_is_counted(void **state)
         {.verdict = VERDICT_DROPPED_BY_RULE},
     };
     for (size_t i = 0; i < ARRAY_LEN(decisions); i++)
-        shadow_note(s, SHADOW_ENFORCED, &subject, &decisions[i]);
+        shadow_note(s, SHADOW_ENFORCED, 300, &decisions[i], 10);
+    shadow_release(s, SHADOW_ENFORCED, 300, 7);
     const struct shadow_counts *total = shadow_total(s, SHADOW_ENFORCED);
     struct shadow_counts one = shadow_of(s, SHADOW_ENFORCED, 300);
     assert_memory_equal(total, &one, sizeof one);
     assert_int_equal(one.kept, 2);
     assert_int_equal(one.sampled_out, 1);
     assert_int_equal(one.dropped_by_rule, 1);
-    assert_int_equal(one.kept_bytes, 10 + 10 + STAMP);
+    assert_int_equal(one.released, 1);
+    assert_int_equal(one.kept_bytes, 10 + 10 + 7);
+    shadow_release(s, SHADOW_ENFORCED, SHADOW_NO_PATTERN, 5);
+    shadow_release(s, SHADOW_ENFORCED, 999, 5); /* it was never counted */
+    assert_int_equal(total->released, 3);
+    assert_int_equal(total->kept_bytes, 27 + 10);
+    assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 300).kept_bytes, 27);
     assert_int_equal(shadow_total(s, SHADOW_POLICY)->kept, 0);
     assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 999).kept, 0);
     const struct pattern entry = {.number = 300};
@@ -68,7 +71,8 @@ static void a_second_policy_has_windows_of_its_own(void **state)
     unsigned kept = 0;
     for (int i = 0; i < 10; i++) {
         struct decision d = sampler_decide(rules, &subject);
-        shadow_decide(s, other, &subject);
+        struct decision policy = shadow_decide(s, other, &subject);
+        shadow_note(s, SHADOW_POLICY, 7, &policy, 1);
         kept += d.verdict == VERDICT_KEPT;
     }
     assert_int_equal(kept, 2);
@@ -104,7 +108,8 @@ static void windows_of_shared_entries_close(void **state)
                                             .signature = i % 20 * 7919,
                                             .pattern = &pattern,
                                             .now_ms = 1000 + i};
-            shadow_decide(s, rules, &subject);
+            struct decision d = shadow_decide(s, rules, &subject);
+            shadow_note(s, SHADOW_POLICY, pattern.number, &d, 1);
         }
         assert_row(shadow_total(s, SHADOW_POLICY)->kept == 5, "%d: %llu kept", has_room,
                    (unsigned long long)shadow_total(s, SHADOW_POLICY)->kept);
@@ -119,10 +124,8 @@ static void without_memory_the_totals_hold(void **state)
     struct budget budget;
     budget_init(&budget, 100);
     struct shadow *s = shadow(&budget);
-    struct pattern pattern = {.number = 1};
-    const struct subject subject = {.bytes = SPAN("x"), .pattern = &pattern};
     const struct decision d = {.verdict = VERDICT_KEPT};
-    shadow_note(s, SHADOW_ENFORCED, &subject, &d);
+    shadow_note(s, SHADOW_ENFORCED, 1, &d, 1);
     assert_int_equal(shadow_total(s, SHADOW_ENFORCED)->kept, 1);
     assert_int_equal(shadow_of(s, SHADOW_ENFORCED, 1).kept, 0);
     shadow_free(s);

@@ -42,7 +42,7 @@ static void the_default_is_two_attributes(void **state)
         struct stamp_values v = {.threshold = rows[i].threshold,
                                  .signature = rows[i].signature,
                                  .family = rows[i].signature};
-        pb_record *r = stamped(STAMPS_DEFAULT, &v);
+        pb_record *r = stamped(SET(ADJUSTED_COUNT) | SET(PATTERN), &v);
         assert_int_equal(r->n_attributes, 3);
         assert_string_equal(r->attributes[1]->key, "otel.logs.adjusted_count");
         assert_int_equal(r->attributes[1]->value->value_case, PB_ANY(DOUBLE_VALUE));

@@ -253,14 +253,6 @@ struct whole {
     double weight; /* of the record in hand; 0: not emitted */
 };
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx;
-    (void)bytes;
-    (void)largest;
-    return 0;
-}
-
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
 {
@@ -323,7 +315,7 @@ static void half_an_hour_of_the_pipeline(void **state)
         .stamps = 1u << STAMP_ADJUSTED_COUNT,
         .target = {GOVERNOR_RECORDS, BUDGET, 0.3},
         .clock = &w->clock.clock,
-        .sink = {w, on_admit, on_emit, NULL},
+        .sink = {.ctx = w, .emit = on_emit},
     };
     assert_int_equal(pipeline_new(&w->pipeline, &opts, w->bare.rules), 0);
     run(&w->bare, 0, SECONDS * 1000, push);

@@ -88,14 +88,6 @@ struct world {
     double count;
 };
 
-static int on_admit(void *ctx, size_t bytes, size_t largest)
-{
-    (void)ctx;
-    (void)bytes;
-    (void)largest;
-    return 0;
-}
-
 /* Read as PostHog does: the last of duplicates, 1 where there is none. */
 static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                    uint32_t service)
@@ -130,7 +122,7 @@ static void live(struct world *w, unsigned stamps)
         .seed = rng_next(&w->rng),
         .stamps = stamps,
         .clock = &w->clock.clock,
-        .sink = {w, on_admit, on_emit},
+        .sink = {.ctx = w, .emit = on_emit},
     };
     w->in_life = 0;
     if (w->has_budget)
@@ -195,7 +187,7 @@ static void start_record(struct world *w, unsigned pattern, unsigned level)
     };
     char body[64];
     buf_clear(&w->record);
-    wire_append_i64(&w->record, 1, 1700000000000000000u + w->made++); /* no two are alike */
+    wire_append_i64(&w->record, 1, w->clock.unix_ns + w->made++); /* no two are alike */
     wire_append_varint(&w->record, 2, 4 * level + 1);
     int n = snprintf(body, sizeof body, "%s in %u ms", words[pattern],
                      (unsigned)rng_upto(&w->rng, 999));

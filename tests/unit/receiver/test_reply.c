@@ -81,7 +81,7 @@ static void success(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
-        reply_success(rig_open(&r), rows[i].form, NULL);
+        reply_success(rig_open(&r), rows[i].form, 0, NULL);
         assert_int_equal(r.replies, 1);
         assert_int_equal(r.status, 200);
         assert_string_equal(r.headers, rows[i].headers);
@@ -90,17 +90,34 @@ static void success(void **state)
     }
 }
 
-/* Only JSON can come with one: what it says is about keys. */
-static void a_warning_is_a_partial_success_of_none(void **state)
+/* In the form of the request, and with nothing else changed. */
+static void what_was_rejected_is_said_in_each_form(void **state)
 {
+    static const struct {
+        enum reply_form form;
+        uint64_t rejected;
+        const char *type, *trailers;
+        struct span body;
+    } rows[] = {
+        {REPLY_JSON, 0, "content-type: application/json\n", "",
+         SPAN("{\"partialSuccess\":{\"errorMessage\":\"why\"}}")},
+        {REPLY_JSON, 7, "content-type: application/json\n", "",
+         SPAN("{\"partialSuccess\":{\"rejectedLogRecords\":\"7\",\"errorMessage\":\"why\"}}")},
+        {REPLY_PROTOBUF, 7, "content-type: application/x-protobuf\n", "",
+         SPAN("\x0a\x07\x08\x07\x12\x03why")},
+        {REPLY_GRPC, 7, "content-type: application/grpc\n", "grpc-status: 0\n",
+         SPAN("\0\0\0\0\x09\x0a\x07\x08\x07\x12\x03why")},
+    };
     (void)state;
-    static const char want[] = "{\"partialSuccess\":{\"errorMessage\":\"no records\"}}";
-    struct rig r;
-    reply_success(rig_open(&r), REPLY_JSON, "no records");
-    assert_int_equal(r.status, 200);
-    assert_int_equal(r.body_len, sizeof want - 1);
-    assert_memory_equal(r.body, want, r.body_len);
-    assert_non_null(strstr(r.headers, "content-type: application/json\n"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        reply_success(rig_open(&r), rows[i].form, rows[i].rejected, "why");
+        assert_int_equal(r.status, 200);
+        assert_string_equal(r.headers, rows[i].type);
+        assert_string_equal(r.trailers, rows[i].trailers);
+        assert_row(span_eq(span_of(r.body, r.body_len), rows[i].body), "row %zu: %.*s", i,
+                   (int)r.body_len, (const char *)r.body);
+    }
 }
 
 static void failures(void **state)
@@ -159,7 +176,7 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_warning_is_a_partial_success_of_none),
+        cmocka_unit_test(what_was_rejected_is_said_in_each_form),
         cmocka_unit_test(the_form_follows_the_content_type),
         cmocka_unit_test(success),
         cmocka_unit_test(failures),

@@ -1,0 +1,10 @@
+/* pipeline: settings as the pipeline takes them. */
+#pragma once
+
+#include "config/config.h"
+#include "pipeline/pipeline.h"
+
+/* All that a configuration says of a pipeline: the program, replay and explain run the same.
+ * Borrows texts of cfg.
+ * Left to the caller: seed, budget of memory, clock, sink and what is told of services. */
+struct pipeline_opts config_pipeline(const struct config *cfg);
