@@ -141,6 +141,7 @@ cpu() { # WORK BAR CODING LOAD...
     shift 3
     local set=(--set exporters.otlphttp.compression="$coding")
     [[ $coding == none ]] && set=(--set 'sampling.drop=[{body: "*"}]')
+    [[ -n ${redaction:-} ]] && set+=(--set redaction.mode="$redaction")
     start 0 "${set[@]}"
     for ((run = 0; run < runs; run++)); do
         r0=$(accepted) c0=$(ticks) began=$EPOCHREALTIME
@@ -326,12 +327,15 @@ declare -A cases=(
     [hard-by100]="cpu 'hard bodies, batches of 100 records, zstd out' – zstd http1 hard-100 pb $pb"
     [rotating-100]="cpu '100 patterns in turn, zstd out' – zstd http1 rotating-100 pb $pb"
     [rotating-100000]="cpu '100,000 patterns in turn, zstd out' – zstd http1 rotating-100000 pb $pb"
+    [unscanned]="redaction=off cpu 'zstd out, redaction off' – zstd http1 1000 pb $pb"
+    [enforced]="redaction=enforce cpu 'zstd out, redaction enforced' – zstd http1 1000 pb $pb"
+    [hard-unscanned]="redaction=off cpu 'hard bodies, zstd out, redaction off' – zstd http1 hard pb $pb"
     [closed-8]="closed 8" [closed-24]="closed 24" [closed-100]="closed 100" [closed-1000]="closed 1000"
     [idle]=idle [paced]=paced [overload]=overload [ready]=ready [size]=size
     [durable]=durable [durable-paced]=durable_paced [durable-start]=durable_start
 )
 ((${#chosen[@]})) ||
-    chosen=(drop zstd gzip grpc gzip-in json by100 by10 hard-drop hard-zstd hard-gzip hard-grpc hard-json hard-by100 rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
+    chosen=(drop zstd gzip grpc gzip-in json by100 by10 hard-drop hard-zstd hard-gzip hard-grpc hard-json hard-by100 unscanned enforced hard-unscanned rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
 for name in "${chosen[@]}"; do
     eval "${cases[$name]:?no such case: $name}"
 done

@@ -68,6 +68,12 @@ static const struct verb {
      "  --service NAME    of lines; unknown_service\n"
      "  --severity LEVEL  of lines\n"
      "  --json\n" ADMIN_TEXT},
+    {"redact", verb_redact, "[--text] [FILE]",
+     "what redaction finds in lines or OTLP, and what it leaves of them",
+     "FILE: lines of text, an OTLP protobuf request, or OTLP JSON; without one standard input.\n"
+     "Each hit is a line: LINE:COLUMN: KIND, or RECORD: WHERE NAME:COLUMN: KIND, columns in bytes\n"
+     "from 1; behind them the changed line or record. redaction.mode does not count here.\n\n"
+     "  --text            only the lines or records, all of them\n"},
     {"signature", verb_signature,
      "[--explain | --bytes] [--families] [--mode lps1|py-sdk|backend] < LINES",
      "pattern ids of the lines on standard input", "More of it: lipservice signature --help\n",

@@ -37,6 +37,7 @@ struct top_row {
 
 struct top_totals {
     char version[16], policy[16];
+    char redaction[96]; /* what was found: "detect: 12 email, 3 card"; empty: nothing */
     int64_t policy_version;
     uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;
     uint64_t received_bytes, kept_bytes, queue_bytes, queue_capacity, patterns_held, services;

@@ -89,6 +89,10 @@ int verb_validate(int argc, char **argv)
                "PostHog answers 200 either way\n",
                strncmp(cfg.posthog.api_key, "phc_", 4) == 0 ? "has the right form"
                                                             : "does not begin with phc_");
+    if (code == 0 && cfg.redaction.mode == REDACT_ENFORCE && config_mask_warning(&cfg) != NULL)
+        printf("note: redaction.mask: '%s' %s: records that are redacted with it get other pattern "
+               "ids than before\n",
+               cfg.redaction.mask, config_mask_warning(&cfg));
     if (code == 0 && cfg.posthog.api_key[0] != '\0')
         note_host(cfg.posthog.host);
     config_done(&cfg);

@@ -152,9 +152,12 @@ static int check_admin(const struct config *cfg, struct error *err)
 
 int config_check(const struct config *cfg, struct error *err)
 {
+    struct redact_opts redact;
     int rc = check_sizes(cfg, err);
     if (rc == 0)
         rc = check_admin(cfg, err);
+    if (rc == 0)
+        rc = config_redaction(cfg, &redact, err);
     return rc == 0 ? check_exporters(cfg, err) : rc;
 }
 

@@ -22,6 +22,7 @@
 #include "otlp/json_object.h"
 #include "pipeline/governor.h"
 #include "pipeline/peer_weights.h"
+#include "pipeline/redact.h"
 #include "pipeline/rules.h"
 #include "util/arena.h"
 #include "util/diag.h"
@@ -90,6 +91,13 @@ struct config {
         uint32_t interval_ms, learning_ms, summary_ms, max_per_minute;
     } events;
     bool observe;
+    struct {
+        enum redact_mode mode;
+        enum redact_action action;
+        uint64_t detectors; /* bit per enum redact_kind */
+        config_text mask, key;
+        config_text attributes, exempt; /* names, commas between */
+    } redaction;
     struct {
         config_text policy_file;
     } shadow;
@@ -175,6 +183,14 @@ const char *config_unknown_variable(char **env, size_t *at);
 
 /* sampling.budget, as the pipeline takes it. */
 struct governor_target config_target(const struct config *cfg);
+
+/* redaction, as the pipeline takes it. ERR_CONFIG: something is wrong with it. *opts borrows from
+ * cfg. */
+MUST_CHECK int config_redaction(const struct config *cfg, struct redact_opts *opts,
+                                struct error *err);
+
+/* Why the mask that is configured would change patterns; NULL: it does not. */
+const char *config_mask_warning(const struct config *cfg);
 
 /* For a reload: settings of `next` that need a restart get the values of `now`; the keys of those
  * that differed are appended to *stale, ", " between. */

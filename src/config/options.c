@@ -177,6 +177,28 @@ const struct option config_options[] = {
     OPT("events.max_per_minute", count, events.max_per_minute, "60",
         RESTART, "of new, surge and silent; what is beyond is counted; and of patterns in a "
         "summary", FROM("1", "100000")),
+    OPT("redaction.mode", redact_mode, redaction.mode, "detect",
+        RESTART, "off; detect: count secrets and personal data in what is kept, and change "
+        "nothing; enforce: redact them wherever text leaves or rests"),
+    OPT("redaction.detectors", detectors, redaction.detectors, "[usual]",
+        RESTART, "list of kinds; usual: all but phone and ip, which are right in form far more "
+        "often than in fact; all"),
+    OPT("redaction.attributes", keys, redaction.attributes, "[]",
+        RESTART, "names of attributes whose values are secret, beside those that end in password, "
+        "secret, token, authorization, cookie, credential, api_key, private_key"),
+    OPT("redaction.exempt", keys, redaction.exempt,
+        "[posthogDistinctId, posthogDistinctID, distinct_id, distinct.id, distinctId, distinctID, "
+        "sessionId, sessionID, session_id, session.id, trace_id, traceId, span_id, spanId, "
+        "pattern.id, pattern.family, otel.logs.*]",
+        RESTART, "names of attributes that are never touched; * at the end is any ending"),
+    OPT("redaction.action", redact_action, redaction.action, "mask",
+        RESTART, "mask; partial: cards and IBANs keep their last four; hash: a keyed digest; "
+        "drop_attribute; drop_record, errors too"),
+    OPT("redaction.mask", text, redaction.mask, "redacted-{kind}-0",
+        RESTART, "what stands in the place of a value; with a digit and without brackets patterns "
+        "keep their ids"),
+    OPT("redaction.key", secret, redaction.key, "",
+        RESTART, "of action: hash, at least 16 bytes; ${env:NAME} takes it from the environment"),
     OPT("exporters.posthog.host", text, posthog.host, "https://us.i.posthog.com",
         RELOAD, "PostHog's ingestion host (POSTHOG_HOST)"),
     OPT("exporters.posthog.api_key", secret, posthog.api_key, "",

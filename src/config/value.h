@@ -53,9 +53,13 @@ typedef double factor_field;
 typedef bool durability_field;
 typedef bool when_full_field;
 typedef enum journal_fsync fsync_field;
+typedef enum redact_mode redact_mode_field;
+typedef enum redact_action redact_action_field;
+typedef uint64_t detectors_field;
+typedef config_text keys_field;
 
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
     value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode,
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
     value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
-    value_names, value_words;
+    value_names, value_redact_mode, value_redact_action, value_detectors, value_words, value_keys;

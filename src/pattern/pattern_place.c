@@ -8,6 +8,14 @@ void pattern_place_done(struct pattern_place *place)
     buf_done(&place->scratch);
 }
 
+/* `text` is empty: the template of what the signer has just signed. */
+static struct span template_of(struct pattern_place *place, struct span text)
+{
+    if (place->shown != NULL)
+        return place->shown(place->ctx, text, text.len == 0);
+    return text.len > 0 ? text : pattern_own_template(place);
+}
+
 static struct pattern *add(struct pattern_place *place, const struct pattern_key *key,
                            struct span template_text, uint64_t unix_ns, bool is_overflow)
 {
@@ -15,7 +23,7 @@ static struct pattern *add(struct pattern_place *place, const struct pattern_key
     e->first_seen_ns = unix_ns;
     if (place->on_new != NULL)
         place->on_new(place->ctx, e->number, is_overflow);
-    pattern_set_template(place->patterns, e, template_text);
+    pattern_set_template(place->patterns, e, template_of(place, template_text));
     return e;
 }
 
@@ -67,7 +75,7 @@ static struct pattern *place_anew(struct pattern_place *place, struct pattern_ke
     if (!patterns_has_room(place->patterns, key.service, place->overflow_entries, unix_ns))
         return overflow(place, &key, unix_ns, family);
     struct span text = is_family ? families_template(place->families, *family) : (struct span){0};
-    return add(place, &key, text.len > 0 ? text : pattern_own_template(place), unix_ns, false);
+    return add(place, &key, text, unix_ns, false);
 }
 
 struct pattern *pattern_place(struct pattern_place *place, const struct pattern_key *key,

@@ -28,6 +28,9 @@ struct pattern_place {
     uint32_t overflow_entries; /* of a service's cap, kept for its overflow */
     /* An entry of the table begins anew; for tables beside it. May be NULL. */
     void (*on_new)(void *ctx, uint32_t number, bool is_overflow);
+    /* What is stored in place of a template; is_own: of the one of what the signer has just
+     * signed, which `text` is not. NULL: itself. */
+    struct span (*shown)(void *ctx, struct span text, bool is_own);
     void *ctx;
     struct buf scratch;
     uint64_t overflowed; /* records */

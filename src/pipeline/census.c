@@ -40,6 +40,8 @@ static void take_counters(struct pipeline *p, struct census *c)
         c->anomalous = anomaly_stats(p->anomaly);
     if (p->events != NULL)
         c->events = *events_stats(p->events);
+    if (p->redactor != NULL)
+        c->redaction = *redactor_stats(p->redactor);
     for (int lane = 0; lane < SHADOW_LANE_COUNT && p->shadow != NULL; lane++)
         c->shadow[lane] = *shadow_total(p->shadow, (enum shadow_lane)lane);
 }
@@ -176,6 +178,7 @@ static int take_patterns(struct pipeline *p, const struct census_want *want, str
 
 struct alias_taker {
     struct census *census;
+    struct redactor *redactor; /* NULL: nothing is redacted */
     uint32_t room;
     int rc;
 };
@@ -188,14 +191,15 @@ static void take_alias(void *ctx, const struct family_alias *a)
         return;
     struct family_alias *copy = &c->aliases[c->alias_count++];
     *copy = *a;
-    copy->template_text = arena_copy(&c->arena, a->template_text);
-    if (a->template_text.len > 0 && copy->template_text.base == NULL)
+    struct span shown = redactor_show(t->redactor, a->template_text, false, REDACT_IN_TEMPLATE);
+    copy->template_text = arena_copy(&c->arena, shown);
+    if (shown.len > 0 && copy->template_text.base == NULL)
         t->rc = ERR_NOMEM;
 }
 
 static int take_aliases(struct pipeline *p, struct census *c)
 {
-    struct alias_taker t = {c, c->families.aliases, 0};
+    struct alias_taker t = {c, p->redactor, c->families.aliases, 0};
     if (p->families == NULL)
         return 0;
     c->aliases = arena_alloc(&c->arena, t.room * sizeof *c->aliases);
@@ -293,6 +297,10 @@ static void add_all_counters(struct census *sum, const struct census *one)
     add_counters(sum->severities, one->severities, sizeof sum->severities);
     add_counters(sum->shadow, one->shadow, sizeof sum->shadow);
     add_counters(&sum->events, &one->events, sizeof sum->events);
+    add_counters(sum->redaction.hits, one->redaction.hits, sizeof sum->redaction.hits);
+    sum->redaction.scanned_bytes += one->redaction.scanned_bytes;
+    sum->redaction.changed_records += one->redaction.changed_records;
+    sum->redaction.dropped_records += one->redaction.dropped_records;
     add_counters(&sum->other, &one->other, sizeof sum->other);
     sum->imbalance += one->imbalance;
     sum->context.released += one->context.released;

@@ -25,6 +25,7 @@
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
 #include "pipeline/recorder.h"
+#include "pipeline/redact.h"
 #include "pipeline/sampler.h"
 #include "pipeline/shadow.h"
 #include "pipeline/timestamp.h"
@@ -74,6 +75,7 @@ struct census {
     struct census_reasons reasons;
     struct timestamp_counts timestamps;
     uint64_t severities[SEVERITY_SOURCES]; /* records by where their severity came from */
+    struct redact_stats redaction;         /* zeros where it is off */
     struct recorder_stats context;
     struct families_stats families;
     struct governor_stats governor;

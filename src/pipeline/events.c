@@ -132,6 +132,12 @@ void events_forget(struct events *v, uint32_t number)
     *m = (struct mark){0};
 }
 
+bool events_wants_sample(struct events *v, uint32_t number)
+{
+    const struct mark *m = v->opts.enabled ? find_or_make(v, number) : NULL;
+    return m != NULL && m->sample == NULL && v->sample_bytes < SAMPLES_BYTES;
+}
+
 void events_sample(struct events *v, uint32_t number, const struct log_value *body)
 {
     static const uint8_t fields[] = {[LOG_STRING] = 1, [LOG_ARRAY] = 5, [LOG_KVLIST] = 6};

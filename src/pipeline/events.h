@@ -82,6 +82,9 @@ void events_free(struct events *v);
 /* Entry `number` of the pattern table begins anew. */
 void events_forget(struct events *v, uint32_t number);
 
+/* Is there no sample of entry `number` yet, and room for one? */
+bool events_wants_sample(struct events *v, uint32_t number);
+
 /* A record of entry `number` was sampled out: its body may be the sample. */
 void events_sample(struct events *v, uint32_t number, const struct log_value *body);
 

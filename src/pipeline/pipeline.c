@@ -124,7 +124,8 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         rulebook_init(&p->rulebook, rules, opts->max_services, p->families) < 0 ||
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
-        pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0)
+        pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0 ||
+        pipeline_start_redaction(p) < 0)
         goto fail;
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     token_bucket_init(&p->looked.floor, opts->floor_per_second);
@@ -134,6 +135,7 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         .signer = p->signer,
         .overflow_entries = opts->max_patterns_per_service / OVERFLOW_SHARE,
         .on_new = on_new_pattern,
+        .shown = redactor_enforces(p->redactor) ? pipeline_show_template : NULL,
         .ctx = p,
     };
     if (opts->clock != NULL)
@@ -152,6 +154,7 @@ void pipeline_free(struct pipeline *p)
         return;
     day_counts_done(&p->today);
     rulebook_done(&p->rulebook);
+    redactor_free(p->redactor);
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
     events_free(p->events);
@@ -340,6 +343,8 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
 
 uint32_t pipeline_service(struct pipeline *p, struct span name)
 {
+    if (redactor_enforces(p->redactor))
+        name = redactor_show(p->redactor, name, false, REDACT_IN_RESOURCE);
     uint32_t known = ledger_services(p->ledger), service = ledger_service(p->ledger, name);
     if (service == known && p->opts.service_seen != NULL)
         p->opts.service_seen(p->opts.service_ctx, service, ledger_service_name(p->ledger, service));

@@ -15,6 +15,7 @@
  *     call                    where                           what goes on, and to where
  *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
  *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
+ *     families_each_alias()   pipeline/census.c               a family's template: pages
  *     recorder_put()          pipeline/pipeline_record.c      a record: context of an error later
  *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
  *     watcher.decided()       pipeline/pipeline_record.c      body and template: taps
@@ -22,6 +23,9 @@
  *     to->end()               pipeline/pipeline_explain.c     the same record again
  *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
  *     ledger_service()        pipeline/pipeline_notice.c      our own
+ *
+ * Where redaction enforces, each of them gets what the redactor (pipeline/redact.h) has made of
+ * it, but for recorder_put(): nearly all of that is never given out, and what is passes emit().
  *
  * Blocking: never. Knows neither sockets nor loops.
  */
@@ -35,6 +39,7 @@
 #include "pipeline/governor.h"
 #include "pipeline/ledger.h"
 #include "pipeline/peer_weights.h"
+#include "pipeline/redact.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
 #include "util/arena.h"
@@ -82,7 +87,8 @@ struct pipeline_opts {
         uint64_t summary_ms;
         uint32_t max_per_minute;
     } events;
-    bool observe; /* forward all as it came, and count what would be done */
+    bool observe;              /* forward all as it came, and count what would be done */
+    struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;
@@ -156,11 +162,12 @@ uint64_t pipeline_day(struct pipeline *p);
 uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out);
 
 /* For people: what would become of each record by itself under the rules of its service,
- * which are given to begin. begin, the steps and end are called for each; nothing is
- * counted or emitted. The pattern of the subject is NULL when it was never counted. */
+ * which are given to begin, as are the kinds that redaction finds in it (bit per enum
+ * redact_kind). begin, the steps and end are called for each; nothing is counted or emitted. The
+ * pattern of the subject is NULL when it was never counted. */
 struct pipeline_explainer {
     void (*begin)(void *ctx, const struct subject *s, struct span template_text,
-                  const struct rules *rules);
+                  const struct rules *rules, uint64_t kinds);
     void (*end)(void *ctx, const struct subject *s, const struct decision *d);
     struct sampler_trace trace; /* its ctx goes to all three */
 };

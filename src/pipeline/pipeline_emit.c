@@ -1,8 +1,17 @@
-/* pipeline_emit: the only call of the sink that gives a record away. */
+/* pipeline_emit: the only call of the sink that gives a record away, and so where it is redacted.
+ */
 #include "pipeline/pipeline_state.h"
 
 int pipeline_emit(const struct pipeline *p, const struct logs_group *g, struct span record,
                   struct span stamp, uint32_t service)
 {
+    struct logs_group clean;
+    if (p->redactor != NULL) {
+        int rc = redactor_pass(p->redactor, service, &g, &record, &clean);
+        if (rc < 0)
+            return rc;
+        if (rc == REDACT_DROPPED)
+            return PIPELINE_WITHHELD;
+    }
     return p->opts.sink.emit(p->opts.sink.ctx, g, record, stamp, service);
 }

@@ -16,8 +16,8 @@ static int send_event(void *ctx, const struct logs_group *g, struct span record)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
     rc = pipeline_emit(p, g, record, (struct span){0}, service);
-    if (rc < 0)
-        return rc; /* sent later, or never: not counted yet */
+    if (rc < 0) /* sent later, or never: not counted yet */
+        return rc == PIPELINE_WITHHELD ? 0 : rc;
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, (uint64_t)rc);
     ledger_meter(p->ledger, service, (uint64_t)rc);
     metering_sent(&p->metering, g, metering_framed(record.len), (size_t)rc);

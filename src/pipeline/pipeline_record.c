@@ -241,9 +241,11 @@ static int release_context(struct pass *pass, const struct subject *s)
         struct span stamps = pipeline_context_stamp(p, c, room);
         struct logs_group g = recorder_group(p->recorder, c);
         int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
-        if (rc < 0)
+        if (rc < 0 && rc != PIPELINE_WITHHELD)
             return rc;
         recorder_release(p->recorder, c);
+        if (rc == PIPELINE_WITHHELD)
+            continue; /* it stays sampled out */
         count_context(pass, &g, c, metering_framed(c->bytes.len + stamps.len), (size_t)rc);
     }
     return 0;
@@ -289,7 +291,7 @@ static void reject_rest(struct pass *pass, const struct subject *s, const struct
 }
 
 /* A survivor, behind its context. `room` begins with `added` bytes for behind the record.
- * Returns what it has added to what is sent, or ERR_*: there was no memory. */
+ * Returns what it has added to what is sent, PIPELINE_WITHHELD, or ERR_*: there was no memory. */
 static int emit(struct pass *pass, const struct subject *s, const struct decision *d, size_t added,
                 uint8_t *room)
 {
@@ -349,7 +351,8 @@ bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct
 __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *p,
                                                          const struct subject *s, struct decision d)
 {
-    p->watcher.decided(p->watcher.ctx, s, &d);
+    struct pipeline_view view;
+    p->watcher.decided(p->watcher.ctx, pipeline_view(p, s, &view), &d);
 }
 
 void pipeline_remember(const struct pass *pass, const struct subject *s, struct span mended,
@@ -368,6 +371,11 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
     bool unpaid = d.verdict == VERDICT_KEPT && pass->governor != NULL && !p->opts.observe &&
                   !pipeline_pay(pass, s, &d);
     int sent = d.verdict == VERDICT_KEPT && !unpaid ? emit(pass, s, &d, mended.len, room) : 0;
+    if (sent == PIPELINE_WITHHELD) {
+        d.verdict = VERDICT_DROPPED_BY_RULE;
+        d.reason = REASON_REDACTION;
+        sent = 0;
+    }
     if (sent < 0) {
         reject_rest(pass, s, &d, arrived, sent);
         return;
@@ -382,8 +390,10 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
         return;
     if (p->recorder != NULL)
         pipeline_remember(pass, s, mended, p->recorder);
-    if (p->events != NULL)
-        events_sample(p->events, s->pattern->number, &s->record->body);
+    if (p->events != NULL && events_wants_sample(p->events, s->pattern->number)) {
+        struct pipeline_view view;
+        events_sample(p->events, s->pattern->number, &pipeline_view(p, s, &view)->record->body);
+    }
 }
 
 int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
@@ -420,6 +430,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     p->severities[source]++;
     struct pattern_key key = {s.signature, pass->service, (uint8_t)s.level,
                               pipeline_status_class(&record)};
+    p->placing.group = g;
+    p->placing.record = bytes;
     if (p->anomaly != NULL) {
         p->placing.key = &key;
         p->placing.generation = p->families == NULL ? 0 : families_generation(p->families);

@@ -11,6 +11,7 @@
 #include "pipeline/metering.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/record_clock.h"
+#include "pipeline/redact.h"
 #include "pipeline/rulebook.h"
 #include "pipeline/stamp.h"
 #include "util/err.h"
@@ -34,12 +35,15 @@ struct pipeline {
     } looked;
     struct record_clock clock;
     struct metering metering;
-    struct anomaly *anomaly; /* NULL: neither boosts nor events */
-    struct events *events;   /* NULL: no events are sent */
+    struct anomaly *anomaly;   /* NULL: neither boosts nor events */
+    struct events *events;     /* NULL: no events are sent */
+    struct redactor *redactor; /* NULL: nothing is looked for */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */
         uint32_t generation;           /* of families, before */
-    } placing;                         /* for anomaly_begin() */
+        const struct logs_group *group;
+        struct span record;
+    } placing; /* for anomaly_begin(), and for templates */
     struct census_reasons reasons;
     uint64_t severities[SEVERITY_SOURCES]; /* of records, by where they came from */
     struct timestamp_counts timestamps;
@@ -97,9 +101,11 @@ MUST_CHECK int pipeline_admit(const struct pipeline *p, size_t bytes, size_t lar
 
 /* ---- pipeline_emit.c --------------------------------------------------- */
 
+#define PIPELINE_WITHHELD (-30000) /* no failure: clear of util/err.h */
+
 /* The one door: a survivor, the context of an error, an event; record and stamp are copied. By
- * how many bytes the request that is sent has grown, or ERR_*: it was not taken and is in no
- * count. */
+ * how many bytes the request that is sent has grown; PIPELINE_WITHHELD: redaction drops it; or
+ * ERR_*: it was not taken and is in no count. */
 MUST_CHECK int pipeline_emit(const struct pipeline *p, const struct logs_group *g,
                              struct span record, struct span stamp, uint32_t service);
 
@@ -148,6 +154,31 @@ uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct sp
 
 /* 1 to 5 of an HTTP status among the attributes; 0: there is none. */
 uint8_t pipeline_status_class(const struct log_record *r);
+
+/* ---- pipeline_redact.c ------------------------------------------------- */
+
+MUST_CHECK int pipeline_start_redaction(struct pipeline *p);
+
+/* A subject as people may see it: itself, or one made in `view`, borrowed until the next call. */
+struct pipeline_view {
+    struct subject subject;
+    struct log_record record;
+    struct logs_group group;
+    uint8_t name[LEDGER_NAME_BYTES]; /* of the service */
+};
+const struct subject *pipeline_view(const struct pipeline *p, const struct subject *s,
+                                    struct pipeline_view *view);
+
+/* The template of the record that was just signed, as people may see it: that of the redacted
+ * record, redacted. The signer has signed that record then. */
+struct span pipeline_own_template(struct pipeline *p, const struct logs_group *g,
+                                  struct span record);
+
+/* For struct pattern_place, whose ctx is the pipeline. */
+struct span pipeline_show_template(void *ctx, struct span text, bool is_own);
+
+/* Bits of the kinds that are found in a record; nothing is counted. */
+uint64_t pipeline_find_secrets(const struct pipeline *p, struct span record);
 
 /* ---- pipeline_notice.c ------------------------------------------------- */
 

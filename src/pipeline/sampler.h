@@ -47,7 +47,8 @@
     X(BUDGET,        "budget") \
     X(PRESSURE,      "pressure") \
     X(OBSERVED,      "observed") \
-    X(EVENT,         "event")
+    X(EVENT,         "event") \
+    X(REDACTION,     "redaction")
 /* clang-format on */
 
 #define X(name, text) REASON_##name,

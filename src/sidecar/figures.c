@@ -22,6 +22,7 @@ static void take_pipeline(struct figures *f, const struct sidecar *sc)
     f->has[FIGURES_SHADOW] = f->census.has_shadow;
     f->has[FIGURES_ANOMALY] = f->census.has_anomaly;
     f->has[FIGURES_EVENTS] = f->census.has_events;
+    f->has[FIGURES_REDACTION] = f->census.redaction.mode != REDACT_OFF;
 }
 
 static void take_receiver(struct figures *f, const struct sidecar *sc)

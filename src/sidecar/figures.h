@@ -19,6 +19,7 @@
     X(SHADOW,      "observing, or with `shadow.policy_file`") \
     X(ANOMALY,     "with `events.enabled` or an `anomaly_boost`") \
     X(EVENTS,      "with `events.enabled` or `sampling.floor.max_per_second`") \
+    X(REDACTION,   "unless `redaction.mode` is off") \
     X(SPOOL,       "with `durability: disk`") \
     X(POLICY_FILE, "with `sampling.policy_file`") \
     X(KEYS,        "with `receivers.otlp.auth`") \

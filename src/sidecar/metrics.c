@@ -79,11 +79,24 @@ NAMED(refusal, refusal)
 NAMED(repair, repair)
 NAMED(circuit_state, circuit_state)
 NAMED(spool_loss, spool_loss)
+NAMED(redact_where, redact_where)
 
 static const char *name_unit(const struct figures *f, int i)
 {
     (void)i;
     return f->budget_unit;
+}
+
+static const char *name_redact_kind(const struct figures *f, int i)
+{
+    (void)f;
+    return redact_kind_name((unsigned)i);
+}
+
+static const char *name_redact_action(const struct figures *f, int i)
+{
+    (void)i;
+    return redact_done_name(&f->census.redaction);
 }
 
 static const char *name_build(const struct figures *f, int i)
@@ -144,6 +157,9 @@ static const struct axis
     by_circuit = {"state", 0, CIRCUIT_STATE_COUNT, STRIDE(circuit[0]), name_circuit_state},
     by_relayed = {"signal", SIGNAL_TRACES, SIGNAL_COUNT, STRIDE(exporter.relay[0]), name_signal},
     by_spool_loss = {"reason", 0, SPOOL_LOSS_COUNT, STRIDE(journal.spool.lost_records[0]), name_spool_loss},
+    by_redact_kind = {"kind", 0, REDACT_KIND_COUNT, STRIDE(census.redaction.hits[0]), name_redact_kind},
+    by_redact_action = {"action", 0, 1, 0, name_redact_action},
+    by_redact_where = {"where", 0, REDACT_WHERE_COUNT, STRIDE(census.redaction.hits[0][0]), name_redact_where},
     by_unit = {"unit", 0, 1, 0, name_unit},
     by_build = {"version", 0, 1, 0, name_build};
 
@@ -215,7 +231,7 @@ PARTS(reports, "outcome",
 
 #define COUNTER EXPOSE_COUNTER
 #define GAUGE EXPOSE_GAUGE
-#define AXES_MAX 2
+#define AXES_MAX 3
 
 static const struct row {
     const char *name;
@@ -239,6 +255,12 @@ static const struct row {
      "Records sampled out or dropped by rule, by the reason of the decision."},
     {"lipservice_record_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&stages}, 1,
      "Bytes as PostHog meters them: received (had all been sent as it came), kept, and released as context, with stamps and the share of resources."},
+    {"lipservice_redactions_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.hits[0][0]), {&by_redact_kind, &by_redact_action, &by_redact_where}, 1,
+     "Secrets and personal data found in what is kept, by kind, by what is done with them, and by where; of Resources and scopes, in each distinct one."},
+    {"lipservice_redaction_scanned_bytes_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.scanned_bytes), {NULL}, 1,
+     "Bytes of text that were looked through for them."},
+    {"lipservice_redaction_changed_records_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.changed_records), {NULL}, 1,
+     "Records that were changed by redaction."},
     {"lipservice_records_released_total", COUNTER, FIGURES_ALWAYS, AT(census.total.released), {NULL}, 1,
      "Sampled-out records that were sent after all, as the context of an error."},
     {"lipservice_context_limited_total", COUNTER, FIGURES_ALWAYS, AT(census.context.limited), {NULL}, 1,
@@ -458,6 +480,8 @@ static void write_samples(struct buf *out, const struct figures *f, const struct
     const struct axis *axis = at < AXES_MAX ? row->axes[at] : NULL;
     if (axis == NULL) {
         double value = read_figure(f, offset, kind);
+        if (value == 0 && at == AXES_MAX)
+            return; /* of so many nearly all are never seen */
         expose_sample(out, row->name, labels, at, value / row->per);
         return;
     }

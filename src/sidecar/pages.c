@@ -1,4 +1,5 @@
 /* sidecar_pages: health and the admin's JSON, as tables of pages. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -299,6 +300,30 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+#define SHOWN_KINDS 4 /* in top: the most frequent */
+
+/* "detect: 12 email, 3 card"; empty where nothing was found. */
+static void write_redaction(struct json *j, const struct redact_stats *s)
+{
+    uint64_t hits[REDACT_KIND_COUNT] = {0};
+    struct buf text = {0};
+    for (int k = 0; k < REDACT_KIND_COUNT; k++)
+        for (int w = 0; w < REDACT_WHERE_COUNT; w++)
+            hits[k] += s->hits[k][w];
+    for (int n = 0; n < SHOWN_KINDS; n++) {
+        int most = 0;
+        for (int k = 1; k < REDACT_KIND_COUNT; k++)
+            most = hits[k] > hits[most] ? k : most;
+        if (hits[most] == 0)
+            break;
+        buf_printf(&text, "%s%s %" PRIu64 " %s", n == 0 ? redact_done_name(s) : ",",
+                   n == 0 ? ":" : "", hits[most], redact_kind_name((unsigned)most));
+        hits[most] = 0;
+    }
+    json_text(j, "redaction", text.err == 0 ? buf_span(&text) : SPAN(""));
+    buf_done(&text);
+}
+
 static void write_totals(struct json *j, const struct sidecar *sc, const struct census *c)
 {
     const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
@@ -325,6 +350,7 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_i64(j, "policy_version", rules_version(rules));
     json_u64(j, "patterns_held", c->patterns_held);
     json_u64(j, "services", c->services_held - 1);
+    write_redaction(j, &c->redaction);
     json_end(j);
     json_line(j);
 }

@@ -113,10 +113,14 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     struct rng rng;
     uint32_t tick_ms =
         sc->cfg->events.interval_ms < TICK_MS ? sc->cfg->events.interval_ms : TICK_MS;
-    (void)err;
+    struct redact_opts redact;
+    int rc = config_redaction(sc->cfg, &redact, err);
+    if (rc < 0)
+        return rc;
     rng_init(&rng);
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
+    opts.redact = redact;
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
@@ -124,7 +128,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                                        sc->hold.ops->fullness};
     opts.service_seen = on_service_seen;
     opts.service_ctx = sc;
-    int rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
+    rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
     return rc < 0 ? rc : uv_timer_start(&sc->tick_timer, on_tick, 0, tick_ms);
 }
 

@@ -53,7 +53,22 @@ static const char *severity_source(const struct subject *s)
     return log_severity(s->record) > 0 ? "text" : "default";
 }
 
-static void begin_words(struct explain *e, const struct subject *s, struct span template_text)
+/* Which detectors fired. */
+static void redaction_words(struct buf *out, uint64_t kinds)
+{
+    const char *comma = "  redaction  found ";
+    for (unsigned k = 0; k < REDACT_KIND_COUNT; k++) {
+        if ((kinds >> k & 1) == 0)
+            continue;
+        buf_printf(out, "%s%s", comma, redact_kind_name(k));
+        comma = ", ";
+    }
+    if (kinds != 0)
+        buf_append_byte(out, '\n');
+}
+
+static void begin_words(struct explain *e, const struct subject *s, struct span template_text,
+                        uint64_t kinds)
 {
     char id[SIGNATURE_TEXT_BYTES];
     const char *from = severity_source(s);
@@ -78,6 +93,7 @@ static void begin_words(struct explain *e, const struct subject *s, struct span 
     } else {
         buf_append_str(&e->out, "because the record has none that is known\n");
     }
+    redaction_words(&e->out, kinds);
 }
 
 static const char *rate_setting(enum rules_source source)
@@ -246,7 +262,8 @@ static void end_words(struct explain *e, const struct subject *s, const struct d
 
 /* ---- JSON for one record ----------------------------------------------- */
 
-static void begin_json(struct explain *e, const struct subject *s, struct span template_text)
+static void begin_json(struct explain *e, const struct subject *s, struct span template_text,
+                       uint64_t kinds)
 {
     char id[SIGNATURE_TEXT_BYTES];
     struct json *j = &e->json;
@@ -263,6 +280,11 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
     json_i64(j, "number", s->record->severity_number);
     json_text(j, "text", s->record->severity_text);
     json_end(j);
+    json_begin_list(j, "redaction");
+    for (unsigned k = 0; k < REDACT_KIND_COUNT; k++)
+        if ((kinds >> k & 1) != 0)
+            json_str(j, NULL, redact_kind_name(k));
+    json_end_list(j);
     json_begin_list(j, "steps");
 }
 
@@ -347,13 +369,13 @@ static void end_json(struct explain *e, const struct subject *s, const struct de
 /* ---- the pipeline's calls ---------------------------------------------- */
 
 static void on_begin(void *ctx, const struct subject *s, struct span template_text,
-                     const struct rules *rules)
+                     const struct rules *rules, uint64_t kinds)
 {
     struct explain *e = ctx;
     e->records++;
     e->rules = rules;
     buf_clear(&e->out);
-    (e->opts.json ? begin_json : begin_words)(e, s, template_text);
+    (e->opts.json ? begin_json : begin_words)(e, s, template_text, kinds);
 }
 
 static void on_step(void *ctx, const struct sampler_step *step)

@@ -40,6 +40,7 @@ const withError = async (cell) => {
   await errors(1)(cell);
 };
 const names = (cell) => cell.send(40, { base: INFO, body: (n) => `user ${letters(n)} logged in` });
+const mails = (cell) => cell.send(5, { base: INFO, body: (n) => `order ${n} of user${n}@example.com` });
 const fresh = (cell) => cell.send(3, { base: INFO, body: (n) => `${letters(n)} began` });
 const services = async (cell) => {
   for (const service of ['a', 'b', 'c', 'd', 'e']) await cell.send(4, { service, base: INFO, body: order });
@@ -84,6 +85,7 @@ const tells = ({ cell }) => cell.own().length > 0;
 const makesEvents = ({ metrics }) => Object.entries(metrics).some(([key, n]) => key.startsWith('lipservice_events_total{') && n > 0);
 const suppresses = ({ metrics, cell }) =>
   metrics['lipservice_records_dropped_total{reason="floor_limit"}'] > 0 && cell.own().some((row) => row.event_name === 'lipservice.errors_suppressed');
+const redacts = ({ metrics }) => metrics['lipservice_records_dropped_total{reason="redaction"}'] > 0;
 const releases = ({ ledger, cell }) => ledger.released > 0 && cell.stub.rows.some((row) => row.attributes['sampling.reason'] === '"error_context"');
 const budgets = ({ metrics }) => metrics['lipservice_records_dropped_total{reason="budget"}'] > 0;
 const overspends = ({ ledger }) => ledger.lost.budget > 0;
@@ -109,6 +111,8 @@ const FEATURES = [
   { name: 'nothing',                    set: KEEP,                                     load: infos(20), works: [delivers], keeps: true },
   { name: 'sampling',                   set: HALF,                                     load: infos(20), works: [delivers, samples] },
   { name: 'drop rule',                  set: { ...KEEP, 'sampling.drop': '[{body: "user*"}]' }, load: both(infos(20), names), works: [delivers, drops] },
+  { name: 'redaction drops records',    set: { ...KEEP, 'redaction.mode': 'enforce', 'redaction.action': 'drop_record' }, load: both(infos(20), mails), works: [delivers, redacts] },
+  { name: 'redaction, context',         set: { ...NONE, 'redaction.mode': 'enforce', 'redaction.action': 'drop_record' }, load: both(mails, withError), works: [releases] },
   { name: 'events',                     set: { ...HALF, ...EVENTS },                   load: infos(20), works: [tells, samples] },
   { name: 'floor limit',                set: { ...KEEP, ...FLOOR },                    load: errors(30), works: [suppresses] },
   { name: 'context',                    set: NONE,                                     load: withError, works: [releases] },

@@ -54,7 +54,7 @@ HOMES = {
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
-    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c",
+    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|util/digest\.c",
     r"uv\.h": r"(?!pipeline/|pattern/|otlp/).*",
 }
 IN_HEADERS = {"uv.h"}  # the only foreign header that ours may include
