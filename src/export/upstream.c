@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "util/secret.h"
+
 #define HEADER_BYTES 128
 #define AUTHORIZATION "Authorization:"
 
@@ -88,6 +90,8 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
         .done = on_done,
     };
     int rc = client_send(u->client, &request, &d->call);
+    if (p->key[0] != '\0')
+        secret_wipe(key, sizeof key);
     if (rc < 0) {
         free(d);
         return rc;
@@ -112,7 +116,7 @@ static void upstream_close(void *self)
     for (int s = 0; s < SIGNAL_COUNT; s++)
         free(u->url[s]);
     for (unsigned i = 0; i < u->header_count; i++)
-        free(u->headers[i]);
+        secret_free(u->headers[i]);
     free(u->name);
     route_done(&u->route);
     free(u);

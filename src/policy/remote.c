@@ -11,6 +11,7 @@
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/rng.h"
+#include "util/secret.h"
 
 #define TICK_MS 250
 #define FETCHES_AT_ONCE 4  /* a fleet's restart must not become a flood of its own */
@@ -210,7 +211,7 @@ static void on_closed(uv_handle_t *handle)
     json_object_free(r->json);
     rules_unref(r->base);
     free(r->server);
-    free(r->auth);
+    secret_free(r->auth);
     route_done(&r->opts.route);
     free(r->watches);
     free(r);

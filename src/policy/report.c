@@ -10,6 +10,7 @@
 #include "util/diag.h"
 #include "util/json.h"
 #include "util/rng.h"
+#include "util/secret.h"
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10
@@ -326,7 +327,7 @@ static void on_closed(uv_handle_t *handle)
         buf_done(&r->posts[i].body);
     census_done(&r->census);
     free(r->url);
-    free(r->auth);
+    secret_free(r->auth);
     route_done(&r->opts.route);
     free(r);
 }
