@@ -92,6 +92,8 @@ static void on_fetched(void *ctx, const struct client_result *result)
     uint64_t interval = r->opts.refresh_interval_ms;
     w->call = NULL;
     r->in_flight--;
+    if (r->auth != NULL)
+        secret_mask(result->body, secret_of_header(r->auth)); /* it may be quoted in a message */
     if (result->err == 0 && result->status == 200) {
         install(w, result->body);
     } else if (result->err == 0 && result->status == 404) {

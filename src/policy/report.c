@@ -182,6 +182,8 @@ static void on_posted(void *ctx, const struct client_result *result)
     struct report *r = p->report;
     p->call = NULL;
     buf_done(&p->body);
+    if (r->auth != NULL)
+        secret_mask(result->body, secret_of_header(r->auth)); /* it may be quoted in a message */
     if (result->err == 0 && result->status >= 200 && result->status < 300) {
         take_accepted(r, p);
     } else {
