@@ -340,7 +340,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
         return HPE_OK;
 
     struct buf *body = &s->x.body;
-    if ((const uint8_t *)at == body->base + body->len && len <= body->cap - body->len)
+    if (body->base != NULL && (const uint8_t *)at == body->base + body->len &&
+        len <= body->cap - body->len)
         body->len += len; /* it was read into place: see http1_lend() */
     else
         buf_append(body, span_of(at, len));
