@@ -92,13 +92,13 @@ static size_t held_bytes(const struct exporter *x)
 
 int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest)
 {
-    const struct budget *b = x->opts.budget;
+    struct budget *b = x->opts.budget;
     size_t batch = largest > x->opts.batch_bytes ? largest : x->opts.batch_bytes;
     size_t need = bytes + BATCH_COPIES * batch;
     /* `bytes` again, because the request itself takes as much while it is decided. */
     if (bytes > x->opts.queue_bytes || need > b->limit - (bytes < b->limit ? bytes : b->limit))
         return ERR_TOO_BIG;
-    return need > b->limit - b->used ? ERR_FULL : 0;
+    return need > b->limit - b->used && !budget_make_room(b, need) ? ERR_FULL : 0;
 }
 
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)

@@ -11,9 +11,10 @@ void http_service_init(struct http_service *s)
         .max_head_bytes = (size_t)16 * 1024,        /* nginx and Node allow 16 to 32 KiB */
         .max_streams = 128,                         /* RFC 9113 6.5.2 wants at least 100 */
         .head_timeout_ms = 10000,
-        .body_timeout_ms = 10000,  /* grace; then HTTP_BODY_MIN_BYTES_PER_S */
+        .body_timeout_ms = 10000, /* grace; then HTTP_BODY_MIN_BYTES_PER_S */
+        .silent_timeout_ms = 15000,
         .idle_timeout_ms = 120000, /* the Collector's clients keep connections 60 s */
-        .write_timeout_ms = 30000,
+        .write_timeout_ms = 15000,
     };
 }
 
@@ -118,10 +119,25 @@ void http_split_target(struct span target, struct span *path, struct span *query
     *query = mark != NULL ? span_skip(target, path_len + 1) : (struct span){0};
 }
 
-bool http_body_is_slow(const struct http_service *s, uint64_t start_ms, uint64_t now_ms,
+bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,
                        uint64_t bytes)
 {
-    uint64_t took_ms = now_ms - start_ms;
-    return took_ms > s->body_timeout_ms &&
-           bytes < (took_ms - s->body_timeout_ms) * HTTP_BODY_MIN_BYTES_PER_S / 1000 + 1;
+    uint64_t window_ms = s->body_timeout_ms;
+    if (now_ms - p->since_ms <= window_ms)
+        return false;
+    bool is_slow = bytes - p->bytes < window_ms * HTTP_BODY_MIN_BYTES_PER_S / 1000;
+    *p = (struct http_progress){now_ms, bytes};
+    return is_slow;
+}
+
+int http_body_grow(struct buf *body, size_t total)
+{
+    size_t cap = 2 * body->len;
+    if (cap < HTTP_BODY_ADVANCE_BYTES)
+        cap = HTTP_BODY_ADVANCE_BYTES;
+    if (total > 0 && cap > total)
+        cap = total;
+    if (body->budget != NULL && total > body->budget->limit)
+        return body->err = ERR_TOO_BIG; /* there will never be room for it */
+    return cap > body->cap ? buf_reserve_exact(body, cap - body->len) : 0;
 }

@@ -18,11 +18,11 @@
  * http_stream_write() and ends with http_stream_end() or gone(); the connection
  * ends with it.
  *
- * Memory: the body is charged to the handler's budget: Content-Length bytes at
- * once before anything is read, else as it grows; when the budget says no the
- * session answers through handler->refuse(x, ERR_FULL) (503), over
- * max_body_bytes through refuse(x, ERR_TOO_BIG) (413), both before more is read.
- * Head spans live as long as the exchange.
+ * Memory: the body is charged to the handler's budget as it arrives, so that what is
+ * announced and not sent costs nothing; when the budget says no the session answers
+ * through handler->refuse(x, ERR_FULL) (503), over max_body_bytes through refuse(x,
+ * ERR_TOO_BIG) (413), before more is read. All else that a peer makes us hold (heads, answers,
+ * the connection) is charged to the service's `overhead`. Head spans live as long as the exchange.
  */
 #pragma once
 
@@ -83,6 +83,7 @@ struct http_response {
     const struct http_header *headers; /* content-type among them; no content-length */
     size_t header_count;
     struct span body;                   /* copied before http_reply() returns */
+    struct buf *owned;                  /* NULL, or the body instead: moved, and left empty */
     const struct http_header *trailers; /* HTTP/2 only; a "trailers only" answer of gRPC
                                            puts them into headers and has no body */
     size_t trailer_count;
@@ -166,16 +167,24 @@ struct http_service {
      * http_reply(). */
     void (*refuse)(void *ctx, struct http_exchange *x, int err);
 
-    struct budget *budget;
+    struct budget *budget;   /* of bodies */
+    struct budget *overhead; /* of connections, heads and answers; may be the same */
     const struct clock *clock;
-    size_t max_body_bytes; /* of one request body as sent */
-    size_t max_head_bytes; /* request line and headers; 431 beyond */
-    uint32_t max_streams;  /* HTTP/2 streams at once per connection */
+    size_t max_body_bytes;      /* of one request body as sent */
+    size_t max_head_bytes;      /* request line and headers; 431 beyond */
+    uint32_t max_streams;       /* HTTP/2 streams at once per connection */
+    uint32_t silent_timeout_ms; /* of a connection that has sent nothing yet */
     uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     bool draining; /* answers carry Connection: close, sessions say GOAWAY */
 
     struct metric faults[HTTP_FAULT_COUNT];
     struct metric requests[3]; /* by enum http_version */
+};
+
+/* A body that is on its way. */
+struct http_slow {
+    struct http_exchange *x;
+    double bytes_per_s;
 };
 
 /* A session: the protocol of one connection, without its socket. No call may be
@@ -195,6 +204,12 @@ struct http_session_ops {
     void (*tick)(void *session);
     /* The connection is ending: gone() for each open exchange. */
     void (*free)(void *session);
+    /* The body that comes slowest; false: none that has had its time. */
+    bool (*slowest)(const void *session, uint64_t now_ms, struct http_slow *out);
+    /* Refuse that one for want of room, and let its memory go. */
+    void (*evict)(void *session, struct http_exchange *x);
+    /* An exchange is open, so the handler may answer at any time. */
+    bool (*is_waiting)(const void *session);
     /* No exchange is open and nothing has to be written any more. */
     bool (*is_idle)(const void *session);
     /* The session will not read again; close when `out` is written. */
@@ -202,15 +217,21 @@ struct http_session_ops {
 };
 
 /* A session stops reading, and making output, when this much waits in `out`: a
- * peer that does not read costs one such buffer and not more. Twice the usual
- * socket buffer, so that a peer that does read never waits for us. */
-#define HTTP_OUT_HIGH_BYTES ((size_t)128 * 1024)
+ * peer that does not read costs one such buffer and not more. Answers are short, and
+ * what the socket takes is many times that. */
+#define HTTP_OUT_HIGH_BYTES ((size_t)16 * 1024)
+
+/* So much of a body is charged when it begins; then twice what is there, as it arrives. */
+#define HTTP_BODY_ADVANCE_BYTES ((size_t)64 * 1024)
+
+/* A body younger than this is not evicted, however little of it has come. */
+#define HTTP_BODY_YOUNG_MS 2000
 
 /* After an early answer this much of the body is thrown away to keep the
  * connection; beyond, closing is cheaper than reading. */
 #define HTTP_SKIP_BYTES ((size_t)256 * 1024)
 
-/* A body slower than this after body_timeout_ms is a slow-loris, not a log batch. */
+/* A body that brings less in any body_timeout_ms is a slow-loris, not a log batch. */
 #define HTTP_BODY_MIN_BYTES_PER_S 500
 
 /* Small things of one exchange: options, parsed credentials, an answer. */
@@ -239,6 +260,9 @@ struct http_date_cache {
 };
 const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns);
 
+/* Seconds, where there was no room even for the head of a request. */
+#define HTTP_BARE_RETRY_AFTER "1"
+
 /* The reason phrase of a status; never NULL. */
 const char *http_reason(int status);
 
@@ -247,6 +271,17 @@ enum http_method http_method_of(struct span name);
 /* Origin-form and absolute-form targets (RFC 9112 3.2) into path and query. */
 void http_split_target(struct span target, struct span *path, struct span *query);
 
-/* Is a body that began at start_ms and has `bytes` by now too slow? */
-bool http_body_is_slow(const struct http_service *s, uint64_t start_ms, uint64_t now_ms,
+/* The progress of a body, looked at in windows: what came fast at first is no credit for silence.
+ */
+struct http_progress {
+    uint64_t since_ms; /* when the present window began; 0: with the first look */
+    uint64_t bytes;    /* that had come by then */
+};
+
+/* Is a body that has `bytes` by now too slow? */
+bool http_body_is_slow(const struct http_service *s, struct http_progress *p, uint64_t now_ms,
                        uint64_t bytes);
+
+/* Room for more of a body of `total` bytes in all (0: not known): twice what is there. 0 or
+ * ERR_*. */
+int http_body_grow(struct buf *body, size_t total);

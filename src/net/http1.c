@@ -48,15 +48,18 @@ struct http1 {
     bool keep_alive;              /* what the request said */
     bool head_done, message_done; /* what the parser just paused for */
     bool prefix_told;
-    uint8_t last_byte;  /* of the head so far, to see folds and bare CR or LF */
-    int bad_status;     /* the status that a parser callback wants */
-    int body_err;       /* why on_body() gave up */
-    size_t head_bytes;  /* raw, of the head in hand */
-    size_t extra_bytes; /* chunk extensions and trailers */
-    size_t raw_bytes;   /* of the body in hand with its framing */
-    size_t body_bytes;  /* of the body in hand without it */
-    size_t skip_from;   /* raw_bytes when SKIP began */
-    uint64_t since_ms;  /* when the present wait for the peer began */
+    uint8_t last_byte;             /* of the head so far, to see folds and bare CR or LF */
+    int bad_status;                /* the status that a parser callback wants */
+    int body_err;                  /* why on_body() gave up */
+    size_t head_bytes;             /* raw, of the head in hand */
+    size_t extra_bytes;            /* chunk extensions and trailers */
+    size_t raw_bytes;              /* of the body in hand with its framing */
+    size_t body_bytes;             /* of the body in hand without it */
+    size_t skip_from;              /* raw_bytes when SKIP began */
+    uint64_t since_ms;             /* when the present wait for the peer began */
+    struct http_progress progress; /* of the body */
+    struct buf tail;               /* the body of an answer that did not fit `out` */
+    size_t tail_sent;
     struct http_date_cache date;
     struct head head;
     struct http_exchange x;
@@ -75,6 +78,7 @@ static void http1_go(struct http1 *s, enum http1_state to)
         return;
     s->state = to;
     s->since_ms = now_ms(s);
+    s->progress = (struct http_progress){s->since_ms, s->body_bytes};
     if (to == HTTP1_SKIP)
         s->skip_from = s->raw_bytes;
     if (to == HTTP1_HEAD) {
@@ -111,6 +115,8 @@ static void append_status(struct http1 *s, int status)
 static void answer_bare(struct http1 *s, int status)
 {
     append_status(s, status);
+    if (status == 503)
+        buf_append_str(s->output.out, "Retry-After: " HTTP_BARE_RETRY_AFTER "\r\n");
     buf_append_str(s->output.out, "Content-Length: 0\r\nConnection: close\r\n\r\n");
     http1_go(s, HTTP1_OVER);
 }
@@ -132,11 +138,28 @@ static void append_headers(struct buf *out, const struct http_response *r)
     }
 }
 
+/* More of a long body into `out`. False: some is still left. */
+static bool pump_tail(struct http1 *s)
+{
+    struct buf *out = s->output.out;
+    size_t rest = s->tail.len - s->tail_sent;
+    size_t room = out->len < HTTP_OUT_HIGH_BYTES ? HTTP_OUT_HIGH_BYTES - out->len : 0;
+    size_t n = rest < room ? rest : room;
+    buf_append(out, span_of(s->tail.base + s->tail_sent, n));
+    s->tail_sent += n;
+    if (n < rest)
+        return false;
+    buf_done(&s->tail);
+    s->tail_sent = 0;
+    return true;
+}
+
 static void http1_reply(struct http_exchange *x, const struct http_response *r)
 {
     struct http1 *s = container_of(x, struct http1, x);
     struct buf *out = s->output.out;
-    assert(s->is_open && !s->is_streaming);
+    size_t body_len = r->owned != NULL ? r->owned->len : r->body.len;
+    assert(s->is_open && !s->is_streaming && s->tail.len == 0);
 
     bool close = r->close || s->service->draining || !s->keep_alive || s->is_eof ||
                  s->state == HTTP1_OVER || rest_is_long(s);
@@ -145,14 +168,18 @@ static void http1_reply(struct http_exchange *x, const struct http_response *r)
     append_status(s, r->status);
     append_headers(out, r);
     if (has_length)
-        buf_printf(out, "content-length: %zu\r\n", r->body.len);
+        buf_printf(out, "content-length: %zu\r\n", body_len);
     if (close)
         buf_append_str(out, "connection: close\r\n");
     else if (x->head.version == HTTP_1_0)
         buf_append_str(out, "connection: keep-alive\r\n");
     buf_append_str(out, "\r\n");
-    if (has_length && x->head.method != METHOD_HEAD)
+    if (has_length && x->head.method != METHOD_HEAD && r->owned != NULL) {
+        buf_move(&s->tail, r->owned);
+        pump_tail(s);
+    } else if (has_length && x->head.method != METHOD_HEAD) {
         buf_append(out, r->body);
+    }
 
     s->is_open = false;
     buf_done(&x->body);
@@ -167,9 +194,7 @@ static void http1_reply(struct http_exchange *x, const struct http_response *r)
 
 static int http1_expect(struct http_exchange *x, size_t total)
 {
-    if (total > x->body.max_bytes)
-        return ERR_TOO_BIG;
-    return total > x->body.len ? buf_reserve_exact(&x->body, total - x->body.len) : 0;
+    return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
 }
 
 /* ---- answers that stay open: chunks (RFC 9112 7.1) ---- */
@@ -343,7 +368,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     if (body->base != NULL && (const uint8_t *)at == body->base + body->len &&
         len <= body->cap - body->len)
         body->len += len; /* it was read into place: see http1_lend() */
-    else
+    else if (body->len + len <= body->cap || s->x.head.content_length <= 0 ||
+             http_body_grow(body, (size_t)s->x.head.content_length) == 0)
         buf_append(body, span_of(at, len));
     s->body_err = body->err;
     return s->body_err == 0 ? HPE_OK : HPE_USER;
@@ -425,9 +451,9 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
     if (!s->is_open)
         return;
     if (x->head.content_length > 0) {
-        int rc = (uint64_t)x->head.content_length > service->max_body_bytes
-                     ? ERR_TOO_BIG
-                     : buf_reserve_exact(&x->body, (size_t)x->head.content_length);
+        int rc = (uint64_t)x->head.content_length > service->max_body_bytes ? ERR_TOO_BIG : 0;
+        if (rc == 0)
+            rc = http_body_grow(&x->body, (size_t)x->head.content_length);
         if (rc < 0) {
             service->refuse(service->ctx, x, rc);
             return;
@@ -538,9 +564,11 @@ static size_t http1_feed(void *session, struct span in)
     struct http1 *s = session;
     size_t used = 0;
 
+    if (!pump_tail(s))
+        return 0;
     s->is_feeding = true;
     while (s->state != HTTP1_OVER && s->state != HTTP1_WAIT &&
-           s->output.out->len < HTTP_OUT_HIGH_BYTES && used < in.len) {
+           s->output.out->len < HTTP_OUT_HIGH_BYTES && s->tail.len == 0 && used < in.len) {
         do {
             used += parse(s, span_skip(in, used));
             if (s->state == HTTP1_OVER)
@@ -569,9 +597,15 @@ static uint8_t *http1_lend(void *session, size_t *len)
     if (s->state != HTTP1_BODY || s->x.head.content_length <= 0)
         return NULL;
     size_t rest = (size_t)s->x.head.content_length - s->body_bytes;
-    if (rest < LEND_BYTES || body->cap - body->len < rest)
+    if (rest < LEND_BYTES)
         return NULL;
-    *len = rest;
+    if (body->cap - body->len < LEND_BYTES &&
+        http_body_grow(body, (size_t)s->x.head.content_length) < 0)
+        body->err = 0; /* on_body() asks again, and refuses */
+    size_t room = body->cap - body->len;
+    if (room < LEND_BYTES)
+        return NULL;
+    *len = room < rest ? room : rest;
     return body->base + body->len;
 }
 
@@ -602,7 +636,7 @@ static void http1_tick(void *session)
         break;
     case HTTP1_BODY:
     case HTTP1_SKIP:
-        if (http_body_is_slow(service, s->since_ms, now, s->body_bytes)) {
+        if (http_body_is_slow(service, &s->progress, now, s->body_bytes)) {
             fault(s, HTTP_FAULT_TIMEOUT);
             refuse_and_close(s, UV_ETIMEDOUT);
         }
@@ -612,6 +646,24 @@ static void http1_tick(void *session)
         break;
     }
     s->is_feeding = false;
+}
+
+static bool http1_slowest(const void *session, uint64_t now, struct http_slow *out)
+{
+    const struct http1 *s = session;
+    if (s->state != HTTP1_BODY || s->x.body.cap == 0 || now - s->since_ms < HTTP_BODY_YOUNG_MS)
+        return false;
+    *out = (struct http_slow){(struct http_exchange *)(uintptr_t)&s->x,
+                              1000.0 * (double)s->body_bytes / (double)(now - s->since_ms)};
+    return true;
+}
+
+static void http1_evict(void *session, struct http_exchange *x)
+{
+    struct http1 *s = session;
+    (void)x;
+    refuse_and_close(s, ERR_FULL);
+    s->output.wake(s->output.ctx);
 }
 
 static void http1_free(void *session)
@@ -626,18 +678,27 @@ static void http1_free(void *session)
         arena_done(&s->x.arena);
     }
     head_done(&s->head);
+    buf_done(&s->tail);
+    budget_give(s->service->overhead, sizeof *s);
     free(s);
+}
+
+static bool http1_is_waiting(const void *session)
+{
+    return ((const struct http1 *)session)->is_open;
 }
 
 static bool http1_is_idle(const void *session)
 {
     const struct http1 *s = session;
-    return s->state == HTTP1_OVER || (s->state == HTTP1_HEAD && s->head_bytes == 0);
+    return s->tail.len == 0 &&
+           (s->state == HTTP1_OVER || (s->state == HTTP1_HEAD && s->head_bytes == 0));
 }
 
 static bool http1_is_over(const void *session)
 {
-    return ((const struct http1 *)session)->state == HTTP1_OVER;
+    const struct http1 *s = session;
+    return s->state == HTTP1_OVER && s->tail.len == 0;
 }
 
 const struct http_session_ops http1_ops = {
@@ -646,19 +707,26 @@ const struct http_session_ops http1_ops = {
     .eof = http1_eof,
     .tick = http1_tick,
     .free = http1_free,
+    .slowest = http1_slowest,
+    .evict = http1_evict,
+    .is_waiting = http1_is_waiting,
     .is_idle = http1_is_idle,
     .is_over = http1_is_over,
 };
 
 struct http1 *http1_new(struct http_service *service, struct http_output output)
 {
-    struct http1 *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    if (budget_take(service->overhead, sizeof(struct http1)) < 0)
         return NULL;
+    struct http1 *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        budget_give(service->overhead, sizeof *s);
+        return NULL;
+    }
     s->service = service;
     s->output = output;
     s->since_ms = now_ms(s);
-    head_init(&s->head, service->max_head_bytes, service->budget);
+    head_init(&s->head, service->max_head_bytes, service->overhead);
     llhttp_init(&s->parser, HTTP_REQUEST, settings());
     return s;
 }

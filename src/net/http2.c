@@ -41,6 +41,7 @@ struct http2 {
     uint64_t since_ms; /* when the last stream ended, or the connection began */
     struct http_date_cache date;
     struct flood flood;
+    nghttp2_mem memory;
 };
 
 struct stream2 {
@@ -52,8 +53,9 @@ struct stream2 {
     bool is_answered;
     int refusal; /* the status with which the header list is answered at its end; 0: none */
     bool prefix_told;
-    uint32_t list_bytes; /* of the header list, as RFC 9113 6.5.2 counts */
-    uint64_t since_ms;   /* when the head, the body or the answer began */
+    uint32_t list_bytes;           /* of the header list, as RFC 9113 6.5.2 counts */
+    uint64_t since_ms;             /* when the head, the body or the answer began */
+    struct http_progress progress; /* of the body */
     uint64_t body_bytes;
     struct head head;
     struct http_exchange x;
@@ -177,8 +179,11 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
 
 static void keep_answer(struct stream2 *st, const struct http_response *r)
 {
-    buf_append(&st->answer, r->body);
-    st->body_len = r->body.len;
+    if (r->owned != NULL)
+        buf_move(&st->answer, r->owned);
+    else
+        buf_append(&st->answer, r->body);
+    st->body_len = st->answer.len;
     for (size_t i = 0; i < r->trailer_count && i < TRAILERS_MAX; i++) {
         st->trailers[i].name_len = (uint16_t)r->trailers[i].name.len;
         st->trailers[i].value_len = r->trailers[i].value.len;
@@ -192,7 +197,7 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
 {
     nghttp2_nv fields[HEADERS_MAX];
     char status[16], length[24];
-    size_t count = 0;
+    size_t count = 0, body_len = r->owned != NULL ? r->owned->len : r->body.len;
 
     snprintf(status, sizeof status, "%d", r->status);
     fields[count++] = nv(SPAN(":status"), span_str(status));
@@ -200,14 +205,14 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
     fields[count++] = nv(SPAN("date"), span_str(date));
     for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
         fields[count++] = nv(r->headers[i].name, r->headers[i].value);
-    if (r->trailer_count == 0 && r->body.len > 0) {
-        snprintf(length, sizeof length, "%zu", r->body.len);
+    if (r->trailer_count == 0 && body_len > 0) {
+        snprintf(length, sizeof length, "%zu", body_len);
         fields[count++] = nv(SPAN("content-length"), span_str(length));
     }
 
     st->is_answered = true;
     st->since_ms = now_ms(s);
-    bool has_data = !is_head && (r->body.len > 0 || r->trailer_count > 0);
+    bool has_data = !is_head && (body_len > 0 || r->trailer_count > 0);
     if (has_data)
         keep_answer(st, r);
     nghttp2_data_provider provider = {.source = {.ptr = st}, .read_callback = read_answer};
@@ -236,9 +241,7 @@ static void http2_reply(struct http_exchange *x, const struct http_response *r)
 
 static int http2_expect(struct http_exchange *x, size_t total)
 {
-    if (total > x->body.max_bytes)
-        return ERR_TOO_BIG;
-    return total > x->body.len ? buf_reserve_exact(&x->body, total - x->body.len) : 0;
+    return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
 }
 
 static const struct http_exchange_ops exchange_ops = {
@@ -248,7 +251,11 @@ static const struct http_exchange_ops exchange_ops = {
 
 static void answer_bare(struct http2 *s, struct stream2 *st, int status)
 {
-    submit(s, st, &(struct http_response){.status = status}, true);
+    const struct http_header later = {SPAN("retry-after"), SPAN(HTTP_BARE_RETRY_AFTER)};
+    submit(
+        s, st,
+        &(struct http_response){.status = status, .headers = &later, .header_count = status == 503},
+        true);
     head_clear(&st->head);
 }
 
@@ -321,17 +328,19 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     struct stream2 *st = NULL;
-    if (budget_take(s->service->budget, sizeof *st) < 0)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    st = calloc(1, sizeof *st);
-    if (st == NULL) {
-        budget_give(s->service->budget, sizeof *st);
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
+    bool has_room = budget_take(s->service->overhead, sizeof *st) == 0;
+    if (has_room && (st = calloc(1, sizeof *st)) == NULL)
+        budget_give(s->service->overhead, sizeof *st);
+    if (st == NULL) /* it was not looked at, and may be sent again (RFC 9113 8.7) */
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                         NGHTTP2_REFUSED_STREAM) == 0
+                   ? 0
+                   : NGHTTP2_ERR_CALLBACK_FAILURE;
     st->owner = s;
+    st->answer.budget = s->service->overhead;
     st->id = frame->hd.stream_id;
     st->since_ms = now_ms(s);
-    head_init(&st->head, s->service->max_head_bytes, s->service->budget);
+    head_init(&st->head, s->service->max_head_bytes, s->service->overhead);
     list_append(&s->streams, &st->node);
     s->stream_count++;
     nghttp2_session_set_stream_user_data(session, st->id, st);
@@ -364,7 +373,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     buf_append(&h->bytes, span_of(value, value_len));
     int rc = head_field(h);
     if (rc < 0)
-        st->refusal = rc == ERR_MALFORMED ? 400 : 431;
+        st->refusal = rc == ERR_MALFORMED ? 400 : rc == ERR_TOO_BIG ? 431 : 503;
     return 0;
 }
 
@@ -376,6 +385,7 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
     x->ops = &exchange_ops;
     x->head.version = HTTP_2;
     st->since_ms = now_ms(s);
+    st->progress = (struct http_progress){st->since_ms, 0};
     if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)
         st->refusal = 400;
     if (st->refusal != 0) {
@@ -393,7 +403,7 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
         return;
     int rc = (uint64_t)x->head.content_length > service->max_body_bytes
                  ? ERR_TOO_BIG
-                 : buf_reserve_exact(&x->body, (size_t)x->head.content_length);
+                 : http_body_grow(&x->body, (size_t)x->head.content_length);
     if (rc < 0)
         service->refuse(service->ctx, x, rc);
 }
@@ -474,7 +484,7 @@ static void drop_stream(struct http2 *s, struct stream2 *st)
     }
     head_done(&st->head);
     buf_done(&st->answer);
-    budget_give(s->service->budget, sizeof *st);
+    budget_give(s->service->overhead, sizeof *st);
     free(st);
 }
 
@@ -543,7 +553,7 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
             s->is_broken = true; /* inside a header block nothing else can be said */
             nghttp2_session_terminate_session(s->session, NGHTTP2_NO_ERROR);
         }
-    } else if (!st->is_whole && http_body_is_slow(service, st->since_ms, now, st->body_bytes)) {
+    } else if (!st->is_whole && http_body_is_slow(service, &st->progress, now, st->body_bytes)) {
         fault(s, HTTP_FAULT_TIMEOUT);
         service->refuse(service->ctx, &st->x, UV_ETIMEDOUT);
     }
@@ -591,7 +601,31 @@ static void http2_free(void *session)
     LIST_EACH (node, &s->streams)
         drop_stream(s, container_of(node, struct stream2, node));
     nghttp2_session_del(s->session);
+    budget_give(s->service->overhead, sizeof *s);
     free(s);
+}
+
+static bool http2_slowest(const void *session, uint64_t now, struct http_slow *out)
+{
+    const struct http2 *s = session;
+    bool found = false;
+    LIST_EACH (node, &s->streams) {
+        struct stream2 *st = container_of(node, struct stream2, node);
+        if (!st->is_open || st->is_whole || st->x.body.cap == 0 ||
+            now - st->since_ms < HTTP_BODY_YOUNG_MS)
+            continue;
+        double bytes_per_s = 1000.0 * (double)st->body_bytes / (double)(now - st->since_ms);
+        if (!found || bytes_per_s < out->bytes_per_s)
+            *out = (struct http_slow){&st->x, bytes_per_s};
+        found = true;
+    }
+    return found;
+}
+
+static void http2_evict(void *session, struct http_exchange *x)
+{
+    struct http2 *s = session;
+    s->service->refuse(s->service->ctx, x, ERR_FULL);
 }
 
 /* A stream that can still be answered after the peer's last byte. */
@@ -602,6 +636,15 @@ static bool has_answerable(const struct http2 *s)
         if (st->is_whole || st->is_answered)
             return true;
     }
+    return false;
+}
+
+static bool http2_is_waiting(const void *session)
+{
+    const struct http2 *s = session;
+    LIST_EACH (node, &s->streams)
+        if (container_of(node, struct stream2, node)->is_open)
+            return true;
     return false;
 }
 
@@ -630,9 +673,57 @@ const struct http_session_ops http2_ops = {
     .eof = http2_eof,
     .tick = http2_tick,
     .free = http2_free,
+    .slowest = http2_slowest,
+    .evict = http2_evict,
+    .is_waiting = http2_is_waiting,
     .is_idle = http2_is_idle,
     .is_over = http2_is_over,
 };
+
+/* ---- nghttp2's memory, each piece with its size before it ---- */
+
+union piece {
+    size_t bytes; /* with this */
+    max_align_t aligned;
+};
+
+static void on_free(void *at, void *user)
+{
+    if (at == NULL)
+        return;
+    union piece *piece = (union piece *)at - 1;
+    budget_give(user, piece->bytes);
+    free(piece);
+}
+
+static void *on_realloc(void *at, size_t size, void *user)
+{
+    union piece *old = at == NULL ? NULL : (union piece *)at - 1;
+    size_t had = old == NULL ? 0 : old->bytes, bytes = size + sizeof *old;
+    if (size > SIZE_MAX / 2 || (bytes > had && budget_take(user, bytes - had) < 0))
+        return NULL;
+    union piece *piece = realloc(old, bytes);
+    if (piece == NULL) {
+        if (bytes > had)
+            budget_give(user, bytes - had);
+        return NULL;
+    }
+    if (bytes < had)
+        budget_give(user, had - bytes);
+    piece->bytes = bytes;
+    return piece + 1;
+}
+
+static void *on_malloc(size_t size, void *user)
+{
+    return on_realloc(NULL, size, user);
+}
+
+static void *on_calloc(size_t count, size_t size, void *user)
+{
+    void *at = size > 0 && count > SIZE_MAX / 2 / size ? NULL : on_malloc(count * size, user);
+    return at == NULL ? NULL : memset(at, 0, count * size);
+}
 
 static int open_session(struct http2 *s)
 {
@@ -652,10 +743,10 @@ static int open_session(struct http2 *s)
     nghttp2_option *option = NULL;
     rc = nghttp2_option_new(&option);
     if (rc == 0) {
-        nghttp2_option_set_no_closed_streams(option, 1); /* priorities are not used here */
         for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
             nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
-        rc = nghttp2_session_server_new2(&s->session, cbs, s, option);
+        s->memory = (nghttp2_mem){s->service->overhead, on_malloc, on_free, on_calloc, on_realloc};
+        rc = nghttp2_session_server_new3(&s->session, cbs, s, option, &s->memory);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cbs);
@@ -676,9 +767,13 @@ static int open_session(struct http2 *s)
 
 struct http2 *http2_new(struct http_service *service, struct http_output output)
 {
-    struct http2 *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    if (budget_take(service->overhead, sizeof(struct http2)) < 0)
         return NULL;
+    struct http2 *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        budget_give(service->overhead, sizeof *s);
+        return NULL;
+    }
     s->service = service;
     s->output = output;
     s->since_ms = now_ms(s);

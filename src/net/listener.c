@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BACKLOG 511  /* as nginx; the kernel cuts it to its own limit */
-#define TICK_MS 1000 /* deadlines are in seconds */
+#define BACKLOG 511    /* as nginx; the kernel cuts it to its own limit */
+#define CLOSING_MAX 64 /* connections that were ended for others in the same turn */
+#define TICK_MS 1000   /* deadlines are in seconds */
 
 union address {
     struct sockaddr any;
@@ -147,16 +148,32 @@ void listener_close(struct listener *l, void (*on_closed)(struct listener *l))
 
 /* ---- opening ---- */
 
+/* At the limit the connection that has been idle for longest makes room for a new one. Those that
+ * close are still counted, so a flood of connections finds no room. */
+static void accept_on(struct listener *l, uint32_t i)
+{
+    bool is_full = l->set->count >= l->max_connections;
+    if (is_full && l->set->count < l->max_connections + CLOSING_MAX)
+        is_full = !stream_set_end_idle(l->set);
+    /* For want of memory it waits, and libuv tells of no other one: on_tick() tries again. */
+    int rc = stream_accept(l->set, (uv_stream_t *)&l->sockets[i], is_full);
+    l->has_waiting[i] = rc == ERR_NOMEM;
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *l = server->data;
-    if (status == 0) /* a failure to accept is the next connection's chance */
-        ignore_code(stream_accept(l->set, server, l->set->count >= l->max_connections));
+    if (status == 0)
+        accept_on(l, (uint32_t)((uv_tcp_t *)server - l->sockets));
 }
 
 static void on_tick(uv_timer_t *timer)
 {
-    stream_set_tick(container_of(timer, struct listener, timer)->set);
+    struct listener *l = container_of(timer, struct listener, timer);
+    stream_set_tick(l->set);
+    for (uint32_t i = 0; i < l->socket_count; i++)
+        if (l->has_waiting[i])
+            accept_on(l, i);
 }
 
 /* `is_spare`: the second address of a name, whose family may be missing here. */

@@ -84,7 +84,9 @@ static bool is_loopback(const char *addr)
            strncmp(addr, "[::1]:", 6) == 0;
 }
 
-static void answer(struct http_exchange *x, int status, const char *type, struct span body)
+/* The body is `owned`, where that is not NULL. */
+static void answer(struct http_exchange *x, int status, const char *type, struct span body,
+                   struct buf *owned)
 {
     struct http_header headers[] = {
         {SPAN("content-type"), span_str(type)},
@@ -94,7 +96,8 @@ static void answer(struct http_exchange *x, int status, const char *type, struct
     http_reply(x, &(struct http_response){.status = status,
                                           .headers = headers,
                                           .header_count = ARRAY_LEN(headers),
-                                          .body = body});
+                                          .body = body,
+                                          .owned = owned});
 }
 
 static void answer_405(struct http_exchange *x, const struct page *p)
@@ -115,10 +118,12 @@ static void answer_405(struct http_exchange *x, const struct page *p)
 /* What a page has written, or that it could not. */
 static void answer_page(struct http_exchange *x, const struct page *p, int status, struct buf *out)
 {
-    if (out->err != 0)
-        answer(x, 503, "text/plain", SPAN("no memory for this page now\n"));
-    else
-        answer(x, status, p->content_type, buf_span(out));
+    if (out->err != 0) {
+        buf_done(out);
+        answer(x, 503, "text/plain", SPAN("no memory for this page now\n"), NULL);
+    } else {
+        answer(x, status, p->content_type, (struct span){0}, out);
+    }
     buf_done(out);
 }
 
@@ -128,7 +133,7 @@ static void on_head(void *ctx, struct http_exchange *x)
     bool is_foreign =
         x->head.method == METHOD_POST && !origin_is_ours(x->head.origin, x->head.host);
     if (is_foreign || (s->is_local && !host_is_ours(x->head.host))) {
-        answer(x, 403, "text/plain", SPAN("this page is for local use\n"));
+        answer(x, 403, "text/plain", SPAN("this page is for local use\n"), NULL);
         return;
     }
     for (size_t i = 0; i < s->opts.page_count; i++) {
@@ -148,7 +153,7 @@ static void on_head(void *ctx, struct http_exchange *x)
         }
         return;
     }
-    answer(x, 404, "text/plain", SPAN("no such page\n"));
+    answer(x, 404, "text/plain", SPAN("no such page\n"), NULL);
 }
 
 /* Only for pages that need the whole request: head() has answered the rest. */
@@ -176,7 +181,8 @@ static void on_gone(void *ctx, struct http_exchange *x)
 static void on_refuse(void *ctx, struct http_exchange *x, int err)
 {
     (void)ctx;
-    answer(x, err == ERR_TOO_BIG ? 413 : 400, "text/plain", span_str(err_text(err)));
+    int status = err == ERR_TOO_BIG ? 413 : err == ERR_FULL || err == ERR_NOMEM ? 503 : 400;
+    answer(x, status, "text/plain", span_str(err_text(err)), NULL);
 }
 
 static void on_nothing(void *ctx, struct http_exchange *x)
@@ -197,7 +203,7 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
     s->service.request = on_request;
     s->service.gone = on_gone;
     s->service.refuse = on_refuse;
-    s->service.budget = opts->budget;
+    s->service.budget = s->service.overhead = opts->budget;
     s->service.clock = opts->clock;
     s->service.max_body_bytes = 1; /* none is wanted */
     for (size_t i = 0; i < opts->page_count; i++)

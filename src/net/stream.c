@@ -17,6 +17,15 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define LINGER_MS 2000
 #define LINGER_BYTES (1024 * 1024)
 
+/* A peer that is gone without a word is noticed after about twice as long. */
+#define KEEPALIVE_S 60
+
+/* Answers that are not read for so long may have to go. */
+#define STALLED_MS 250
+
+/* And so may a connection that does nothing for so long. */
+#define RESTED_MS 2000
+
 /* An output buffer that grew beyond this is freed when the connection rests. */
 #define OUT_KEPT_BYTES 1024
 
@@ -42,6 +51,7 @@ struct stream {
     size_t queued;       /* unsent bytes at the last look */
     size_t linger_bytes; /* thrown away so far */
     uint64_t since_ms;   /* of the state, or of the last progress in writing */
+    uint64_t used_ms;    /* when anything was last read or written */
 };
 
 static void stream_turn(struct stream *s);
@@ -62,7 +72,9 @@ static void on_closed(uv_handle_t *handle)
     buf_done(&s->out);
     buf_done(&s->sending);
     buf_done(&s->stash);
+    budget_give(set->service->overhead, sizeof *s);
     free(s);
+    set->closing--;
     if (--set->count == 0 && set->on_empty != NULL)
         set->on_empty(set);
 }
@@ -72,6 +84,7 @@ static void stream_close(struct stream *s)
     if (s->state == STREAM_CLOSING)
         return;
     s->state = STREAM_CLOSING;
+    s->set->closing++;
     list_remove(&s->awake);
     list_remove(&s->line);
     if (s->session != NULL) {
@@ -99,7 +112,7 @@ static void on_written(uv_write_t *req, int status)
         stream_close(s);
         return;
     }
-    s->since_ms = now_ms(s);
+    s->since_ms = s->used_ms = now_ms(s);
     stream_turn(s);
 }
 
@@ -256,7 +269,7 @@ static void stream_turn(struct stream *s)
 {
     if (s->state != STREAM_OPEN)
         return;
-    if (s->out.len < HTTP_OUT_HIGH_BYTES) {
+    if (unsent(s) < HTTP_OUT_HIGH_BYTES) {
         buf_consume(&s->stash, feed(s, buf_span(&s->stash)));
         if (s->stash.len == 0)
             buf_done(&s->stash);
@@ -334,8 +347,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *lent)
         *lent = uv_buf_init(NULL, 0); /* on_read() hears of it */
         return;
     }
-    if (s->state == STREAM_OPEN && s->ops->lend != NULL)
+    if (s->state == STREAM_OPEN && s->ops->lend != NULL) {
+        s->in_session = true; /* what grows here is not what has to make room for it */
         at = s->ops->lend(s->session, &len);
+        s->in_session = false;
+    }
     if (at == NULL) {
         at = s->set->read_bytes;
         len = STREAM_READ_BYTES;
@@ -372,6 +388,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
         return;
     }
     s->set->taken += (size_t)n;
+    s->used_ms = now_ms(s);
     struct span in = span_of(lent->base, (size_t)n);
     switch (s->state) {
     case STREAM_SNIFF:
@@ -470,12 +487,17 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
 {
     if (refuse)
         return refuse_one(set, server);
+    struct budget *overhead = set->service->overhead;
+    if (budget_take(overhead, sizeof(struct stream)) < 0)
+        return ERR_NOMEM; /* it waits until those that were ended for it are gone */
     struct stream *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    if (s == NULL) {
+        budget_give(overhead, sizeof *s);
         return ERR_NOMEM;
+    }
     s->set = set;
-    s->since_ms = now_ms(s);
-    s->stash.budget = set->service->budget;
+    s->since_ms = s->used_ms = now_ms(s);
+    s->stash.budget = s->out.budget = s->sending.budget = overhead;
     list_init(&s->awake);
     list_init(&s->line);
     list_append(&set->all, &s->node);
@@ -487,6 +509,7 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
         return rc;
     }
     uv_tcp_nodelay(&s->tcp, 1);
+    uv_tcp_keepalive(&s->tcp, 1, KEEPALIVE_S);
     stream_read(s, true);
     return 0;
 }
@@ -497,7 +520,8 @@ static void tick(struct stream *s)
     uint64_t waited_ms = now_ms(s) - s->since_ms;
 
     if (s->state == STREAM_SNIFF) {
-        if (waited_ms > (s->sniff_len > 0 ? service->head_timeout_ms : service->idle_timeout_ms)) {
+        if (waited_ms >
+            (s->sniff_len > 0 ? service->head_timeout_ms : service->silent_timeout_ms)) {
             if (s->sniff_len > 0)
                 metric_inc(&s->set->service->faults[HTTP_FAULT_TIMEOUT]);
             stream_close(s);
@@ -528,6 +552,70 @@ void stream_set_tick(struct stream_set *set)
 {
     LIST_EACH (node, &set->all)
         tick(container_of(node, struct stream, node));
+}
+
+static bool is_resting(const struct stream *s)
+{
+    return s->state == STREAM_SNIFF || s->state == STREAM_LINGER ||
+           (s->state == STREAM_OPEN && s->ops->is_idle(s->session) && s->stash.len == 0);
+}
+
+bool stream_set_end_idle(struct stream_set *set)
+{
+    struct stream *oldest = NULL;
+    LIST_EACH (node, &set->all) {
+        struct stream *s = container_of(node, struct stream, node);
+        if (!s->in_session && is_resting(s) && unsent(s) == 0 &&
+            (oldest == NULL || s->used_ms < oldest->used_ms))
+            oldest = s;
+    }
+    if (oldest == NULL)
+        return false;
+    metric_inc(&set->service->faults[HTTP_FAULT_CONNECTIONS]);
+    stream_close(oldest);
+    return true;
+}
+
+void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
+{
+    uint64_t now = clock_now_ms(set->service->clock);
+    LIST_EACH (node, &set->all) {
+        struct stream *s = container_of(node, struct stream, node);
+        struct http_slow slow;
+        if (s->state != STREAM_OPEN || s->in_session || !s->ops->slowest(s->session, now, &slow))
+            continue;
+        double worth = 1 / (1 + slow.bytes_per_s);
+        if (worth > out->worth)
+            *out = (struct stream_victim){s, slow.x, worth};
+    }
+}
+
+void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
+{
+    uint64_t now = clock_now_ms(set->service->clock);
+    if (set->closing > 0)
+        return; /* one after the other, or all would go before the first has given anything back */
+    LIST_EACH (node, &set->all) {
+        struct stream *s = container_of(node, struct stream, node);
+        bool is_stalled = unsent(s) > 0 && now - s->since_ms > STALLED_MS;
+        uint64_t waited_ms = now - (is_stalled ? s->since_ms : s->used_ms);
+        bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
+        bool is_left = is_resting(s) && unsent(s) == 0 && waited_ms > RESTED_MS;
+        if (s->in_session || is_waiting || !(is_stalled || is_left))
+            continue;
+        /* Of equals those that hold answers: their peers do not read. */
+        double worth = (double)waited_ms + (is_stalled ? (double)unsent(s) : 0);
+        if (worth > out->worth)
+            *out = (struct stream_victim){s, NULL, worth};
+    }
+}
+
+void stream_evict(const struct stream_victim *v)
+{
+    if (v->x != NULL)
+        v->stream->ops->evict(v->stream->session, v->x);
+    else
+        stream_close(v->stream);
 }
 
 void stream_set_close(struct stream_set *set)

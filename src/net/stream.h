@@ -37,6 +37,7 @@ struct stream_set {
     struct list line;  /* the same, with a request to begin */
     size_t taken;      /* bytes read since streams last left the line */
     uint32_t count;    /* streams not yet freed */
+    uint32_t closing;  /* of these, the ones that close: their memory comes back in the next turn */
     uv_idle_t turn;    /* runs while one of these lists has members */
     bool is_turning;
     void (*on_empty)(struct stream_set *set); /* the last stream is freed */
@@ -50,12 +51,30 @@ MUST_CHECK int stream_set_init(struct stream_set *set, uv_loop_t *loop,
 /* Close `turn`; on_closed as uv_close(). All streams must be gone. */
 void stream_set_done(struct stream_set *set, uv_close_cb on_closed);
 
-/* Accept the connection that waits on `server`. ERR_NOMEM or libuv's code when it
- * cannot; the connection is then gone. `refuse`: accept it only to close it. */
+/* Accept the connection that waits on `server`. ERR_NOMEM: it still waits, and libuv tells
+ * nothing of those behind it: try again. Another code: the connection is gone. `refuse`: accept
+ * it only to close it. */
 MUST_CHECK int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse);
 
 /* Once a second: all deadlines. */
 void stream_set_tick(struct stream_set *set);
+
+/* End the connection that has done nothing for longest, with no request under way: there is room
+ * for another one then. False: all are at work. */
+bool stream_set_end_idle(struct stream_set *set);
+
+/* How much a set's worst connection holds without progress. */
+struct stream_victim {
+    struct stream *stream;   /* NULL: there is none */
+    struct http_exchange *x; /* of a body; NULL: the connection itself */
+    double worth;            /* the more, the sooner it has to go */
+};
+
+/* The body that comes slowest, and the connection whose answers wait longest to be read or that is
+ * idle: what to let go when there is no room for others. Takes the worse of it and *out. */
+void stream_set_slowest(struct stream_set *set, struct stream_victim *out);
+void stream_set_stalled(struct stream_set *set, struct stream_victim *out);
+void stream_evict(const struct stream_victim *v);
 
 /* End every connection now; on_empty follows. */
 void stream_set_close(struct stream_set *set);

@@ -88,7 +88,7 @@ static void take_process(struct figures *f, const struct sidecar *sc)
 {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    f->memory = sc->budget;
+    f->memory = sidecar_memory(sc);
     f->cpu_s = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
                (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
     f->resident_bytes = resident_bytes();

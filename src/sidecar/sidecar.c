@@ -174,7 +174,8 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     if (rc < 0)
         return rc;
     http_service_init(&sc->service);
-    sc->service.budget = &sc->budget;
+    sc->service.budget = &sc->bodies;
+    sc->service.overhead = &sc->overhead;
     sc->service.clock = sc->clock;
     receiver_set_key(sc->receiver, cfg->posthog.api_key);
     receiver_serve(sc->receiver, &sc->service);
@@ -232,7 +233,7 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .pages = servers[i].pages,
             .page_count = servers[i].count,
             .ctx = sc,
-            .budget = &sc->budget,
+            .budget = &sc->page_memory,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
         };
@@ -351,7 +352,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
     *sc = (struct sidecar){.cfg = cfg, .input = input, .clock = clock_real()};
     keep_heap();
     sidecar_limits_set(sc);
-    budget_init(&sc->budget, cfg->memory_limit_bytes);
+    sidecar_memory_init(sc);
     int rc = uv_loop_init(&sc->loop);
     if (rc < 0)
         goto fail;

@@ -77,7 +77,10 @@ struct sidecar {
     uv_loop_t loop;
     enum sidecar_phase phase;
     const struct clock *clock;
-    struct budget budget;
+    struct budget budget;      /* of memory.limit, for records */
+    struct budget bodies;      /* a part of it, for bodies that arrive */
+    struct budget overhead;    /* for connections, heads and answers */
+    struct budget page_memory; /* for the pages and those who read them */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
@@ -181,6 +184,12 @@ void sandbox_release(struct sidecar *sc);
 /* ERR_CONFIG where a file of the next configuration could not be opened any more. */
 MUST_CHECK int sandbox_check_files(const struct sidecar *sc, const struct config *next,
                                    struct error *err);
+/* ---- memory.c ---- */
+
+void sidecar_memory_init(struct sidecar *sc);
+
+/* The sum of the accounts. */
+struct budget sidecar_memory(const struct sidecar *sc);
 
 /* ---- signals.c ---- */
 

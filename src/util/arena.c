@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_BYTES 16384 /* a request's small things fit in one */
+#define FIRST_BLOCK_BYTES 1024 /* of a call that waits for its body, or only says no */
+#define BLOCK_BYTES 16384      /* a request's small things fit in one */
 
 struct arena_block {
     struct arena_block *older;
@@ -18,8 +19,10 @@ void arena_init(struct arena *a, size_t max_bytes, struct budget *budget)
     *a = (struct arena){.max_bytes = max_bytes, .budget = budget};
 }
 
-static struct arena_block *add_block(struct arena *a, size_t size)
+static struct arena_block *add_block(struct arena *a, size_t bytes)
 {
+    size_t usual = a->blocks == NULL ? FIRST_BLOCK_BYTES : BLOCK_BYTES;
+    size_t size = bytes > usual ? bytes : usual;
     if (budget_take(a->budget, size) < 0)
         return NULL;
     struct arena_block *b = malloc(sizeof *b + size);
@@ -42,7 +45,7 @@ void *arena_alloc(struct arena *a, size_t bytes)
 
     struct arena_block *b = a->blocks;
     if (b == NULL || b->size - b->used < bytes)
-        b = add_block(a, bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES);
+        b = add_block(a, bytes);
     if (b == NULL)
         return NULL;
     void *at = b->data + b->used;
@@ -58,7 +61,7 @@ int arena_reserve(struct arena *a, size_t bytes)
         return ERR_TOO_BIG;
     if (b != NULL && b->size - b->used >= bytes)
         return 0;
-    return add_block(a, bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES) == NULL ? ERR_FULL : 0;
+    return add_block(a, bytes) == NULL ? ERR_FULL : 0;
 }
 
 struct span arena_copy(struct arena *a, struct span s)

@@ -102,7 +102,7 @@ const WAYS = { 'in memory': () => ({}), 'on disk': (t) => ({ durability: 'disk',
 
 for (const [where, settings] of Object.entries(WAYS)) {
   test(`a trace that comes line by line stays with its error, ${where}`, async (t) => {
-    const set = { ...DROP_ALL, 'sampling.severity_from': '[fields]', 'sampling.error_context.bytes': '64KiB', ...settings(t) };
+    const set = { ...DROP_ALL, 'sampling.severity_from': '[fields]', 'sampling.error_context.bytes': '64KiB', 'sampling.stamps': '[adjusted_count,reason]', ...settings(t) };
     const { stub, sidecar } = await pair(t, { set });
     const post = async (list, options) => assert.equal((await sidecar.post(lines(list, options))).status, 200);
     await post(frames(40), { service: 'other' }); // of nobody's error

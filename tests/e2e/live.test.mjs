@@ -232,7 +232,8 @@ test('a tap that nobody reads costs a bound, loses lines and holds up nothing', 
   });
   for (let i = 0; i < 10; i++, sent++) await flood();
   const metrics = await sidecar.metrics();
-  assert.equal(metrics.lipservice_memory_used_bytes, before);
+  // But for the heads of the connections that are open, and what waits for the one that does not read.
+  assert.ok(Math.abs(metrics.lipservice_memory_used_bytes - before) < 256 * 1024, `${metrics.lipservice_memory_used_bytes} after ${before}`);
   assert.ok(residentKiB(sidecar.pid) - resident < 16384, `${residentKiB(sidecar.pid)} after ${resident}`);
   const began = Date.now();
   await closeLedger(sidecar, { received: 2000 * sent, kept: 0 });

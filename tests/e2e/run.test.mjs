@@ -392,6 +392,8 @@ test('connections beyond receivers.otlp.max_connections are closed and counted',
   const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'receivers.otlp.max_connections': 3 } });
   const sockets = Array.from({ length: 3 }, () => net.connect(sidecar.httpPort, '127.0.0.1'));
   t.after(() => sockets.forEach((socket) => socket.destroy()));
+  // A request under way: idle ones would make room.
+  for (const socket of sockets) socket.write('POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 5\r\n\r\n');
   await until('three connections', async () => (await sidecar.metrics()).lipservice_http_connections === 3);
   await assert.rejects(http1(sidecar.httpPort, { body: encodeLogs(request(1)) }));
   assert.equal(await sidecar.fault('too_many_connections'), 1);
