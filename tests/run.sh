@@ -93,11 +93,30 @@ passed=$((passed + $(count "Ok") + $(count "Expected Fail")))
 failed=$((failed + $(count "Fail") + $(count "Unexpected Pass") + $(count "Timeout")))
 skipped=$((skipped + $(count "Skipped")))
 
+# ---- what sanitizers leave out
+
+step "release build: hardening, sandbox"
+release=$root/build-release
+if [ -e "$release/build.ninja" ]; then
+    meson setup --reconfigure "$release" --buildtype=release || rm -rf "$release"
+fi
+if [ ! -e "$release/build.ninja" ]; then
+    rm -rf "$release"
+    meson setup "$release" --buildtype=release || give_up "meson setup failed for the release build"
+fi
+ninja -C "$release" lipservice || give_up "the release build failed"
+if python3 tests/deploy/hardening.py "$release/lipservice"; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1))
+fi
+
 # ---- end to end
 
 step "end to end"
 tap=$build/meson-logs/e2e.tap
 export LIPSERVICE_BIN=$build/lipservice
+export LIPSERVICE_RELEASE_BIN=$release/lipservice # system calls are filtered there only
 (
     cd tests/e2e &&
         timeout --kill-after=30 "$STALL_S" node --test --test-concurrency=2 \

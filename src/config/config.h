@@ -45,6 +45,14 @@ enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
 enum key_policy { KEY_CONFIGURED, KEY_CLIENT, KEY_CLIENT_OR_CONFIGURED };
 
+/* What is done with a file that a setting names. */
+enum config_file {
+    CONFIG_FILE_NONE, /* it names none */
+    CONFIG_FILE_READ,
+    CONFIG_FILE_APPEND, /* made where it is missing */
+    CONFIG_FILE_SPOOL,  /* a directory; its files come and go */
+};
+
 /* key: value pairs and lists of maps, as they were written, for print-config. */
 struct config_note {
     struct config_note *next;
@@ -156,9 +164,11 @@ struct config {
     bool allow_insecure;
     uint64_t memory_limit_bytes;
     uint32_t shutdown_timeout_ms;
+    bool sandbox;
 
-    config_text source; /* the file that was read, or "" */
-    struct arena arena; /* of notes and headers */
+    config_text source;             /* the file that was read, or "" */
+    struct config_note *references; /* the paths of ${file:PATH} */
+    struct arena arena;             /* of notes and headers */
 };
 
 struct config_input {
@@ -176,6 +186,11 @@ void config_done(struct config *cfg);
 /* The text of the nth keep or drop rule, "" past the last. `cfg` is a struct config, void so that
  * it can be passed as a function to lower floors. */
 const char *config_rule_text(const void *cfg, bool keep, unsigned place);
+
+/* Call fn with each file that the configuration names: itself, settings, ${file:} references.
+ * `key` is the setting. */
+typedef void config_file_fn(void *ctx, const char *key, const char *path, enum config_file use);
+void config_visit_files(const struct config *cfg, config_file_fn *fn, void *ctx);
 
 /* The next variable "LIPSERVICE_...=..." from env[*at] on that sets nothing, because no setting has
  * its name; NULL: there are no more. *at moves past it. */

@@ -10,6 +10,7 @@
 
 #include "config/check.h"
 #include "config/options.h"
+#include "util/secret.h"
 
 #define VARIABLE_PREFIX "LIPSERVICE_"
 #define KEY_BYTES 256          /* a dotted key, longer than any setting */
@@ -59,6 +60,7 @@ static int load_file(struct config *cfg, const struct config_input *in, struct e
     int rc = read_file(path, &text, err);
     if (rc == 0)
         rc = config_read_yaml(cfg, path, buf_span(&text), "", in->env, err);
+    secret_wipe(text.base, text.len);
     buf_done(&text);
     return rc;
 }
@@ -199,8 +201,18 @@ void config_adopt(struct config *next, const struct config *now, struct buf *sta
     }
 }
 
+static void wipe_secrets(struct config *cfg)
+{
+    for (const struct option *o = config_options; o->key != NULL; o++)
+        if (o->kind == &value_secret)
+            secret_wipe((char *)cfg + o->offset, o->size);
+    for (unsigned i = 0; i < cfg->otlphttp.header_count; i++)
+        secret_wipe((char *)cfg->otlphttp.headers[i], strlen(cfg->otlphttp.headers[i]));
+}
+
 void config_done(struct config *cfg)
 {
+    wipe_secrets(cfg);
     rules_unref(cfg->sampling.rules);
     cfg->sampling.rules = NULL;
     arena_done(&cfg->arena);

@@ -34,6 +34,11 @@ static int add_note(struct config *cfg, struct config_note **list, const char *t
     return 0;
 }
 
+int config_note_reference(struct config *cfg, const char *path)
+{
+    return add_note(cfg, &cfg->references, path, strlen(path) + 1);
+}
+
 static int set_severity_rate(struct config *cfg, const char *key, const char *value,
                              struct error *err)
 {

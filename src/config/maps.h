@@ -17,6 +17,9 @@ typedef struct config_note *drop_field;
 extern const struct value_kind value_severity_rates, value_pattern_rates, value_headers, value_keep,
     value_drop;
 
+/* Note the path of a ${file:PATH}, once. */
+MUST_CHECK int config_note_reference(struct config *cfg, const char *path);
+
 /* Add a rule to sampling.keep or sampling.drop; `yaml` is the line that print-config prints. */
 MUST_CHECK int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m,
                                const char *yaml, struct error *err);

@@ -20,6 +20,8 @@ enum { RESTART = false, RELOAD = true };
 #define ZERO_OR_FROM(low, high) .or_zero = true, BOUNDS(low, high, "0, or from " low " to " high)
 #define ZERO_OR_AT_LEAST(low) .or_zero = true, BOUNDS(low, NULL, "0, or at least " low)
 #define BUDGET .check = config_check_budget
+#define READS .file = CONFIG_FILE_READ
+#define APPENDS .file = CONFIG_FILE_APPEND
 
 /* clang-format off */
 /* A field that is not of the kind's type does not compile. */
@@ -32,11 +34,11 @@ enum { RESTART = false, RELOAD = true };
 /* Of each server: TLS and proxy, a struct config_route. */
 #define ROUTE_ROWS(prefix, f, server) \
     OPT(prefix ".tls.ca_file", text, f.ca_file, "", \
-        RELOAD, "PEM file of CAs that are trusted instead of the system's"), \
+        RELOAD, "PEM file of CAs that are trusted instead of the system's", READS), \
     OPT(prefix ".tls.cert_file", text, f.cert_file, "", \
-        RELOAD, "PEM file of a client certificate"), \
+        RELOAD, "PEM file of a client certificate", READS), \
     OPT(prefix ".tls.key_file", text, f.key_file, "", \
-        RELOAD, "PEM file of its key"), \
+        RELOAD, "PEM file of its key", READS), \
     OPT(prefix ".tls.insecure_skip_verify", flag, f.insecure_skip_verify, "false", \
         RELOAD, "true: take any certificate, and whoever shows it"), \
     OPT(prefix ".proxy_url", secret, f.proxy_url, "", \
@@ -61,7 +63,7 @@ const struct option config_options[] = {
         FROM("0", "86400")),
     OPT("receivers.otlp.auth.keys_file", text, receiver.keys_file, "",
         RESTART, "YAML file of keys, one of which each request has to show (x-api-key, or "
-        "Authorization: Bearer); reloaded when it changes; empty: none is asked for"),
+        "Authorization: Bearer); reloaded when it changes; empty: none is asked for", READS),
     OPT("receivers.otlp.allowed_hosts", words, receiver.allowed_hosts, "[]",
         RESTART, "names by which the ports may be asked on loopback, beside addresses and "
         "localhost"),
@@ -83,7 +85,7 @@ const struct option config_options[] = {
         RELOAD, "observe: forward everything as it came, and count what enforcing would do"),
     OPT("shadow.policy_file", text, shadow.policy_file, "",
         RELOAD, "a second policy that is only counted, beside what is done; reloaded like "
-        "sampling.policy_file"),
+        "sampling.policy_file", READS),
     OPT("cost.per_gb", amount, cost_per_gb, "0.25",
         RELOAD, "money for 10^9 metered bytes, for what is saved"),
     MEMBERS("sampling.severity_rates", severity_rates, sampling.severity_rate),
@@ -135,7 +137,7 @@ const struct option config_options[] = {
     OPT("sampling.anomaly_boost", factor, sampling.anomaly_boost, "1",
         RELOAD, "factor on the rate while a pattern or its service is anomalous; 1: none"),
     OPT("sampling.policy_file", text, sampling.policy_file, "",
-        RELOAD, "rates from a file of their own, reloaded when it changes; empty: none"),
+        RELOAD, "rates from a file of their own, reloaded when it changes; empty: none", READS),
     OPT("sampling.max_patterns", count, sampling.max_patterns, "16384",
         RESTART, "patterns that are counted apart", FROM("1", "1048576")),
     OPT("sampling.max_patterns_per_service", count, sampling.max_patterns_per_service, "2048",
@@ -229,10 +231,10 @@ const struct option config_options[] = {
         RELOAD, "map of header to value; never printed"),
     OPT("exporters.file.path", text, file.path, "",
         RESTART, "write OTLP JSON lines here; - is standard output; opened again on SIGHUP, for "
-        "log rotation"),
+        "log rotation", APPENDS),
     OPT("exporters.refused_file", text, refused_file.path, "",
         RESTART, "records that the upstream refuses for good are put aside here, as OTLP JSON "
-        "lines; empty: only counted"),
+        "lines; empty: only counted", APPENDS),
     OPT("exporters.refused_file_max_bytes", bytes, refused_file.max_bytes, "16MiB",
         RESTART, "how large that file may become; what is beyond is only counted",
         AT_LEAST("4KiB")),
@@ -250,7 +252,7 @@ const struct option config_options[] = {
     OPT("durability", durability, durable, "memory",
         RESTART, "disk: answer when the kept records are stored in spool.directory"),
     OPT("spool.directory", text, spool.directory, "",
-        RESTART, "of this process alone; made where it is missing"),
+        RESTART, "of this process alone; made where it is missing", .file = CONFIG_FILE_SPOOL),
     OPT("spool.max_bytes", bytes, spool.max_bytes, "1GiB",
         RESTART, "on disk, room reserved included", AT_LEAST("1MiB")),
     OPT("spool.max_age", millis, spool.max_age_ms, "23h",
@@ -306,6 +308,9 @@ const struct option config_options[] = {
     OPT("allow_insecure", flag, allow_insecure, "false",
         RESTART, "true: no warning of ports that others reach without TLS and keys, and no key "
         "needed for the admin page there"),
+    OPT("sandbox", sandbox, sandbox, "on",
+        RESTART, "on: after the start no privileges, no files but those that are configured, no "
+        "system calls but those that are needed (deploy/README.md); off: as started"),
     OPT("shutdown.timeout", millis, shutdown_timeout_ms, "8s",
         RELOAD, "how long SIGTERM may take to deliver what is held; the process ends a second "
         "later at most"),
@@ -325,6 +330,19 @@ const struct option *option_find(const char *key)
         if (strcmp(o->key, key) == 0)
             return o;
     return NULL;
+}
+
+void config_visit_files(const struct config *cfg, config_file_fn *fn, void *ctx)
+{
+    if (cfg->source[0] != '\0')
+        fn(ctx, "--config", cfg->source, CONFIG_FILE_READ);
+    for (const struct option *o = config_options; o->key != NULL; o++) {
+        const char *path = (const char *)cfg + o->offset;
+        if (o->file != CONFIG_FILE_NONE && path[0] != '\0')
+            fn(ctx, o->key, path, o->file);
+    }
+    for (const struct config_note *n = cfg->references; n != NULL; n = n->next)
+        fn(ctx, "${file:", n->text, CONFIG_FILE_READ);
 }
 
 bool option_is_section(const char *key)

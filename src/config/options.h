@@ -20,6 +20,7 @@ struct option {
     const char *fallback; /* parsed like any other value; NULL: see MEMBERS in options.c */
     bool is_live;         /* applied by a reload; else from the next start on */
     const char *help;
+    enum config_file file; /* what the program does with the file or directory of that name */
 
     /* Numbers only. `wanted` says what the bounds say; NULL: any number. */
     const char *least, *most; /* parsed like a value, included; NULL: unbounded */

@@ -6,6 +6,7 @@
 #include "config/maps.h"
 #include "config/options.h"
 #include "config/yaml_reader.h"
+#include "util/secret.h"
 
 #define PATH_BYTES 256
 #define NESTING_MAX 16 /* the deepest setting has five levels */
@@ -120,6 +121,15 @@ static int read_node(struct yaml_reader *r, const yaml_node_t *node, const char 
     }
 }
 
+/* Any scalar may be a key, or hold one. */
+static void wipe(struct yaml_reader *r)
+{
+    for (yaml_node_t *n = r->doc->nodes.start; n < r->doc->nodes.top; n++)
+        if (n->type == YAML_SCALAR_NODE)
+            secret_wipe(n->data.scalar.value, n->data.scalar.length);
+    secret_wipe(r->value.base, r->value.cap);
+}
+
 int config_read_yaml(struct config *cfg, const char *name, struct span text, const char *base,
                      char **env, struct error *err)
 {
@@ -131,6 +141,7 @@ int config_read_yaml(struct config *cfg, const char *name, struct span text, con
     yaml_node_t *root = yaml_document_get_root_node(r.doc);
     if (root != NULL)
         rc = read_node(&r, root, base, 0);
+    wipe(&r);
     buf_done(&r.value);
     yaml_document_delete(r.doc);
     return rc;

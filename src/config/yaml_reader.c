@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "config/config.h"
+#include "config/maps.h"
 
 #define PATH_BYTES 256
 
@@ -60,6 +61,8 @@ static int expand_file(struct yaml_reader *r, const yaml_node_t *node, struct sp
     snprintf(path, sizeof path, "%.*s",
              (int)(inside.len < PATH_BYTES ? inside.len : PATH_BYTES - 1),
              (const char *)inside.base);
+    if (r->cfg != NULL && config_note_reference(r->cfg, path) < 0)
+        return reader_fail(r, node, "too many references");
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
     size_t start = r->value.len;
     ssize_t n = -1;

@@ -66,9 +66,15 @@ struct batch_builder {
 #define SLOT_OF_RESOURCE(i) (1 + 2 * (i))
 #define SLOT_OF_SCOPE(i) (2 + 2 * (i))
 
+/* Of no bytes: there may be no memory yet, of which no place is a place. */
+static struct span span_in(const struct buf *buffer, size_t at, size_t len)
+{
+    return len == 0 ? (struct span){0} : (struct span){buffer->base + at, len};
+}
+
 static bool same_fields(const struct batch_builder *b, size_t at, size_t len, struct span fields)
 {
-    return span_eq((struct span){b->contexts.base + at, len}, fields);
+    return span_eq(span_in(&b->contexts, at, len), fields);
 }
 
 static uint32_t find_resource(const struct batch_builder *b, uint64_t key, struct span fields,
@@ -357,10 +363,10 @@ void batch_builder_each_service(const struct batch_builder *b,
 static void write_scope(const struct batch_builder *b, const struct scope *s, struct buf *out)
 {
     wire_append_len_head(out, SCOPE_LOGS, s->content);
-    buf_append(out, (struct span){b->contexts.base + s->fields_at, s->fields_len});
+    buf_append(out, span_in(&b->contexts, s->fields_at, s->fields_len));
     for (uint32_t i = s->first_run; i != NONE; i = AT(b->runs, struct run, i)->next) {
         const struct run *run = AT(b->runs, struct run, i);
-        buf_append(out, (struct span){b->log.base + run->offset, run->len});
+        buf_append(out, span_in(&b->log, run->offset, run->len));
     }
 }
 
@@ -369,7 +375,7 @@ static void write_request(const struct batch_builder *b, struct buf *out)
     for (uint32_t i = 0; i < COUNT(b->resources, struct resource); i++) {
         const struct resource *r = AT(b->resources, struct resource, i);
         wire_append_len_head(out, RESOURCE_LOGS, r->content);
-        buf_append(out, (struct span){b->contexts.base + r->fields_at, r->fields_len});
+        buf_append(out, span_in(&b->contexts, r->fields_at, r->fields_len));
         for (uint32_t j = r->first_scope; j != NONE; j = AT(b->scopes, struct scope, j)->next)
             write_scope(b, AT(b->scopes, struct scope, j), out);
     }

@@ -154,7 +154,7 @@ static int os_lock(void *self, const char *name)
 }
 
 /* The entry of a new directory lives in its parent. */
-static int make_dir(const char *dir)
+int disk_make_directory(const char *dir)
 {
     if (mkdir(dir, 0700) < 0)
         return errno == EEXIST ? 0 : -errno;
@@ -184,7 +184,7 @@ static int os_attached(void *self, int file)
 static int os_renew(void *self, const char *lock_name)
 {
     struct real *r = self, next = {.lock = -1};
-    int rc = make_dir(r->path);
+    int rc = disk_make_directory(r->path);
     if (rc < 0)
         return rc;
     next.dir = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -242,7 +242,7 @@ static const struct disk_ops real_ops = {
 
 int disk_open(struct disk *out, const char *dir, bool create)
 {
-    int rc = create ? make_dir(dir) : 0;
+    int rc = create ? disk_make_directory(dir) : 0;
     if (rc < 0)
         return rc;
     struct real *r = malloc(sizeof *r);

@@ -58,6 +58,9 @@ struct disk {
     void *self;
 };
 
+/* Make a directory that is missing, durably: 0, or a negative errno. */
+MUST_CHECK int disk_make_directory(const char *dir);
+
 /* The real one. `create`: make the directory (mode 0700) where it is missing. */
 MUST_CHECK int disk_open(struct disk *out, const char *dir, bool create);
 void disk_close(struct disk *d);

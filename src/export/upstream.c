@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "util/secret.h"
+
 #define HEADER_BYTES 128
 #define AUTHORIZATION "Authorization:"
 
@@ -26,11 +28,49 @@ struct delivery {
     struct client_call *call;
     sink_done_fn *done;
     void *ctx;
+    size_t secrets_bytes;
+    char secrets[]; /* that the upstream was shown, each with a NUL */
 };
+
+static void delivery_free(struct delivery *d)
+{
+    secret_wipe(d->secrets, d->secrets_bytes);
+    free(d);
+}
+
+/* With copies of the headers' values: the upstream's own may be others when the answer comes. */
+static struct delivery *delivery_new(const struct upstream *u, const char *key)
+{
+    size_t bytes = strlen(key) + 1, at = 0;
+    for (unsigned i = 0; i < u->header_count; i++)
+        bytes += strlen(secret_of_header(u->headers[i])) + 1;
+    struct delivery *d = calloc(1, sizeof *d + bytes);
+    if (d == NULL)
+        return NULL;
+    d->secrets_bytes = bytes;
+    for (unsigned i = 0; i <= u->header_count; i++) {
+        const char *secret = i < u->header_count ? secret_of_header(u->headers[i]) : key;
+        memcpy(d->secrets + at, secret, strlen(secret));
+        at += strlen(secret) + 1;
+    }
+    return d;
+}
+
+/* Its texts go to logs, pages and the refused file, and some servers repeat what they were shown.
+ */
+static void mask(const struct delivery *d, const struct client_result *r)
+{
+    for (size_t at = 0; at < d->secrets_bytes; at += strlen(d->secrets + at) + 1) {
+        secret_mask(r->body, d->secrets + at);
+        secret_mask(r->location, d->secrets + at);
+        secret_mask(r->content_type, d->secrets + at);
+    }
+}
 
 static void on_done(void *ctx, const struct client_result *r)
 {
     struct delivery *d = ctx;
+    mask(d, r);
     struct sink_answer a = {
         .err = r->err,
         .status = r->status,
@@ -45,7 +85,7 @@ static void on_done(void *ctx, const struct client_result *r)
             d->client); /* this server is not that one: ask on a new connection */
     sink_done_fn *done = d->done;
     void *whom = d->ctx;
-    free(d);
+    delivery_free(d);
     done(whom, &a);
 }
 
@@ -53,10 +93,12 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
                          void **call)
 {
     struct upstream *u = self;
-    struct delivery *d = calloc(1, sizeof *d);
+    struct delivery *d = delivery_new(u, p->key);
     if (d == NULL)
         return ERR_NOMEM;
-    *d = (struct delivery){.client = u->client, .done = done, .ctx = ctx};
+    d->client = u->client;
+    d->done = done;
+    d->ctx = ctx;
 
     char type[HEADER_BYTES], coding[HEADER_BYTES], key[HEADER_BYTES];
     const char *headers[UPSTREAM_HEADERS_MAX + 4];
@@ -88,8 +130,10 @@ static int upstream_send(void *self, const struct parcel *p, sink_done_fn *done,
         .done = on_done,
     };
     int rc = client_send(u->client, &request, &d->call);
+    if (p->key[0] != '\0')
+        secret_wipe(key, sizeof key);
     if (rc < 0) {
-        free(d);
+        delivery_free(d);
         return rc;
     }
     *call = d;
@@ -101,7 +145,7 @@ static void upstream_cancel(void *self, void *call)
     struct delivery *d = call;
     (void)self;
     client_cancel(d->call);
-    free(d);
+    delivery_free(d);
 }
 
 static void upstream_close(void *self)
@@ -112,7 +156,7 @@ static void upstream_close(void *self)
     for (int s = 0; s < SIGNAL_COUNT; s++)
         free(u->url[s]);
     for (unsigned i = 0; i < u->header_count; i++)
-        free(u->headers[i]);
+        secret_free(u->headers[i]);
     free(u->name);
     route_done(&u->route);
     free(u);

@@ -374,7 +374,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
         return HPE_OK;
 
     struct buf *body = &s->x.body;
-    if ((const uint8_t *)at == body->base + body->len && len <= body->cap - body->len)
+    if (body->base != NULL && (const uint8_t *)at == body->base + body->len &&
+        len <= body->cap - body->len)
         body->len += len; /* it was read into place: see http1_lend() */
     else if (body->len + len <= body->cap || s->x.head.content_length <= 0 ||
              http_body_grow(body, (size_t)s->x.head.content_length) == 0)

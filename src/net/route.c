@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "util/secret.h"
+
 static bool is_set(const char *text)
 {
     return text != NULL && text[0] != '\0';
@@ -148,6 +150,6 @@ void route_done(struct route *r)
     free((char *)r->ca_file);
     free((char *)r->cert_file);
     free((char *)r->key_file);
-    free((char *)r->proxy_url);
+    secret_free((char *)r->proxy_url); /* it may hold a password */
     *r = (struct route){0};
 }

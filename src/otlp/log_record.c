@@ -125,10 +125,10 @@ static const char endings[][ENDING_BYTES + 1] = {
 static int find_ending(struct span key)
 {
     const uint64_t small = 0x2020202020202020u;
-    const uint8_t *last = key.base + key.len - 1;
     uint64_t end, other;
     if (key.len < 3)
         return -1;
+    const uint8_t *last = key.base + key.len - 1;
     if (last[-2] == '@' && (last[-1] | 0x20) == 'm' && (last[0] | 0x20) == 't')
         return 0;
     if (key.len < ENDING_BYTES)

@@ -11,6 +11,7 @@
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/rng.h"
+#include "util/secret.h"
 
 #define TICK_MS 250
 #define FETCHES_AT_ONCE 4  /* a fleet's restart must not become a flood of its own */
@@ -91,6 +92,8 @@ static void on_fetched(void *ctx, const struct client_result *result)
     uint64_t interval = r->opts.refresh_interval_ms;
     w->call = NULL;
     r->in_flight--;
+    if (r->auth != NULL)
+        secret_mask(result->body, secret_of_header(r->auth)); /* it may be quoted in a message */
     if (result->err == 0 && result->status == 200) {
         install(w, result->body);
     } else if (result->err == 0 && result->status == 404) {
@@ -210,7 +213,7 @@ static void on_closed(uv_handle_t *handle)
     json_object_free(r->json);
     rules_unref(r->base);
     free(r->server);
-    free(r->auth);
+    secret_free(r->auth);
     route_done(&r->opts.route);
     free(r->watches);
     free(r);

@@ -10,6 +10,7 @@
 #include "util/diag.h"
 #include "util/json.h"
 #include "util/rng.h"
+#include "util/secret.h"
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10
@@ -181,6 +182,8 @@ static void on_posted(void *ctx, const struct client_result *result)
     struct report *r = p->report;
     p->call = NULL;
     buf_done(&p->body);
+    if (r->auth != NULL)
+        secret_mask(result->body, secret_of_header(r->auth)); /* it may be quoted in a message */
     if (result->err == 0 && result->status >= 200 && result->status < 300) {
         take_accepted(r, p);
     } else {
@@ -326,7 +329,7 @@ static void on_closed(uv_handle_t *handle)
         buf_done(&r->posts[i].body);
     census_done(&r->census);
     free(r->url);
-    free(r->auth);
+    secret_free(r->auth);
     route_done(&r->opts.route);
     free(r);
 }

@@ -26,6 +26,7 @@
 #include "sidecar/live.h"
 #include "util/budget.h"
 #include "util/clock.h"
+#include "util/buf.h"
 #include "util/err.h"
 #include "util/json.h"
 
@@ -56,6 +57,13 @@ struct sidecar_signals {
     atomic_uint timeout_ms; /* shutdown.timeout that is in force */
     atomic_uint drain_ms;   /* and was when the first stop came */
     uint32_t stops_done, reloads_done;
+};
+
+/* What was given up, and what not. */
+struct sandbox {
+    int landlock;     /* the version that holds; 0: none */
+    int set;          /* of paths, while it is made */
+    struct buf roots; /* what can be opened, each with a NUL */
 };
 
 struct sidecar {
@@ -101,6 +109,7 @@ struct sidecar {
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
     size_t parts_started;
+    struct sandbox sandbox;
 };
 
 /* ---- sidecar.c ---- */
@@ -170,6 +179,16 @@ void durable_write(struct json *j, const struct sidecar *sc);
 /* How many connections the limit on open files allows. */
 void sidecar_limits_set(struct sidecar *sc);
 
+/* ---- sandbox.c ---- */
+
+/* Give up what a start does not need: before there is a second thread. */
+MUST_CHECK int sandbox_start(struct sidecar *sc, struct error *err);
+/* Give up the rest: when all parts have started. */
+void sandbox_close(struct sidecar *sc);
+void sandbox_release(struct sidecar *sc);
+/* ERR_CONFIG where a file of the next configuration could not be opened any more. */
+MUST_CHECK int sandbox_check_files(const struct sidecar *sc, const struct config *next,
+                                   struct error *err);
 /* ---- memory.c ---- */
 
 void sidecar_memory_init(struct sidecar *sc);

@@ -14,6 +14,7 @@
 
 #include "sidecar/sidecar.h"
 #include "sidecar/sidecar_state.h"
+#include "util/confine.h"
 #include "util/diag.h"
 
 #define END_GRACE_MS 1000 /* with shutdown.timeout less than the 10 s of container engines */
@@ -29,6 +30,7 @@ static const int awaited[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 void sidecar_early(void)
 {
     sigset_t set;
+    ignore_code(confine_hide_memory(true)); /* keys will be read; `sandbox: off` takes it back */
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
     sigemptyset(&set);

@@ -9,6 +9,7 @@
 #include "net/url.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
+#include "util/secret.h"
 
 /* The service itself may take 20 s; who hangs up earlier sends twice what it stored. */
 static void warn_timeout(const struct config *cfg)
@@ -60,7 +61,9 @@ static int open_posthog(struct sidecar *sc, struct sink *sink, struct error *err
     snprintf(auth, sizeof auth, "Authorization: Bearer %s", cfg->posthog.api_key);
     const char *const headers[] = {auth, NULL};
     opts.headers = headers;
-    return upstream_open(sink, sc->client, &opts, err);
+    rc = upstream_open(sink, sc->client, &opts, err);
+    secret_wipe(auth, sizeof auth);
+    return rc;
 }
 
 static int open_otlphttp(struct sidecar *sc, struct sink *sink, struct error *err)

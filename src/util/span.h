@@ -50,7 +50,7 @@ static inline bool span_starts(struct span s, struct span prefix)
 
 static inline struct span span_skip(struct span s, size_t n)
 {
-    return (struct span){s.base + n, s.len - n};
+    return n == 0 ? s : (struct span){s.base + n, s.len - n}; /* NULL + 0 is none in C17 */
 }
 
 /* Without spaces and tabs at both ends. */

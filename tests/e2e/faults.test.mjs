@@ -360,6 +360,7 @@ function clock(t) {
   const set = (to) => writeFileSync(file, `${to}\n`);
   set('+0');
   const env = {
+    LIPSERVICE_SANDBOX: 'off', // the library reads a file that no setting names
     LD_PRELOAD: FAKETIME, FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1',
     ASAN_OPTIONS: 'verify_asan_link_order=0:detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=8',
   };

@@ -96,7 +96,8 @@ function hanging(t, call, file) {
   writeFileSync(hold, '');
   const asan = process.env.ASAN_OPTIONS ?? 'detect_stack_use_after_return=1:quarantine_size_mb=8';
   return {
-    env: { LD_PRELOAD: LIBRARY, HANG_CALL: call, HANG_WHILE: hold, ...(file && { HANG_PATH: file }), ASAN_OPTIONS: `${asan}:verify_asan_link_order=0` },
+    // The library makes a file that no setting names.
+    env: { LIPSERVICE_SANDBOX: 'off', LD_PRELOAD: LIBRARY, HANG_CALL: call, HANG_WHILE: hold, ...(file && { HANG_PATH: file }), ASAN_OPTIONS: `${asan}:verify_asan_link_order=0` },
     seen: () => until(`${call}() hangs`, () => existsSync(`${hold}.seen`)),
     release: () => unlinkSync(hold),
     hold: () => writeFileSync(hold, ''),

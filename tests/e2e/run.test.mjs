@@ -250,7 +250,7 @@ test('the environment alone suffices; OTEL_EXPORTER_OTLP_* is not read', async (
 
 test('no key: standard output, OTLP JSON lines, and the start line says so', async (t) => {
   const sidecar = await Sidecar.start(t, { set: KEEP_ALL });
-  assert.match(sidecar.log[0].msg, /POSTHOG_API_KEY/);
+  assert.match(sidecar.log.find((line) => line.event === 'started').msg, /POSTHOG_API_KEY/);
   const body = request(50, { base: { attributes: [{ key: 'n', value: { intValue: '5' } }, { key: 'ü', value: { stringValue: 'x\n"y"' } }], traceId: '0af7651916cd43dd8448eb211c80319c' } });
   assert.equal((await http1(sidecar.httpPort, { body: Buffer.from(JSON.stringify(body)), headers: { 'content-type': 'application/json' } })).status, 200);
   await closeLedger(sidecar, { received: 50, kept: 50, delivered: 50 });

@@ -27,6 +27,36 @@ static inline pb_request *pb_unpack(struct span bytes)
         bytes.len, bytes.base);
 }
 
+/* Does a field that holds one message stand twice, in `message` or below? That is legal, the two
+ * are merged; protobuf-c 1.4 cannot merge two values of which neither has a kind. */
+static inline bool pb_has_twins(const ProtobufCMessageDescriptor *type, struct span message)
+{
+    uint64_t seen = 0;
+    struct wire w;
+    struct wire_field f;
+    wire_init(&w, message);
+    while (wire_next(&w, &f)) {
+        const ProtobufCFieldDescriptor *known =
+            protobuf_c_message_descriptor_get_field(type, f.number);
+        if (f.type != WIRE_LEN || known == NULL || known->type != PROTOBUF_C_TYPE_MESSAGE)
+            continue;
+        uint64_t bit = (uint64_t)1 << f.number % 64;
+        if (known->label != PROTOBUF_C_LABEL_REPEATED && (seen & bit) != 0)
+            return true;
+        seen |= bit;
+        if (pb_has_twins(known->descriptor, f.bytes))
+            return true;
+    }
+    return false;
+}
+
+static inline bool pb_request_has_twins(struct span request)
+{
+    return pb_has_twins(
+        &opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor,
+        request);
+}
+
 static inline void pb_free(pb_request *request)
 {
     if (request != NULL)
