@@ -1,7 +1,7 @@
 /* http1_framing: two small automata. */
 #include "net/http1_framing.h"
 
-#define SIZE_DIGITS_MAX 32 /* leading zeros are legal, and nobody writes so many */
+#define SIZE_DIGITS_MAX 32 /* of a chunk size; leading zeros are legal (RFC 9112 7.1) */
 
 static bool is_token(uint8_t c)
 {

@@ -41,8 +41,8 @@ struct chunked {
     size_t extra;
 };
 
-/* Look at `in`, of which first *feed bytes are the parser's, and then *skip bytes nobody's; what
- * is behind those is to be offered again. It stops behind the line of a size, so that `announced`
+/* Check `in`. Its first *feed bytes are for the parser, the *skip bytes after them are ignored, and
+ * what follows is to be passed again. It stops behind the line of a size, so that `announced`
  * is of the chunk that the parser has come to. `left`: how much longer the body may become.
  * ERR_MALFORMED; ERR_TOO_BIG as soon as a size is read that says so. */
 MUST_CHECK int chunked_scan(struct chunked *c, struct span in, uint64_t left, size_t *feed,

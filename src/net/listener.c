@@ -155,7 +155,8 @@ static void accept_on(struct listener *l, uint32_t i)
     bool is_full = l->set->count >= l->max_connections;
     if (is_full && l->set->count < l->max_connections + CLOSING_MAX)
         is_full = !stream_set_end_idle(l->set);
-    /* For want of memory it waits, and libuv tells of no other one: on_tick() tries again. */
+    /* Without memory the connection stays pending, and libuv reports no other one until it is
+     * accepted: on_tick() tries again. */
     int rc = stream_accept(l->set, (uv_stream_t *)&l->sockets[i], is_full);
     l->has_waiting[i] = rc == ERR_NOMEM;
 }

@@ -141,7 +141,7 @@ static const struct page *find(const struct page_server *s, struct span path)
     return NULL;
 }
 
-/* May it be answered? If not, it has been told so. */
+/* May it be answered? If not, the refusal has been sent. */
 static bool may_ask(struct page_server *s, struct http_exchange *x, const struct page *p)
 {
     enum host_names names = s->is_local ? HOST_LISTED : HOST_UNDOTTED;

@@ -33,7 +33,8 @@ struct page {
     int (*stream)(void *ctx, struct span query, struct http_exchange *x, struct buf *out);
     /* The reader of a stream has left: x is dead. */
     void (*gone)(void *ctx, struct http_exchange *x);
-    bool is_public; /* it costs and tells nothing: no key, and other sites may link to it */
+    bool
+        is_public; /* cheap and without content: no key is needed, and other sites may link to it */
 };
 
 #define PAGE_BODY_BYTES ((size_t)256 * 1024) /* of a POST: a person's question */

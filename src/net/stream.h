@@ -51,9 +51,9 @@ MUST_CHECK int stream_set_init(struct stream_set *set, uv_loop_t *loop,
 /* Close `turn`; on_closed as uv_close(). All streams must be gone. */
 void stream_set_done(struct stream_set *set, uv_close_cb on_closed);
 
-/* Accept the connection that waits on `server`. ERR_NOMEM: it still waits, and libuv tells
- * nothing of those behind it: try again. Another code: the connection is gone. `refuse`: accept
- * it only to close it. */
+/* Accept the connection that waits on `server`. ERR_NOMEM: it stays pending, and libuv
+ * reports none of those behind it until it is accepted: try again. Another code: the connection is
+ * gone. `refuse`: accept it only to close it. */
 MUST_CHECK int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse);
 
 /* Once a second: all deadlines. */

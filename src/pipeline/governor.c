@@ -84,7 +84,10 @@ struct governor {
     double arrived, arrivals; /* in this interval; smoothed, a second */
     double level, lull_s;
     double mean_cost; /* of a record */
-    double recent;    /* cost asked for in about the last second */
+    /* How small the budget is, from 1 down to 0, as records cost: with a few records a second no
+     * burst can be counted that has to fit a second. */
+    double smallness;
+    double recent; /* cost asked for in about the last second */
     double credit;
     double certain, certain_rate; /* in this interval; smoothed, a second */
     double firsts;                /* what is left for them */
@@ -197,9 +200,16 @@ static void allow(struct governor *g, double cost)
     g->bucket = fmin(g->bucket + BUCKET_FACTOR * cost, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
 }
 
+/* Each record asks for it several times, so it is kept while rate and cost stay. */
+static void set_smallness(struct governor *g)
+{
+    g->smallness = fmax(0, 1 - g->rate / (SMALL_RECORDS_S * g->mean_cost));
+}
+
 static void set_rate(struct governor *g, double rate)
 {
     g->rate = fmax(rate, 1e-9); /* it divides */
+    set_smallness(g);
 }
 
 void governor_arrived(struct governor *g, size_t bytes)
@@ -213,29 +223,22 @@ void governor_arrived(struct governor *g, size_t bytes)
     allow(g, g->opts.target.amount * cost);
 }
 
-/* How small a budget is, from 1 down to 0, as records cost: with a few records a second
- * no burst can be counted that has to fit a second. */
-static double smallness(const struct governor *g)
-{
-    return fmax(0, 1 - g->rate / (SMALL_RECORDS_S * g->mean_cost));
-}
-
 /* Where factors begin to fall, and over which cost by e. */
 static double level_free(const struct governor *g, double cost)
 {
     double burst = fmin(SMALL_BURST * g->mean_cost, SMALL_BURST_S * g->rate);
-    return fmax(LEVEL_FREE * g->rate, cost + burst * smallness(g));
+    return fmax(LEVEL_FREE * g->rate, cost + burst * g->smallness);
 }
 
 static double level_scale(const struct governor *g, double cost)
 {
-    return fmax(LEVEL_SCALE * g->rate, cost * (0.5 + SMALL_SCALE * smallness(g)));
+    return fmax(LEVEL_SCALE * g->rate, cost * (0.5 + SMALL_SCALE * g->smallness));
 }
 
 /* Over which time `recent` is taken. */
 static double recent_s(const struct governor *g)
 {
-    double small_s = smallness(g) * fmin(SMALL_HORIZON * g->mean_cost / g->rate, SMALL_HORIZON_S);
+    double small_s = g->smallness * fmin(SMALL_HORIZON * g->mean_cost / g->rate, SMALL_HORIZON_S);
     return fmax(fmax(1, g->lull_s), small_s);
 }
 
@@ -245,6 +248,7 @@ static void meter(struct governor *g, double expected, double cost)
     if (!has_budget(g))
         return;
     g->mean_cost += (g->mean_cost > 0 ? MEAN_WEIGHT : 1) * (cost - g->mean_cost);
+    set_smallness(g);
     double most = level_free(g, cost) + LEVEL_STEPS * level_scale(g, cost);
     g->level = fmin(g->level + expected, most);
     g->credit = fmax(g->credit - expected, -CREDIT_S * g->rate);
@@ -291,7 +295,7 @@ static double guard_pattern(struct governor *g, struct share *s, double cost)
     if (!s->seen || now - s->second_ms >= 1000) {
         double seconds = s->seen ? fmin((now - s->second_ms) / 1000.0, LULL_MAX_S / 2) : 1;
         double part = s->known ? s->part : has_budget(g) ? NEW_PART * g->rate : HUGE_VAL;
-        double least = BURST_FACTOR + SMALL_BURST * smallness(g);
+        double least = BURST_FACTOR + SMALL_BURST * g->smallness;
         s->ceiling = (float)fmax(BURST_FACTOR * part * seconds, least * cost);
         s->second_ms = now;
         s->in_second = 0;
@@ -318,7 +322,7 @@ static double least_rate(const struct governor *g)
 {
     if (!has_budget(g))
         return LEAST_RATE;
-    double factor = WEIGHT_FACTOR + (SMALL_WEIGHT_FACTOR - WEIGHT_FACTOR) * smallness(g);
+    double factor = WEIGHT_FACTOR + (SMALL_WEIGHT_FACTOR - WEIGHT_FACTOR) * g->smallness;
     double mean = g->recent / (recent_s(g) * g->rate);
     return 1 / (factor * fmax(mean, 1));
 }

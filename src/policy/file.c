@@ -8,12 +8,10 @@
  */
 #include "policy/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "net/watch.h"
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/hash.h"
@@ -43,32 +41,11 @@ struct policy_file {
     struct error err;
 };
 
-static int read_whole(const char *path, struct buf *out, struct error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
-    if (fd < 0)
-        return err_set(err, ERR_CONFIG, "cannot read '%.200s': %s", path, strerror(errno));
-    ssize_t n = 0;
-    do {
-        int rc = buf_reserve(out, 4096);
-        n = rc < 0 ? 0 : read(fd, out->base + out->len, out->cap - out->len);
-        if (n > 0)
-            out->len += (size_t)n;
-    } while (n > 0 && out->err == 0);
-    int rc = 0;
-    if (n < 0)
-        rc = err_set(err, ERR_CONFIG, "cannot read '%.200s': %s", path, strerror(errno));
-    else if (out->err != 0)
-        rc = err_set(err, ERR_CONFIG, "'%.200s' is larger than %u bytes", path, POLICY_FILE_BYTES);
-    close(fd);
-    return rc;
-}
-
 int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visit,
                      const struct rules *base, struct policy_notes *notes, struct error *err)
 {
-    struct buf text = {.max_bytes = POLICY_FILE_BYTES};
-    int rc = read_whole(path, &text, err);
+    struct buf text = {0};
+    int rc = watch_read(path, POLICY_FILE_BYTES, &text, NULL, err);
     if (rc == 0 &&
         policy_document_read_file(out, visit, path, buf_span(&text), base, notes, err) < 0)
         rc = ERR_CONFIG;
@@ -80,10 +57,10 @@ int policy_file_load(struct rules **out, const char *path, policy_visit_fn *visi
 static void on_job(uv_work_t *job)
 {
     struct policy_file *f = container_of(job, struct policy_file, job);
-    struct buf text = {.max_bytes = POLICY_FILE_BYTES};
+    struct buf text = {0};
     f->err = (struct error){{0}};
     f->rules = NULL;
-    f->rc = read_whole(f->path, &text, &f->err);
+    f->rc = watch_read(f->path, POLICY_FILE_BYTES, &text, NULL, &f->err);
     f->job_read = f->rc == 0;
     uint64_t hash = f->job_read ? hash64_seeded(buf_span(&text), HASH_SEED) | 1 : 0;
     f->job_changed = f->job_force || hash != f->seen;
