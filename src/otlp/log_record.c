@@ -1,25 +1,10 @@
 /* log_record: one record and its values, seen where they lie. */
+#include "otlp/fields.h"
 #include "otlp/logs.h"
 
 #include <string.h>
 
 /* Field numbers of LogRecord, KeyValue and AnyValue. */
-enum {
-    LOG_RECORD_TIME_UNIX_NANO = 1,
-    LOG_RECORD_SEVERITY_NUMBER = 2,
-    LOG_RECORD_SEVERITY_TEXT = 3,
-    LOG_RECORD_BODY = 5,
-    LOG_RECORD_ATTRIBUTES = 6,
-    LOG_RECORD_FLAGS = 8,
-    LOG_RECORD_TRACE_ID = 9,
-    LOG_RECORD_SPAN_ID = 10,
-    LOG_RECORD_OBSERVED_TIME_UNIX_NANO = 11,
-    LOG_RECORD_EVENT_NAME = 12,
-
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
-};
-
 /* A member of AnyValue's oneof: its kind, and the wire type that it must have. */
 static const struct member {
     uint8_t kind, type;

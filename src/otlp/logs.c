@@ -1,17 +1,10 @@
 /* logs: from a request to its records, with the place where each one stood. */
 #include "otlp/logs.h"
 
+#include "otlp/fields.h"
 #include "util/hash.h"
 
 /* Field numbers of ExportLogsServiceRequest, ResourceLogs, ScopeLogs, Resource. */
-enum {
-    REQUEST_RESOURCE_LOGS = 1,
-    RESOURCE_LOGS_RESOURCE = 1,
-    RESOURCE_LOGS_SCOPE_LOGS = 2,
-    SCOPE_LOGS_LOG_RECORDS = 2,
-    RESOURCE_ATTRIBUTES = 1,
-};
-
 /* All fields of the message but number `but`, side by side: where they lie
  * when they do lie so, else copied. */
 static int gather(struct span message, uint32_t but, struct arena *arena, struct span *out)

@@ -1,16 +1,8 @@
 /* logs_service: one pass; what is not a Resource goes on as it came. */
 #include "otlp/logs_service.h"
 
+#include "otlp/fields.h"
 #include "otlp/wire.h"
-
-enum {
-    REQUEST_RESOURCE_LOGS = 1,
-    RESOURCE_LOGS_RESOURCE = 1,
-    RESOURCE_ATTRIBUTES = 1,
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
-    ANY_VALUE_STRING = 1,
-};
 
 #define NAME_ROOM 64 /* for the length of a Resource: a guess that wire_end() mends */
 

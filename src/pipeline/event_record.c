@@ -5,32 +5,13 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "otlp/fields.h"
 #include "otlp/wire.h"
 #include "util/hash.h"
 
 #define BODY_PIECE_BYTES 1024
 
 /* opentelemetry/proto: logs/v1, common/v1, resource/v1. */
-enum {
-    RESOURCE_LOGS_RESOURCE = 1,
-    SCOPE_LOGS_SCOPE = 1,
-    RESOURCE_ATTRIBUTES = 1,
-    SCOPE_NAME = 1,
-    SCOPE_VERSION = 2,
-    RECORD_TIME = 1,
-    RECORD_SEVERITY_NUMBER = 2,
-    RECORD_SEVERITY_TEXT = 3,
-    RECORD_BODY = 5,
-    RECORD_ATTRIBUTES = 6,
-    RECORD_OBSERVED_TIME = 11,
-    RECORD_EVENT_NAME = 12,
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
-    ANY_STRING = 1,
-    ANY_INT = 3,
-    ANY_DOUBLE = 4,
-};
-
 enum { SEVERITY_INFO = 9, SEVERITY_WARN = 13 };
 
 void event_record_done(struct event_record *r)
@@ -53,7 +34,7 @@ static void put_pair(struct buf *out, uint32_t number, const char *key, struct s
 
 static void put_value(struct event_record *r, const char *key)
 {
-    put_pair(&r->attributes, RECORD_ATTRIBUTES, key, buf_span(&r->pair));
+    put_pair(&r->attributes, LOG_RECORD_ATTRIBUTES, key, buf_span(&r->pair));
 }
 
 void event_record_value(struct event_record *r, const char *key, uint32_t field,
@@ -66,20 +47,20 @@ void event_record_value(struct event_record *r, const char *key, uint32_t field,
 
 void event_record_text(struct event_record *r, const char *key, struct span text)
 {
-    event_record_value(r, key, ANY_STRING, text);
+    event_record_value(r, key, ANY_VALUE_STRING, text);
 }
 
 void event_record_count(struct event_record *r, const char *key, uint64_t count)
 {
     buf_clear(&r->pair);
-    wire_append_varint(&r->pair, ANY_INT, count);
+    wire_append_varint(&r->pair, ANY_VALUE_INT, count);
     put_value(r, key);
 }
 
 void event_record_number(struct event_record *r, const char *key, double number)
 {
     buf_clear(&r->pair);
-    wire_append_double(&r->pair, ANY_DOUBLE, number);
+    wire_append_double(&r->pair, ANY_VALUE_DOUBLE, number);
     put_value(r, key);
 }
 
@@ -114,15 +95,15 @@ void event_record_begin(struct event_record *r, const char *name, bool is_warnin
                           &r->scope, &r->pair, &r->whole};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_clear(bufs[i]);
-    wire_append_i64(&r->head, RECORD_TIME, unix_ns);
-    wire_append_varint(&r->head, RECORD_SEVERITY_NUMBER,
+    wire_append_i64(&r->head, LOG_RECORD_TIME_UNIX_NANO, unix_ns);
+    wire_append_varint(&r->head, LOG_RECORD_SEVERITY_NUMBER,
                        is_warning ? SEVERITY_WARN : SEVERITY_INFO);
-    wire_append_len(&r->head, RECORD_SEVERITY_TEXT, is_warning ? SPAN("WARN") : SPAN("INFO"));
-    wire_append_i64(&r->head, RECORD_OBSERVED_TIME, unix_ns);
-    wire_append_len(&r->head, RECORD_EVENT_NAME, span_str(name));
+    wire_append_len(&r->head, LOG_RECORD_SEVERITY_TEXT, is_warning ? SPAN("WARN") : SPAN("INFO"));
+    wire_append_i64(&r->head, LOG_RECORD_OBSERVED_TIME_UNIX_NANO, unix_ns);
+    wire_append_len(&r->head, LOG_RECORD_EVENT_NAME, span_str(name));
 
     buf_clear(&r->pair);
-    wire_append_len(&r->pair, ANY_STRING, service);
+    wire_append_len(&r->pair, ANY_VALUE_STRING, service);
     put_pair(&r->whole, RESOURCE_ATTRIBUTES, "service.name", buf_span(&r->pair));
     wire_append_len(&r->resource, RESOURCE_LOGS_RESOURCE, buf_span(&r->whole));
     buf_clear(&r->whole);
@@ -137,8 +118,8 @@ int event_record_end(struct event_record *r, uint64_t hash_seed, struct logs_gro
                      struct span *record)
 {
     buf_append(&r->whole, buf_span(&r->head));
-    wire_append_len_head(&r->whole, RECORD_BODY, wire_len_size(ANY_STRING, r->body.len));
-    wire_append_len(&r->whole, ANY_STRING, buf_span(&r->body));
+    wire_append_len_head(&r->whole, LOG_RECORD_BODY, wire_len_size(ANY_VALUE_STRING, r->body.len));
+    wire_append_len(&r->whole, ANY_VALUE_STRING, buf_span(&r->body));
     buf_append(&r->whole, buf_span(&r->attributes));
     const struct buf *bufs[] = {&r->head,  &r->body, &r->attributes, &r->resource,
                                 &r->scope, &r->pair, &r->whole};

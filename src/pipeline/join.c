@@ -3,16 +3,9 @@
 
 #include <assert.h>
 
+#include "otlp/fields.h"
 #include "otlp/wire.h"
 #include "pattern/trace_line.h"
-
-enum {
-    REQUEST_RESOURCE_LOGS = 1,
-    RESOURCE_LOGS_SCOPE_LOGS = 2,
-    SCOPE_LOGS_LOG_RECORDS = 2,
-    LOG_RECORD_BODY = 5,
-    ANY_VALUE_STRING = 1,
-};
 
 struct joiner {
     struct buf *out;

@@ -3,19 +3,12 @@
 
 #include <string.h>
 
+#include "otlp/fields.h"
 #include "otlp/wire.h"
 #include "pattern/signature.h"
 #include "pipeline/rules.h"
 
 #define HEX_DIGITS (RULES_RANDOM_BITS / 4)
-
-enum {
-    RECORD_ATTRIBUTES = 6,
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
-    ANY_STRING = 1,
-    ANY_DOUBLE = 4
-};
 
 static const struct {
     const char *name, *key;
@@ -48,10 +41,10 @@ size_t stamp_bytes(unsigned set)
 {
     size_t sum = 0;
     for (unsigned s = 0; s < STAMP_COUNT; s++) {
-        size_t value = stamps[s].text_max > 0 ? wire_len_size(ANY_STRING, stamps[s].text_max)
+        size_t value = stamps[s].text_max > 0 ? wire_len_size(ANY_VALUE_STRING, stamps[s].text_max)
                                               : 1 + sizeof(double);
         if ((set >> s & 1) != 0)
-            sum += wire_len_size(RECORD_ATTRIBUTES, pair_size((enum stamp)s, value));
+            sum += wire_len_size(LOG_RECORD_ATTRIBUTES, pair_size((enum stamp)s, value));
     }
     return sum;
 }
@@ -71,21 +64,21 @@ static uint8_t *put_bytes(uint8_t *at, uint32_t number, struct span bytes)
 /* Tag, length and key of a KeyValue whose AnyValue takes `value` bytes. */
 static uint8_t *put_key(uint8_t *at, enum stamp s, size_t value)
 {
-    at = put_len(at, RECORD_ATTRIBUTES, pair_size(s, value));
+    at = put_len(at, LOG_RECORD_ATTRIBUTES, pair_size(s, value));
     at = put_bytes(at, KEY_VALUE_KEY, span_of(stamps[s].key, stamps[s].key_len));
     return put_len(at, KEY_VALUE_VALUE, value);
 }
 
 static uint8_t *put_text(uint8_t *at, enum stamp s, struct span text)
 {
-    at = put_key(at, s, wire_len_size(ANY_STRING, text.len));
-    return put_bytes(at, ANY_STRING, text);
+    at = put_key(at, s, wire_len_size(ANY_VALUE_STRING, text.len));
+    return put_bytes(at, ANY_VALUE_STRING, text);
 }
 
 static uint8_t *put_double(uint8_t *at, enum stamp s, double real)
 {
     at = put_key(at, s, 1 + sizeof real);
-    *at++ = ANY_DOUBLE << 3 | WIRE_I64;
+    *at++ = ANY_VALUE_DOUBLE << 3 | WIRE_I64;
     memcpy(at, &real, sizeof real);
     return at + sizeof real;
 }

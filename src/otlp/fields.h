@@ -1,0 +1,28 @@
+/* fields: the field numbers of OTLP's log messages (opentelemetry/proto/logs/v1, common/v1). */
+#pragma once
+
+enum otlp_field {
+    REQUEST_RESOURCE_LOGS = 1,
+    RESOURCE_LOGS_RESOURCE = 1,
+    RESOURCE_LOGS_SCOPE_LOGS = 2,
+    RESOURCE_ATTRIBUTES = 1,
+    SCOPE_LOGS_SCOPE = 1,
+    SCOPE_LOGS_LOG_RECORDS = 2,
+    SCOPE_NAME = 1,
+    SCOPE_VERSION = 2,
+    LOG_RECORD_TIME_UNIX_NANO = 1,
+    LOG_RECORD_SEVERITY_NUMBER = 2,
+    LOG_RECORD_SEVERITY_TEXT = 3,
+    LOG_RECORD_BODY = 5,
+    LOG_RECORD_ATTRIBUTES = 6,
+    LOG_RECORD_FLAGS = 8,
+    LOG_RECORD_TRACE_ID = 9,
+    LOG_RECORD_SPAN_ID = 10,
+    LOG_RECORD_OBSERVED_TIME_UNIX_NANO = 11,
+    LOG_RECORD_EVENT_NAME = 12,
+    KEY_VALUE_KEY = 1,
+    KEY_VALUE_VALUE = 2,
+    ANY_VALUE_STRING = 1,
+    ANY_VALUE_INT = 3,
+    ANY_VALUE_DOUBLE = 4,
+};
