@@ -13,6 +13,7 @@ build_packages=(
     libuv1-dev libnghttp2-dev node-llhttp           # event loop, HTTP/2, HTTP/1.1
     libprotobuf-c-dev protobuf-c-compiler           # answers to requests
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
+    libpcre2-dev                                    # patterns of users
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
 )

@@ -104,7 +104,9 @@ struct config {
         enum redact_action action;
         uint64_t detectors; /* bit per enum redact_kind */
         config_text mask, key;
-        config_text attributes, exempt; /* names, commas between */
+        config_text attributes, exempt;                          /* names, commas between */
+        struct redact_pattern patterns[REDACT_PATTERNS_MAX + 1]; /* an empty name at the end */
+        unsigned pattern_count;
     } redaction;
     struct {
         config_text policy_file;

@@ -185,6 +185,9 @@ const struct option config_options[] = {
     OPT("redaction.detectors", detectors, redaction.detectors, "[usual]",
         RESTART, "list of kinds; usual: all but phone and ip, which are right in form far more "
         "often than in fact; all"),
+    OPT("redaction.patterns", redact_patterns, redaction.patterns, "{}",
+        RESTART, "name: regular expression of your own; a hit of a kind with this name; with a group "
+        "(?<secret>...) only that part"),
     OPT("redaction.attributes", keys, redaction.attributes, "[]",
         RESTART, "names of attributes whose values are secret, beside those that end in password, "
         "secret, token, authorization, cookie, credential, api_key, private_key"),

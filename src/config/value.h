@@ -21,11 +21,12 @@ struct value_kind {
     void (*print)(const void *at, struct buf *out);
     bool is_list; /* of words; text may be "[one, two]" */
 
-    /* Or, in place of both, a map or a list (config/maps.h). Its field begins with a pointer, NULL
+    /* Or, in place of both, a map or a list (config/maps.h). Its field begins with eight bytes of 0
      * while it has no entries. print_entries() writes whole lines, NULL: its members are settings
      * of their own. set_entry: NULL for a list of rules. */
     int (*set_entry)(struct config *cfg, const char *key, const char *value, struct error *err);
     void (*print_entries)(const void *at, int indent, struct buf *out);
+    bool is_inline; /* the field holds all of it, and may be copied */
 };
 
 /* The field's C type that goes with each kind; the option table refuses any other. */

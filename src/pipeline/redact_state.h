@@ -5,7 +5,6 @@
 
 #include "otlp/edit.h"
 #include "pipeline/redact.h"
-#include "pipeline/redact_detect.h"
 #include "util/arena.h"
 
 /* A Resource or a scope, and behind it what it has become. */
@@ -19,6 +18,8 @@ struct redact_cached {
 struct redactor {
     struct redact_opts opts;
     struct redact_detector detector;
+    struct redact_patterns patterns;
+    struct redact_scan scan; /* of the text under way */
     struct redact_stats stats;
     struct edit edit;
     struct arena texts; /* changed ones, until the message is written */
@@ -38,14 +39,19 @@ struct redactor {
 
 /* ---- redact.c ---- */
 
+/* Begin to scan a text; its first hit. False: there is none. */
+bool redact_first(struct redactor *r, struct span text, struct redact_hit *hit);
+
+const char *redact_name_of(const struct redactor *r, unsigned kind);
+
 /* A hit of the call under way. */
 void redact_note(struct redactor *r, const struct redact_hit *hit);
 
 /* ---- redact_replace.c ---- */
 
-/* Note all hits of a text, and write it with placeholders into *out, which is cleared; NULL: only
- * note. 0, or ERR_*. */
-MUST_CHECK int redact_replace(struct redactor *r, struct span text, struct buf *out);
+/* Behind redact_first(): note all hits of the text, and write it with placeholders into *out, which
+ * is cleared; NULL: only note. 0, or ERR_*. */
+MUST_CHECK int redact_replace(struct redactor *r, struct redact_hit first, struct buf *out);
 
 /* Append what stands for a value of this kind; a failure is in out->err. */
 void redact_placeholder(struct redactor *r, unsigned kind, struct span value, struct buf *out);

@@ -89,8 +89,7 @@ static const char *name_unit(const struct figures *f, int i)
 
 static const char *name_redact_kind(const struct figures *f, int i)
 {
-    (void)f;
-    return redact_kind_name((unsigned)i);
+    return redact_stats_kind(&f->census.redaction, (unsigned)i);
 }
 
 static const char *name_redact_action(const struct figures *f, int i)
@@ -157,7 +156,7 @@ static const struct axis
     by_circuit = {"state", 0, CIRCUIT_STATE_COUNT, STRIDE(circuit[0]), name_circuit_state},
     by_relayed = {"signal", SIGNAL_TRACES, SIGNAL_COUNT, STRIDE(exporter.relay[0]), name_signal},
     by_spool_loss = {"reason", 0, SPOOL_LOSS_COUNT, STRIDE(journal.spool.lost_records[0]), name_spool_loss},
-    by_redact_kind = {"kind", 0, REDACT_KIND_COUNT, STRIDE(census.redaction.hits[0]), name_redact_kind},
+    by_redact_kind = {"kind", 0, REDACT_KINDS_MAX, STRIDE(census.redaction.hits[0]), name_redact_kind},
     by_redact_action = {"action", 0, 1, 0, name_redact_action},
     by_redact_where = {"where", 0, REDACT_WHERE_COUNT, STRIDE(census.redaction.hits[0][0]), name_redact_where},
     by_unit = {"unit", 0, 1, 0, name_unit},
@@ -261,6 +260,8 @@ static const struct row {
      "Bytes of text that were looked through for them."},
     {"lipservice_redaction_changed_records_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.changed_records), {NULL}, 1,
      "Records that were changed by redaction."},
+    {"lipservice_redaction_given_up_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.given_up), {NULL}, 1,
+     "Texts that were taken for a hit to their end, because a pattern of redaction.patterns reached its limit of steps."},
     {"lipservice_records_released_total", COUNTER, FIGURES_ALWAYS, AT(census.total.released), {NULL}, 1,
      "Sampled-out records that were sent after all, as the context of an error."},
     {"lipservice_context_limited_total", COUNTER, FIGURES_ALWAYS, AT(census.context.limited), {NULL}, 1,
