@@ -223,6 +223,20 @@ static struct span key_of(struct span key_value, struct span *value)
     return key;
 }
 
+/* A value that is one flag or number, and no text. */
+static bool is_number_value(struct span value)
+{
+    const uint8_t *at = value.base;
+    size_t i = 1;
+    if (at[0] == (4 << 3 | WIRE_I64))
+        return value.len == 9;
+    if (at[0] != (3 << 3 | WIRE_VARINT) && at[0] != (2 << 3 | WIRE_VARINT))
+        return false;
+    while (i < value.len && at[i] >= 0x80)
+        i++;
+    return i + 1 == value.len && i <= 10;
+}
+
 /* An attribute with a short string or a number, which nearly all are: asked about without going
  * down. False: it is another, and nothing was asked. */
 static bool walk_plain_attribute(struct walk *w, const struct wire_field *f)
@@ -232,9 +246,7 @@ static bool walk_plain_attribute(struct walk *w, const struct wire_field *f)
         return false;
     const uint8_t *at = value.base;
     bool is_text = at[0] == VALUE_STRING_HEAD && at[1] < 0x80 && value.len == 2 + (size_t)at[1];
-    bool is_number = (at[0] == (3 << 3 | WIRE_VARINT) || at[0] == (2 << 3 | WIRE_VARINT)) &&
-                     value.len == 2 && at[1] < 0x80;
-    if (!is_text && !is_number)
+    if (!is_text && !is_number_value(value))
         return false;
     struct edit_text named = {EDIT_ATTRIBUTE, key, key, value};
     struct span with = {0};
@@ -321,6 +333,21 @@ static void walk_entry(struct walk *w, const struct wire_field *f)
     w->at = before;
 }
 
+/* A body that is one text: asked about without going down. False: it is another. */
+static bool walk_plain_body(struct walk *w, const struct wire_field *f)
+{
+    const uint8_t *at = f->bytes.base;
+    size_t n = f->bytes.len;
+    if (n < 2 || at[0] != VALUE_STRING_HEAD || at[1] >= 0x80 || n != 2 + (size_t)at[1])
+        return false;
+    struct level level = {w->level, length_of(f), f->bytes, NO_NODE};
+    const struct wire_field text = {.bytes = span_of(at + 2, n - 2), .whole = f->bytes};
+    w->level = &level;
+    ask(w, &text);
+    w->level = level.above;
+    return true;
+}
+
 /* Keys in maps are data, keys of attributes are code. */
 static void walk_field(struct walk *w, const struct wire_field *f, enum what what)
 {
@@ -337,7 +364,8 @@ static void walk_field(struct walk *w, const struct wire_field *f, enum what wha
     case VALUE:
         if (w->depth == 0 && w->at.place == EDIT_FIELD) {
             w->at.place = EDIT_BODY;
-            enter(w, f, field_of_value);
+            if (!walk_plain_body(w, f))
+                enter(w, f, field_of_value);
             w->at.place = EDIT_FIELD;
             return;
         }
@@ -369,9 +397,13 @@ static void walk_message(struct walk *w, struct span message, enum what (*field_
     struct wire wire;
     struct wire_field f;
     wire_init(&wire, message);
-    while (w->err == 0 && wire_next(&wire, &f))
+    for (;;) {
+        wire_skip_numbers(&wire);
+        if (w->err != 0 || !wire_next(&wire, &f))
+            break;
         if (f.type == WIRE_LEN)
             walk_field(w, &f, field_of(f.number));
+    }
     if (w->err == 0)
         w->err = wire.err;
 }

@@ -158,13 +158,38 @@ static bool is_value(struct span any_value)
     }
 }
 
+enum redact_name { NAME_PLAIN, NAME_EXEMPT, NAME_SECRET };
+
+static enum redact_name judge_name(const struct redactor *r, struct span name)
+{
+    if (redact_name_is_exempt(&r->opts.names, name))
+        return NAME_EXEMPT;
+    return (r->opts.kinds >> REDACT_ATTRIBUTE & 1) != 0 &&
+                   redact_name_is_secret(&r->opts.names, name)
+               ? NAME_SECRET
+               : NAME_PLAIN;
+}
+
+static enum redact_name look_up_name(struct redactor *r, struct span name)
+{
+    struct redact_known *k = &r->known[r->place++ % REDACT_PLACES];
+    if (name.len == 0 || name.len > sizeof k->name)
+        return judge_name(r, name);
+    if (k->len != name.len || memcmp(k->name, name.base, name.len) != 0) {
+        k->what = (uint8_t)judge_name(r, name);
+        k->len = (uint8_t)name.len;
+        memcpy(k->name, name.base, name.len);
+    }
+    return (enum redact_name)k->what;
+}
+
 static int on_named(void *ctx, const struct edit_text *named, struct span *with)
 {
     struct redactor *r = ctx;
-    if (redact_name_is_exempt(&r->opts.names, named->key))
+    enum redact_name name = look_up_name(r, named->key);
+    if (name == NAME_EXEMPT)
         return EDIT_KEEP;
-    if ((r->opts.kinds >> REDACT_ATTRIBUTE & 1) == 0 ||
-        !redact_name_is_secret(&r->opts.names, named->key) || !is_value(named->text))
+    if (name == NAME_PLAIN || !is_value(named->text))
         return EDIT_NOT;
     r->where = where_of(r, named->place);
     r->named = named->key;
@@ -192,6 +217,7 @@ static int redact_message(struct redactor *r, enum edit_root root, struct span m
     };
     r->around = around[root];
     r->is_dropped = false;
+    r->place = 0;
     int rc = edit_find(&r->edit, root, message, &asker);
     if (rc > 0) {
         buf_clear(room);

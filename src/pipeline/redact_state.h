@@ -15,6 +15,15 @@ struct redact_cached {
     int what; /* REDACT_SAME, _CHANGED, _DROPPED */
 };
 
+/* A name that stood in this place of the record before: records of one program have the same. */
+struct redact_known {
+    uint8_t len;  /* 0: unknown */
+    uint8_t what; /* enum redact_name */
+    uint8_t name[30];
+};
+
+#define REDACT_PLACES 16
+
 struct redactor {
     struct redact_opts opts;
     struct redact_detector detector;
@@ -28,7 +37,10 @@ struct redactor {
     struct redact_cached cached[2][REDACT_CACHE_SLOTS]; /* Resources, scopes */
     uint64_t *seen; /* by service: kinds; NULL: no first sights are noted */
 
+    struct redact_known known[REDACT_PLACES];
+
     /* Of the call under way. */
+    unsigned place; /* of the next attribute or entry of a map */
     uint32_t service;
     enum redact_where where, around; /* around: REDACT_WHERE_COUNT in a record */
     struct span named;               /* nearest name above the text */
