@@ -56,7 +56,8 @@ int access_start(struct sidecar *sc, struct error *err)
     if (rc == 0)
         rc = auth_read(&keys, config_visit_yaml, path, buf_span(&text), &inner);
     if (rc == 0) {
-        struct watch_opts opts = {path, AUTH_FILE_BYTES, 0, sc, on_changed};
+        const struct watch_opts opts = {
+            .path = path, .max_bytes = AUTH_FILE_BYTES, .ctx = sc, .changed = on_changed};
         warn_of_mode(sc, mode);
         put_in_force(sc, keys);
         rc = watch_open(&sc->keys.watch, &sc->loop, &opts, buf_span(&text));
