@@ -261,7 +261,6 @@ void http_service_init(struct http_service *s);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7) and a NUL. */
 #define HTTP_DATE_BYTES 30
-void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns);
 
 /* The Date of answers, made once a second. */
 struct http_date_cache {

@@ -90,7 +90,8 @@ void redact_note(struct redactor *r, const struct redact_hit *hit)
         r->opts.seen(r->opts.ctx, redact_name_of(r, kind), r->where, r->service);
 }
 
-bool redact_first(struct redactor *r, struct span text, struct redact_hit *hit)
+/* Begin to scan a text. False: there is none in it. */
+static bool first_hit(struct redactor *r, struct span text, struct redact_hit *hit)
 {
     redact_scan_init(&r->scan, &r->detector, &r->patterns, text);
     return redact_scan_next(&r->scan, hit);
@@ -129,7 +130,7 @@ static int on_text(void *ctx, const struct edit_text *t, struct span *with)
     r->where = where_of(r, t->place);
     r->named = t->key;
     r->stats.scanned_bytes += r->is_quiet ? 0 : t->text.len;
-    if (!redact_first(r, t->text, &hit))
+    if (!first_hit(r, t->text, &hit))
         return EDIT_NOT;
     int what = decide(r, t->place);
     int rc = redact_replace(r, hit, what == EDIT_REPLACE ? &r->text : NULL);
@@ -328,7 +329,7 @@ struct span redactor_show(struct redactor *r, struct span text, bool counts,
                           enum redact_where where)
 {
     struct redact_hit hit;
-    if (!redactor_enforces(r) || !redact_first(r, text, &hit))
+    if (!redactor_enforces(r) || !first_hit(r, text, &hit))
         return text;
     r->is_quiet = !counts;
     r->where = where;
@@ -342,7 +343,7 @@ int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, voi
 {
     struct redact_hit hit;
     int count = 0;
-    for (bool more = redact_first(r, text, &hit); more; more = redact_scan_next(&r->scan, &hit)) {
+    for (bool more = first_hit(r, text, &hit); more; more = redact_scan_next(&r->scan, &hit)) {
         const struct redact_found found = {
             .kind = redact_name_of(r, hit.kind),
             .at = hit.at,
@@ -351,7 +352,7 @@ int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, voi
         fn(ctx, &found);
         count++;
     }
-    if (out == NULL || !redact_first(r, text, &hit)) {
+    if (out == NULL || !first_hit(r, text, &hit)) {
         if (out != NULL)
             buf_append(out, text);
         return out != NULL && out->err < 0 ? out->err : count;

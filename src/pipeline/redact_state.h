@@ -51,9 +51,6 @@ struct redactor {
 
 /* ---- redact.c ---- */
 
-/* Begin to scan a text; its first hit. False: there is none. */
-bool redact_first(struct redactor *r, struct span text, struct redact_hit *hit);
-
 const char *redact_name_of(const struct redactor *r, unsigned kind);
 
 /* A hit of the call under way. */
@@ -61,8 +58,8 @@ void redact_note(struct redactor *r, const struct redact_hit *hit);
 
 /* ---- redact_replace.c ---- */
 
-/* Behind redact_first(): note all hits of the text, and write it with placeholders into *out, which
- * is cleared; NULL: only note. 0, or ERR_*. */
+/* Behind the first hit of r->scan: note all hits of its text, and write it with placeholders into
+ * *out, which is cleared; NULL: only note. 0, or ERR_*. */
 MUST_CHECK int redact_replace(struct redactor *r, struct redact_hit first, struct buf *out);
 
 /* Append what stands for a value of this kind; a failure is in out->err. */
