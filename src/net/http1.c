@@ -193,6 +193,7 @@ static int check_head(struct http1 *s)
     if (major != 1 || minor > 1)
         return major == 0 ? 400 : 505; /* 0.9 is a line without a version */
     s->x.head.version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
+    s->x.head.is_encrypted = s->output.is_encrypted;
 
     if (minor == 1 && !head_has(&s->head, HEAD_HOST))
         return 400; /* RFC 9112 3.2 */

@@ -196,6 +196,7 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
 
     x->ops = &http2_exchange_ops;
     x->head.version = HTTP_2;
+    x->head.is_encrypted = s->output.is_encrypted;
     st->since_ms = http2_now_ms(s);
     st->progress = (struct http_progress){st->since_ms, 0};
     if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)

@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "net/http1.h"
-#include "net/http2.h"
 #include "net/stream_state.h"
+#include "net/tls.h"
+#include "net/tls_context.h"
 #include "util/diag.h"
 
 /* A closed connection is read to its end, so that our last answer is not lost
@@ -128,7 +128,8 @@ static void stream_linger(struct stream *s)
     list_remove(&s->line);
     void *session = s->session;
     s->session = NULL;
-    s->ops->free(session);
+    if (session != NULL)
+        s->ops->free(session);
     buf_done(&s->stash);
     if (uv_shutdown(&s->shutdown, (uv_stream_t *)&s->tcp, on_shutdown) < 0)
         stream_close(s);
@@ -152,11 +153,20 @@ static bool is_under_way(const struct stream *s)
     return s->state == STREAM_OPEN && !s->ops->is_idle(s->session);
 }
 
+/* The handshake of a new connection waits for a turn when others have had theirs in this one. */
+static bool must_wait_to_shake(const struct stream *s)
+{
+    return s->is_tls && s->state == STREAM_OPEN && s->set->handshakes >= STREAM_TURN_HANDSHAKES &&
+           tls_is_shaking(s->session);
+}
+
 /* Enough was read in this turn, or others wait to begin. */
 static bool must_wait(const struct stream *s)
 {
     if (s->state == STREAM_LINGER)
         return false;
+    if (must_wait_to_shake(s))
+        return true;
     return s->set->taken >= STREAM_TURN_BYTES ||
            (stream_set_has_line(s->set) && !s->has_turn && !is_under_way(s));
 }
@@ -167,7 +177,9 @@ static void stand_in_line(struct stream *s)
     if (!s->is_reading)
         return;
     stream_read(s, false);
-    struct list *line = is_under_way(s) ? &set->begun : &set->line;
+    struct list *line = is_under_way(s)         ? &set->begun
+                        : must_wait_to_shake(s) ? &set->hellos
+                                                : &set->line;
     if (s->has_turn) /* and others took all of it: it keeps its place */
         list_prepend(line, &s->line);
     else
@@ -178,6 +190,8 @@ static void stand_in_line(struct stream *s)
 
 static size_t feed(struct stream *s, struct span in)
 {
+    if (s->is_tls && in.len > 0 && tls_is_shaking(s->session))
+        s->set->handshakes++;
     s->in_session = true;
     size_t used = s->ops->feed(s->session, in);
     s->in_session = false;
@@ -228,51 +242,93 @@ static void stream_take(struct stream *s, struct span in)
         stream_settle(s);
 }
 
-static void choose(struct stream *s, bool is_http2)
+static bool speaks_tls(const struct stream *s)
 {
+    return s->set->service->tls != NULL && s->set->service->tls->context != NULL;
+}
+
+static void choose(struct stream *s, enum sniff_kind kind)
+{
+    struct http_service *service = s->set->service;
     struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake};
-    s->ops = is_http2 ? &http2_ops : &http1_ops;
-    s->session = is_http2 ? (void *)http2_new(s->set->service, output)
-                          : (void *)http1_new(s->set->service, output);
+    s->is_tls = kind == SNIFF_TLS;
+    if (s->is_tls) {
+        s->ops = &tls_ops;
+        s->session = tls_new(service, output);
+    } else {
+        s->session = sniff_open(kind, service, output, &s->ops);
+    }
     s->state = STREAM_OPEN;
     if (s->session == NULL)
         stream_close(s);
 }
 
-static void refuse_tls(struct stream *s)
+static unsigned own_port(const struct stream *s)
 {
     struct sockaddr_storage own = {0};
     int len = sizeof own;
     uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&own, &len);
-    metric_inc(&s->set->service->faults[HTTP_FAULT_TLS]);
     /* sin_port and sin6_port are at the same place */
+    return ntohs(((const struct sockaddr_in *)&own)->sin_port);
+}
+
+static void refuse_tls(struct stream *s)
+{
+    metric_inc(&s->set->service->faults[HTTP_FAULT_TLS]);
     diag(DIAG_WARN, "tls_on_clear_port",
          "a client spoke TLS to a port that speaks clear text: give it http:// or \"insecure\"",
-         "port=%u", (unsigned)ntohs(((struct sockaddr_in *)&own)->sin_port));
+         "port=%u", own_port(s));
     stream_close(s);
 }
 
-/* The first bytes say what the peer speaks; they may come one by one. */
+/* Clear text where only TLS is spoken: an answer that its client can show. */
+static void refuse_clear(struct stream *s, enum sniff_kind kind)
+{
+#define SAYS "this port speaks TLS only: use https://"
+    static const char http1[] = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+                                "connection: close\r\n\r\n" SAYS "\n";
+    /* SETTINGS, and GOAWAY for INADEQUATE_SECURITY (RFC 9113 6.5, 6.8, 7) */
+    static const char http2[] = "\0\0\0\4\0\0\0\0\0\0\0\x2f\7\0\0\0\0\0\0\0\0\0\0\0\0\xc" SAYS;
+    _Static_assert(sizeof SAYS - 1 + 8 == 0x2f, "the length of that GOAWAY");
+#undef SAYS
+    metric_inc(&s->set->service->faults[HTTP_FAULT_CLEAR]);
+    diag(DIAG_WARN, "clear_text_on_tls_port",
+         "a client spoke clear text to a port that requires TLS: give it https://", "port=%u",
+         own_port(s));
+    if (kind == SNIFF_HTTP2)
+        buf_append(&s->out, span_of(http2, sizeof http2 - 1));
+    else
+        buf_append(&s->out, span_of(http1, sizeof http1 - 1));
+    stream_flush(s);
+    if (s->state != STREAM_CLOSING)
+        stream_linger(s);
+}
+
 static void sniff(struct stream *s, struct span in)
 {
-    uint8_t had = s->sniff_len;
-    size_t n = PREFACE_BYTES - had < in.len ? PREFACE_BYTES - had : in.len;
-    memcpy(s->sniff + had, in.base, n);
-    s->sniff_len = (uint8_t)(had + n);
+    uint8_t had = s->sniff.len;
     if (had == 0)
         s->since_ms = stream_now_ms(s);
-
-    if (s->sniff[0] == 0x16 && (s->sniff_len < 2 || s->sniff[1] == 0x03)) {
-        if (s->sniff_len >= 2)
-            refuse_tls(s); /* record type 22, version 3.x (RFC 8446 5.1) */
+    enum sniff_kind kind = sniff_next(&s->sniff, in);
+    if (kind == SNIFF_MORE)
+        return;
+    if (kind == SNIFF_TLS && !speaks_tls(s)) {
+        refuse_tls(s);
         return;
     }
-    bool may_be_http2 = memcmp(s->sniff, preface, s->sniff_len) == 0;
-    if (may_be_http2 && s->sniff_len < PREFACE_BYTES)
+    if (kind != SNIFF_TLS && speaks_tls(s) && s->set->service->tls->is_required) {
+        refuse_clear(s, kind);
         return;
-    choose(s, may_be_http2);
+    }
+    choose(s, kind);
+    if (s->state == STREAM_OPEN && must_wait_to_shake(s)) {
+        buf_append(&s->stash, span_of(s->sniff.bytes, had));
+        buf_append(&s->stash, in);
+        stand_in_line(s);
+        return;
+    }
     if (s->state == STREAM_OPEN && had > 0)
-        stream_take(s, span_of(s->sniff, had));
+        stream_take(s, span_of(s->sniff.bytes, had));
     if (s->state == STREAM_OPEN)
         stream_take(s, in);
 }
@@ -353,6 +409,8 @@ void stream_resume(struct stream *s)
     s->has_turn = true;
     if (s->state == STREAM_SNIFF)
         stream_read(s, true);
+    else if (s->stash.len > 0) /* a handshake that had to wait */
+        stream_turn(s);
     else
         stream_settle(s);
 }
@@ -414,8 +472,8 @@ void stream_tick(struct stream *s)
 
     if (s->state == STREAM_SNIFF) {
         if (waited_ms >
-            (s->sniff_len > 0 ? service->head_timeout_ms : service->silent_timeout_ms)) {
-            if (s->sniff_len > 0)
+            (s->sniff.len > 0 ? service->head_timeout_ms : service->silent_timeout_ms)) {
+            if (s->sniff.len > 0)
                 metric_inc(&s->set->service->faults[HTTP_FAULT_TIMEOUT]);
             stream_close(s);
         }

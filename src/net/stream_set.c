@@ -12,10 +12,17 @@
 static void move_line(struct stream_set *set)
 {
     set->taken = 0;
+    set->handshakes = 0;
     for (int n = 0; n < STREAM_TURN_RESUMED && stream_set_has_line(set); n++) {
         struct list *next = list_is_empty(&set->begun) ? set->line.next : set->begun.next;
         struct stream *s = container_of(next, struct stream, line);
         list_remove(&s->line);
+        stream_resume(s);
+    }
+    while (set->handshakes < STREAM_TURN_HANDSHAKES && !list_is_empty(&set->hellos)) {
+        struct stream *s = container_of(set->hellos.next, struct stream, line);
+        list_remove(&s->line);
+        set->handshakes++; /* whatever comes of it */
         stream_resume(s);
     }
 }
@@ -38,7 +45,7 @@ static void on_turn(uv_idle_t *idle)
         stream_turn(s);
     }
     move_line(set);
-    if (list_is_empty(&set->awake) && !stream_set_has_line(set)) {
+    if (list_is_empty(&set->awake) && list_is_empty(&set->hellos) && !stream_set_has_line(set)) {
         set->is_turning = false;
         uv_idle_stop(&set->turn);
     }
@@ -60,6 +67,7 @@ int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service
     list_init(&set->awake);
     list_init(&set->begun);
     list_init(&set->line);
+    list_init(&set->hellos);
     return uv_idle_init(loop, &set->turn);
 }
 

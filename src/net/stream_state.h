@@ -3,11 +3,8 @@
  */
 #pragma once
 
+#include "net/sniff.h"
 #include "net/stream.h"
-
-/* HTTP/2 begins with these (RFC 9113 3.4). */
-static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-#define PREFACE_BYTES (sizeof(preface) - 1)
 
 enum stream_state { STREAM_SNIFF, STREAM_OPEN, STREAM_LINGER, STREAM_CLOSING };
 
@@ -26,8 +23,8 @@ struct stream {
     bool is_reading, is_eof;
     bool has_turn;   /* it has stood in line, and may begin a request */
     bool in_session; /* a session call is on the stack: wake() has nothing to do */
-    uint8_t sniff_len;
-    uint8_t sniff[PREFACE_BYTES];
+    bool is_tls;     /* the session is one of net/tls */
+    struct sniff sniff;
     size_t queued;       /* unsent bytes at the last look */
     size_t linger_bytes; /* thrown away so far */
     uint64_t since_ms;   /* of the state, or of the last progress in writing */
@@ -60,6 +57,7 @@ void stream_tick(struct stream *s);
 /* Run on_turn() soon. */
 void stream_set_want_turn(struct stream_set *set);
 
+/* Some wait to go on, or to begin a request. */
 static inline bool stream_set_has_line(const struct stream_set *set)
 {
     return !list_is_empty(&set->begun) || !list_is_empty(&set->line);

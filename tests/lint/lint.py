@@ -54,7 +54,7 @@ HOMES = {
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
-    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|util/digest\.c",
+    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|net/tls(_context)?\.c|util/digest\.c",
     r"(linux|sys)/(audit|capability|filter|landlock|prctl|seccomp|syscall)\.h|sched\.h": r"util/confine\w*\.c",
     r"uv\.h": r"(?!pipeline/|pattern/|otlp/).*",
 }
