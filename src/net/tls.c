@@ -241,6 +241,32 @@ static bool messages_are_short(struct tls *t, struct span record)
     return true;
 }
 
+/* A client's certificates stay with the connection. */
+static size_t session_bytes(const struct tls *t)
+{
+    size_t bytes = TLS_SESSION_BYTES;
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(t->ssl);
+    X509 *own = SSL_get0_peer_certificate(t->ssl); /* not in the chain, on a server */
+    if (own != NULL)
+        bytes += TLS_CERTIFICATE_BYTES + TLS_CERTIFICATE_FACTOR * (size_t)i2d_X509(own, NULL);
+    for (int i = 0; i < sk_X509_num(chain); i++)
+        bytes += TLS_CERTIFICATE_BYTES +
+                 TLS_CERTIFICATE_FACTOR * (size_t)i2d_X509(sk_X509_value(chain, i), NULL);
+    return bytes;
+}
+
+static void settle_charge(struct tls *t)
+{
+    size_t bytes = session_bytes(t);
+    if (bytes > t->charged && budget_take(t->service->overhead, bytes - t->charged) < 0) {
+        t->is_over = true;
+        return;
+    }
+    if (bytes < t->charged)
+        budget_give(t->service->overhead, t->charged - bytes);
+    t->charged = bytes;
+}
+
 static void shake(struct tls *t)
 {
     ERR_clear_error();
@@ -253,8 +279,7 @@ static void shake(struct tls *t)
     t->is_shaken = true;
     t->records = 0;
     t->since_ms = now_ms(t);
-    budget_give(t->service->overhead, t->charged - TLS_SESSION_BYTES);
-    t->charged = TLS_SESSION_BYTES;
+    settle_charge(t);
     metric_inc(&t->service->handshakes);
 }
 

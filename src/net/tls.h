@@ -8,8 +8,8 @@
  * session wants them read to.
  *
  * Memory: TLS_HANDSHAKE_BYTES are charged to service->overhead until the handshake is over, then
- * TLS_SESSION_BYTES, beside what waits in buffers. Both are measured: tests/unit/net/test_tls.c
- * holds them.
+ * TLS_SESSION_BYTES and what its client's certificates take, beside what waits in buffers. All is
+ * measured: tests/unit/net/test_tls.c holds it.
  *
  * Bounds: a handshake has head_timeout_ms, and TLS_HANDSHAKE_RECORDS; after it no more than
  * TLS_EMPTY_RECORDS follow each other that carry nothing (updates of keys, empty records).
@@ -22,6 +22,8 @@ struct tls;
 
 #define TLS_HANDSHAKE_BYTES ((size_t)48 * 1024)
 #define TLS_SESSION_BYTES ((size_t)16 * 1024)
+#define TLS_CERTIFICATE_BYTES ((size_t)6 * 1024) /* of each, and so many times its length: */
+#define TLS_CERTIFICATE_FACTOR 4
 #define TLS_HANDSHAKE_RECORDS 64
 #define TLS_EMPTY_RECORDS 32
 
