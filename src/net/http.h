@@ -180,8 +180,9 @@ struct http_service {
      * it. Must call http_reply(). NULL: the status alone. */
     void (*bare)(void *ctx, struct http_exchange *x, int status);
 
-    struct budget *budget;   /* of bodies */
-    struct budget *overhead; /* of connections, heads and answers; may be the same */
+    struct budget *budget;           /* of bodies */
+    struct budget *overhead;         /* of connections, heads and answers; may be the same */
+    struct budget *handshake_memory; /* a part of `overhead`, for those of TLS; NULL: all of it */
     const struct clock *clock;
     size_t max_body_bytes;      /* of one request body as sent */
     size_t max_head_bytes;      /* request line and headers; 431 beyond */

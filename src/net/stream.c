@@ -180,7 +180,9 @@ static void stand_in_line(struct stream *s)
     struct list *line = is_under_way(s)         ? &set->begun
                         : must_wait_to_shake(s) ? &set->hellos
                                                 : &set->line;
-    if (s->has_turn) /* and others took all of it: it keeps its place */
+    /* A handshake that has begun is ended before others begin; a first flight is in the stash. */
+    bool has_begun = line == &set->hellos && s->stash.len == 0;
+    if (s->has_turn || has_begun) /* others took all of its turn: it keeps its place */
         list_prepend(line, &s->line);
     else
         list_append(line, &s->line);
@@ -259,8 +261,10 @@ static void choose(struct stream *s, enum sniff_kind kind)
         s->session = sniff_open(kind, service, output, &s->ops);
     }
     s->state = STREAM_OPEN;
-    if (s->session == NULL)
+    if (s->session == NULL) { /* there is no room for it */
+        metric_inc(&service->faults[HTTP_FAULT_CONNECTIONS]);
         stream_close(s);
+    }
 }
 
 static unsigned own_port(const struct stream *s)

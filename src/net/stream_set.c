@@ -2,8 +2,9 @@
 #include <assert.h>
 
 #include "net/stream_state.h"
+#include "net/tls.h"
 
-/* Answers that are not read for so long may have to go. */
+/* Answers that are not read for so long may have to go, and handshakes that have not ended. */
 #define STALLED_MS 250
 
 /* And so may a connection that does nothing for so long. */
@@ -127,9 +128,12 @@ void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
     LIST_EACH (node, &set->all) {
         struct stream *s = container_of(node, struct stream, node);
         bool is_stalled = stream_unsent(s) > 0 && now - s->since_ms > STALLED_MS;
-        uint64_t waited_ms = now - (is_stalled ? s->since_ms : s->used_ms);
+        /* A handshake is a matter of one round trip; bytes that dribble do not prolong it. */
+        bool is_shaking = s->is_tls && s->session != NULL && tls_is_shaking(s->session);
+        uint64_t waited_ms = now - (is_stalled || is_shaking ? s->since_ms : s->used_ms);
         bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
-        bool is_left = is_resting(s) && stream_unsent(s) == 0 && waited_ms > RESTED_MS;
+        bool is_left = is_resting(s) && stream_unsent(s) == 0 &&
+                       waited_ms > (is_shaking ? STALLED_MS : RESTED_MS);
         if (s->in_session || is_waiting || !(is_stalled || is_left))
             continue;
         /* Of equals those that hold answers: their peers do not read. */

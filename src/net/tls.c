@@ -29,10 +29,10 @@ struct tls {
     void *inner;                        /* NULL until it is known which */
     struct sniff sniff;
     struct tls_wire wire;
-    struct buf partial;  /* the beginning of the next one */
-    struct buf plain;    /* read, and not used by `inner` yet */
-    struct buf out;      /* `inner` writes here */
-    size_t charged;      /* to the service, for OpenSSL's memory */
+    struct buf partial; /* the beginning of the next one */
+    struct buf plain;   /* read, and not used by `inner` yet */
+    struct buf out;     /* `inner` writes here */
+    size_t charged;     /* for OpenSSL's memory, to the account of handshakes, then to `overhead` */
     size_t message_left; /* of the handshake's message in hand */
     uint64_t since_ms;   /* when the handshake began or ended */
     uint32_t records;    /* in a row that brought nothing; of the handshake all */
@@ -255,16 +255,20 @@ static size_t session_bytes(const struct tls *t)
     return bytes;
 }
 
+static struct budget *handshake_memory(const struct http_service *service)
+{
+    return service->handshake_memory != NULL ? service->handshake_memory : service->overhead;
+}
+
 static void settle_charge(struct tls *t)
 {
     size_t bytes = session_bytes(t);
-    if (bytes > t->charged && budget_take(t->service->overhead, bytes - t->charged) < 0) {
+    budget_give(handshake_memory(t->service), t->charged);
+    t->charged = 0;
+    if (budget_take(t->service->overhead, bytes) == 0)
+        t->charged = bytes;
+    else
         t->is_over = true;
-        return;
-    }
-    if (bytes < t->charged)
-        budget_give(t->service->overhead, t->charged - bytes);
-    t->charged = bytes;
 }
 
 static void shake(struct tls *t)
@@ -386,7 +390,8 @@ static void tls_free(void *session)
     buf_done(&t->partial);
     buf_done(&t->plain);
     buf_done(&t->out);
-    budget_give(t->service->overhead, t->charged + sizeof *t);
+    budget_give(t->is_shaken ? t->service->overhead : handshake_memory(t->service), t->charged);
+    budget_give(t->service->overhead, sizeof *t);
     free(t);
 }
 
@@ -439,22 +444,23 @@ const struct http_session_ops tls_ops = {
 
 struct tls *tls_new(struct http_service *service, struct http_output output)
 {
-    size_t bytes = sizeof(struct tls) + TLS_HANDSHAKE_BYTES;
-    if (budget_take(service->overhead, bytes) < 0)
+    if (budget_take(service->overhead, sizeof(struct tls)) < 0)
         return NULL;
     struct tls *t = calloc(1, sizeof *t);
     if (t == NULL) {
-        budget_give(service->overhead, bytes);
+        budget_give(service->overhead, sizeof *t);
         return NULL;
     }
     t->service = service;
     t->output = output;
     t->wire.out = output.out;
-    t->charged = TLS_HANDSHAKE_BYTES;
     t->since_ms = now_ms(t);
     t->partial.budget = t->plain.budget = t->out.budget = service->overhead;
-    t->context = tls_context_ref(service->tls->context);
-    t->ssl = tls_context_open(t->context, &t->wire);
+    if (budget_take(handshake_memory(service), TLS_HANDSHAKE_BYTES) == 0) {
+        t->charged = TLS_HANDSHAKE_BYTES;
+        t->context = tls_context_ref(service->tls->context);
+        t->ssl = tls_context_open(t->context, &t->wire);
+    }
     if (t->ssl == NULL) {
         tls_free(t);
         return NULL;

@@ -7,9 +7,9 @@
  * size, and between calls OpenSSL holds no buffer of its own. Plain bytes go to where the inner
  * session wants them read to.
  *
- * Memory: TLS_HANDSHAKE_BYTES are charged to service->overhead until the handshake is over, then
- * TLS_SESSION_BYTES and what its client's certificates take, beside what waits in buffers. All is
- * measured: tests/unit/net/test_tls.c holds it.
+ * Memory: TLS_HANDSHAKE_BYTES are charged to service->handshake_memory until the handshake is over,
+ * then TLS_SESSION_BYTES to service->overhead and what its client's certificates take, beside what
+ * waits in buffers. All is measured: tests/unit/net/test_tls.c holds it.
  *
  * Bounds: a handshake has head_timeout_ms, and TLS_HANDSHAKE_RECORDS; after it no more than
  * TLS_EMPTY_RECORDS follow each other that carry nothing (updates of keys, empty records).

@@ -207,6 +207,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         http_service_init(service);
         service->budget = &sc->bodies;
         service->overhead = &sc->overhead;
+        service->handshake_memory = &sc->handshake_memory;
         service->clock = sc->clock;
         service->tls = tls_port_of(sc, ports[i].tls);
         receiver_serve(sc->receiver, service, host_is_loopback(ports[i].addr));

@@ -80,10 +80,11 @@ struct sidecar {
     uv_loop_t loop;
     enum sidecar_phase phase;
     const struct clock *clock;
-    struct budget budget;      /* of memory.limit, for records */
-    struct budget bodies;      /* a part of it, for bodies that arrive */
-    struct budget overhead;    /* for connections, heads and answers */
-    struct budget page_memory; /* for the pages and those who read them */
+    struct budget budget;           /* of memory.limit, for records */
+    struct budget bodies;           /* a part of it, for bodies that arrive */
+    struct budget overhead;         /* for connections, heads and answers */
+    struct budget handshake_memory; /* a part of it, for those of TLS */
+    struct budget page_memory;      /* for the pages and those who read them */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
