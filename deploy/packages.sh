@@ -22,7 +22,7 @@ build_packages=(
 test_packages=(
     libcmocka-dev python3 shellcheck # unit tests, lint
     prometheus nghttp2-client curl git # promtool, h2load, what a user has
-    openssl                            # certificates of the TLS tests
+    openssl sslscan                    # certificates of the TLS tests, and what others find
     strace # a kill at every system call, and calls that fail
     faketime # a wall clock that steps
 )

@@ -53,6 +53,7 @@ typedef struct peer_weights names_field;
 typedef bool flag_field;
 typedef double factor_field;
 typedef bool durability_field;
+typedef enum tls_version tls_version_field;
 typedef bool when_full_field;
 typedef enum journal_fsync fsync_field;
 typedef enum redact_mode redact_mode_field;
@@ -65,4 +66,4 @@ extern const struct value_kind value_bytes, value_millis, value_count, value_rat
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
     value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
     value_names, value_redact_mode, value_redact_action, value_detectors, value_words, value_keys,
-    value_sandbox;
+    value_sandbox, value_tls_version;

@@ -181,6 +181,9 @@ PARTS(severity_sources, "source",
 PARTS(reloads, "outcome",
     PART("accepted", reloads_accepted),
     PART("refused", reloads_refused));
+PARTS(tls_loads, "outcome",
+    PART("installed", tls_installed),
+    PART("refused", tls_refused));
 PARTS(keys_loads, "outcome",
     PART("installed", keys_installed),
     PART("refused", keys_refused));
@@ -342,6 +345,12 @@ static const struct row {
      "Requests on the OTLP ports by version of HTTP, refused ones included."},
     {"lipservice_http_faults_total", COUNTER, FIGURES_ALWAYS, AT(http_faults[0]), {&by_fault}, 1,
      "Requests and connections on the OTLP ports that were ended, by reason."},
+    {"lipservice_tls_handshakes_total", COUNTER, FIGURES_TLS, AT(tls_handshakes), {NULL}, 1,
+     "Handshakes of TLS on our ports that succeeded; those that failed are tls_handshake of lipservice_http_faults_total."},
+    {"lipservice_tls_certificate_loads_total", COUNTER, FIGURES_TLS, IN_PARTS, {&tls_loads}, 1,
+     "How often the files of a certificate were read and put in force, or were refused."},
+    {"lipservice_tls_certificate_expires_seconds", GAUGE, FIGURES_TLS, AT(tls_expires_s), {NULL}, 1,
+     "When the certificate expires that does so first, in seconds since 1970."},
     {"lipservice_http_connections", GAUGE, FIGURES_ALWAYS, AT(connections), {NULL}, 1,
      "Connections open on the OTLP ports."},
     {"lipservice_exporter_requests_total", COUNTER, FIGURES_ALWAYS, AT(exporter.answers[0]), {&by_answer}, 1,
