@@ -166,9 +166,9 @@ static void scrolling_stays_inside(void **state)
     assert_string_equal(order_of(draw(&v, &out, 80, 24), text), "abc");
     v.paused = true;
     v.notice = "no answer";
-    assert_non_null(
-        strstr(draw(&v, &out, 120, 24), "by volume  PAUSED  saves 1.00 of 4.00 USD a month  "
-                                        "redaction detect: 7 email, 1 card  no answer\n"));
+    assert_non_null(strstr(draw(&v, &out, 120, 24),
+                           "by volume  PAUSED  saves 1.00 of 4.00 USD a month  "
+                           "redaction detect: 7 email, 1 card  no answer\n"));
     buf_done(&out);
     top_view_done(&v);
 }
