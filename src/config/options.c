@@ -165,7 +165,7 @@ const struct option config_options[] = {
         "same value are kept or none, at equal rates; empty: traces stay together"),
     OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count]",
         RESTART, "attributes of survivors of p < 1: these, pattern, family, threshold, randomness, "
-        "template, reason"),
+        "template, reason; weight_always: the adjusted count of all that is sent, also where it is 1"),
     OPT("events.enabled", flag, events.enabled, "false",
         RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
         "own"),

@@ -458,7 +458,7 @@ static const char *parse_stamps(void *at, size_t size, const char *text)
     (void)size;
     if (!parse_words(&set, text, stamp_parse))
         return "one or more of adjusted_count, pattern, family, threshold, "
-               "randomness, template, reason";
+               "randomness, template, reason, weight_always";
     *(unsigned *)at = set;
     return NULL;
 }

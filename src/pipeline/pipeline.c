@@ -154,6 +154,7 @@ void pipeline_free(struct pipeline *p)
         return;
     day_counts_done(&p->today);
     rulebook_done(&p->rulebook);
+    guard_unref(p->guard);
     redactor_free(p->redactor);
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
