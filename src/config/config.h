@@ -5,7 +5,8 @@
  *     file         YAML in the Collector's shape; unknown keys are errors with
  *                  line and column; ${env:NAME} and ${env:NAME:-default} are
  *                  expanded in scalars after parsing, $$ is a dollar
- *     environment  POSTHOG_API_KEY, POSTHOG_PROJECT_TOKEN, POSTHOG_HOST, and
+ *     environment  POSTHOG_API_KEY, POSTHOG_PROJECT_TOKEN, POSTHOG_HOST,
+ *                  POSTHOG_PERSONAL_API_KEY, and
  *                  LIPSERVICE_<KEY> for every scalar setting, dots as underscores.
  *                  OTEL_EXPORTER_OTLP_* is the application's and is never read.
  *     --set        key.path=value, the value being YAML
@@ -116,6 +117,11 @@ struct config {
         uint32_t timeout_ms, concurrency;
         enum coding compression;
     } posthog;
+    struct {
+        config_text personal_api_key, host;
+        uint32_t project_id;
+        bool leads;
+    } app; /* PostHog's app API: `posthog.` */
     struct {
         config_text endpoint, logs_endpoint, traces_endpoint, metrics_endpoint;
         const char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL at the end */

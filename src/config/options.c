@@ -212,6 +212,17 @@ const struct option config_options[] = {
     OPT("exporters.posthog.concurrency", count, posthog.concurrency, "4",
         RESTART, "requests in flight at once", FROM("1", "32")),
     ROUTE_ROWS("exporters.posthog", posthog.route, "PostHog"),
+    OPT("posthog.personal_api_key", secret, app.personal_api_key, "",
+        RESTART, "personal API key, phx_... (POSTHOG_PERSONAL_API_KEY), with which PostHog's own "
+        "pages are asked; TLS and proxy as of exporters.posthog; empty: they are not",
+        .check = config_check_personal_key),
+    OPT("posthog.app_host", text, app.host, "",
+        RESTART, "where these pages are; empty: us.posthog.com for us.i.posthog.com, and so on"),
+    OPT("posthog.project_id", count, app.project_id, "0",
+        RESTART, "number of the project in them; 0: the one that exporters.posthog.api_key "
+        "belongs to"),
+    OPT("posthog.role", role, app.leads, "member",
+        RESTART, "leader: the one of a fleet that does what one must do, from time to time"),
     OPT("exporters.otlphttp.endpoint", text, otlphttp.endpoint, "",
         RELOAD, "base URL of any OTLP/HTTP server; /v1/logs is appended"),
     OPT("exporters.otlphttp.logs_endpoint", text, otlphttp.logs_endpoint, "",

@@ -288,6 +288,7 @@ static void print_severity(const void *at, struct buf *out)
 EITHER(mode, "enforce", "observe", "enforce, observe");
 EITHER(multiline, "off", "join", "off, join");
 EITHER(sandbox, "off", "on", "off, on");
+EITHER(role, "member", "leader", "member, leader");
 EITHER(durability, "memory", "disk", "memory, disk");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");
