@@ -223,6 +223,12 @@ const struct option config_options[] = {
         "belongs to"),
     OPT("posthog.role", role, app.leads, "member",
         RESTART, "leader: the one of a fleet that does what one must do, from time to time"),
+    OPT("guard.alerts", guard, guard.alerts, "keep",
+        RELOAD, "what alerts, metrics, views and insights of PostHog select, where "
+        "posthog.personal_api_key is set: keep all of it; scale: count it, and say what their "
+        "thresholds should be; off: do not ask"),
+    OPT("guard.refresh_interval", millis, guard.refresh_interval_ms, "10m",
+        RELOAD, "how often they are read again", FROM("1s", "24h")),
     OPT("exporters.otlphttp.endpoint", text, otlphttp.endpoint, "",
         RELOAD, "base URL of any OTLP/HTTP server; /v1/logs is appended"),
     OPT("exporters.otlphttp.logs_endpoint", text, otlphttp.logs_endpoint, "",

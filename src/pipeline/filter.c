@@ -154,6 +154,11 @@ int filter_built(const struct filter *f)
     return f->err;
 }
 
+unsigned filter_size(const struct filter *f)
+{
+    return f->count;
+}
+
 /* ---- what a row holds -------------------------------------------------- */
 
 struct held {

@@ -28,7 +28,7 @@
 #define FILTER_NODES_MAX 256  /* as PostHog's workers allow */
 #define FILTER_DEPTH_MAX 16   /* likewise */
 #define FILTER_VALUES_MAX 64  /* of one leaf; each is compared for each record */
-#define FILTER_TEXT_MAX 65536 /* bytes of all keys and values of one filter */
+#define FILTER_TEXT_MAX 8192  /* bytes of all keys and values of one filter */
 
 enum filter_answer { FILTER_NO, FILTER_YES, FILTER_UNSURE };
 enum filter_group { FILTER_ALL, FILTER_ANY };
@@ -79,6 +79,8 @@ void filter_add(struct filter *f, const struct filter_leaf *leaf);
 
 /* 0, ERR_NOMEM, or ERR_TOO_BIG: over one of the limits above. */
 MUST_CHECK int filter_built(const struct filter *f);
+
+unsigned filter_size(const struct filter *f); /* nodes, groups among them */
 
 struct filter_row {
     const struct logs_group *group;

@@ -11,7 +11,7 @@ struct entry {
 };
 
 struct guard {
-    unsigned refs, count;
+    unsigned refs, count, nodes;
     bool keeps;
     struct entry entries[GUARD_MAX];
 };
@@ -70,11 +70,14 @@ static struct span cut(struct span name)
 int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter)
 {
     struct span name = cut(item->name);
-    char *text = g->count < GUARD_MAX ? malloc(item->id.len + name.len + 1) : NULL;
+    unsigned nodes = g->nodes + filter_size(filter);
+    bool is_full = g->count == GUARD_MAX || nodes > GUARD_NODES_MAX;
+    char *text = is_full ? NULL : malloc(item->id.len + name.len + 1);
     if (text == NULL) {
         filter_free(filter);
-        return g->count == GUARD_MAX ? ERR_FULL : ERR_NOMEM;
+        return is_full ? ERR_FULL : ERR_NOMEM;
     }
+    g->nodes = nodes;
     if (item->id.len > 0)
         memcpy(text, item->id.base, item->id.len);
     if (name.len > 0)

@@ -18,6 +18,7 @@
 #include "util/err.h"
 
 #define GUARD_MAX 64 /* each is asked for each record; PostHog has at most 20 alerts a project */
+#define GUARD_NODES_MAX 1024 /* conditions and groups of all: for the same reason */
 #define GUARD_NAME_BYTES 120
 
 /* clang-format off */
@@ -39,6 +40,8 @@ struct guard_item {
     enum guard_kind kind;
     struct span id, name; /* the name is cut at GUARD_NAME_BYTES */
     bool is_partial;      /* not all of its filter could be translated: it keeps more */
+    bool is_below;        /* of an alert: it fires below its threshold */
+    double threshold;     /* of an alert: rows; negative: none */
 };
 
 /* Records that an item selects, and those of them that are kept for no other reason. */
@@ -53,7 +56,7 @@ MUST_CHECK int guard_new(struct guard **out, bool keeps);
 struct guard *guard_ref(const struct guard *g);
 void guard_unref(struct guard *g); /* accepts NULL */
 
-/* Takes the filter, also when it fails: ERR_FULL, ERR_NOMEM. Of one that tells no records apart
+/* Takes the filter, also when it fails: ERR_FULL (there are too many), ERR_NOMEM. Of one that tells no records apart
  * the caller has to decide first. */
 MUST_CHECK int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter);
 

@@ -429,6 +429,7 @@ static const struct {
     {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
     {"/api/families", "the patterns that became one with others"},
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
+    {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
     {"/api/config", "the configuration in force, secrets redacted"},
 };
@@ -457,6 +458,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", sidecar_write_shadow},
+    {"/api/guard", "application/json", guarding_write},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},

@@ -296,6 +296,7 @@ static const struct part {
     {pipeline_start, pipeline_stop, pipeline_release},
     {durable_start, durable_leave, NULL},
     {policies_start, policies_stop, NULL},
+    {guarding_start, guarding_stop, guarding_release},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
 };

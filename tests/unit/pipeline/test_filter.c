@@ -2,76 +2,7 @@
 
 #include <stdlib.h>
 
-#include "otlp/wire.h"
-#include "pipeline/filter.h"
-
-struct rig {
-    struct buf bytes, resource, value, pair, fields;
-    struct log_record record;
-    struct logs_group group;
-};
-
-static void attr(struct rig *r, struct buf *to, uint32_t number, const char *key, struct span value)
-{
-    buf_clear(&r->pair);
-    wire_append_len(&r->pair, 1, span_str(key));
-    wire_append_len(&r->pair, 2, value);
-    wire_append_len(to, number, buf_span(&r->pair));
-}
-
-static struct span text_value(struct rig *r, const char *text)
-{
-    buf_clear(&r->value);
-    wire_append_len(&r->value, 1, span_str(text));
-    return buf_span(&r->value);
-}
-
-/* service checkout, region eu-west-1; attributes below. */
-static void rig_init(struct rig *r, int severity, const char *severity_text, const char *body)
-{
-    *r = (struct rig){0};
-    if (severity != 0)
-        wire_append_varint(&r->bytes, 2, (uint64_t)severity);
-    if (severity_text != NULL)
-        wire_append_len(&r->bytes, 3, span_str(severity_text));
-    if (body != NULL)
-        wire_append_len(&r->bytes, 5, text_value(r, body));
-    attr(r, &r->bytes, 6, "http.method", text_value(r, "GET"));
-    attr(r, &r->bytes, 6, "twice", text_value(r, "old"));
-    attr(r, &r->bytes, 6, "twice", text_value(r, "new"));
-    attr(r, &r->bytes, 6, "empty", text_value(r, ""));
-    attr(r, &r->bytes, 6, "name", text_value(r, "M\xc3\x9cLLER"));
-    buf_clear(&r->value);
-    wire_append_varint(&r->value, 3, 503);
-    attr(r, &r->bytes, 6, "status", buf_span(&r->value));
-    buf_clear(&r->value);
-    wire_append_double(&r->value, 4, 0.25);
-    attr(r, &r->bytes, 6, "share", buf_span(&r->value));
-    buf_clear(&r->value);
-    wire_append_len(&r->value, 5, (struct span){0});
-    attr(r, &r->bytes, 6, "list", buf_span(&r->value));
-    attr(r, &r->fields, 1, "service.name", text_value(r, "checkout"));
-    attr(r, &r->fields, 1, "region", text_value(r, "eu-west-1"));
-    attr(r, &r->fields, 1, "http.method", text_value(r, "of the resource"));
-    wire_append_len(&r->resource, 1, buf_span(&r->fields));
-    assert_int_equal(log_record_read(&r->record, buf_span(&r->bytes)), 0);
-    r->group =
-        (struct logs_group){.resource = buf_span(&r->resource), .service_name = SPAN("checkout")};
-}
-
-static void rig_done(struct rig *r)
-{
-    struct buf *bufs[] = {&r->bytes, &r->resource, &r->value, &r->pair, &r->fields};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
-}
-
-static enum filter_answer ask(const struct filter *f, const struct rig *r)
-{
-    const struct filter_row row = {&r->group, buf_span(&r->bytes), &r->record};
-    assert_int_equal(filter_built(f), 0);
-    return filter_ask(f, &row);
-}
+#include "unit/pipeline/row.h"
 
 static struct filter *one(const struct filter_leaf *leaf)
 {
@@ -146,8 +77,8 @@ static void leaves(void **state)
         {FILTER_ATTRIBUTE, "http.method", FILTER_UNKNOWN, {NULL}, 0, NOT, FILTER_UNSURE},
         /* clang-format on */
     };
-    struct rig r;
-    rig_init(&r, 13, NULL, "Payment of 5 EUR failed");
+    struct row_rig r;
+    row_init(&r, 13, NULL, "Payment of 5 EUR failed");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct span values[2];
         struct filter_leaf leaf = {.of = rows[i].of,
@@ -160,11 +91,11 @@ static void leaves(void **state)
         for (; leaf.value_count < 2 && rows[i].values[leaf.value_count] != NULL; leaf.value_count++)
             values[leaf.value_count] = span_str(rows[i].values[leaf.value_count]);
         struct filter *f = one(&leaf);
-        if (ask(f, &r) != rows[i].answer)
-            fail_msg("row %zu (%s): %d", i, rows[i].key, (int)ask(f, &r));
+        if (row_ask(f, &r) != rows[i].answer)
+            fail_msg("row %zu (%s): %d", i, rows[i].key, (int)row_ask(f, &r));
         filter_free(f);
     }
-    rig_done(&r);
+    row_done(&r);
 }
 
 static void severities_are_those_that_posthog_stores(void **state)
@@ -181,8 +112,8 @@ static void severities_are_those_that_posthog_stores(void **state)
         {0, "error", " {\"a\":1}", NULL}, {0, NULL, NULL, "info"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct rig r;
-        rig_init(&r, rows[i].number, rows[i].text, rows[i].body);
+        struct row_rig r;
+        row_init(&r, rows[i].number, rows[i].text, rows[i].body);
         const char *stored = filter_stored_severity(&r.record);
         if (rows[i].stored == NULL)
             assert_null(stored);
@@ -195,9 +126,9 @@ static void severities_are_those_that_posthog_stores(void **state)
         enum filter_answer want = rows[i].stored == NULL                 ? FILTER_UNSURE
                                   : strcmp(rows[i].stored, "error") == 0 ? FILTER_YES
                                                                          : FILTER_NO;
-        assert_int_equal(ask(f, &r), want);
+        assert_int_equal(row_ask(f, &r), want);
         filter_free(f);
-        rig_done(&r);
+        row_done(&r);
     }
 }
 
@@ -247,15 +178,15 @@ static void groups_join_three_answers(void **state)
         {"[(yn)(?y)n]", FILTER_UNSURE, true},
         {"(([n?]))", FILTER_UNSURE, false},
     };
-    struct rig r;
-    rig_init(&r, 9, NULL, "x");
+    struct row_rig r;
+    row_init(&r, 9, NULL, "x");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct filter *f = parse(rows[i].tree);
-        if (ask(f, &r) != rows[i].answer || filter_tells_apart(f) != rows[i].tells_apart)
-            fail_msg("%s: %d", rows[i].tree, (int)ask(f, &r));
+        if (row_ask(f, &r) != rows[i].answer || filter_tells_apart(f) != rows[i].tells_apart)
+            fail_msg("%s: %d", rows[i].tree, (int)row_ask(f, &r));
         filter_free(f);
     }
-    rig_done(&r);
+    row_done(&r);
 }
 
 static void what_is_too_large_is_refused(void **state)
