@@ -134,10 +134,7 @@ int posthog_die(const struct app_verdict *v)
 static void on_reply(void *ctx, const struct app_answer *a)
 {
     struct posthog_reply *reply = ctx;
-    reply->verdict.fault = a->fault;
-    snprintf(reply->verdict.text, sizeof reply->verdict.text, "%s", a->text);
-    snprintf(reply->verdict.remedy, sizeof reply->verdict.remedy, "%s", a->remedy);
-    snprintf(reply->verdict.scope, sizeof reply->verdict.scope, "%s", a->scope);
+    app_verdict_copy(&reply->verdict, a);
     reply->status = a->status;
     reply->root = a->root;
     reply->doc = *a->doc;

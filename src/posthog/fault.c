@@ -33,7 +33,11 @@ static const char *shown(char out[SHOWN_BYTES + 1], struct span text)
 static struct span detail_of(struct json_node root)
 {
     struct span text = json_string(json_get(root, "detail"));
-    return text.len > 0 ? text : json_string(json_get(root, "error"));
+    if (text.len == 0)
+        text = json_string(json_get(root, "error"));
+    while (text.len > 0 && text.base[text.len - 1] == '.')
+        text.len--;
+    return text;
 }
 
 __attribute__((format(printf, 3, 4))) static void say(struct app_verdict *v, enum app_fault fault,
@@ -183,6 +187,14 @@ void app_judge(struct app_verdict *v, const struct app_asked *asked, const struc
             asked->path);
         cure(v, "set posthog.app_host to the host that PostHog's pages have");
     }
+}
+
+void app_verdict_copy(struct app_verdict *v, const struct app_answer *a)
+{
+    v->fault = a->fault;
+    snprintf(v->text, sizeof v->text, "%s", a->text);
+    snprintf(v->remedy, sizeof v->remedy, "%s", a->remedy);
+    snprintf(v->scope, sizeof v->scope, "%s", a->scope);
 }
 
 uint64_t app_retry_after(struct span value, uint64_t otherwise)

@@ -29,5 +29,8 @@ void app_judge(struct app_verdict *v, const struct app_asked *asked,
                const struct client_result *result, bool is_json, struct json_node root,
                uint64_t retry_after_ms);
 
+/* What an answer said, for keeping. */
+void app_verdict_copy(struct app_verdict *v, const struct app_answer *a);
+
 /* The milliseconds of a Retry-After in seconds; `otherwise` where it is none. */
 uint64_t app_retry_after(struct span value, uint64_t otherwise);

@@ -20,17 +20,9 @@ static void finish(struct project *p, enum project_outcome outcome)
     p->done(p->ctx, p);
 }
 
-static void keep_fault(struct project *p, const struct app_answer *a)
-{
-    p->fault.fault = a->fault;
-    snprintf(p->fault.text, sizeof p->fault.text, "%s", a->text);
-    snprintf(p->fault.remedy, sizeof p->fault.remedy, "%s", a->remedy);
-    snprintf(p->fault.scope, sizeof p->fault.scope, "%s", a->scope);
-}
-
 static void fail(struct project *p, const struct app_answer *a)
 {
-    keep_fault(p, a);
+    app_verdict_copy(&p->fault, a);
     p->id = p->wanted;
     finish(p, p->wanted != APP_ID_NONE && (a->fault == APP_NO_SCOPE || a->fault == APP_FORBIDDEN)
                   ? PROJECT_UNPROVED

@@ -278,7 +278,7 @@ export class PostHogApp {
     }
     if (rest === 'quota_limits/') return this.#scope(key, 'project:read') ?? json(200, this.#quota());
     if (rest === 'query/') return this.#scope(key, 'query:read') ?? this.#hogql(project, request);
-    if (rest.startsWith('logs_config/')) return this.#scope(key, 'logs:read') ?? json(200, { logs_distinct_id_attribute_keys: ['posthogDistinctId'], logs_session_id_attribute_keys: ['sessionId'], ...project.settings.config });
+    if (rest === 'logs_config/') return this.#scope(key, 'project:read') ?? json(200, { logs_distinct_id_attribute_keys: ['posthogDistinctId'], logs_session_id_attribute_keys: ['sessionId'], ...project.settings.config });
     const logs = /^logs\/([a-z_-]+)\/$/.exec(rest)?.[1];
     if (logs && LOGS[logs]) {
       this.#scope(key, 'logs:read');
@@ -314,7 +314,7 @@ export class PostHogApp {
   selected(project, q) {
     let range;
     try {
-      range = { from: timeOf(q.dateRange?.date_from, this.now(), this.now() - DAY_MS), to: timeOf(q.dateRange?.date_to, this.now(), this.now() + 60000) };
+      range = { from: timeOf(q.dateRange?.date_from, this.now(), this.now() - DAY_MS), to: timeOf(q.dateRange?.date_to, this.now(), this.now() + 1) };
     } catch (error) {
       throw new Refusal(400, { error: error.message });
     }

@@ -130,8 +130,8 @@ export function select(rows, query, { from, to }) {
 const STEPS_S = [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 
 export function stepOf({ from, to }, target) {
-  const seconds = Number((to - from) / 1000000n);
-  return STEPS_S.find((step) => seconds / step <= target) ?? STEPS_S.at(-1);
+  const seconds = Number(to - from) / 1e6;
+  return STEPS_S.find((step) => Math.floor(seconds / step) <= target) ?? STEPS_S.at(-1);
 }
 
 export function groupBy(rows, keyOf) {
