@@ -5,6 +5,7 @@
  * guard before in force, and is tried again sooner. Nothing here waits, and nothing of it is on
  * the way of a record.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,6 +246,41 @@ void guarding_release(struct sidecar *sc)
 }
 
 /* ---- the page ---------------------------------------------------------- */
+
+#define SHOWN_NAME_BYTES 40
+
+static int shown_bytes(struct span name)
+{
+    size_t n = name.len < SHOWN_NAME_BYTES ? name.len : SHOWN_NAME_BYTES;
+    while (n > 0 && n < name.len && (name.base[n] & 0xc0) == 0x80)
+        n--; /* not through a character */
+    return (int)n;
+}
+
+#define SHOWN_ITEMS 3 /* in top: those that keep most */
+
+void guarding_write_top(struct json *j, const struct census *c)
+{
+    struct buf text = {0};
+    uint64_t shown = 0; /* bit per item */
+    for (int n = 0; n < SHOWN_ITEMS; n++) {
+        const struct guard_counts *most = NULL;
+        for (unsigned i = 0; i < guard_count(c->guard); i++)
+            if ((shown >> i & 1) == 0 && c->selected[i].guarded > 0 &&
+                (most == NULL || c->selected[i].guarded_bytes > most->guarded_bytes))
+                most = &c->selected[i];
+        if (most == NULL)
+            break;
+        unsigned place = (unsigned)(most - c->selected);
+        const struct guard_item *item = guard_at(c->guard, place);
+        shown |= UINT64_C(1) << place;
+        buf_printf(&text, "%s%" PRIu64 " kept because of %s \"%.*s\": %.2f MB", n > 0 ? "; " : "",
+                   most->guarded, guard_kind_name(item->kind), shown_bytes(item->name),
+                   (const char *)item->name.base, (double)most->guarded_bytes / 1e6);
+    }
+    json_text(j, "guarded", text.err == 0 ? buf_span(&text) : SPAN(""));
+    buf_done(&text);
+}
 
 /* Where nothing is kept for it: the rows that an alert will see of what it counted before. */
 static void write_threshold(struct json *j, const struct census *c, unsigned i)

@@ -351,6 +351,7 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_u64(j, "patterns_held", c->patterns_held);
     json_u64(j, "services", c->services_held - 1);
     write_redaction(j, &c->redaction);
+    guarding_write_top(j, c);
     json_end(j);
     json_line(j);
 }
@@ -360,7 +361,9 @@ static int write_top(void *ctx, struct span query, struct buf *out)
 {
     struct census c;
     struct json j = json_on(out);
-    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
+    struct census_want want = want_patterns(query);
+    want.guard = true;
+    int refused = sidecar_take(ctx, want, out, &c);
     if (refused != 0)
         return refused;
     write_totals(&j, ctx, &c);

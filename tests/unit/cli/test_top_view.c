@@ -167,6 +167,9 @@ static void scrolling_stays_inside(void **state)
     v.notice = "no answer";
     assert_non_null(strstr(draw(&v, &out, 80, 24),
                            "by volume  PAUSED  redaction detect: 7 email, 1 card  no answer\n"));
+    strcpy(v.now.guarded, "7 kept because of alert \"a\": 0.01 MB");
+    assert_non_null(strstr(draw(&v, &out, 80, 24), "\nguarded  7 kept because of alert"));
+    assert_string_equal(order_of(draw(&v, &out, 80, top_title_line(&v) + 1 + 2), text), "ab");
     buf_done(&out);
     top_view_done(&v);
 }
