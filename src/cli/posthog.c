@@ -19,6 +19,12 @@ static const struct subverb {
     {"check", posthog_check, "[--json]",
      "whose key this is, what is missing, and whether logs are thrown away; exit code 0 or 1",
      "  --json            findings as one document\n"},
+    {"rules", posthog_rules, "--print | --diff | --apply | --remove",
+     "the part of the policy that PostHog's drop rules can say, for what does not pass here",
+     "  --print           the rules, and what cannot be said, as one document; needs no key\n"
+     "  --diff            what --apply would do\n"
+     "  --apply           create and change ours, disabled; those of others stay\n"
+     "  --remove          remove ours\n"},
 };
 
 static int print_overview(void)

@@ -58,3 +58,4 @@ int posthog_die(const struct app_verdict *v);
 /* ---- sub-verbs: each takes the words from its own name on ---------------- */
 
 int posthog_check(int argc, char **argv);
+int posthog_rules(int argc, char **argv);
