@@ -98,7 +98,7 @@ struct config {
     } sampling;
     struct {
         bool enabled;
-        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute;
+        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute, usage_ms;
     } events;
     bool observe;
     struct {

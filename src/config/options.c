@@ -171,6 +171,10 @@ const struct option config_options[] = {
         "own"),
     OPT("events.summary_interval", millis, events.summary_ms, "5m",
         RESTART, "between summaries of what was dropped", AT_LEAST("100ms")),
+    OPT("events.usage_interval", millis, events.usage_ms, "0",
+        RESTART, "one record for each service with its exact counts and bytes, at full hours for "
+        "1h, for charts in PostHog; with events.enabled or without; 0: none",
+        ZERO_OR_FROM("1s", "24h")),
     OPT("events.learning", millis, events.learning_ms, "10m",
         RESTART, "after the start, and of a service: what is first seen in it is not new",
         MORE_THAN_0),

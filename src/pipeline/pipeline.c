@@ -159,6 +159,7 @@ void pipeline_free(struct pipeline *p)
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
     events_free(p->events);
+    usage_free(p->usage);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);

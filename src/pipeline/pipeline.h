@@ -87,6 +87,7 @@ struct pipeline_opts {
         uint64_t interval_ms, learning_ms; /* of anomalies, for boosts as well; 0: the usual */
         uint64_t summary_ms;
         uint32_t max_per_minute;
+        uint64_t usage_ms; /* 0: no records of usage */
     } events;
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */

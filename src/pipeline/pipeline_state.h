@@ -15,6 +15,7 @@
 #include "pipeline/redact.h"
 #include "pipeline/rulebook.h"
 #include "pipeline/stamp.h"
+#include "pipeline/usage.h"
 #include "util/err.h"
 #include "util/token_bucket.h"
 
@@ -40,6 +41,7 @@ struct pipeline {
     struct metering metering;
     struct anomaly *anomaly;   /* NULL: neither boosts nor events */
     struct events *events;     /* NULL: no events are sent */
+    struct usage *usage;       /* NULL: no records of usage are sent */
     struct redactor *redactor; /* NULL: nothing is looked for */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */
