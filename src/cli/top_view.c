@@ -92,6 +92,7 @@ static const struct member totals_members[] = {
     TEXT(top_totals, policy, "policy"),
     TEXT(top_totals, redaction, "redaction"),
     TEXT(top_totals, guarded, "guarded"),
+    TEXT(top_totals, money, "money"),
     NUMBER(top_totals, policy_version),
     NUMBER(top_totals, uptime_ms),
     NUMBER(top_totals, received),
@@ -312,9 +313,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);
-    buf_printf(line, "by %s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
-               v->paused ? "  PAUSED" : "", t->redaction[0] != '\0' ? "  redaction " : "",
-               t->redaction, v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
+    buf_printf(line, "by %s%s%s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
+               v->paused ? "  PAUSED" : "", t->money[0] != '\0' ? "  " : "", t->money,
+               t->redaction[0] != '\0' ? "  redaction " : "", t->redaction,
+               v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
     put(out, line, width);
     if (t->guarded[0] == '\0')
         return;

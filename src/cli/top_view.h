@@ -38,6 +38,7 @@ struct top_row {
 struct top_totals {
     char version[16], policy[16];
     char guarded[320];  /* what is kept for PostHog's alerts; empty: nothing */
+    char money[160];    /* "saves 3.10 of 4.50 USD a month, assumed" */
     char redaction[96]; /* what was found: "detect: 12 email, 3 card"; empty: nothing */
     int64_t policy_version;
     uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;

@@ -111,7 +111,10 @@ struct config {
     struct {
         config_text policy_file;
     } shadow;
-    double cost_per_gb;
+    struct {
+        double per_gb, free_gb, kept_months, kept_per_gb;
+        config_text currency;
+    } cost;
     struct {
         config_text host, api_key;
         struct config_route route;
@@ -120,7 +123,7 @@ struct config {
     } posthog;
     struct {
         config_text personal_api_key, host;
-        uint32_t project_id;
+        uint32_t project_id, check_interval_ms;
         bool leads;
     } app; /* PostHog's app API: `posthog.` */
     struct {

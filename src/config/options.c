@@ -86,8 +86,17 @@ const struct option config_options[] = {
     OPT("shadow.policy_file", text, shadow.policy_file, "",
         RELOAD, "a second policy that is only counted, beside what is done; reloaded like "
         "sampling.policy_file", READS),
-    OPT("cost.per_gb", amount, cost_per_gb, "0.25",
-        RELOAD, "money for 10^9 metered bytes, for what is saved"),
+    OPT("cost.per_gb", amount, cost.per_gb, "0.25",
+        RELOAD, "assumed price of 10^9 metered bytes, beyond the free part; the bill's where the "
+        "personal API key may read it"),
+    OPT("cost.free_gb", amount, cost.free_gb, "10",
+        RELOAD, "assumed free part of a month"),
+    OPT("cost.kept_months", amount, cost.kept_months, "0",
+        RELOAD, "months for which logs are kept beyond what is included"),
+    OPT("cost.kept_per_gb", amount, cost.kept_per_gb, "0.05",
+        RELOAD, "assumed price of each of these months, for 10^9 bytes"),
+    OPT("cost.currency", text, cost.currency, "USD",
+        RELOAD, "of these prices, as it is shown"),
     MEMBERS("sampling.severity_rates", severity_rates, sampling.severity_rate),
     OPT("sampling.severity_rates.TRACE", ratio, sampling.severity_rate[LEVEL_TRACE], "0.05",
         RELOAD, "share of TRACE records that is kept"),
@@ -225,6 +234,8 @@ const struct option config_options[] = {
     OPT("posthog.project_id", count, app.project_id, "0",
         RESTART, "number of the project in them; 0: the one that exporters.posthog.api_key "
         "belongs to"),
+    OPT("posthog.check_interval", millis, app.check_interval_ms, "10m",
+        RESTART, "between looks at project, quota and rules", AT_LEAST("1s")),
     OPT("posthog.role", role, app.leads, "member",
         RESTART, "leader: the one of a fleet that does what one must do, from time to time"),
     OPT("guard.alerts", guard, guard.alerts, "keep",

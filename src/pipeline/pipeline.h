@@ -193,6 +193,10 @@ MUST_CHECK int pipeline_set_rules(struct pipeline *p, uint32_t service, const st
 void pipeline_forget_rules(struct pipeline *p); /* of all services */
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
+/* From now on redaction leaves these attributes alone, commas between, in place of those of the
+ * last call. ERR_FULL, ERR_NOMEM: nothing has changed. */
+MUST_CHECK int pipeline_protect(struct pipeline *p, struct span names);
+
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
 

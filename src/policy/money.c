@@ -2,6 +2,7 @@
 #include "policy/money.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "pipeline/governor.h"
 
@@ -56,13 +57,33 @@ double money_free_bytes(const struct money_terms *t)
     return INFINITY;
 }
 
-double money_per_gb_at(const struct money_terms *t, double bytes)
+struct money_month money_month(const struct money_terms *t, double others_bytes, double seconds,
+                               double without_bytes, double with_bytes)
 {
-    const double gb = GB_MB * MONEY_MB;
-    return money_price(t, bytes + gb) - money_price(t, bytes);
+    struct money_month m = {.is_free = true};
+    if (seconds <= 0)
+        return m;
+    m.without_bytes = without_bytes / seconds * GOVERNOR_MONTH_S;
+    m.with_bytes = with_bytes / seconds * GOVERNOR_MONTH_S;
+    m.without = money_price(t, others_bytes + m.without_bytes);
+    m.with = money_price(t, others_bytes + m.with_bytes);
+    m.saving = money_saving(t, others_bytes + m.without_bytes, others_bytes + m.with_bytes);
+    m.is_free = m.without <= 0;
+    return m;
 }
 
-double money_month_of(double bytes, double seconds)
+const char *money_say(char out[MONEY_TEXT_BYTES], const struct money_terms *t,
+                      const struct money_month *m, const char *currency)
 {
-    return seconds > 0 ? bytes / seconds * GOVERNOR_MONTH_S : 0;
+    const double gb = GB_MB * MONEY_MB;
+    const char *assumed = t->is_assumed ? ", assumed" : "";
+    if (m->is_free && isfinite(money_free_bytes(t)))
+        snprintf(out, MONEY_TEXT_BYTES, "saves no money: %.3g of %.3g GB a month that are free%s",
+                 m->without_bytes / gb, money_free_bytes(t) / gb, assumed);
+    else if (m->is_free)
+        snprintf(out, MONEY_TEXT_BYTES, "saves no money: logs cost nothing%s", assumed);
+    else
+        snprintf(out, MONEY_TEXT_BYTES, "saves %.2f of %.2f %.16s a month%s", m->saving, m->without,
+                 currency, assumed);
+    return out;
 }

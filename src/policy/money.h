@@ -45,8 +45,18 @@ double money_saving(const struct money_terms *t, double without, double with);
 /* Bytes of a month that cost nothing. */
 double money_free_bytes(const struct money_terms *t);
 
-/* What one more GB costs in a month of so many bytes: 0 below the free part and at the limit. */
-double money_per_gb_at(const struct money_terms *t, double bytes);
+/* A sample of so many seconds as a month (of the length that budgets count), on top of what others
+ * send. All 0 where the sample has no length. */
+struct money_month {
+    double without_bytes, with_bytes; /* a month, without the others */
+    double without, with, saving;     /* money */
+    bool is_free;                     /* with everything sent nothing would be paid */
+};
+struct money_month money_month(const struct money_terms *t, double others_bytes, double seconds,
+                               double without_bytes, double with_bytes);
 
-/* A sample of `seconds` as a month, as budgets count one. */
-double money_month_of(double bytes, double seconds);
+/* "saves 3.10 of 4.50 USD a month", "saves no money: 0.2 of 10 GB a month that are free", and that
+ * it is assumed. Returns out. */
+#define MONEY_TEXT_BYTES 160
+const char *money_say(char out[MONEY_TEXT_BYTES], const struct money_terms *t,
+                      const struct money_month *m, const char *currency);

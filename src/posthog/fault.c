@@ -72,7 +72,7 @@ static void judge_no_answer(struct app_verdict *v, const struct app_asked *a,
         cure(v, "try again; for a query ask for a shorter time");
     } else if (r->err == ERR_IO) {
         say(v, APP_SILENT, "%s broke off before it answered: %s", a->host, text);
-        cure(v, "try again");
+        cure(v, "try again, and look what stands between");
     } else {
         say(v, APP_UNREACHABLE, "%s cannot be reached: %s", a->host, text);
         cure(v, "check posthog.app_host, name resolution, and proxies");

@@ -10,21 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/route.h"
-#include "export/posthog.h"
 #include "pipeline/stamp.h"
 #include "posthog/guarded.h"
 #include "posthog/project.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
-#define AGAIN_MS 30000    /* after a fault, where that is sooner */
-#define PATIENCE_MS 60000 /* for a 429 */
+#define AGAIN_MS 30000 /* after a fault, where that is sooner */
 
 struct guarding {
     struct sidecar *sc;
-    struct app *app;
     uv_timer_t timer;
     struct project project;
     struct guarded guarded;
@@ -116,8 +113,8 @@ static void read_lists(struct guarding *g)
 {
     const struct config *cfg = g->sc->cfg;
     bool has_weights = (cfg->sampling.stamps >> STAMP_WEIGHT_ALWAYS & 1) != 0;
-    if (guarded_begin(&g->guarded, g->app, cfg->guard.alerts == GUARD_KEEP, has_weights, on_read,
-                      g) == 0)
+    if (guarded_begin(&g->guarded, posthog_app(g->sc), cfg->guard.alerts == GUARD_KEEP, has_weights,
+                      on_read, g) == 0)
         return;
     g->is_reading = false;
     next_turn(g, true);
@@ -153,8 +150,8 @@ static void on_turn(uv_timer_t *timer)
         read_lists(g);
         return;
     }
-    if (project_find(&g->project, g->app, cfg->posthog.api_key, cfg->app.project_id, on_project,
-                     g) == 0)
+    if (project_find(&g->project, posthog_app(g->sc), cfg->posthog.api_key, cfg->app.project_id,
+                     on_project, g) == 0)
         return;
     g->is_reading = false;
     next_turn(g, true);
@@ -172,43 +169,25 @@ static void stop_reading(struct guarding *g)
     guarded_stop(&g->guarded);
 }
 
-static int open_app(struct guarding *g, struct error *err)
-{
-    const struct config *cfg = g->sc->cfg;
-    char host[UPSTREAM_URL_BYTES];
-    struct app_opts opts = {
-        .host = host,
-        .key = cfg->app.personal_api_key,
-        .project_id = cfg->app.project_id,
-        .patience_ms = PATIENCE_MS,
-        .clock = g->sc->clock,
-        .budget = &g->sc->budget,
-    };
-    int rc = posthog_app_url(host, cfg->app.host, cfg->posthog.host, err);
-    if (rc == 0)
-        rc = config_open_route(&opts.route, &cfg->posthog.route, "exporters.posthog", err);
-    return rc < 0 ? rc : app_open(&g->app, &g->sc->loop, &opts);
-}
-
 int guarding_start(struct sidecar *sc, struct error *err)
 {
-    if (sc->cfg->app.personal_api_key[0] == '\0')
+    (void)err;
+    if (posthog_app(sc) == NULL)
         return 0;
-    struct guarding *g = calloc(1, sizeof *g);
-    if (g == NULL)
+    int rc = budget_take(&sc->budget, sizeof(struct guarding));
+    struct guarding *g = rc < 0 ? NULL : calloc(1, sizeof *g);
+    if (g == NULL) {
+        if (rc == 0)
+            budget_give(&sc->budget, sizeof *g);
         return ERR_NOMEM;
+    }
     g->sc = sc;
     rng_init(&g->rng);
-    int rc = uv_timer_init(&sc->loop, &g->timer);
-    if (rc < 0) {
-        free(g);
-        return rc;
-    }
+    uv_timer_init(&sc->loop, &g->timer);
     sc->guarding = g;
-    rc = open_app(g, err);
-    if (rc == 0 && sc->cfg->guard.alerts != GUARD_OFF)
-        rc = uv_timer_start(&g->timer, on_turn, 0, 0);
-    return rc;
+    if (sc->cfg->guard.alerts != GUARD_OFF)
+        uv_timer_start(&g->timer, on_turn, 0, 0);
+    return 0;
 }
 
 void guarding_reload(struct sidecar *sc, const struct config *before)
@@ -232,17 +211,17 @@ void guarding_stop(struct sidecar *sc)
     if (g == NULL)
         return;
     stop_reading(g);
-    app_close(g->app);
-    g->app = NULL;
     uv_close((uv_handle_t *)&g->timer, NULL);
 }
 
 void guarding_release(struct sidecar *sc)
 {
-    if (sc->guarding != NULL)
-        free(sc->guarding->findings);
+    if (sc->guarding == NULL)
+        return;
+    free(sc->guarding->findings);
     free(sc->guarding);
     sc->guarding = NULL;
+    budget_give(&sc->budget, sizeof *sc->guarding);
 }
 
 /* ---- the page ---------------------------------------------------------- */

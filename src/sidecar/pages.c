@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pattern/signature.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/json.h"
 
@@ -324,6 +325,15 @@ static void write_redaction(struct json *j, const struct redact_stats *s)
     buf_done(&text);
 }
 
+static void write_money(struct json *j, const struct sidecar *sc, const struct ledger_row *t)
+{
+    char text[MONEY_TEXT_BYTES];
+    const struct money_terms terms = posthog_terms(sc);
+    const struct money_month month = sidecar_month(
+        sc, (double)t->received_bytes, (double)t->kept_bytes + (double)t->released_bytes);
+    json_str(j, "money", money_say(text, &terms, &month, sc->cfg->cost.currency));
+}
+
 static void write_totals(struct json *j, const struct sidecar *sc, const struct census *c)
 {
     const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
@@ -350,6 +360,7 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_i64(j, "policy_version", rules_version(rules));
     json_u64(j, "patterns_held", c->patterns_held);
     json_u64(j, "services", c->services_held - 1);
+    write_money(j, sc, t);
     write_redaction(j, &c->redaction);
     guarding_write_top(j, c);
     json_end(j);

@@ -8,6 +8,7 @@
 
 #include "config/pipeline.h"
 #include "net/host.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/fate.h"
@@ -296,6 +297,7 @@ static const struct part {
     {pipeline_start, pipeline_stop, pipeline_release},
     {durable_start, durable_leave, NULL},
     {policies_start, policies_stop, NULL},
+    {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},

@@ -94,6 +94,7 @@ struct sidecar {
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
+    struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
     struct http_service services[2]; /* of the two OTLP ports */

@@ -1,9 +1,19 @@
 // `lipservice posthog check`: whose key this is, what is missing, what PostHog does to our records.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encodeLogs } from './lib/otlp.mjs';
 import { ALL_SCOPES, FAULTS, PostHogApp } from './lib/posthog_app.mjs';
 import { PostHog } from './lib/posthog.mjs';
-import { run } from './lib/sidecar.mjs';
+import { closeLedger, KEEP_ALL, run, Sidecar } from './lib/sidecar.mjs';
+import { until } from './lib/wait.mjs';
+
+const attribute = (key, value) => ({ key, value: { stringValue: value } });
+const logs = (service, body, attributes = {}) => encodeLogs({
+  resourceLogs: [{
+    resource: { attributes: [attribute('service.name', service)] },
+    scopeLogs: [{ logRecords: [{ timeUnixNano: String(BigInt(Date.now()) * 1000000n), severityNumber: 9, body: { stringValue: body }, attributes: Object.entries(attributes).map(([k, v]) => attribute(k, v)) }] }],
+  }],
+});
 
 async function standIn(t, options = {}) {
   const stub = await PostHog.start();
@@ -160,4 +170,95 @@ test('nothing is asked without a key, and words are checked', async (t) => {
   assert.equal((await run(['posthog'])).code, 0);
   assert.match((await run(['posthog', 'check', '--help'])).stdout, /--json[^]*--config/);
   assert.equal(app.requests.length, 0);
+});
+
+// ---- in the sidecar, from time to time
+
+const asks = (app, more = {}) => ({ ...KEEP_ALL, 'posthog.app_host': app.url, 'posthog.personal_api_key': 'phx_e2e', 'posthog.check_interval': '1s', ...more });
+const checked = (sidecar, n = 1) => until(`${n} lines of checks`, () => sidecar.log.filter((l) => l.event === 'posthog_check').length >= n);
+const gauge = async (sidecar, name) => (await sidecar.metrics())[`lipservice_posthog_${name}`];
+
+test('the sidecar checks at the start and again, as metrics and one line of log', async (t) => {
+  const app = await standIn(t, { quota: { limitMb: 100, baseMb: 40 } });
+  const sidecar = await Sidecar.start(t, { set: asks(app), stub: app.stub });
+  await checked(sidecar);
+  const [line] = sidecar.log.filter((l) => l.event === 'posthog_check');
+  assert.deepEqual([line.level, line.project, line.findings], ['info', 77, 'none']);
+  const metrics = await sidecar.metrics();
+  assert.equal(metrics.lipservice_posthog_quota_used_bytes, 40e6);
+  assert.equal(metrics.lipservice_posthog_quota_limit_bytes, 100e6);
+  assert.ok(metrics.lipservice_posthog_check_age_seconds >= 0);
+  assert.ok(metrics['lipservice_posthog_requests_total{outcome="fine"}'] >= 5);
+  app.quota.baseMb = 100;
+  await checked(sidecar, 2);
+  const again = sidecar.log.filter((l) => l.event === 'posthog_check')[1];
+  assert.deepEqual([again.level, again.findings, /throws all logs/.test(again.reason)], ['warn', 'quota_limited', true]);
+  assert.equal(await gauge(sidecar, 'quota_limited'), 1);
+  assert.equal(await gauge(sidecar, 'findings{what="quota_limited"}'), 1);
+  // A third that finds the same is no news.
+  const requests = app.requests.length;
+  await until('two more checks', () => app.requests.length > requests + 12);
+  assert.equal(sidecar.log.filter((l) => l.event === 'posthog_check').length, 2);
+  assert.ok(!sidecar.stderr.includes('phx_e2e'));
+  await closeLedger(sidecar, { received: 0 });
+});
+
+test('only rules that act on services of this sidecar are found', async (t) => {
+  const app = await standIn(t);
+  const make = (service) => app.store(77).create('logs/sampling_rules', { name: `drops ${service}`, enabled: true, rule_type: 'path_drop', config: { filter_group: { type: 'AND', values: [{ key: 'service.name', operator: 'exact', value: service }] } } });
+  make('of another program');
+  const sidecar = await Sidecar.start(t, { set: asks(app), stub: app.stub });
+  await checked(sidecar);
+  assert.equal(sidecar.log.find((l) => l.event === 'posthog_check').findings, 'none');
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  make('API');
+  await checked(sidecar, 2);
+  assert.match(sidecar.log.filter((l) => l.event === 'posthog_check')[1].reason, /'drops API' acts on service api/);
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+});
+
+test('attributes that PostHog links persons by are not redacted from then on', async (t) => {
+  const app = await standIn(t);
+  app.projects[1].settings.config = { logs_distinct_id_attribute_keys: ['account'], logs_session_id_attribute_keys: ['visit.token'] };
+  const sidecar = await Sidecar.start(t, { set: asks(app, { 'redaction.mode': 'enforce' }), stub: app.stub });
+  const record = logs('api', 'hello', { account: 'a@example.com', 'visit.token': 'b@example.com', other: 'c@example.com' });
+  await checked(sidecar);
+  assert.equal((await sidecar.post(record)).status, 200);
+  await until('the record', () => app.stub.rows.length === 1);
+  const { attributes } = app.stub.rows[0];
+  assert.deepEqual([attributes.account, attributes['visit.token']], ['"a@example.com"', '"b@example.com"']);
+  assert.doesNotMatch(attributes.other, /example/);
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+});
+
+test('the app away or wrong: records go on, one warning, and no harm at the end', async (t) => {
+  const app = await standIn(t);
+  app.fault = () => FAULTS.hang;
+  const sidecar = await Sidecar.start(t, { set: asks(app), stub: app.stub });
+  await until('a question', () => app.requests.length > 0);
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  await closeLedger(sidecar, { received: 1, kept: 1 }); // a question hangs, and the end is not held up
+  const dead = await Sidecar.start(t, { set: asks(app, { 'posthog.app_host': 'http://127.0.0.1:9' }), stub: app.stub });
+  await checked(dead);
+  assert.equal(dead.log.find((l) => l.event === 'posthog_check').findings, 'unreachable');
+  assert.equal((await dead.post(logs('api', 'x'))).status, 200);
+  await closeLedger(dead, { received: 1, kept: 1 }, { stored: 1 });
+});
+
+test('money is that of the bill where it may be read', async (t) => {
+  const app = await standIn(t, { billing: { tiers: [{ unit_amount_usd: '0.01', up_to: null }] } });
+  const sidecar = await Sidecar.start(t, { set: asks(app), stub: app.stub });
+  await until('the bill', async () => (await sidecar.metrics()).lipservice_price_is_assumed === 0);
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  await until('a price', async () => (await sidecar.metrics())['lipservice_price_per_month{of="received"}'] > 0);
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+});
+
+test('without a key nothing is asked and nobody is warned', async (t) => {
+  const app = await standIn(t);
+  const sidecar = await Sidecar.start(t, { set: { ...asks(app), 'posthog.personal_api_key': '' }, stub: app.stub });
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  assert.ok(!Object.keys(await sidecar.metrics()).some((name) => name.startsWith('lipservice_posthog_')));
+  await closeLedger(sidecar, { received: 1, kept: 1 });
+  assert.deepEqual([app.requests.length, sidecar.log.filter((l) => l.event.startsWith('posthog')).length], [0, 0]);
 });

@@ -1,0 +1,251 @@
+/* posthog: one timer, one check, and what follows from it. */
+#include "sidecar/posthog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/money.h"
+#include "config/route.h"
+#include "export/posthog.h"
+#include "sidecar/sidecar_state.h"
+#include "util/diag.h"
+#include "util/rng.h"
+
+#define FIRST_MS 1000     /* after the start, jittered: a fleet's restart is no flood */
+#define PATIENCE_MS 60000 /* for a 429 */
+#define BILL_MS 3600000   /* between looks at prices */
+#define WORDS_BYTES 512   /* of findings in a line of log */
+
+struct posthog_part {
+    struct sidecar *sc;
+    struct app *app;
+    uv_timer_t timer;
+    struct check check;
+    struct app_call *call; /* for the bill */
+    struct bill bill;
+    uint64_t billed_ms; /* when it was asked for; 0: never */
+    struct posthog_figures figures;
+    char said[WORDS_BYTES]; /* the findings of the last line of log */
+    char protected[2 * KEYS_BYTES];
+};
+
+static void schedule(struct posthog_part *p, uint64_t ms);
+
+/* ---- the bill ---------------------------------------------------------- */
+
+static void on_bill(void *ctx, const struct app_answer *a)
+{
+    struct posthog_part *p = ctx;
+    struct bill bill;
+    p->call = NULL;
+    if (a->fault != APP_FINE)
+        return; /* the last one stays; without one prices are assumed */
+    bill_read(&bill, a->root);
+    if (bill.is_known)
+        p->bill = bill;
+}
+
+static void ask_bill(struct posthog_part *p)
+{
+    uint64_t now = clock_now_ms(p->sc->clock);
+    const struct app_request r = {.method = "GET",
+                                  .path = "/api/billing/?include_forecasting=true",
+                                  .ctx = p,
+                                  .done = on_bill};
+    if (!project_may(&p->check.project, "billing:read") || p->call != NULL ||
+        (p->billed_ms > 0 && now - p->billed_ms < BILL_MS))
+        return;
+    if (app_send(p->app, &r, &p->call) == 0)
+        p->billed_ms = now;
+}
+
+struct money_terms posthog_terms(const struct sidecar *sc)
+{
+    return sc->posthog != NULL && sc->posthog->bill.is_known ? sc->posthog->bill.terms
+                                                             : config_money(sc->cfg);
+}
+
+struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes)
+{
+    const struct money_terms terms = posthog_terms(sc);
+    double seconds = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
+    return money_month(&terms, 0, seconds, without_bytes, with_bytes);
+}
+
+/* ---- the check --------------------------------------------------------- */
+
+static void each_service(void *ctx, void (*fn)(void *arg, struct span service), void *arg)
+{
+    struct posthog_part *p = ctx;
+    struct census c;
+    const struct census_want want = {.services = true, .budget = &p->sc->budget};
+    if (census_take(p->sc->pipeline, &want, &c) < 0)
+        return;
+    for (uint32_t i = 0; i < c.services_held; i++)
+        if (i != LEDGER_OTHER)
+            fn(arg, c.services[i].name);
+    census_done(&c);
+}
+
+static void log_check(struct posthog_part *p)
+{
+    const struct check *c = &p->check;
+    char words[WORDS_BYTES] = "", reason[DIAG_QUOTE_BYTES];
+    const char *first = "";
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->findings.count; i++) {
+        const struct finding *f = &c->findings.list[i];
+        bool is_fault = finding_grade(f->what) == FINDING_FAULT;
+        if (is_fault && first[0] == '\0')
+            first = f->text;
+        if (n < sizeof words - 32)
+            n += (size_t)snprintf(words + n, sizeof words - n, "%s%s", n > 0 ? "," : "",
+                                  finding_word(f->what));
+    }
+    bool is_news = p->figures.checked_ms == 0 || strcmp(words, p->said) != 0;
+    memcpy(p->said, words, sizeof words);
+    diag(!is_news                 ? DIAG_DEBUG
+         : c->findings.faults > 0 ? DIAG_WARN
+                                  : DIAG_INFO,
+         "posthog_check",
+         c->findings.faults > 0 ? "PostHog does not do with the logs what is meant; `lipservice "
+                                  "posthog check` says what to do"
+                                : "PostHog was asked, and all is well",
+         "project=%u faults=%u findings=%s reason=%s", c->project.id, c->findings.faults,
+         words[0] != '\0' ? words : "none", diag_quote(reason, span_str(first)));
+}
+
+/* Names by which PostHog links persons and sessions are not redacted. */
+static void protect(struct posthog_part *p)
+{
+    const struct link_keys *keys = &p->check.gathered.keys;
+    if (keys->persons[0] == '\0' && keys->sessions[0] == '\0')
+        return; /* not known: what was protected stays so */
+    snprintf(p->protected, sizeof p->protected, "%s,%s", keys->persons, keys->sessions);
+    if (pipeline_protect(p->sc->pipeline, span_str(p->protected)) < 0)
+        diag(DIAG_WARN, "not_protected",
+             "attributes that PostHog links persons by may be redacted: the list is too long",
+             "setting=redaction.exempt");
+}
+
+static void take_figures(struct posthog_part *p)
+{
+    const struct check *c = &p->check;
+    const struct quota *q = &c->gathered.quota;
+    struct posthog_figures *f = &p->figures;
+    memset(f->found, 0, sizeof f->found);
+    for (uint32_t i = 0; i < c->findings.count; i++)
+        f->found[c->findings.list[i].what] = true;
+    f->is_limited = q->is_limited;
+    f->quota_used_bytes = q->has_usage ? q->usage_mb * QUOTA_MB : -1;
+    f->quota_limit_bytes = q->has_limit ? q->limit_mb * QUOTA_MB : -1;
+    f->checked_ms = clock_now_ms(p->sc->clock);
+}
+
+static void on_checked(void *ctx)
+{
+    struct posthog_part *p = ctx;
+    log_check(p);
+    take_figures(p);
+    protect(p);
+    ask_bill(p);
+    schedule(p, p->sc->cfg->app.check_interval_ms);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    struct posthog_part *p = container_of(timer, struct posthog_part, timer);
+    const struct check_opts opts = {
+        .app = p->app,
+        .token = p->sc->cfg->posthog.api_key,
+        .ingestion_host = p->sc->cfg->posthog.host,
+        .project_id = p->sc->cfg->app.project_id,
+        .leads = p->sc->cfg->app.leads,
+        .each_service = each_service,
+        .ctx = p,
+        .done = on_checked,
+    };
+    if (check_start(&p->check, &opts) < 0)
+        schedule(p, p->sc->cfg->app.check_interval_ms);
+}
+
+static void schedule(struct posthog_part *p, uint64_t ms)
+{
+    uv_timer_start(&p->timer, on_time, ms, 0);
+}
+
+struct app *posthog_app(const struct sidecar *sc)
+{
+    return sc->posthog != NULL ? sc->posthog->app : NULL;
+}
+
+bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out)
+{
+    const struct posthog_part *p = sc->posthog;
+    if (p == NULL)
+        return false;
+    *out = p->figures;
+    memcpy(out->requests, app_counts(p->app), sizeof out->requests);
+    return true;
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+int posthog_start(struct sidecar *sc, struct error *err)
+{
+    const struct config *cfg = sc->cfg;
+    char host[UPSTREAM_URL_BYTES];
+    struct rng rng;
+    if (cfg->app.personal_api_key[0] == '\0')
+        return 0;
+    struct app_opts opts = {
+        .host = host,
+        .key = cfg->app.personal_api_key,
+        .project_id = cfg->app.project_id,
+        .patience_ms = PATIENCE_MS,
+        .clock = sc->clock,
+        .budget = &sc->budget,
+    };
+    int rc = posthog_app_url(host, cfg->app.host, cfg->posthog.host, err);
+    if (rc == 0)
+        rc = config_open_route(&opts.route, &cfg->posthog.route, "exporters.posthog", err);
+    if (rc == 0)
+        rc = budget_take(&sc->budget, sizeof *sc->posthog);
+    if (rc < 0)
+        return rc;
+    struct posthog_part *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        budget_give(&sc->budget, sizeof *p);
+        return ERR_NOMEM;
+    }
+    *p = (struct posthog_part){.sc = sc,
+                               .figures = {.quota_used_bytes = -1, .quota_limit_bytes = -1}};
+    sc->posthog = p;
+    uv_timer_init(&sc->loop, &p->timer);
+    rc = app_open(&p->app, &sc->loop, &opts);
+    if (rc < 0)
+        return rc;
+    rng_init(&rng);
+    schedule(p, FIRST_MS / 2 + rng_upto(&rng, FIRST_MS));
+    return 0;
+}
+
+void posthog_stop(struct sidecar *sc)
+{
+    struct posthog_part *p = sc->posthog;
+    if (p == NULL)
+        return;
+    check_stop(&p->check);
+    app_close(p->app);
+    uv_close((uv_handle_t *)&p->timer, NULL);
+}
+
+void posthog_release(struct sidecar *sc)
+{
+    if (sc->posthog == NULL)
+        return;
+    free(sc->posthog);
+    sc->posthog = NULL;
+    budget_give(&sc->budget, sizeof *sc->posthog);
+}

@@ -1,0 +1,43 @@
+/*
+ * posthog: what the sidecar asks PostHog's app, from time to time, where a personal API key is
+ * configured. Without one there is nothing here, and nobody is warned.
+ *
+ * Never on the path of records: answers only change settings of it, at most once in an interval.
+ *
+ * Blocking: never.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "posthog/check.h"
+#include "policy/money.h"
+
+struct posthog_part;
+
+/* What of it others show. */
+struct posthog_figures {
+    uint64_t requests[APP_FAULT_COUNT];
+    bool found[FINDING_COUNT];
+    double quota_used_bytes, quota_limit_bytes; /* -1: unknown, or none */
+    bool is_limited;
+    uint64_t checked_ms; /* monotonic; 0: never */
+};
+
+struct sidecar;
+MUST_CHECK int posthog_start(struct sidecar *sc, struct error *err);
+void posthog_stop(struct sidecar *sc);
+void posthog_release(struct sidecar *sc);
+
+/* To ask PostHog by, within the limits that all share; NULL without a key. */
+struct app *posthog_app(const struct sidecar *sc);
+
+/* False: there is none. */
+bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out);
+
+/* What a month costs: as the bill says, where it could be read, else as configured. */
+struct money_terms posthog_terms(const struct sidecar *sc);
+
+/* A month at the rate since the start, when so many bytes came and so many are sent. */
+struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes);
