@@ -59,3 +59,5 @@ int posthog_die(const struct app_verdict *v);
 
 int posthog_check(int argc, char **argv);
 int posthog_rules(int argc, char **argv);
+int posthog_dashboard(int argc, char **argv);
+int posthog_alerts(int argc, char **argv);
