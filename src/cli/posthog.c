@@ -19,6 +19,23 @@ static const struct subverb {
     {"check", posthog_check, "[--json]",
      "whose key this is, what is missing, and whether logs are thrown away; exit code 0 or 1",
      "  --json            findings as one document\n"},
+    {"dashboard", posthog_dashboard, "--print | --apply | --remove",
+     "charts of what is kept, dropped and saved",
+     "  --print           a template that can be imported by hand; needs no key\n"
+     "  --apply           put it there, in place of an older one of ours\n"
+     "  --remove          remove it, and its insights\n"},
+    {"alerts", posthog_alerts, "--print | --apply [--enable] | --remove",
+     "alerts on losses, a missing canary, suppressed errors and surges",
+     "  --print           the alerts as one document; needs no key\n"
+     "  --apply           create them, disabled; thresholds that were changed there stay\n"
+     "  --enable          and enable ours\n"
+     "  --remove          remove ours\n"},
+    {"rules", posthog_rules, "--print | --diff | --apply | --remove",
+     "the part of the policy that PostHog's drop rules can say, for what does not pass here",
+     "  --print           the rules, and what cannot be said, as one document; needs no key\n"
+     "  --diff            what --apply would do\n"
+     "  --apply           create and change ours, disabled; those of others stay\n"
+     "  --remove          remove ours\n"},
 };
 
 static int print_overview(void)

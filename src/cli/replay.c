@@ -252,7 +252,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         return rc;
     pipeline_watch(lane->pipeline, &watcher);
     /* Now, or lanes that send events at different times would number services differently. */
-    if (opts.events.enabled || opts.floor_per_second > 0)
+    if (opts.events.enabled || opts.events.usage_ms > 0 || opts.floor_per_second > 0)
         (void)pipeline_service(lane->pipeline, SPAN("lipservice"));
     return 0;
 }

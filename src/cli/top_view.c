@@ -91,6 +91,7 @@ static const struct member totals_members[] = {
     TEXT(top_totals, version, "version"),
     TEXT(top_totals, policy, "policy"),
     TEXT(top_totals, redaction, "redaction"),
+    TEXT(top_totals, guarded, "guarded"),
     TEXT(top_totals, money, "money"),
     NUMBER(top_totals, policy_version),
     NUMBER(top_totals, uptime_ms),
@@ -317,6 +318,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
                t->redaction[0] != '\0' ? "  redaction " : "", t->redaction,
                v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
     put(out, line, width);
+    if (t->guarded[0] == '\0')
+        return;
+    buf_printf(line, "guarded  %s", t->guarded);
+    put(out, line, width);
 }
 
 /* Widths of the columns; what is left is the template's. */
@@ -354,9 +359,8 @@ void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned
 {
     struct buf line = {0};
     unsigned service = width > 100 ? 2 * SERVICE_COLUMNS : SERVICE_COLUMNS;
-    uint32_t room = height == 0                   ? v->count
-                    : height > TOP_TITLE_LINE + 1 ? height - TOP_TITLE_LINE - 1
-                                                  : 0;
+    unsigned title = top_title_line(v);
+    uint32_t room = height == 0 ? v->count : height > title + 1 ? height - title - 1 : 0;
     qsort_r(v->rows, v->count, sizeof *v->rows, on_compare, v);
     uint32_t last = v->count > room ? v->count - room : 0;
     if (v->scroll > last)

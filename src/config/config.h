@@ -44,6 +44,7 @@ struct config_route {
 
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
+enum guard_mode { GUARD_KEEP, GUARD_SCALE, GUARD_OFF };
 enum key_policy { KEY_CONFIGURED, KEY_CLIENT, KEY_CLIENT_OR_CONFIGURED };
 
 /* What is done with a file that a setting names. */
@@ -100,7 +101,7 @@ struct config {
     } sampling;
     struct {
         bool enabled;
-        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute;
+        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute, usage_ms;
     } events;
     bool observe;
     struct {
@@ -128,6 +129,10 @@ struct config {
         uint32_t project_id, check_interval_ms;
         bool leads;
     } app; /* PostHog's app API: `posthog.` */
+    struct {
+        enum guard_mode alerts;
+        uint32_t refresh_interval_ms;
+    } guard;
     struct {
         config_text endpoint, logs_endpoint, traces_endpoint, metrics_endpoint;
         const char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL at the end */

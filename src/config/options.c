@@ -182,12 +182,16 @@ const struct option config_options[] = {
         "same value are kept or none, at equal rates; empty: traces stay together"),
     OPT("sampling.stamps", stamps, sampling.stamps, "[adjusted_count]",
         RESTART, "attributes of survivors of p < 1: these, pattern, family, threshold, randomness, "
-        "template, reason"),
+        "template, reason; weight_always: the adjusted count of all that is sent, also where it is 1"),
     OPT("events.enabled", flag, events.enabled, "false",
         RESTART, "report new, surging and silent patterns and what was dropped, as records of our "
         "own"),
     OPT("events.summary_interval", millis, events.summary_ms, "5m",
         RESTART, "between summaries of what was dropped", AT_LEAST("100ms")),
+    OPT("events.usage_interval", millis, events.usage_ms, "0",
+        RESTART, "one record for each service with its exact counts and bytes, at full hours for "
+        "1h, for charts in PostHog; with events.enabled or without; 0: none",
+        ZERO_OR_FROM("1s", "24h")),
     OPT("events.learning", millis, events.learning_ms, "10m",
         RESTART, "after the start, and of a service: what is first seen in it is not new",
         MORE_THAN_0),
@@ -242,6 +246,12 @@ const struct option config_options[] = {
         RESTART, "between looks at project, quota and rules", AT_LEAST("1s")),
     OPT("posthog.role", role, app.leads, "member",
         RESTART, "leader: the one of a fleet that does what one must do, from time to time"),
+    OPT("guard.alerts", guard, guard.alerts, "keep",
+        RELOAD, "what alerts, metrics, views and insights of PostHog select, where "
+        "posthog.personal_api_key is set: keep all of it; scale: count it, and say what their "
+        "thresholds should be; off: do not ask"),
+    OPT("guard.refresh_interval", millis, guard.refresh_interval_ms, "10m",
+        RELOAD, "how often they are read again", FROM("1s", "24h")),
     OPT("exporters.otlphttp.endpoint", text, otlphttp.endpoint, "",
         RELOAD, "base URL of any OTLP/HTTP server; /v1/logs is appended"),
     OPT("exporters.otlphttp.logs_endpoint", text, otlphttp.logs_endpoint, "",

@@ -154,10 +154,12 @@ void pipeline_free(struct pipeline *p)
         return;
     day_counts_done(&p->today);
     rulebook_done(&p->rulebook);
+    guard_unref(p->guard);
     redactor_free(p->redactor);
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
     events_free(p->events);
+    usage_free(p->usage);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);

@@ -37,6 +37,7 @@
 #include "otlp/logs.h"
 #include "otlp/mend.h"
 #include "pipeline/governor.h"
+#include "pipeline/guard.h"
 #include "pipeline/ledger.h"
 #include "pipeline/peer_weights.h"
 #include "pipeline/redact.h"
@@ -86,6 +87,7 @@ struct pipeline_opts {
         uint64_t interval_ms, learning_ms; /* of anomalies, for boosts as well; 0: the usual */
         uint64_t summary_ms;
         uint32_t max_per_minute;
+        uint64_t usage_ms; /* 0: no records of usage */
     } events;
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
@@ -204,6 +206,11 @@ void pipeline_move_target(struct pipeline *p, const struct governor_target *targ
 
 /* Of records that the floor keeps, a second; 0: all of them. */
 uint32_t pipeline_floor_limit(const struct pipeline *p);
+
+/* What PostHog counts, for all services and policies from now on; NULL: nothing any more. What
+ * its items have counted goes on where they are in the new one. */
+void pipeline_set_guard(struct pipeline *p, const struct guard *guard);
+const struct guard *pipeline_guard(const struct pipeline *p); /* NULL: none */
 
 /* The policy that is only counted; NULL: none any more. */
 MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);

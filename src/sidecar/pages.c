@@ -362,6 +362,7 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_u64(j, "services", c->services_held - 1);
     write_money(j, sc, t);
     write_redaction(j, &c->redaction);
+    guarding_write_top(j, c);
     json_end(j);
     json_line(j);
 }
@@ -371,7 +372,9 @@ static int write_top(void *ctx, struct span query, struct buf *out)
 {
     struct census c;
     struct json j = json_on(out);
-    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
+    struct census_want want = want_patterns(query);
+    want.guard = true;
+    int refused = sidecar_take(ctx, want, out, &c);
     if (refused != 0)
         return refused;
     write_totals(&j, ctx, &c);
@@ -440,6 +443,7 @@ static const struct {
     {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
     {"/api/families", "the patterns that became one with others"},
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
+    {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
     {"/api/config", "the configuration in force, secrets redacted"},
 };
@@ -468,6 +472,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", sidecar_write_shadow},
+    {"/api/guard", "application/json", guarding_write},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},

@@ -235,6 +235,11 @@ static void schedule(struct posthog_part *p, uint64_t ms)
     uv_timer_start(&p->timer, on_time, ms, 0);
 }
 
+struct app *posthog_app(const struct sidecar *sc)
+{
+    return sc->posthog != NULL ? sc->posthog->app : NULL;
+}
+
 bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out)
 {
     const struct posthog_part *p = sc->posthog;

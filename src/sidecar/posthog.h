@@ -32,6 +32,9 @@ MUST_CHECK int posthog_start(struct sidecar *sc, struct error *err);
 void posthog_stop(struct sidecar *sc);
 void posthog_release(struct sidecar *sc);
 
+/* To ask PostHog by, within the limits that all share; NULL without a key. */
+struct app *posthog_app(const struct sidecar *sc);
+
 /* False: there is none. */
 bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out);
 

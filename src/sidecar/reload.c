@@ -66,6 +66,7 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         ignore_code(pipeline_set_shadow_rules(sc->pipeline, NULL)); /* none need no memory */
     if (rc == 0)
         rc = policies_set_files(sc, old, err);
+    guarding_reload(sc, old);
     bool is_open =
         sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
     if (is_open && same_policy_server(cfg, old)) {

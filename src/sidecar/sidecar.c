@@ -298,6 +298,7 @@ static const struct part {
     {durable_start, durable_leave, NULL},
     {policies_start, policies_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
+    {guarding_start, guarding_stop, guarding_release},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
 };

@@ -105,7 +105,8 @@ struct sidecar {
     uint32_t connections, page_connections; /* at most, of one port */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
-    struct live *live; /* what the admin pages answer from the running pipeline */
+    struct guarding *guarding; /* NULL without posthog.personal_api_key */
+    struct live *live;         /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
@@ -246,6 +247,19 @@ MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *befor
                                   struct error *err);
 MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
+
+/* ---- guarding.c: what PostHog counts is kept ---- */
+
+MUST_CHECK int guarding_start(struct sidecar *sc, struct error *err);
+void guarding_reload(struct sidecar *sc, const struct config *before);
+void guarding_stop(struct sidecar *sc);
+void guarding_release(struct sidecar *sc);
+
+/* The member "guarded" of a line for top: what keeps most. */
+void guarding_write_top(struct json *j, const struct census *c);
+
+/* The page /api/guard. */
+MUST_CHECK int guarding_write(void *ctx, struct span query, struct buf *out);
 
 /* ---- sink.c ---- */
 

@@ -169,6 +169,9 @@ static void scrolling_stays_inside(void **state)
     assert_non_null(strstr(draw(&v, &out, 120, 24),
                            "by volume  PAUSED  saves 1.00 of 4.00 USD a month  "
                            "redaction detect: 7 email, 1 card  no answer\n"));
+    strcpy(v.now.guarded, "7 kept because of alert \"a\": 0.01 MB");
+    assert_non_null(strstr(draw(&v, &out, 80, 24), "\nguarded  7 kept because of alert"));
+    assert_string_equal(order_of(draw(&v, &out, 80, top_title_line(&v) + 1 + 2), text), "ab");
     buf_done(&out);
     top_view_done(&v);
 }
