@@ -122,6 +122,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
     opts.redact = redact;
+    opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
