@@ -295,12 +295,15 @@ int verify_start(struct verify *v, const struct verify_opts *opts)
     v->service_at = v->hour_at = v->canary_at = v->canaries_missing = 0;
     v->fault = (struct app_verdict){.fault = APP_FINE};
     v->is_running = true;
-    for (size_t i = 0; i < CANARIES_MAX; i++)
+    bool has_work = v->check.service_count > 0;
+    for (size_t i = 0; i < CANARIES_MAX; i++) {
+        has_work |= is_wanted(v, &v->canaries[i]);
         if (v->canaries[i].is_found && v->canaries[i].sent_s > v->check.shown_until_s) {
             v->check.has_canary = true;
             v->check.shown_until_s = v->canaries[i].sent_s;
         }
-    if (v->check.service_count == 0) /* nothing was sent */
+    }
+    if (!has_work) /* nothing was sent */
         return ERR_EMPTY;
     ask_counts(v);
     return 0;

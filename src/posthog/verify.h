@@ -48,7 +48,8 @@ struct verify {
 /* What a check has found that explains differences. */
 void verify_take_causes(struct verify *v, const struct gathered *g);
 
-/* done() is called once, not from inside, unless verify_stop() is. */
+/* done() is called once, not from inside, unless verify_stop() is. ERR_EMPTY: there is nothing to
+ * ask for. */
 MUST_CHECK int verify_start(struct verify *v, const struct verify_opts *opts);
 void verify_stop(struct verify *v); /* accepts a zeroed one */
 
