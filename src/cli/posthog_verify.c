@@ -84,6 +84,11 @@ static void read_page(struct verb *v, struct json_node page, uint32_t hours)
             c->quotas[c->quota_count++].to_s = span[1];
         }
     read_canaries(v, json_get(page, "canaries"));
+    struct json_each days = json_each(json_get(page, "days"));
+    struct day_totals *d = &v->verify.days;
+    while (d->count < DAYS_MAX && json_next(&days))
+        if (numbers(days.value, span, ARRAY_LEN(span)) == ARRAY_LEN(span))
+            d->list[d->count++] = (struct day_total){span[0], (double)span[1], -1};
     while (json_next(&services))
         read_service(v, services.value);
 }
@@ -146,6 +151,7 @@ static int look_at_stored(struct verb *v)
     struct buf out = {0};
     v->opts.app = v->session.app;
     v->opts.may_query = project_may(&v->check.project, "query:read");
+    v->opts.may_bill = project_may(&v->check.project, "billing:read");
     v->opts.ctx = &is_over;
     v->opts.done = on_done;
     if (verify_start(&v->verify, &v->opts) < 0) {

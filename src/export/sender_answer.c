@@ -82,6 +82,7 @@ static void answer_accept(struct sender *s, const struct sink_answer *a)
     metric_add(&x->stats->sent_wire_bytes, s->parcel->body.len);
     metric_add(&x->stats->sent_decoded_bytes, s->parcel->decoded_bytes);
     if (s->parcel->signal == SIGNAL_LOGS) {
+        metric_add(&x->stats->sent_logs_bytes, s->parcel->decoded_bytes);
         x->isolate_credit += ISOLATE_GAIN;
         if (x->isolate_credit > ISOLATE_CREDIT)
             x->isolate_credit = ISOLATE_CREDIT;

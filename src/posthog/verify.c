@@ -83,6 +83,33 @@ static bool failed(struct verify *v, const struct app_answer *a)
     return true;
 }
 
+/* ---- the bill ---------------------------------------------------------- */
+
+static void on_bill(void *ctx, const struct app_answer *a)
+{
+    struct verify *v = ctx;
+    v->call = NULL;
+    if (a->fault == APP_FINE) /* that it may not be seen is no fault of what is stored */
+        days_read_bill(&v->days, a->root);
+    finish(v);
+}
+
+static void ask_bill(struct verify *v)
+{
+    char from[DAY_TEXT_BYTES];
+    if (!v->opts.may_bill || v->days.count == 0) {
+        finish(v);
+        return;
+    }
+    snprintf(v->path, sizeof v->path,
+             "/api/billing/usage/?start_date=%s&interval=day&usage_types=%%5B%%22"
+             "logs_mb_in_period%%22%%5D&team_ids=%%5B%u%%5D&breakdowns=%%5B%%22type%%22%%5D",
+             day_text(from, v->days.list[0].day), app_project(v->opts.app));
+    const struct app_request r = {.method = "GET", .path = v->path, .ctx = v, .done = on_bill};
+    if (app_send(v->opts.app, &r, &v->call) < 0)
+        finish(v);
+}
+
 /* ---- canaries ---------------------------------------------------------- */
 
 static void ask_canary(struct verify *v);
@@ -117,7 +144,7 @@ static void ask_canary(struct verify *v)
     while (v->canary_at < CANARIES_MAX && !is_wanted(v, &v->canaries[v->canary_at]))
         v->canary_at++;
     if (v->canary_at == CANARIES_MAX) {
-        finish(v);
+        ask_bill(v);
         return;
     }
     const struct canary *c = &v->canaries[v->canary_at];
@@ -346,6 +373,7 @@ void verify_write_json(const struct verify *v, struct buf *out)
         json_end(&j);
     }
     json_end_list(&j);
+    days_write_json(&v->days, &j);
     json_end(&j);
     json_line(&j);
 }
@@ -365,5 +393,6 @@ void verify_write_text(const struct verify *v, struct buf *out)
         else
             buf_printf(out, "canary of %s: missing\n", iso(at, c->sent_s, ""));
     }
+    days_write_text(&v->days, out);
     ledger_check_write_text(&v->check, out);
 }

@@ -13,6 +13,7 @@
 
 #include "posthog/check.h"
 #include "posthog/client.h"
+#include "posthog/days.h"
 #include "posthog/fault.h"
 #include "posthog/ledger_check.h"
 
@@ -29,6 +30,7 @@ struct canary {
 struct verify_opts {
     struct app *app;
     bool may_query;     /* in SQL */
+    bool may_bill;      /* see what is billed */
     uint64_t settled_s; /* what was sent by then is delivered, and should be shown */
     void *ctx;
     void (*done)(void *ctx);
@@ -38,9 +40,11 @@ struct verify {
     struct verify_opts opts;
     struct ledger_check check; /* what was sent is the caller's to fill, before the start */
     struct canary canaries[CANARIES_MAX];
+    struct day_totals days;    /* the caller's to fill, as well */
     uint32_t canaries_missing; /* of those that should be shown */
     struct app_verdict fault;  /* APP_FINE: all was asked */
     struct app_call *call;
+    char path[256];
     uint32_t service_at, hour_at, canary_at;
     bool is_running;
 };

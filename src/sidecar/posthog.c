@@ -96,7 +96,7 @@ static double delivered_bytes(const struct sidecar *sc)
 {
     struct exporter_stats s;
     exporter_stats(sc->exporter, &s);
-    return (double)s.sent_decoded_bytes.value;
+    return (double)s.sent_logs_bytes.value;
 }
 
 static void find_period(const struct posthog_part *p, double now_s, double *start_s, double *end_s)
@@ -211,6 +211,17 @@ static void take_figures(struct posthog_part *p)
 
 /* ---- what is stored ---------------------------------------------------- */
 
+void posthog_tick(struct sidecar *sc)
+{
+    if (sc->posthog != NULL)
+        days_note(&sc->posthog->verify.days, delivered_bytes(sc), (uint64_t)unix_s(sc));
+}
+
+const struct day_totals *posthog_days(const struct sidecar *sc)
+{
+    return &sc->posthog->verify.days;
+}
+
 void posthog_quota_times(const struct sidecar *sc, struct ledger_check *c)
 {
     const struct quota_times *q = &sc->posthog->quota_times;
@@ -282,6 +293,7 @@ static void verify(struct posthog_part *p)
     const struct verify_opts opts = {
         .app = p->app,
         .may_query = project_may(&p->check.project, "query:read"),
+        .may_bill = project_may(&p->check.project, "billing:read"),
         .settled_s = sidecar_settled_s(p->sc),
         .ctx = p,
         .done = on_verified,

@@ -46,6 +46,11 @@ bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out);
 /* What a month costs: as the bill says, where it could be read, else as configured. */
 struct money_terms posthog_terms(const struct sidecar *sc);
 
+/* About each second. Without a key nothing is done. */
+void posthog_tick(struct sidecar *sc);
+/* Bytes of whole days. */
+const struct day_totals *posthog_days(const struct sidecar *sc);
+
 /* Times at which PostHog threw logs away, into c->quotas; canaries that were sent. */
 void posthog_quota_times(const struct sidecar *sc, struct ledger_check *c);
 /* Records of a service that were delivered at such times, or next to them. */

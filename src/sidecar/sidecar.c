@@ -105,6 +105,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
     pipeline_tick(sc->pipeline);
+    posthog_tick(sc);
     if (sc->receiver != NULL)
         receiver_tell_health(sc->receiver);
 }

@@ -125,38 +125,53 @@ static uint32_t hours_of(struct span query)
     return hours < 1 ? 1 : hours > MINUTES_HOURS ? MINUTES_HOURS : hours;
 }
 
+static void write_pair(struct json *j, uint64_t a, uint64_t b)
+{
+    json_begin_list(j, NULL);
+    json_u64(j, NULL, a);
+    json_u64(j, NULL, b);
+    json_end_list(j);
+}
+
+/* What is known besides: when logs were thrown away, canaries, whole days. */
+static void write_known(struct json *j, const struct sidecar *sc, const struct ledger_check *c)
+{
+    const struct day_totals *days = posthog_days(sc);
+    struct canary canaries[CANARIES_MAX];
+    posthog_canaries(sc, canaries);
+    json_begin_list(j, "quota");
+    for (uint32_t i = 0; i < c->quota_count; i++)
+        write_pair(j, c->quotas[i].from_s, c->quotas[i].to_s);
+    json_end_list(j);
+    json_begin(j, "canaries");
+    for (size_t i = 0; i < CANARIES_MAX; i++)
+        if (canaries[i].sent_s > 0)
+            json_u64(j, canaries[i].id, canaries[i].sent_s);
+    json_end(j);
+    json_begin_list(j, "days");
+    for (uint32_t i = 0; i < days->count; i++)
+        write_pair(j, days->list[i].day, (uint64_t)days->list[i].bytes);
+    json_end_list(j);
+}
+
 int sidecar_write_minutes(void *ctx, struct span query, struct buf *out)
 {
     const struct sidecar *sc = ctx;
-    struct ledger_check *c = calloc(1, sizeof *c);
-    struct canary canaries[CANARIES_MAX];
     uint64_t settled_s = sidecar_settled_s(sc);
     struct json j = json_on(out);
-    if (c == NULL || sc->posthog == NULL) {
-        free(c);
+    if (sc->posthog == NULL)
         return sidecar_refuse(out, 404, "posthog.personal_api_key is not set: nothing is counted");
-    }
+    struct ledger_check *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return sidecar_refuse(out, 503, "no memory for this page now");
     c->budget = out->budget;
     sidecar_fill_check(sc, c, hours_of(query), settled_s);
-    posthog_canaries(sc, canaries);
     json_begin(&j, NULL);
     json_u64(&j, "now_s", unix_s(sc));
     json_u64(&j, "start_s", c->start_s);
     json_u64(&j, "settled_s", settled_s);
     json_u64(&j, "doubtful", c->doubtful);
-    json_begin_list(&j, "quota");
-    for (uint32_t i = 0; i < c->quota_count; i++) {
-        json_begin_list(&j, NULL);
-        json_u64(&j, NULL, c->quotas[i].from_s);
-        json_u64(&j, NULL, c->quotas[i].to_s);
-        json_end_list(&j);
-    }
-    json_end_list(&j);
-    json_begin(&j, "canaries");
-    for (size_t i = 0; i < CANARIES_MAX; i++)
-        if (canaries[i].sent_s > 0)
-            json_u64(&j, canaries[i].id, canaries[i].sent_s);
-    json_end(&j);
+    write_known(&j, sc, c);
     json_begin_list(&j, "services");
     for (uint32_t i = 0; i < c->service_count; i++)
         write_service(&j, c, &c->services[i]);
