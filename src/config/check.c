@@ -177,6 +177,18 @@ static int check_admin(const struct config *cfg, struct error *err)
                    at);
 }
 
+static int check_source(const struct config *cfg, struct error *err)
+{
+    if (!cfg->sampling.budget.of_posthog)
+        return 0;
+    if (cfg->app.personal_api_key[0] == '\0')
+        return err_set(err, ERR_CONFIG,
+                       "sampling.budget.source: posthog needs posthog.personal_api_key");
+    if (cfg->sampling.budget.share <= 0)
+        return err_set(err, ERR_CONFIG, "sampling.budget.share: must be above 0");
+    return 0;
+}
+
 int config_check(const struct config *cfg, struct error *err)
 {
     struct redact_opts redact;
@@ -187,6 +199,8 @@ int config_check(const struct config *cfg, struct error *err)
         rc = config_redaction(cfg, &redact, err);
     if (rc == 0)
         rc = check_app(cfg, err);
+    if (rc == 0)
+        rc = check_source(cfg, err);
     return rc == 0 ? check_exporters(cfg, err) : rc;
 }
 

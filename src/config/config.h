@@ -78,6 +78,9 @@ struct config {
             uint64_t bytes_per_month; /* at most one of the three is set: not 0 */
             uint32_t records_per_second;
             double target_reduction, exponent;
+            bool of_posthog; /* source */
+            uint32_t period_day;
+            double share;
         } budget;
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;

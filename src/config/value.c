@@ -289,6 +289,7 @@ EITHER(mode, "enforce", "observe", "enforce, observe");
 EITHER(multiline, "off", "join", "off, join");
 EITHER(sandbox, "off", "on", "off, on");
 EITHER(role, "member", "leader", "member, leader");
+EITHER(budget_source, "configured", "posthog", "configured, posthog");
 EITHER(durability, "memory", "disk", "memory, disk");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");

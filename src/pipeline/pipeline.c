@@ -328,6 +328,19 @@ void pipeline_set_target(struct pipeline *p, const struct governor_target *targe
         governor_set_target(p->governor, target);
 }
 
+void pipeline_move_target(struct pipeline *p, const struct governor_target *target)
+{
+    const struct governor_target *now = &p->opts.target;
+    bool is_moved = now->unit == target->unit && now->exponent == target->exponent &&
+                    (now->unit == GOVERNOR_BYTES || now->unit == GOVERNOR_RECORDS);
+    if (!is_moved || p->governor == NULL) {
+        pipeline_set_target(p, target);
+        return;
+    }
+    p->opts.target.amount = target->amount;
+    governor_set_amount(p->governor, target->amount);
+}
+
 uint32_t pipeline_floor_limit(const struct pipeline *p)
 {
     return p->opts.floor_per_second;

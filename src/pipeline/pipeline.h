@@ -200,6 +200,10 @@ MUST_CHECK int pipeline_protect(struct pipeline *p, struct span names);
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
 
+/* The same for a budget that moves all the time: where only its amount is another, what was
+ * learned stays, and so do debts. */
+void pipeline_move_target(struct pipeline *p, const struct governor_target *target);
+
 /* Of records that the floor keeps, a second; 0: all of them. */
 uint32_t pipeline_floor_limit(const struct pipeline *p);
 

@@ -10,7 +10,7 @@ static void take_pipeline(struct figures *f, const struct sidecar *sc)
     const struct census_want counters = {0}; /* of these alone there is always room */
     if (census_take(sc->pipeline, &counters, &f->census) < 0)
         return;
-    const struct governor_target target = config_target(sc->cfg);
+    const struct governor_target target = sidecar_target(sc);
     const struct ledger_row *t = &f->census.total;
     f->month = sidecar_month(sc, (double)t->received_bytes,
                              (double)t->kept_bytes + (double)t->released_bytes);

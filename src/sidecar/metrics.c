@@ -493,6 +493,8 @@ static const struct row {
      "Of all senders of the organization in this billing period; -1: unknown."},
     {"lipservice_posthog_quota_limit_bytes", GAUGE, FIGURES_POSTHOG, AT(posthog.quota_limit_bytes), {NULL}, 1,
      "What they may send in it; -1: unknown, or no limit."},
+    {"lipservice_posthog_others_bytes_per_second", GAUGE, FIGURES_POSTHOG, AT(posthog.others_per_s), {NULL}, 1,
+     "What the other senders of the organization send, from the growth of its use over a day at most."},
     {"lipservice_process_cpu_seconds_total", COUNTER, FIGURES_ALWAYS, AT(cpu_s), {NULL}, 1,
      "CPU time of the process."},
     {"lipservice_process_resident_memory_bytes", GAUGE, FIGURES_ALWAYS, AT(resident_bytes), {NULL}, 1,

@@ -8,6 +8,7 @@
 #include "config/money.h"
 #include "config/route.h"
 #include "export/posthog.h"
+#include "posthog/pace.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/rng.h"
@@ -24,6 +25,7 @@ struct posthog_part {
     struct check check;
     struct app_call *call; /* for the bill */
     struct bill bill;
+    struct pace pace;
     uint64_t billed_ms; /* when it was asked for; 0: never */
     struct posthog_figures figures;
     char said[WORDS_BYTES]; /* the findings of the last line of log */
@@ -70,7 +72,63 @@ struct money_month sidecar_month(const struct sidecar *sc, double without_bytes,
 {
     const struct money_terms terms = posthog_terms(sc);
     double seconds = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
-    return money_month(&terms, 0, seconds, without_bytes, with_bytes);
+    double others = sc->posthog != NULL ? pace_others(&sc->posthog->pace) * GOVERNOR_MONTH_S : 0;
+    return money_month(&terms, others, seconds, without_bytes, with_bytes);
+}
+
+/* ---- the budget -------------------------------------------------------- */
+
+static double unix_s(const struct sidecar *sc)
+{
+    return (double)clock_unix_ns(sc->clock) / 1e9;
+}
+
+/* As PostHog bills it. */
+static double delivered_bytes(const struct sidecar *sc)
+{
+    struct exporter_stats s;
+    exporter_stats(sc->exporter, &s);
+    return (double)s.sent_decoded_bytes.value;
+}
+
+static void find_period(const struct posthog_part *p, double now_s, double *start_s, double *end_s)
+{
+    *start_s = (double)p->bill.period_start_s;
+    *end_s = (double)p->bill.period_end_s;
+    if (!(*start_s <= now_s && now_s < *end_s))
+        pace_month(now_s, p->sc->cfg->sampling.budget.period_day, start_s, end_s);
+}
+
+static void read_quota(struct posthog_part *p)
+{
+    const struct quota *q = &p->check.gathered.quota;
+    double start_s, end_s;
+    if (p->check.gathered.quota_fault.fault != APP_FINE || !q->has_usage || !q->has_limit)
+        return;
+    const struct pace_reading r = {unix_s(p->sc), q->usage_mb * QUOTA_MB, delivered_bytes(p->sc)};
+    p->pace.share = p->sc->cfg->sampling.budget.share;
+    find_period(p, r.at_s, &start_s, &end_s);
+    pace_read(&p->pace, &r, q->limit_mb * QUOTA_MB, start_s, end_s);
+}
+
+struct governor_target sidecar_target(const struct sidecar *sc)
+{
+    const struct posthog_part *p = sc->posthog;
+    struct governor_target t = config_target(sc->cfg);
+    if (p == NULL || !sc->cfg->sampling.budget.of_posthog || !p->pace.is_known ||
+        (pace_is_stale(&p->pace, unix_s(sc)) && t.unit != GOVERNOR_NONE))
+        return t;
+    t.unit = GOVERNOR_BYTES;
+    t.amount = pace_rate(&p->pace, unix_s(sc), delivered_bytes(sc));
+    return t;
+}
+
+static void set_budget(struct posthog_part *p)
+{
+    const struct governor_target t = sidecar_target(p->sc);
+    if (!p->sc->cfg->sampling.budget.of_posthog)
+        return;
+    pipeline_move_target(p->sc->pipeline, &t);
 }
 
 /* ---- the check --------------------------------------------------------- */
@@ -149,6 +207,8 @@ static void on_checked(void *ctx)
     log_check(p);
     take_figures(p);
     protect(p);
+    read_quota(p);
+    set_budget(p);
     ask_bill(p);
     schedule(p, p->sc->cfg->app.check_interval_ms);
 }
@@ -186,6 +246,7 @@ bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out)
     if (p == NULL)
         return false;
     *out = p->figures;
+    out->others_per_s = pace_others(&p->pace);
     memcpy(out->requests, app_counts(p->app), sizeof out->requests);
     return true;
 }
@@ -226,6 +287,7 @@ int posthog_start(struct sidecar *sc, struct error *err)
     rc = app_open(&p->app, &sc->loop, &opts);
     if (rc < 0)
         return rc;
+    pace_init(&p->pace, cfg->sampling.budget.share);
     rng_init(&rng);
     schedule(p, FIRST_MS / 2 + rng_upto(&rng, FIRST_MS));
     return 0;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "posthog/check.h"
+#include "pipeline/governor.h"
 #include "policy/money.h"
 
 struct posthog_part;
@@ -21,6 +22,7 @@ struct posthog_figures {
     uint64_t requests[APP_FAULT_COUNT];
     bool found[FINDING_COUNT];
     double quota_used_bytes, quota_limit_bytes; /* -1: unknown, or none */
+    double others_per_s;                        /* bytes that others send */
     bool is_limited;
     uint64_t checked_ms; /* monotonic; 0: never */
 };
@@ -38,6 +40,10 @@ bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out);
 
 /* What a month costs: as the bill says, where it could be read, else as configured. */
 struct money_terms posthog_terms(const struct sidecar *sc);
+
+/* The budget in force: PostHog's quota where it is the source and known, else that of the
+ * settings. */
+struct governor_target sidecar_target(const struct sidecar *sc);
 
 /* A month at the rate since the start, when so many bytes came and so many are sent. */
 struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes);

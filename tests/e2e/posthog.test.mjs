@@ -1,17 +1,20 @@
 // `lipservice posthog check`: whose key this is, what is missing, what PostHog does to our records.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs } from './lib/otlp.mjs';
 import { ALL_SCOPES, FAULTS, PostHogApp } from './lib/posthog_app.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { closeLedger, KEEP_ALL, run, Sidecar } from './lib/sidecar.mjs';
-import { until } from './lib/wait.mjs';
+import { pause, until } from './lib/wait.mjs';
 
 const attribute = (key, value) => ({ key, value: { stringValue: value } });
-const logs = (service, body, attributes = {}) => encodeLogs({
+const logs = (service, body, attributes = {}, severityNumber = 9) => encodeLogs({
   resourceLogs: [{
     resource: { attributes: [attribute('service.name', service)] },
-    scopeLogs: [{ logRecords: [{ timeUnixNano: String(BigInt(Date.now()) * 1000000n), severityNumber: 9, body: { stringValue: body }, attributes: Object.entries(attributes).map(([k, v]) => attribute(k, v)) }] }],
+    scopeLogs: [{ logRecords: [{ timeUnixNano: String(BigInt(Date.now()) * 1000000n), severityNumber, body: { stringValue: body }, attributes: Object.entries(attributes).map(([k, v]) => attribute(k, v)) }] }],
   }],
 });
 
@@ -261,4 +264,101 @@ test('without a key nothing is asked and nobody is warned', async (t) => {
   assert.ok(!Object.keys(await sidecar.metrics()).some((name) => name.startsWith('lipservice_posthog_')));
   await closeLedger(sidecar, { received: 1, kept: 1 });
   assert.deepEqual([app.requests.length, sidecar.log.filter((l) => l.event.startsWith('posthog')).length], [0, 0]);
+});
+
+// ---- the budget
+
+const paced = (app, more = {}) => asks(app, { 'sampling.budget.source': 'posthog', 'sampling.first.count': 0, ...more });
+const rateOf = async (sidecar) => (await sidecar.metrics())['lipservice_budget_rate{unit="bytes"}'];
+const DAY = 86400000;
+
+test('the budget is what the quota leaves for the rest of the period', async (t) => {
+  // 50 MB of 100 are used, and one more day is left of the period.
+  const end = Date.now() + DAY;
+  const app = await standIn(t, { quota: { limitMb: 100, baseMb: 50 }, billing: { period: { start: end - 30 * DAY, end } } });
+  const sidecar = await Sidecar.start(t, { set: paced(app), stub: app.stub });
+  const about = (want) => until(`a rate of ${want}`, async () => Math.abs((await rateOf(sidecar)) / want - 1) < 0.01);
+  await about(49e6 / 86400);
+  app.quota.baseMb = 74;
+  await about(25e6 / 86400);
+  app.quota.baseMb = 100; // nothing is left, and it is not 0
+  await about(1);
+  app.quota.baseMb = 50;
+  await about(49e6 / 86400);
+  app.fault = () => FAULTS.failed; // the last value goes on
+  const asked = app.requests.length;
+  await until('two checks that fail', () => app.requests.length >= asked + 2);
+  await about(49e6 / 86400);
+  await closeLedger(sidecar, { received: 0 });
+});
+
+test('the period is that of the setting where the bill may not be read', async (t) => {
+  const day = new Date(Date.now() + DAY).getUTCDate();
+  const app = await standIn(t, { quota: { limitMb: 100, baseMb: 50 }, keys: { phx_e2e: { scopes: ['project:read', 'logs:read'] } } });
+  const sidecar = await Sidecar.start(t, { set: paced(app, { 'sampling.budget.period_day': day, 'sampling.budget.share': 0.5 }), stub: app.stub });
+  const midnight = Math.ceil(Date.now() / DAY) * DAY;
+  await until('a rate', async () => Math.abs((await rateOf(sidecar)) / (0.5 * 49e6 * 1000 / Math.max(midnight - Date.now(), 3 * 3600000)) - 1) < 0.02);
+  await closeLedger(sidecar, { received: 0 });
+});
+
+test('without a quota the configured budget holds', async (t) => {
+  const app = await standIn(t, { quota: { hasPage: false } });
+  const sidecar = await Sidecar.start(t, { set: paced(app, { 'sampling.budget.bytes_per_month': '1GiB' }), stub: app.stub });
+  await checked(sidecar);
+  const configured = 2 ** 30 / (30.4375 * 86400);
+  assert.ok(Math.abs((await rateOf(sidecar)) / configured - 1) < 0.01);
+  await closeLedger(sidecar, { received: 0 });
+  const refused = await run(['validate', '--config', '/dev/null', '--set', 'sampling.budget.source=posthog']);
+  assert.deepEqual([refused.code, /needs posthog.personal_api_key/.test(refused.stderr)], [78, true]);
+});
+
+for (const place of ['memory', 'disk'])
+  test(`what is over the quota's pace is sampled, errors never: ${place}`, async (t) => {
+    const end = Date.now() + DAY;
+    const app = await standIn(t, { quota: { limitMb: 1000, baseMb: 0 }, billing: { period: { start: end - 30 * DAY, end } } });
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-pace-'));
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    const disk = place === 'disk' ? { durability: 'disk', 'spool.directory': dir } : {};
+    const sidecar = await Sidecar.start(t, { set: paced(app, disk), stub: app.stub });
+    await until('the pace', async () => (await rateOf(sidecar)) > 11000); // 11.4 kB a second
+    const record = (i) => logs('api', `request ${i} took ${i % 97} ms ${'x'.repeat(800)}`, {}, i % 50 === 0 ? 17 : 9);
+    let sent = 0;
+    const begin = Date.now();
+    while (Date.now() - begin < 6000) {
+      await Promise.all(Array.from({ length: 8 }, async () => assert.equal((await sidecar.post(record(sent++))).status, 200)));
+      await pause(50);
+    }
+    const metrics = await sidecar.metrics();
+    const kept = metrics['lipservice_record_bytes_total{stage="kept"}'], received = metrics['lipservice_record_bytes_total{stage="received"}'];
+    const errors = Math.ceil(sent / 50);
+    assert.ok(kept < 0.75 * received, `${kept} of ${received} bytes`);
+    assert.equal(metrics['lipservice_records_kept_total{reason="floor"}'], errors);
+    await closeLedger(sidecar, { received: sent });
+    assert.equal(app.stub.rows.filter((r) => r.severity_text === 'error').length, errors);
+  });
+
+test('a reload turns the source on and off', async (t) => {
+  const end = Date.now() + DAY;
+  const app = await standIn(t, { quota: { limitMb: 100, baseMb: 50 }, billing: { period: { start: end - 30 * DAY, end } } });
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-pace-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const file = path.join(dir, 'c.yaml');
+  const write = (source) => writeFileSync(file, `sampling:\n  budget:\n    source: ${source}\n`);
+  write('configured');
+  const sidecar = await Sidecar.start(t, { set: asks(app), stub: app.stub, args: ['--config', file] });
+  await checked(sidecar);
+  assert.equal(await rateOf(sidecar), undefined);
+  const reload = async (source) => {
+    write(source);
+    sidecar.signal('SIGHUP');
+  };
+  await reload('posthog');
+  await until('a pace', async () => Math.abs((await rateOf(sidecar)) / (49e6 / 86400) - 1) < 0.01);
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  await reload('configured');
+  await until('no pace', async () => (await rateOf(sidecar)) === undefined);
+  await reload('posthog');
+  await until('a pace again', async () => (await rateOf(sidecar)) > 500);
+  assert.equal((await sidecar.post(logs('api', 'x'))).status, 200);
+  await closeLedger(sidecar, { received: 2 });
 });
