@@ -1,0 +1,396 @@
+/* analysis: a watcher on a pipeline; kinds of rows in a table, and families at the end. */
+#include "posthog/analysis.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/census.h"
+#include "pipeline/metering.h"
+#include "util/hash.h"
+
+#define ARENA_BYTES (64u << 20)
+#define KIND_SLOTS 131072 /* a power of two: twice the kinds, twice the patterns of the table */
+#define KINDS_MAX (KIND_SLOTS / 2)
+#define SERVICES_MAX 4096
+#define RESOURCES_MAX 4096 /* of one slice: which have been paid for */
+#define MS_PER_HOUR 3600000.0
+
+enum protection { FREE, BY_FLOOR, BY_RULE, BY_PRIORITY, BY_GUARD, BY_CONTEXT, DROPPED };
+
+static const char *const reasons[] = {
+    [FREE] = NULL,
+    [BY_FLOOR] = "errors and exceptions are always kept",
+    [BY_RULE] = "a keep rule keeps it",
+    [BY_PRIORITY] = "sampling.priority decides",
+    [BY_GUARD] = "an alert, metric, view or insight of PostHog counts it",
+    [BY_CONTEXT] = "it is the context of an error",
+    [DROPPED] = "a drop rule drops it",
+};
+
+/* Rows of one signature, service and severity, protected alike. */
+struct kind {
+    uint64_t signature, family;
+    uint32_t service;
+    enum level level;
+    enum protection protection;
+    bool is_used;
+    double left; /* of what is stored, when the policy is in force */
+};
+
+struct analysis {
+    struct pipeline *pipeline;
+    struct rules *rules;
+    uint32_t first; /* of a window, under the policy */
+    struct clock_fake clock;
+    struct arena arena;
+    struct estimate *estimate;
+    struct row_writer writer;
+    struct buf request;
+    struct kind *kinds;
+    uint32_t *slots; /* 1 + kind */
+    uint32_t kind_count;
+    uint64_t resources[RESOURCES_MAX];
+    uint32_t resource_count;
+    uint64_t seen, weighted;
+    int rc; /* of the slice in hand */
+    struct census census;
+    bool has_census;
+    struct analysis_pattern *patterns;
+};
+
+/* ---- life -------------------------------------------------------------- */
+
+static void on_decided(void *ctx, const struct subject *s, const struct decision *d);
+
+static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                   uint32_t service)
+{
+    (void)ctx, (void)g, (void)service;
+    return (int)metering_framed(record.len + stamp.len);
+}
+
+/* All rates 1, no first: what is left to chance is free for a proposal. */
+static int free_rules(struct rules **out, const struct rules *from)
+{
+    int rc = rules_new(out);
+    if (rc == 0)
+        rc = rules_set_global(*out, 1, NULL);
+    if (rc == 0)
+        rc = rules_set_boost(*out, 1, NULL);
+    if (rc == 0)
+        rc = rules_inherit(*out, from);
+    return rc < 0 ? rc : rules_set_first(*out, 0, rules_window_ms(from), NULL);
+}
+
+int analysis_new(struct analysis **out, const struct analysis_opts *opts)
+{
+    struct analysis *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return ERR_NOMEM;
+    clock_fake_init(&a->clock, 1000, UINT64_C(1700000000000000000));
+    arena_init(&a->arena, ARENA_BYTES, NULL);
+    a->first = rules_first(opts->rules);
+    a->kinds = calloc(KINDS_MAX, sizeof *a->kinds);
+    a->slots = calloc(KIND_SLOTS, sizeof *a->slots);
+    struct pipeline_opts p = opts->pipeline;
+    p.observe = false;
+    p.clock = &a->clock.clock;
+    p.target = (struct governor_target){.unit = GOVERNOR_NONE};
+    p.floor_per_second = 0;
+    p.context.bytes = 0;
+    p.events.enabled = false;
+    p.events.usage_ms = 0;
+    p.redact = (struct redact_opts){.mode = REDACT_OFF};
+    p.sink = (struct pipeline_sink){.ctx = a, .emit = on_emit};
+    int rc = a->kinds == NULL || a->slots == NULL ? ERR_NOMEM : free_rules(&a->rules, opts->rules);
+    if (rc == 0)
+        rc = pipeline_new(&a->pipeline, &p, a->rules);
+    if (rc < 0) {
+        analysis_free(a);
+        return rc;
+    }
+    const struct pipeline_watcher watcher = {a, on_decided};
+    pipeline_watch(a->pipeline, &watcher);
+    pipeline_set_guard(a->pipeline, opts->guard);
+    *out = a;
+    return 0;
+}
+
+void analysis_free(struct analysis *a)
+{
+    if (a == NULL)
+        return;
+    if (a->has_census)
+        census_done(&a->census);
+    pipeline_free(a->pipeline);
+    rules_unref(a->rules);
+    estimate_free(a->estimate);
+    row_writer_done(&a->writer);
+    buf_done(&a->request);
+    arena_done(&a->arena);
+    free(a->kinds);
+    free(a->slots);
+    free(a->patterns);
+    free(a);
+}
+
+struct pipeline *analysis_pipeline(const struct analysis *a)
+{
+    return a->pipeline;
+}
+
+int analysis_begin(struct analysis *a, const double *sizes, uint32_t strata)
+{
+    return estimate_new(&a->estimate, sizes, strata);
+}
+
+int analysis_service(struct analysis *a, struct span name, double rows)
+{
+    return estimate_service(a->estimate, pipeline_service(a->pipeline, name), rows);
+}
+
+void analysis_is_complete(struct analysis *a)
+{
+    estimate_is_complete(a->estimate);
+}
+
+/* ---- rows -------------------------------------------------------------- */
+
+static enum protection protection_of(const struct decision *d)
+{
+    static const struct {
+        enum reason reason;
+        enum protection protection;
+    } of[] = {
+        {REASON_FLOOR, BY_FLOOR},           {REASON_KEEP_RULE, BY_RULE},
+        {REASON_PRIORITY, BY_PRIORITY},     {REASON_GUARDED, BY_GUARD},
+        {REASON_ERROR_CONTEXT, BY_CONTEXT}, {REASON_DROP_RULE, DROPPED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(of); i++)
+        if (of[i].reason == d->reason)
+            return of[i].protection;
+    return FREE;
+}
+
+/* Its number; the last one stands for all that have no room. */
+static uint32_t kind_of(struct analysis *a, const struct kind *like)
+{
+    uint64_t h = hash_mix(hash_mix(like->signature, like->service),
+                          (uint64_t)like->level << 8 | (uint64_t)like->protection);
+    for (uint32_t at = (uint32_t)h & (KIND_SLOTS - 1);; at = (at + 1) & (KIND_SLOTS - 1)) {
+        if (a->slots[at] == 0) {
+            if (a->kind_count == KINDS_MAX)
+                return KINDS_MAX - 1;
+            a->kinds[a->kind_count] = *like;
+            return (a->slots[at] = ++a->kind_count) - 1;
+        }
+        const struct kind *k = &a->kinds[a->slots[at] - 1];
+        if (k->signature == like->signature && k->service == like->service &&
+            k->level == like->level && k->protection == like->protection)
+            return a->slots[at] - 1;
+    }
+}
+
+/* The first record that needs a Resource in a request pays for it. */
+static size_t around(struct analysis *a, const struct logs_group *g)
+{
+    for (uint32_t i = 0; i < a->resource_count; i++)
+        if (a->resources[i] == g->resource_hash)
+            return 0;
+    if (a->resource_count < RESOURCES_MAX)
+        a->resources[a->resource_count++] = g->resource_hash;
+    return metering_resource(g) + metering_scope(g);
+}
+
+static void on_decided(void *ctx, const struct subject *s, const struct decision *d)
+{
+    struct analysis *a = ctx;
+    const struct kind like = {.signature = s->signature,
+                              .service = pipeline_service(a->pipeline, s->group->service_name),
+                              .level = s->level,
+                              .protection = protection_of(d)};
+    double weight = like.protection == BY_CONTEXT ? 0
+                    : d->threshold > 0            ? 1 / rules_rate_of(d->threshold)
+                                                  : 1;
+    size_t bytes = metering_framed(s->bytes.len) + around(a, s->group);
+    a->weighted += weight > 1;
+    int rc = estimate_row(a->estimate, like.service, kind_of(a, &like), weight, (double)bytes);
+    a->rc = rc < 0 ? rc : a->rc;
+}
+
+int analysis_slice(struct analysis *a, uint32_t stratum, struct json_node rows)
+{
+    uint32_t records = 0;
+    struct json_each each = json_each(rows);
+    buf_clear(&a->request);
+    while (json_next(&each))
+        row_write(&a->writer, &a->request, each.value);
+    a->resource_count = 0;
+    a->rc = a->request.err < 0 ? a->request.err : estimate_begin(a->estimate, stratum);
+    if (a->rc == 0)
+        a->rc = pipeline_push(a->pipeline, buf_span(&a->request), &a->arena, &records);
+    arena_reset(&a->arena);
+    a->seen += records;
+    return a->rc < 0 ? a->rc : (int)records;
+}
+
+/* ---- the result -------------------------------------------------------- */
+
+static uint64_t resolve(const struct census *c, uint64_t signature)
+{
+    for (uint32_t i = 0; i < c->alias_count; i++)
+        if (c->aliases[i].from == signature)
+            return c->aliases[i].to;
+    return signature;
+}
+
+static double all_bytes(void *ctx, const struct estimate_entry *x)
+{
+    (void)ctx;
+    return x->bytes;
+}
+
+static double all_records(void *ctx, const struct estimate_entry *x)
+{
+    (void)ctx;
+    return x->weight;
+}
+
+static double saved_bytes(void *ctx, const struct estimate_entry *x)
+{
+    return x->bytes * (1 - ((const struct analysis *)ctx)->kinds[x->kind].left);
+}
+
+/* A rate is of a family, whatever its service is: what of it may be sampled is one. */
+static int by_family(const void *a, const void *b)
+{
+    const struct kind *x = *(const struct kind *const *)a, *y = *(const struct kind *const *)b;
+    if (x->family != y->family)
+        return x->family < y->family ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+static void add_kind(struct analysis *a, struct analysis_pattern *p, const struct kind *k,
+                     double *most)
+{
+    const struct estimate_kind *n = &estimate_kinds(a->estimate)[k - a->kinds];
+    p->rows += n->rows;
+    p->records += n->weight;
+    p->bytes += n->bytes;
+    if (n->bytes > *most) {
+        *most = n->bytes;
+        p->level = k->level;
+        p->service = a->census.services[k->service].name;
+    }
+}
+
+/* What follows for the kinds of one family, of which some may be protected. */
+static void propose(struct analysis *a, struct kind **of, uint32_t count, double hours,
+                    struct analysis_pattern *p)
+{
+    double rows = 0, records = 0, bytes = 0, most = 0;
+    uint64_t seen = 0;
+    const char *protected_by = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct estimate_kind *n = &estimate_kinds(a->estimate)[of[i] - a->kinds];
+        add_kind(a, p, of[i], &most);
+        if (of[i]->protection != FREE) {
+            protected_by = reasons[of[i]->protection];
+            continue;
+        }
+        rows += n->rows;
+        records += n->weight;
+        bytes += n->bytes;
+        seen += n->seen;
+    }
+    p->rate_now = records > 0 ? fmin(rows / records, 1) : 1;
+    const struct proposal_pattern in = {
+        .pattern = p->id,
+        .level = p->level,
+        .seen = seen,
+        .records_per_hour = records / hours,
+        .bytes = bytes,
+        .rate_now = p->rate_now,
+        .protected_by = rows > 0 ? NULL : protected_by,
+    };
+    proposal_of(&p->proposal, &in);
+    double left = 1;
+    if (p->proposal.rate != p->rate_now) {
+        double per_window = records / hours * (double)rules_window_ms(a->rules) / MS_PER_HOUR;
+        left = proposal_share(p->proposal.rate, a->first, per_window) / p->rate_now;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        of[i]->left = of[i]->protection == DROPPED ? 0 : of[i]->protection == FREE ? left : 1;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct analysis_pattern *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static struct span template_of(const struct census *c, uint64_t id)
+{
+    for (uint32_t i = 0; i < c->pattern_count; i++)
+        if ((c->patterns[i].key.signature == id || c->patterns[i].family == id) &&
+            c->patterns[i].template_len > 0)
+            return census_template(&c->patterns[i]);
+    return (struct span){0};
+}
+
+static int take_patterns(struct analysis *a, double hours, struct analysis_result *out)
+{
+    struct kind **order = calloc(a->kind_count + 1u, sizeof *order);
+    a->patterns = calloc(a->kind_count + 1u, sizeof *a->patterns);
+    if (order == NULL || a->patterns == NULL) {
+        free(order);
+        return ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i < a->kind_count; i++) {
+        a->kinds[i].family = resolve(&a->census, a->kinds[i].signature);
+        order[i] = &a->kinds[i];
+    }
+    qsort(order, a->kind_count, sizeof *order, by_family);
+    for (uint32_t i = 0, n; i < a->kind_count; i += n) {
+        for (n = 1; i + n < a->kind_count && order[i + n]->family == order[i]->family;)
+            n++;
+        struct analysis_pattern *p = &a->patterns[out->pattern_count++];
+        p->id = order[i]->family;
+        propose(a, order + i, n, hours, p);
+    }
+    free(order);
+    qsort(a->patterns, out->pattern_count, sizeof *a->patterns, by_bytes);
+    out->patterns = a->patterns;
+    return 0;
+}
+
+int analysis_finish(struct analysis *a, double hours, struct analysis_result *out)
+{
+    const struct census_want want = {
+        .services = true, .patterns = true, .templates = true, .aliases = true};
+    *out = (struct analysis_result){.seen = a->seen};
+    int rc = estimate_finish(a->estimate, KINDS_MAX);
+    if (rc == 0)
+        rc = census_take(a->pipeline, &want, &a->census);
+    a->has_census = rc == 0;
+    if (rc == 0)
+        rc = take_patterns(a, hours, out);
+    if (rc == 0)
+        rc = estimate_total(a->estimate, &out->bytes, all_bytes, NULL);
+    if (rc == 0)
+        rc = estimate_total(a->estimate, &out->records, all_records, NULL);
+    if (rc == 0)
+        rc = estimate_total(a->estimate, &out->saved, saved_bytes, a);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < out->pattern_count; i++) {
+        out->rows += out->patterns[i].rows;
+        if (i < ANALYSIS_SHOWN)
+            out->patterns[i].template_text = template_of(&a->census, out->patterns[i].id);
+    }
+    out->weighted_share = a->seen > 0 ? (double)a->weighted / (double)a->seen : 0;
+    return 0;
+}
