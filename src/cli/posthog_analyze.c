@@ -357,7 +357,7 @@ static int analyze(struct analyze *a)
     posthog_reply_done(&services);
     if (code != 0)
         return code;
-    int rc = analysis_finish(a->analysis, a->hours, &a->result);
+    int rc = analysis_finish(a->analysis, &a->slices, &a->result);
     if (rc == 0)
         code = analyze_write_policy(a);
     if (rc == 0 && code == 0)

@@ -14,7 +14,7 @@
 #define KINDS_MAX (KIND_SLOTS / 2)
 #define SERVICES_MAX 4096
 #define RESOURCES_MAX 4096 /* of one slice: which have been paid for */
-#define MS_PER_HOUR 3600000.0
+#define NS_PER_HOUR 3.6e12
 
 enum protection { FREE, BY_FLOOR, BY_RULE, BY_PRIORITY, BY_GUARD, BY_CONTEXT, DROPPED };
 
@@ -245,6 +245,11 @@ static uint64_t resolve(const struct census *c, uint64_t signature)
     return signature;
 }
 
+static double hours_of(const struct slices *when)
+{
+    return (double)(when->to_ns - when->from_ns) / NS_PER_HOUR;
+}
+
 static double all_bytes(void *ctx, const struct estimate_entry *x)
 {
     (void)ctx;
@@ -285,8 +290,24 @@ static void add_kind(struct analysis *a, struct analysis_pattern *p, const struc
     }
 }
 
+/* What a rate leaves of `records`, that come and go as all rows do: by day more fall behind the
+ * first of a window than by night. */
+static double share_left(const struct analysis *a, const struct slices *when, double rate,
+                         double records)
+{
+    double kept = 0, window_ns = (double)rules_window_ms(a->rules) * 1e6;
+    if (rate >= 1 || a->first == 0)
+        return rate;
+    for (uint32_t i = 0; i < when->bucket_count; i++) {
+        const struct slices_bucket *b = &when->buckets[i];
+        double windows = (double)(b->to_ns - b->from_ns) / window_ns;
+        kept += b->rows * proposal_share(rate, a->first, records * b->rows / when->rows / windows);
+    }
+    return kept / when->rows;
+}
+
 /* What follows for the kinds of one family, of which some may be protected. */
-static void propose(struct analysis *a, struct kind **of, uint32_t count, double hours,
+static void propose(struct analysis *a, struct kind **of, uint32_t count, const struct slices *when,
                     struct analysis_pattern *p)
 {
     double rows = 0, records = 0, bytes = 0, most = 0;
@@ -309,17 +330,15 @@ static void propose(struct analysis *a, struct kind **of, uint32_t count, double
         .pattern = p->id,
         .level = p->level,
         .seen = seen,
-        .records_per_hour = records / hours,
+        .records_per_hour = records / hours_of(when),
         .bytes = bytes,
         .rate_now = p->rate_now,
         .protected_by = rows > 0 ? NULL : protected_by,
     };
     proposal_of(&p->proposal, &in);
     double left = 1;
-    if (p->proposal.rate != p->rate_now) {
-        double per_window = records / hours * (double)rules_window_ms(a->rules) / MS_PER_HOUR;
-        left = proposal_share(p->proposal.rate, a->first, per_window) / p->rate_now;
-    }
+    if (p->proposal.rate != p->rate_now)
+        left = share_left(a, when, p->proposal.rate, records) / p->rate_now;
     for (uint32_t i = 0; i < count; i++)
         of[i]->left = of[i]->protection == DROPPED ? 0 : of[i]->protection == FREE ? left : 1;
 }
@@ -341,7 +360,7 @@ static struct span template_of(const struct census *c, uint64_t id)
     return (struct span){0};
 }
 
-static int take_patterns(struct analysis *a, double hours, struct analysis_result *out)
+static int take_patterns(struct analysis *a, const struct slices *when, struct analysis_result *out)
 {
     struct kind **order = calloc(a->kind_count + 1u, sizeof *order);
     a->patterns = calloc(a->kind_count + 1u, sizeof *a->patterns);
@@ -359,7 +378,7 @@ static int take_patterns(struct analysis *a, double hours, struct analysis_resul
             n++;
         struct analysis_pattern *p = &a->patterns[out->pattern_count++];
         p->id = order[i]->family;
-        propose(a, order + i, n, hours, p);
+        propose(a, order + i, n, when, p);
     }
     free(order);
     qsort(a->patterns, out->pattern_count, sizeof *a->patterns, by_bytes);
@@ -367,7 +386,7 @@ static int take_patterns(struct analysis *a, double hours, struct analysis_resul
     return 0;
 }
 
-int analysis_finish(struct analysis *a, double hours, struct analysis_result *out)
+int analysis_finish(struct analysis *a, const struct slices *when, struct analysis_result *out)
 {
     const struct census_want want = {
         .services = true, .patterns = true, .templates = true, .aliases = true};
@@ -377,7 +396,7 @@ int analysis_finish(struct analysis *a, double hours, struct analysis_result *ou
         rc = census_take(a->pipeline, &want, &a->census);
     a->has_census = rc == 0;
     if (rc == 0)
-        rc = take_patterns(a, hours, out);
+        rc = take_patterns(a, when, out);
     if (rc == 0)
         rc = estimate_total(a->estimate, &out->bytes, all_bytes, NULL);
     if (rc == 0)

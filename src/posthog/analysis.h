@@ -56,8 +56,9 @@ struct analysis_result {
     double weighted_share; /* of the rows: those that stand for more than one */
 };
 
-/* Of so many hours. Borrowed until analysis_free(). */
-MUST_CHECK int analysis_finish(struct analysis *a, double hours, struct analysis_result *out);
+/* Of the time that `when` counts rows by. Borrowed until analysis_free(). */
+MUST_CHECK int analysis_finish(struct analysis *a, const struct slices *when,
+                               struct analysis_result *out);
 
 /* A census of the pipeline, for who wants the patterns themselves. */
 struct pipeline *analysis_pipeline(const struct analysis *a);
