@@ -25,8 +25,9 @@ struct analyze {
     uint32_t requests, requests_planned;
     bool is_complete; /* all rows were read */
     bool is_cut;      /* for want of time or requests */
-    const char *policy_file;
-    bool json;
+    const char *policy_file, *admin;
+    bool json, warms;
+    uint32_t known;  /* patterns that the running program was told of */
     int bar_percent; /* -1: no bar */
 };
 

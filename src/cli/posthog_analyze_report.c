@@ -73,17 +73,17 @@ int analyze_write_policy(const struct analyze *a)
     int rc = text.err != 0 ? text.err : tmp.err;
     FILE *f = rc < 0 ? NULL : fopen((char *)tmp.base, "we");
     if (rc == 0 && f == NULL)
-        rc =
-            err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file, strerror(errno));
+        rc = err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file,
+                     strerror(errno));
     if (rc == 0 && (fwrite(text.base, 1, text.len, f) != text.len || fflush(f) != 0))
-        rc =
-            err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file, strerror(errno));
+        rc = err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file,
+                     strerror(errno));
     if (f != NULL && fclose(f) != 0 && rc == 0)
-        rc =
-            err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file, strerror(errno));
+        rc = err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file,
+                     strerror(errno));
     if (rc == 0 && rename((char *)tmp.base, a->policy_file) != 0)
-        rc =
-            err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file, strerror(errno));
+        rc = err_set(&err, ERR_UNAVAILABLE, "%.200s: cannot be written: %s", a->policy_file,
+                     strerror(errno));
     if (rc < 0 && tmp.err == 0)
         unlink((char *)tmp.base);
     buf_done(&text);
@@ -181,6 +181,7 @@ static void report_json(struct buf *out, const struct analyze *a)
     json_printf(&j, "cost_per_month", "%.9g", f.cost);
     sum_json(&j, "saved_per_month", f.saved, f.saved_low, f.saved_high);
     json_str(&j, "policy_file", a->policy_file);
+    json_u64(&j, "warmed", a->known);
     json_begin_list(&j, "patterns");
     for (uint32_t i = 0; i < r->pattern_count && i < SHOWN_PATTERNS; i++)
         pattern_json(&j, &f, a, &r->patterns[i]);
@@ -255,6 +256,8 @@ static void report_words(struct buf *out, const struct analyze *a)
     words_money(out, a, &f);
     words_guard(out, a);
     words_patterns(out, a, &f);
+    if (a->warms)
+        buf_printf(out, "\nknown       %u patterns, to the running program\n", a->known);
     buf_printf(out,
                "\nthe policy is in %s; `sampling.policy_file` puts it in force, and "
                "`shadow.policy_file` only counts\n",

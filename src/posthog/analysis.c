@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "otlp/fields.h"
+#include "otlp/wire.h"
 #include "pipeline/census.h"
 #include "pipeline/metering.h"
 #include "util/hash.h"
@@ -48,6 +50,8 @@ struct analysis {
     struct row_writer writer;
     struct buf request;
     struct kind *kinds;
+    struct buf examples; /* a row of each kind, in their order */
+    size_t *example_at;
     uint32_t *slots; /* 1 + kind */
     uint32_t kind_count;
     uint64_t resources[RESOURCES_MAX];
@@ -93,6 +97,7 @@ int analysis_new(struct analysis **out, const struct analysis_opts *opts)
     a->first = rules_first(opts->rules);
     a->kinds = calloc(KINDS_MAX, sizeof *a->kinds);
     a->slots = calloc(KIND_SLOTS, sizeof *a->slots);
+    a->example_at = calloc(KINDS_MAX, sizeof *a->example_at);
     struct pipeline_opts p = opts->pipeline;
     p.observe = false;
     p.clock = &a->clock.clock;
@@ -103,7 +108,9 @@ int analysis_new(struct analysis **out, const struct analysis_opts *opts)
     p.events.usage_ms = 0;
     p.redact = (struct redact_opts){.mode = REDACT_OFF};
     p.sink = (struct pipeline_sink){.ctx = a, .emit = on_emit};
-    int rc = a->kinds == NULL || a->slots == NULL ? ERR_NOMEM : free_rules(&a->rules, opts->rules);
+    int rc = a->kinds == NULL || a->slots == NULL || a->example_at == NULL
+                 ? ERR_NOMEM
+                 : free_rules(&a->rules, opts->rules);
     if (rc == 0)
         rc = pipeline_new(&a->pipeline, &p, a->rules);
     if (rc < 0) {
@@ -131,13 +138,44 @@ void analysis_free(struct analysis *a)
     arena_done(&a->arena);
     free(a->kinds);
     free(a->slots);
+    free(a->example_at);
+    buf_done(&a->examples);
     free(a->patterns);
     free(a);
 }
 
-struct pipeline *analysis_pipeline(const struct analysis *a)
+/* Each begins at examples_at[] of its kind. */
+static void keep_example(struct analysis *a, const struct subject *s)
 {
-    return a->pipeline;
+    struct buf *out = &a->examples;
+    size_t record = wire_len_size(SCOPE_LOGS_LOG_RECORDS, s->bytes.len) + s->group->scope.len;
+    size_t logs = wire_len_size(RESOURCE_LOGS_SCOPE_LOGS, record) + s->group->resource.len;
+    a->example_at[a->kind_count - 1] = out->len;
+    wire_append_len_head(out, REQUEST_RESOURCE_LOGS, logs);
+    buf_append(out, s->group->resource);
+    wire_append_len_head(out, RESOURCE_LOGS_SCOPE_LOGS, record);
+    buf_append(out, s->group->scope);
+    wire_append_len(out, SCOPE_LOGS_LOG_RECORDS, s->bytes);
+    if (out->err != 0)
+        a->rc = out->err;
+}
+
+int analysis_examples(const struct analysis *a, size_t max_bytes,
+                      int (*fn)(void *ctx, struct span request, uint32_t rows), void *ctx)
+{
+    for (uint32_t i = 0, n; i < a->kind_count; i += n) {
+        size_t from = a->example_at[i], to = from;
+        for (n = 0; i + n < a->kind_count; n++) {
+            size_t end = i + n + 1 < a->kind_count ? a->example_at[i + n + 1] : a->examples.len;
+            if (n > 0 && end - from > max_bytes)
+                break;
+            to = end;
+        }
+        int rc = fn(ctx, span_of(a->examples.base + from, to - from), n);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
 }
 
 int analysis_begin(struct analysis *a, const double *sizes, uint32_t strata)
@@ -215,7 +253,10 @@ static void on_decided(void *ctx, const struct subject *s, const struct decision
                                                   : 1;
     size_t bytes = metering_framed(s->bytes.len) + around(a, s->group);
     a->weighted += weight > 1;
-    int rc = estimate_row(a->estimate, like.service, kind_of(a, &like), weight, (double)bytes);
+    uint32_t kinds = a->kind_count, kind = kind_of(a, &like);
+    if (a->kind_count > kinds)
+        keep_example(a, s);
+    int rc = estimate_row(a->estimate, like.service, kind, weight, (double)bytes);
     a->rc = rc < 0 ? rc : a->rc;
 }
 

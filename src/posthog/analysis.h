@@ -60,5 +60,8 @@ struct analysis_result {
 MUST_CHECK int analysis_finish(struct analysis *a, const struct slices *when,
                                struct analysis_result *out);
 
-/* A census of the pipeline, for who wants the patterns themselves. */
-struct pipeline *analysis_pipeline(const struct analysis *a);
+/* One row of each pattern, as OTLP requests one after the other: calls fn with each, which is no
+ * longer than max_bytes unless it is of one row, until it returns non-zero, which is returned. */
+MUST_CHECK int analysis_examples(const struct analysis *a, size_t max_bytes,
+                                 int (*fn)(void *ctx, struct span request, uint32_t rows),
+                                 void *ctx);

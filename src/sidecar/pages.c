@@ -386,6 +386,29 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+/* ---- patterns of before ------------------------------------------------ */
+
+#define WARM_ARENA_BYTES (4u << 20) /* what lies around the records of a body */
+
+int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    struct sidecar *sc = ctx;
+    struct arena arena;
+    struct json j = json_on(out);
+    uint32_t records = 0;
+    (void)query;
+    arena_init(&arena, WARM_ARENA_BYTES, &sc->budget);
+    int rc = pipeline_warm(sc->pipeline, body, &arena, &records);
+    arena_done(&arena);
+    if (rc < 0)
+        return sidecar_refuse(out, 400, "an OTLP request in protobuf is wanted here");
+    json_begin(&j, NULL);
+    json_u64(&j, "known", records);
+    json_end(&j);
+    json_line(&j);
+    return 200;
+}
+
 /* ---- families ---------------------------------------------------------- */
 
 static void write_alias(struct json *j, const struct family_alias *a)
@@ -444,6 +467,7 @@ static const struct {
     {"/api/families", "the patterns that became one with others"},
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
     {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
+    {"/api/warm", "POST an OTLP request: patterns that are known, for lipservice posthog analyze --warm"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
     {"/api/config", "the configuration in force, secrets redacted"},
 };
@@ -476,6 +500,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
+    {"/api/warm", "application/json", .ask = sidecar_warm_page},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

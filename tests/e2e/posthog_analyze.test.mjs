@@ -144,6 +144,34 @@ test('slices of a larger one: the truth lies in the interval; weights count; wor
   assert.match(words.stdout, /nothing to gain|enough to count/);
 });
 
+test('warm: after a deploy nothing that is known is called new', { timeout: 120000 }, async (t) => {
+  const { stub, app } = await standIn(t);
+  const rows = history(20000);
+  await store(stub, rows);
+  const there = await standIn(t);
+  const sidecar = await Sidecar.start(t, { stub: there.stub, set: { 'batch.max_age': '50ms', 'events.enabled': true, 'events.learning': '1ms', 'events.interval': '100ms', 'events.summary_interval': '1h' } });
+  const out = await command(app, ['--json', '--warm', '--admin', `http://${sidecar.addresses.admin}`, '--write', path.join(folder(t), 'p.json')]);
+  assert.equal(out.code, 0, out.stderr);
+  assert.ok(JSON.parse(out.stdout).warmed > 100, out.stdout);
+  assert.equal((await sidecar.ledger()).received, 0, 'nothing is counted');
+  const first = (await sidecar.patterns()).length;
+  assert.ok(first > 5, `${first} patterns are in the table`);
+  const now = BigInt(Date.now()) * 1000000n;
+  const again = rows.slice(0, 2000).map((row) => ({ ...row, record: { ...row.record, timeUnixNano: String(now), observedTimeUnixNano: String(now) } }));
+  // Its services have learnt; then the same again, and one line that was never there.
+  for (const body of requests(again.slice(0, 500))) assert.equal((await sidecar.post(body)).status, 200);
+  await sidecar.until('events', async () => (await sidecar.ledger()).queued === 0);
+  for (const body of requests([...again.slice(500), { service: 'api', record: { ...again[0].record, severityNumber: 9, body: { stringValue: 'this was never said before' } } }], 100)) assert.equal((await sidecar.post(body)).status, 200);
+  await sidecar.until('the new one', () => there.stub.rows.some((row) => row.event_name === 'lipservice.pattern.new'));
+  await sidecar.until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+  assert.deepEqual(there.app.rows().filter((row) => row.event_name === 'lipservice.pattern.new').map((row) => row.attributes['log.record.template']), ['this was never said before']);
+  sidecar.signal('SIGTERM');
+  await sidecar.end();
+  const gone = await command(app, ['--warm', '--admin', `http://${sidecar.addresses.admin}`, '--write', path.join(folder(t), 'p.json')]);
+  assert.equal(gone.code, 69);
+  assert.match(gone.stderr, /no sidecar answers/);
+});
+
 test('faults: one sentence, no policy written', async (t) => {
   const { stub, app } = await standIn(t);
   const dir = folder(t);
