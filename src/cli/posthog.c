@@ -24,6 +24,13 @@ static const struct subverb {
      "  --hours N         how far back, from 1 to 24; 1\n"
      "  --json            as one document\n"
      "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"},
+    {"analyze", posthog_analyze, "[--hours N] [--write FILE] [--warm] [--admin URL] [--json]",
+     "what the stored logs cost, and what a policy would save; logs:read is enough",
+     "  --hours N         of so many hours until now; 24 by default\n"
+     "  --write FILE      the policy that was priced; lipservice-policy.json by default\n"
+     "  --warm            tell the running program which patterns are known\n"
+     "  --admin URL       its admin page; that of the configuration by default\n"
+     "  --json            one document\n"},
     {"dashboard", posthog_dashboard, "--print | --apply | --remove",
      "charts of what is kept, dropped and saved",
      "  --print           a template that can be imported by hand; needs no key\n"

@@ -125,6 +125,11 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
 
+/* Its records were there before the process was: their patterns are in the table, and are not new
+ * when they come. Nothing is counted, decided or sent. *records: how many. Errors as above. */
+MUST_CHECK int pipeline_warm(struct pipeline *p, struct span request, struct arena *arena,
+                             uint32_t *records);
+
 /* The same of a client whose own key goes on with its records; empty: ours. */
 MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                                     struct arena *arena, const struct logs_count *count);

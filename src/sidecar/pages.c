@@ -387,6 +387,29 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
+/* ---- patterns of before ------------------------------------------------ */
+
+#define WARM_ARENA_BYTES (4u << 20) /* what lies around the records of a body */
+
+int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    struct sidecar *sc = ctx;
+    struct arena arena;
+    struct json j = json_on(out);
+    uint32_t records = 0;
+    (void)query;
+    arena_init(&arena, WARM_ARENA_BYTES, &sc->budget);
+    int rc = pipeline_warm(sc->pipeline, body, &arena, &records);
+    arena_done(&arena);
+    if (rc < 0)
+        return sidecar_refuse(out, 400, "an OTLP request in protobuf is wanted here");
+    json_begin(&j, NULL);
+    json_u64(&j, "known", records);
+    json_end(&j);
+    json_line(&j);
+    return 200;
+}
+
 /* ---- families ---------------------------------------------------------- */
 
 static void write_alias(struct json *j, const struct family_alias *a)
@@ -445,6 +468,7 @@ static const struct {
     {"/api/families", "the patterns that became one with others"},
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
     {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
+    {"/api/warm", "POST an OTLP request: patterns that are known, for lipservice posthog analyze --warm"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
     {"/api/minutes?hours=N", "what was sent by service and minute, for lipservice posthog verify"},
     {"/api/config", "the configuration in force, secrets redacted"},
@@ -479,6 +503,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
     {"/api/minutes", "application/json", sidecar_write_minutes},
+    {"/api/warm", "application/json", .ask = sidecar_warm_page},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);
