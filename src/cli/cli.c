@@ -9,9 +9,6 @@
 
 #define ADMIN_TEXT \
     "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"
-#define COMMON_TEXT \
-    "  --config FILE     instead of " CONFIG_DEFAULT_FILE "\n" \
-    "  --set KEY=VALUE   a setting, stronger than file and environment; any number of times\n"
 
 static int help(int argc, char **argv);
 
@@ -85,6 +82,8 @@ static const struct verb {
      "  --cost-per-gb N   money for 10^9 metered bytes; else cost.per_gb\n"
      "  --seed N          of hash tables; changes no verdict\n"
      "  --json\n"},
+    {"posthog", verb_posthog, "COMMAND", "what PostHog itself knows and stores, by its app API",
+     "More of it: lipservice posthog --help\n", true, true},
     {"spool", verb_spool, "inspect|verify|export [--json] DIR",
      "what waits in a durable queue's directory: look, verify, take out",
      "  inspect           segments, frames, records, age, damage\n"
@@ -143,7 +142,7 @@ static void print_help(const struct verb *v)
 {
     printf("lipservice %s: %s\n\nusage: lipservice %s %s\n\n%s%s", v->name, v->what, v->name,
            v->arguments, v->options != NULL ? v->options : "",
-           v->reads_no_configuration ? "" : COMMON_TEXT);
+           v->reads_no_configuration ? "" : COMMAND_COMMON_TEXT);
 }
 
 static int help(int argc, char **argv)

@@ -15,6 +15,11 @@
 
 enum { EXIT_OK = 0, EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_BUG = 70, EXIT_CONFIG = 78 };
 
+/* What --help says of the options that all verbs take. */
+#define COMMAND_COMMON_TEXT \
+    "  --config FILE     instead of " CONFIG_DEFAULT_FILE "\n" \
+    "  --set KEY=VALUE   a setting, stronger than file and environment; any number of times\n"
+
 /* An option of one verb: with a value, or to be given or not. */
 struct command_flag {
     const char *name; /* without the dashes */

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/verbs.h"
+#include "config/money.h"
 #include "config/pipeline.h"
 
 #define ARENA_BYTES (256u << 20)              /* what lies around the records of one request */
@@ -251,7 +252,7 @@ static int open_lane(struct replay *r, struct lane *lane)
         return rc;
     pipeline_watch(lane->pipeline, &watcher);
     /* Now, or lanes that send events at different times would number services differently. */
-    if (opts.events.enabled || opts.floor_per_second > 0)
+    if (opts.events.enabled || opts.events.usage_ms > 0 || opts.floor_per_second > 0)
         (void)pipeline_service(lane->pipeline, SPAN("lipservice"));
     return 0;
 }
@@ -284,12 +285,13 @@ static void stop(struct replay *r)
 static int read_numbers(struct replay *r, const char *cost_per_gb, const char *seed)
 {
     char *end;
-    r->cost_per_gb = r->cfg.cost_per_gb;
     if (cost_per_gb != NULL) {
-        r->cost_per_gb = strtod(cost_per_gb, &end);
-        if (*end != '\0' || end == cost_per_gb || !isfinite(r->cost_per_gb) || r->cost_per_gb < 0)
+        double amount = strtod(cost_per_gb, &end);
+        if (*end != '\0' || end == cost_per_gb || !isfinite(amount) || amount < 0)
             return command_usage_error("--cost-per-gb: not an amount of money: ", cost_per_gb);
+        r->cfg.cost.per_gb = amount;
     }
+    r->terms = config_money(&r->cfg);
     r->seed = strtoull(seed, &end, 10);
     if (*end != '\0' || *seed < '0' || *seed > '9')
         return command_usage_error("--seed: not a whole number: ", seed);

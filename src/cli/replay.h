@@ -15,6 +15,7 @@
 #include "export/batch.h"
 #include "otlp/capture.h"
 #include "pipeline/pipeline.h"
+#include "policy/money.h"
 
 /* ---- one run, for the file that reports it ----------------------------- */
 
@@ -49,7 +50,7 @@ struct replay {
     struct arena arena; /* of the request in hand */
     uint64_t files, requests, refused, records, first_ns, last_ns, seed;
     uint64_t received[LEVEL_COUNT];
-    double cost_per_gb;
+    struct money_terms terms;
     bool json;
 
     const char *file; /* in hand */

@@ -7,12 +7,13 @@
 #include "pipeline/census.h"
 #include "util/json.h"
 
-#define GB 1e9 /* as prices count */
 #define SHOWN_PATTERNS 20
 
-static double cost(const struct replay *r, uint64_t bytes)
+/* The records' own time is the sample of a month; where they tell none there is no money. */
+static struct money_month month_of(const struct replay *r, uint64_t bytes)
 {
-    return (double)bytes / GB * r->cost_per_gb;
+    double seconds = r->first_ns != 0 ? (double)(r->last_ns - r->first_ns) / 1e9 : 0;
+    return money_month(&r->terms, 0, seconds, (double)r->all.bytes, (double)bytes);
 }
 
 /* A total order, or equal sizes would make two outputs of one input. */
@@ -88,7 +89,9 @@ static void lane_json(struct json *j, const struct findings *f, size_t i)
         json_u64(j, verdict_name((enum verdict)v), c->total.verdict[v]);
     json_u64(j, "released", c->total.released);
     json_u64(j, "metered_bytes", lane->meter.bytes);
-    json_printf(j, "cost", "%.9g", cost(r, lane->meter.bytes));
+    const struct money_month month = month_of(r, lane->meter.bytes);
+    json_printf(j, "price_a_month", "%.9g", month.with);
+    json_printf(j, "saving_a_month", "%.9g", month.saving);
     json_begin(j, "kept_by_reason");
     for (int why = 0; why < REASON_COUNT; why++)
         json_u64(j, reason_name((enum reason)why), c->reasons.kept[why]);
@@ -150,8 +153,11 @@ static void report_json(struct buf *out, const struct findings *f)
     json_printf(&j, "from_unix_ns", "\"%llu\"", (unsigned long long)r->first_ns);
     json_printf(&j, "to_unix_ns", "\"%llu\"", (unsigned long long)r->last_ns);
     json_u64(&j, "metered_bytes", r->all.bytes);
-    json_printf(&j, "cost_per_gb", "%.9g", r->cost_per_gb);
-    json_printf(&j, "cost", "%.9g", cost(r, r->all.bytes));
+    const struct money_month month = month_of(r, r->all.bytes);
+    json_printf(&j, "metered_bytes_a_month", "%.9g", month.without_bytes);
+    json_str(&j, "currency", r->cfg.cost.currency);
+    json_bool(&j, "is_assumed", r->terms.is_assumed);
+    json_printf(&j, "price_a_month", "%.9g", month.without);
     json_begin_list(&j, "policies");
     for (size_t i = 0; i < r->lane_count; i++)
         lane_json(&j, f, i);
@@ -265,6 +271,22 @@ static void words_pattern(struct buf *out, const struct findings *f, uint32_t i)
     buf_append_byte(out, '\n');
 }
 
+static void words_money(struct buf *out, const struct replay *r)
+{
+    const struct money_month all = month_of(r, r->all.bytes);
+    char text[MONEY_TEXT_BYTES];
+    buf_printf(out, "\n%-16.16s %14.2f", "price a month", all.without);
+    for (size_t i = 0; i < r->lane_count; i++)
+        buf_printf(out, " %14.2f %6s", month_of(r, r->lanes[i].meter.bytes).with, "");
+    for (size_t i = 0; i < r->lane_count; i++) {
+        const struct money_month month = month_of(r, r->lanes[i].meter.bytes);
+        buf_printf(out, "\n[%zu] %s", i + 1,
+                   all.without_bytes > 0
+                       ? money_say(text, &r->terms, &month, r->cfg.cost.currency)
+                       : "the records tell no time, and without it there is no month to price");
+    }
+}
+
 static void report_words(struct buf *out, const struct findings *f)
 {
     const struct replay *r = f->r;
@@ -277,9 +299,7 @@ static void report_words(struct buf *out, const struct findings *f)
     buf_printf(out, "%-16s %14llu", "metered bytes", (unsigned long long)r->all.bytes);
     for (size_t i = 0; i < r->lane_count; i++)
         add_share(out, r->lanes[i].meter.bytes, r->all.bytes);
-    buf_printf(out, "\ncost at %-8.4g %14.6f", r->cost_per_gb, cost(r, r->all.bytes));
-    for (size_t i = 0; i < r->lane_count; i++)
-        buf_printf(out, " %14.6f %6s", cost(r, r->lanes[i].meter.bytes), "");
+    words_money(out, r);
     for (size_t i = 0; i < r->lane_count && has_budget(r); i++)
         words_budget(out, f, i);
     uint32_t all = f->of[0].pattern_count, shown = all < SHOWN_PATTERNS ? all : SHOWN_PATTERNS;

@@ -72,7 +72,7 @@ static void draw(struct verb *v)
     buf_append_str(&v->screen, "\033[H");
     while (rest.len > 0) {
         size_t n = (size_t)((const uint8_t *)memchr(rest.base, '\n', rest.len) - rest.base);
-        bool is_title = number == TOP_TITLE_LINE;
+        bool is_title = number == top_title_line(&v->view);
         if (number++ > 0)
             buf_append_str(&v->screen, "\r\n");
         buf_append_str(&v->screen, is_title ? "\033[1m" : "");

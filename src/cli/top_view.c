@@ -91,6 +91,8 @@ static const struct member totals_members[] = {
     TEXT(top_totals, version, "version"),
     TEXT(top_totals, policy, "policy"),
     TEXT(top_totals, redaction, "redaction"),
+    TEXT(top_totals, guarded, "guarded"),
+    TEXT(top_totals, money, "money"),
     NUMBER(top_totals, policy_version),
     NUMBER(top_totals, uptime_ms),
     NUMBER(top_totals, received),
@@ -311,9 +313,14 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);
-    buf_printf(line, "by %s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
-               v->paused ? "  PAUSED" : "", t->redaction[0] != '\0' ? "  redaction " : "",
-               t->redaction, v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
+    buf_printf(line, "by %s%s%s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
+               v->paused ? "  PAUSED" : "", t->money[0] != '\0' ? "  " : "", t->money,
+               t->redaction[0] != '\0' ? "  redaction " : "", t->redaction,
+               v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
+    put(out, line, width);
+    if (t->guarded[0] == '\0')
+        return;
+    buf_printf(line, "guarded  %s", t->guarded);
     put(out, line, width);
 }
 
@@ -352,9 +359,8 @@ void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned
 {
     struct buf line = {0};
     unsigned service = width > 100 ? 2 * SERVICE_COLUMNS : SERVICE_COLUMNS;
-    uint32_t room = height == 0                   ? v->count
-                    : height > TOP_TITLE_LINE + 1 ? height - TOP_TITLE_LINE - 1
-                                                  : 0;
+    unsigned title = top_title_line(v);
+    uint32_t room = height == 0 ? v->count : height > title + 1 ? height - title - 1 : 0;
     qsort_r(v->rows, v->count, sizeof *v->rows, on_compare, v);
     uint32_t last = v->count > room ? v->count - room : 0;
     if (v->scroll > last)

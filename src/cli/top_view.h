@@ -37,6 +37,8 @@ struct top_row {
 
 struct top_totals {
     char version[16], policy[16];
+    char guarded[320];  /* what is kept for PostHog's alerts; empty: nothing */
+    char money[160];    /* "saves 3.10 of 4.50 USD a month, assumed" */
     char redaction[96]; /* what was found: "detect: 12 email, 3 card"; empty: nothing */
     int64_t policy_version;
     uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;
@@ -74,4 +76,10 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms);
  * of them (0: as many as there are). Clamps v->scroll. */
 void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height);
 
-#define TOP_TITLE_LINE 4 /* the line, from 0, that names the columns */
+#define TOP_TITLE_LINE 4
+
+/* The line, from 0, that names the columns. */
+static inline unsigned top_title_line(const struct top_view *v)
+{
+    return TOP_TITLE_LINE + (v->now.guarded[0] != '\0');
+}

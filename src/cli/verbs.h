@@ -17,5 +17,6 @@ int verb_explain(int argc, char **argv);
 int verb_redact(int argc, char **argv);
 int verb_signature(int argc, char **argv);
 int verb_replay(int argc, char **argv);
+int verb_posthog(int argc, char **argv);
 int verb_spool(int argc, char **argv);
 int verb_version(int argc, char **argv);

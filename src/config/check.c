@@ -138,6 +138,33 @@ int config_check_admin_key(const struct config *cfg, const char *key, struct err
     return 0;
 }
 
+int config_check_personal_key(const struct config *cfg, const char *key, struct error *err)
+{
+    const char *value = cfg->app.personal_api_key;
+    for (const char *c = value; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~')
+            return err_set(err, ERR_CONFIG, "%s: must be of printable ASCII without blanks", key);
+    if (strncmp(value, "phc_", 4) == 0)
+        return err_set(
+            err, ERR_CONFIG,
+            "%s: this is a project API key (phc_...); PostHog's pages ask for a personal "
+            "API key (phx_...), made under Settings, Personal API keys",
+            key);
+    if (strlen(value) >= SECRET_BYTES)
+        return err_set(err, ERR_CONFIG, "%s: must have less than %d characters", key, SECRET_BYTES);
+    return 0;
+}
+
+static int check_app(const struct config *cfg, struct error *err)
+{
+    char url[UPSTREAM_URL_BYTES];
+    struct error inner = {{0}};
+    if (cfg->app.personal_api_key[0] == '\0' ||
+        posthog_app_url(url, cfg->app.host, cfg->posthog.host, &inner) == 0)
+        return 0;
+    return err_set(err, ERR_CONFIG, "posthog.app_host: %.400s", inner.text);
+}
+
 /* Bodies of logs are shown there, and reloads ordered. */
 static int check_admin(const struct config *cfg, struct error *err)
 {
@@ -151,6 +178,18 @@ static int check_admin(const struct config *cfg, struct error *err)
                    at);
 }
 
+static int check_source(const struct config *cfg, struct error *err)
+{
+    if (!cfg->sampling.budget.of_posthog)
+        return 0;
+    if (cfg->app.personal_api_key[0] == '\0')
+        return err_set(err, ERR_CONFIG,
+                       "sampling.budget.source: posthog needs posthog.personal_api_key");
+    if (cfg->sampling.budget.share <= 0)
+        return err_set(err, ERR_CONFIG, "sampling.budget.share: must be above 0");
+    return 0;
+}
+
 int config_check(const struct config *cfg, struct error *err)
 {
     struct redact_opts redact;
@@ -161,6 +200,10 @@ int config_check(const struct config *cfg, struct error *err)
         rc = config_check_tls(cfg, err);
     if (rc == 0)
         rc = config_redaction(cfg, &redact, err);
+    if (rc == 0)
+        rc = check_app(cfg, err);
+    if (rc == 0)
+        rc = check_source(cfg, err);
     return rc == 0 ? check_exporters(cfg, err) : rc;
 }
 

@@ -5,7 +5,8 @@
  *     file         YAML in the Collector's shape; unknown keys are errors with
  *                  line and column; ${env:NAME} and ${env:NAME:-default} are
  *                  expanded in scalars after parsing, $$ is a dollar
- *     environment  POSTHOG_API_KEY, POSTHOG_PROJECT_TOKEN, POSTHOG_HOST, and
+ *     environment  POSTHOG_API_KEY, POSTHOG_PROJECT_TOKEN, POSTHOG_HOST,
+ *                  POSTHOG_PERSONAL_API_KEY, and
  *                  LIPSERVICE_<KEY> for every scalar setting, dots as underscores.
  *                  OTEL_EXPORTER_OTLP_* is the application's and is never read.
  *     --set        key.path=value, the value being YAML
@@ -53,6 +54,7 @@ struct config_tls {
 
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
 
+enum guard_mode { GUARD_KEEP, GUARD_SCALE, GUARD_OFF };
 enum key_policy { KEY_CONFIGURED, KEY_CLIENT, KEY_CLIENT_OR_CONFIGURED };
 
 /* What is done with a file that a setting names. */
@@ -87,6 +89,9 @@ struct config {
             uint64_t bytes_per_month; /* at most one of the three is set: not 0 */
             uint32_t records_per_second;
             double target_reduction, exponent;
+            bool of_posthog; /* source */
+            uint32_t period_day;
+            double share;
         } budget;
         double severity_rate[LEVEL_COUNT], global_rate;
         uint32_t first_count, first_window_ms;
@@ -107,7 +112,7 @@ struct config {
     } sampling;
     struct {
         bool enabled;
-        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute;
+        uint32_t interval_ms, learning_ms, summary_ms, max_per_minute, usage_ms;
     } events;
     bool observe;
     struct {
@@ -122,13 +127,25 @@ struct config {
     struct {
         config_text policy_file;
     } shadow;
-    double cost_per_gb;
+    struct {
+        double per_gb, free_gb, kept_months, kept_per_gb;
+        config_text currency;
+    } cost;
     struct {
         config_text host, api_key;
         struct config_route route;
         uint32_t timeout_ms, concurrency;
         enum coding compression;
     } posthog;
+    struct {
+        config_text personal_api_key, host;
+        uint32_t project_id, check_interval_ms, visible_after_ms;
+        bool leads;
+    } app; /* PostHog's app API: `posthog.` */
+    struct {
+        enum guard_mode alerts;
+        uint32_t refresh_interval_ms;
+    } guard;
     struct {
         config_text endpoint, logs_endpoint, traces_endpoint, metrics_endpoint;
         const char *headers[CONFIG_HEADERS_MAX + 1]; /* "Name: value", NULL at the end */

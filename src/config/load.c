@@ -126,6 +126,7 @@ static int load_environment(struct config *cfg, char **env, struct error *err)
         {"POSTHOG_HOST", "exporters.posthog.host"},
         {"POSTHOG_PROJECT_TOKEN", "exporters.posthog.api_key"},
         {"POSTHOG_API_KEY", "exporters.posthog.api_key"},
+        {"POSTHOG_PERSONAL_API_KEY", "posthog.personal_api_key"},
     };
     struct error inner = {{0}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {

@@ -40,6 +40,7 @@ struct pipeline_opts config_pipeline(const struct config *cfg)
                 .interval_ms = cfg->events.interval_ms,
                 .learning_ms = cfg->events.learning_ms,
                 .summary_ms = cfg->events.summary_ms,
+                .usage_ms = cfg->events.usage_ms,
                 .max_per_minute = cfg->events.max_per_minute,
             },
     };

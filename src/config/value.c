@@ -304,6 +304,8 @@ static void print_severity(const void *at, struct buf *out)
 EITHER(mode, "enforce", "observe", "enforce, observe");
 EITHER(multiline, "off", "join", "off, join");
 EITHER(sandbox, "off", "on", "off, on");
+EITHER(role, "member", "leader", "member, leader");
+EITHER(budget_source, "configured", "posthog", "configured, posthog");
 EITHER(durability, "memory", "disk", "memory, disk");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");
@@ -335,6 +337,20 @@ static const char *parse_upstream_key(void *at, size_t size, const char *text)
 static void print_upstream_key(const void *at, struct buf *out)
 {
     buf_append_str(out, upstream_key_words[*(const enum key_policy *)at]);
+}
+
+static const char *const guard_words[] = {
+    [GUARD_KEEP] = "keep", [GUARD_SCALE] = "scale", [GUARD_OFF] = "off"};
+
+static const char *parse_guard(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, guard_words, ARRAY_LEN(guard_words), text, "one of keep, scale, off");
+}
+
+static void print_guard(const void *at, struct buf *out)
+{
+    buf_append_str(out, guard_words[*(const enum guard_mode *)at]);
 }
 
 /* An amount of money. */
@@ -474,7 +490,7 @@ static const char *parse_stamps(void *at, size_t size, const char *text)
     (void)size;
     if (!parse_words(&set, text, stamp_parse))
         return "one or more of adjusted_count, pattern, family, threshold, "
-               "randomness, template, reason";
+               "randomness, template, reason, weight_always";
     *(unsigned *)at = set;
     return NULL;
 }
@@ -539,6 +555,7 @@ const struct value_kind value_passthrough = {parse_passthrough, print_passthroug
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};
 const struct value_kind value_fsync = {parse_fsync, print_fsync};
+const struct value_kind value_guard = {parse_guard, print_guard};
 const struct value_kind value_upstream_key = {parse_upstream_key, print_upstream_key};
 const struct value_kind value_stamps = {parse_stamps, print_stamps, .is_list = true};
 const struct value_kind value_names = {parse_names, print_names, .is_list = true};

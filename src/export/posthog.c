@@ -65,29 +65,64 @@ void posthog_right_host(char *out, size_t size, const char *url, struct span loc
         snprintf(out, size, "%s", "");
 }
 
-int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
-                struct error *err)
+/* The scheme (https:// where there is none) and the host in a setting. */
+static int read_host(const char *text, const char **scheme, struct span *host, struct error *err)
 {
-    const char *scheme = "https://", *rest = host;
-    if (strncasecmp(host, "https://", 8) == 0)
-        rest = host + 8;
-    else if (strncasecmp(host, "http://", 7) == 0)
-        scheme = "http://", rest = host + 7;
-    else if (strstr(host, "://") != NULL)
-        return err_set(err, ERR_CONFIG, "'%s': PostHog is reached by http:// or https://", host);
-
+    const char *rest = text;
+    *scheme = "https://";
+    if (strncasecmp(text, "https://", 8) == 0)
+        rest = text + 8;
+    else if (strncasecmp(text, "http://", 7) == 0)
+        *scheme = "http://", rest = text + 7;
+    else if (strstr(text, "://") != NULL)
+        return err_set(err, ERR_CONFIG, "'%s': PostHog is reached by http:// or https://", text);
     size_t len = strcspn(rest, "/");
     if (len == 0 || rest[len + strspn(rest + len, "/")] != '\0' || strpbrk(rest, " ?#@") != NULL)
         return err_set(err, ERR_CONFIG, "'%s' is not a host such as https://us.i.posthog.com",
-                       host);
-    const char *ingestion = posthog_ingestion_host(span_of(rest, len));
-    if (ingestion != NULL) {
-        rest = ingestion;
-        len = strlen(rest);
-    }
-    int n = snprintf(out, UPSTREAM_URL_BYTES, "%s%.*s/i/v1/%s", scheme, (int)len, rest,
-                     signal_name(signal));
+                       text);
+    *host = span_of(rest, len);
+    return 0;
+}
+
+static int write_url(char out[UPSTREAM_URL_BYTES], const char *scheme, struct span host,
+                     const char *path, struct error *err)
+{
+    int n = snprintf(out, UPSTREAM_URL_BYTES, "%s%.*s%s", scheme, (int)host.len,
+                     (const char *)host.base, path);
     return n < UPSTREAM_URL_BYTES ? 0 : err_set(err, ERR_CONFIG, "the host is too long");
+}
+
+int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
+                struct error *err)
+{
+    const char *scheme;
+    struct span authority;
+    char path[32];
+    int rc = read_host(host, &scheme, &authority, err);
+    if (rc < 0)
+        return rc;
+    const char *ingestion = posthog_ingestion_host(authority);
+    snprintf(path, sizeof path, "/i/v1/%s", signal_name(signal));
+    return write_url(out, scheme, ingestion != NULL ? span_str(ingestion) : authority, path, err);
+}
+
+int posthog_app_url(char out[UPSTREAM_URL_BYTES], const char *app_host, const char *ingestion_host,
+                    struct error *err)
+{
+    static const struct {
+        const char *ingestion, *app;
+    } clouds[] = {{"us.i.posthog.com", "us.posthog.com"}, {"eu.i.posthog.com", "eu.posthog.com"}};
+    const char *scheme;
+    struct span authority;
+    int rc = read_host(app_host[0] != '\0' ? app_host : ingestion_host, &scheme, &authority, err);
+    if (rc < 0)
+        return rc;
+    const char *ingestion = posthog_ingestion_host(authority);
+    struct span host = ingestion != NULL ? span_str(ingestion) : authority;
+    for (size_t i = 0; i < ARRAY_LEN(clouds); i++)
+        if (span_ieq(host, span_str(clouds[i].ingestion)))
+            authority = span_str(clouds[i].app);
+    return write_url(out, scheme, authority, "", err);
 }
 
 int posthog_check_key(const char *key, struct error *err)

@@ -15,6 +15,12 @@
 MUST_CHECK int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
                            struct error *err);
 
+/* Where its application is, without a slash at the end: `app_host`, else the counterpart of the
+ * ingestion host, which of a PostHog that is none of its clouds is the same. Either may lack the
+ * scheme. */
+MUST_CHECK int posthog_app_url(char out[UPSTREAM_URL_BYTES], const char *app_host,
+                               const char *ingestion_host, struct error *err);
+
 /* "us.i.posthog.com" where the host is PostHog's application, which takes no logs; else NULL.
  * Static. */
 const char *posthog_ingestion_host(struct span authority);

@@ -411,11 +411,11 @@ static void set_request(struct client_call *call, const struct client_request *r
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(e, CURLOPT_PRIVATE, call);
-    if (strcmp(r->method, "POST") == 0) {
+    bool is_post = strcmp(r->method, "POST") == 0;
+    if (is_post || r->body.len > 0)
         set_body(e, r->body);
-    } else {
+    if (!is_post)
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
-    }
 }
 
 int client_send(struct client *c, const struct client_request *r, struct client_call **out)

@@ -45,10 +45,10 @@ struct client_result {
 };
 
 struct client_request {
-    const char *method; /* "POST", "GET" */
+    const char *method; /* "POST", "GET", "PATCH", "DELETE" */
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
-    struct span body;           /* POST */
+    struct span body;           /* of a GET none */
     uint32_t timeout_ms;        /* the whole exchange; 0: none */
     size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
     const struct route *route;  /* NULL: the system's CAs, the environment's proxies */

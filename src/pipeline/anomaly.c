@@ -137,6 +137,11 @@ static bool is_past_learning(const struct anomaly *a, uint64_t since_ms)
     return since_ms != 0 && a->now_ms >= since_ms && a->now_ms - since_ms >= a->opts.learning_ms;
 }
 
+void anomaly_know(struct anomaly *a, const struct pattern_key *key)
+{
+    (void)remember(a, key);
+}
+
 void anomaly_begin(struct anomaly *a, uint32_t number, const struct pattern_key *key,
                    const struct pattern_key *own, bool has_merged)
 {

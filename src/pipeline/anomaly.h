@@ -76,6 +76,9 @@ struct anomaly_opts {
 MUST_CHECK int anomaly_new(struct anomaly **out, const struct anomaly_opts *opts);
 void anomaly_free(struct anomaly *a);
 
+/* A pattern of before: it is not new when it comes. */
+void anomaly_know(struct anomaly *a, const struct pattern_key *key);
+
 /* Entry `number` of the pattern table begins with `key`, because a record with the key
  * `own` came, which differs when it is counted in a family. has_merged: it has become one
  * just now. */

@@ -221,6 +221,10 @@ int census_take(struct pipeline *p, const struct census_want *want, struct censu
         rc = take_patterns(p, want, &c);
     if (rc == 0 && want->aliases)
         rc = take_aliases(p, &c);
+    if (rc == 0 && want->guard) {
+        c.guard = guard_ref(p->guard);
+        memcpy(c.selected, p->selected, sizeof c.selected);
+    }
     if (rc < 0)
         census_done(&c);
     else
@@ -231,6 +235,8 @@ int census_take(struct pipeline *p, const struct census_want *want, struct censu
 void census_done(struct census *c)
 {
     arena_done(&c->arena);
+    guard_unref(c->guard);
+    c->guard = NULL;
     c->services = NULL;
     c->patterns = NULL;
     c->aliases = NULL;
@@ -282,6 +288,7 @@ static void add_counters(void *to, const void *from, size_t bytes)
 
 static_assert(sizeof(struct ledger_row) == (VERDICT_COUNT + FATE_COUNT + 6) * sizeof(uint64_t),
               "counters only");
+static_assert(sizeof(struct guard_counts) == 4 * sizeof(uint64_t), "likewise");
 static_assert(sizeof(struct events_stats) == (EVENT_COUNT + 1) * sizeof(uint64_t), "likewise");
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -338,6 +345,20 @@ static int by_name(const void *a, const void *b)
     size_t n = x->len < y->len ? x->len : y->len;
     int c = n == 0 ? 0 : memcmp(x->base, y->base, n);
     return c != 0 ? c : compare(x->len, y->len);
+}
+
+static void add_guard(struct census *sum, const struct census *one)
+{
+    if (sum->guard == NULL) {
+        sum->guard = guard_ref(one->guard);
+        memcpy(sum->selected, one->selected, sizeof sum->selected);
+        return;
+    }
+    for (unsigned i = 0; i < guard_count(one->guard); i++) {
+        int place = guard_find(sum->guard, guard_at(one->guard, i));
+        if (place >= 0)
+            add_counters(&sum->selected[place], &one->selected[i], sizeof one->selected[i]);
+    }
 }
 
 /* What an addition makes; the sum is touched when all of it is there. */
@@ -443,6 +464,7 @@ int census_add(struct census *sum, const struct census *one)
     if (!add_services(&a, sum, one) || !add_patterns(&a, sum, one))
         return ERR_NOMEM; /* what was allocated goes with the sum */
     add_all_counters(sum, one);
+    add_guard(sum, one);
     sum->services = a.services;
     sum->services_held = a.service_count;
     sum->patterns = a.patterns;

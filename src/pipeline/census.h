@@ -23,6 +23,7 @@
 #include "pipeline/anomaly.h"
 #include "pipeline/events.h"
 #include "pipeline/governor.h"
+#include "pipeline/guard.h"
 #include "pipeline/ledger.h"
 #include "pipeline/recorder.h"
 #include "pipeline/redact.h"
@@ -58,7 +59,7 @@ struct census_reasons {
 
 /* What a reader wants besides the counters. */
 struct census_want {
-    bool services, patterns, templates, shadow, aliases;
+    bool services, patterns, templates, shadow, aliases, guard;
     /* Which patterns; NULL: all. */
     bool (*is_wanted)(const void *ctx, const struct census_pattern *p);
     const void *ctx;
@@ -79,6 +80,8 @@ struct census {
     struct recorder_stats context;
     struct families_stats families;
     struct governor_stats governor;
+    struct guard *guard;                      /* NULL: nothing is guarded, or not wanted */
+    struct guard_counts selected[GUARD_MAX];  /* by its items */
     bool has_shadow, has_anomaly, has_events; /* else the next three are zeros */
     struct shadow_counts shadow[SHADOW_LANE_COUNT];
     struct anomaly_stats anomalous;

@@ -112,6 +112,10 @@ void event_record_begin(struct event_record *r, const char *name, bool is_warnin
     wire_append_len(&r->scope, SCOPE_LOGS_SCOPE, buf_span(&r->whole));
     buf_clear(&r->whole);
     event_record_number(r, "otel.logs.adjusted_count", 0);
+    struct span kind = span_str(name); /* without who speaks: PostHog filters by attributes alone */
+    size_t said = sizeof "lipservice." - 1;
+    event_record_text(r, "lipservice.event",
+                      span_starts(kind, SPAN("lipservice.")) ? span_skip(kind, said) : kind);
 }
 
 int event_record_end(struct event_record *r, uint64_t hash_seed, struct logs_group *g,

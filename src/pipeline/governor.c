@@ -463,6 +463,17 @@ void governor_set_target(struct governor *g, const struct governor_target *targe
         turn_off(g); /* and on again, with the new rate, at the next request */
 }
 
+void governor_set_amount(struct governor *g, double amount)
+{
+    g->opts.target.amount = amount;
+    if (!g->is_on)
+        return;
+    set_rate(g, amount);
+    g->credit = fmax(fmin(g->credit, CREDIT_S * g->rate), -CREDIT_S * g->rate);
+    g->firsts = fmin(g->firsts, FIRST_DEPTH_S * g->rate);
+    g->bucket = fmin(g->bucket, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
+}
+
 static void tell_pressure(double before, const struct pressure *now, double fullness)
 {
     if (before <= 0 && now->level > 0)
@@ -514,10 +525,17 @@ bool governor_begin(struct governor *g, uint64_t now_ms, double fullness)
     return true;
 }
 
+/* Before the first request nothing is on, and a rate that needs none is known all the same. */
+static double rate_now(const struct governor *g)
+{
+    bool is_told = g->is_on || g->opts.target.unit == GOVERNOR_REDUCTION;
+    return !has_budget(g) ? 0 : is_told ? g->rate : g->opts.target.amount;
+}
+
 struct governor_stats governor_stats(const struct governor *g)
 {
     return (struct governor_stats){
-        .rate = has_budget(g) ? g->rate : 0,
+        .rate = rate_now(g),
         .used = g->used,
         .allowed = g->allowed,
         .pressure = g->pressure.level,

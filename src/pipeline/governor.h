@@ -87,6 +87,10 @@ void governor_free(struct governor *g);
  * on being counted, unless it was in another unit. */
 void governor_set_target(struct governor *g, const struct governor_target *target);
 
+/* The same budget with another amount of bytes or records a second: what was learned of patterns
+ * stays, and so do debts. */
+void governor_set_amount(struct governor *g, double amount);
+
 /* A request begins, with the queue so full. Is there anything to govern? If not, nothing
  * else here is to be called for its records. */
 bool governor_begin(struct governor *g, uint64_t now_ms, double fullness);

@@ -37,7 +37,9 @@
 #include "otlp/logs.h"
 #include "otlp/mend.h"
 #include "pipeline/governor.h"
+#include "pipeline/guard.h"
 #include "pipeline/ledger.h"
+#include "pipeline/minutes.h"
 #include "pipeline/peer_weights.h"
 #include "pipeline/redact.h"
 #include "pipeline/rules.h"
@@ -86,7 +88,9 @@ struct pipeline_opts {
         uint64_t interval_ms, learning_ms; /* of anomalies, for boosts as well; 0: the usual */
         uint64_t summary_ms;
         uint32_t max_per_minute;
+        uint64_t usage_ms; /* 0: no records of usage */
     } events;
+    bool minutes;              /* count what goes on by its minute (pipeline/minutes.h) */
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
     struct budget *budget;
@@ -121,6 +125,11 @@ MUST_CHECK int pipeline_push(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *arena,
                                    const struct logs_count *count);
 
+/* Its records were there before the process was: their patterns are in the table, and are not new
+ * when they come. Nothing is counted, decided or sent. *records: how many. Errors as above. */
+MUST_CHECK int pipeline_warm(struct pipeline *p, struct span request, struct arena *arena,
+                             uint32_t *records);
+
 /* The same of a client whose own key goes on with its records; empty: ours. */
 MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                                     struct arena *arena, const struct logs_count *count);
@@ -137,6 +146,15 @@ void pipeline_tick(struct pipeline *p);
 
 /* The last of it, when no more requests come. */
 void pipeline_finish(struct pipeline *p);
+
+/* A record of our own that is found again at the backend by this id: nothing but the ledger counts
+ * it. ERR_*: there is no room for it now. */
+MUST_CHECK int pipeline_canary(struct pipeline *p, struct span id);
+
+/* What has gone on of a service, of a minute since 1970; and what is in no minute. Zeros where
+ * opts.minutes is not set. */
+struct minutes_cell pipeline_minute(const struct pipeline *p, uint32_t service, uint64_t minute);
+uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
 
 /* ---- records that are elsewhere ---------------------------------------- */
 
@@ -191,11 +209,24 @@ MUST_CHECK int pipeline_set_rules(struct pipeline *p, uint32_t service, const st
 void pipeline_forget_rules(struct pipeline *p); /* of all services */
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
 
+/* From now on redaction leaves these attributes alone, commas between, in place of those of the
+ * last call. ERR_FULL, ERR_NOMEM: nothing has changed. */
+MUST_CHECK int pipeline_protect(struct pipeline *p, struct span names);
+
 MUST_CHECK int pipeline_set_observe(struct pipeline *p, bool observe);
 void pipeline_set_target(struct pipeline *p, const struct governor_target *target);
 
+/* The same for a budget that moves all the time: where only its amount is another, what was
+ * learned stays, and so do debts. */
+void pipeline_move_target(struct pipeline *p, const struct governor_target *target);
+
 /* Of records that the floor keeps, a second; 0: all of them. */
 uint32_t pipeline_floor_limit(const struct pipeline *p);
+
+/* What PostHog counts, for all services and policies from now on; NULL: nothing any more. What
+ * its items have counted goes on where they are in the new one. */
+void pipeline_set_guard(struct pipeline *p, const struct guard *guard);
+const struct guard *pipeline_guard(const struct pipeline *p); /* NULL: none */
 
 /* The policy that is only counted; NULL: none any more. */
 MUST_CHECK int pipeline_set_shadow_rules(struct pipeline *p, const struct rules *rules);

@@ -1,4 +1,5 @@
 /* pipeline_notice: anomalies and events, and the second that drives them. */
+#include "pipeline/event_record.h"
 #include "pipeline/pipeline_state.h"
 #include "util/diag.h"
 
@@ -42,7 +43,19 @@ int pipeline_start_events(struct pipeline *p)
         .send = send_event,
         .ctx = p,
     };
-    return o->events.enabled || o->floor_per_second > 0 ? events_new(&p->events, &events) : 0;
+    struct usage_opts usage = {
+        .interval_ms = o->events.usage_ms,
+        .max_services = o->max_services,
+        .seed = o->seed,
+        .ledger = p->ledger,
+        .budget = o->budget,
+        .send = send_event,
+        .ctx = p,
+    };
+    int rc = o->events.usage_ms > 0 ? usage_new(&p->usage, &usage) : 0;
+    if (rc == 0 && (o->events.enabled || o->floor_per_second > 0))
+        rc = events_new(&p->events, &events);
+    return rc;
 }
 
 int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
@@ -70,21 +83,43 @@ int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
     return rc;
 }
 
+int pipeline_canary(struct pipeline *p, struct span id)
+{
+    struct event_record r = {.head = {0}};
+    struct logs_group g;
+    struct span record;
+    event_record_begin(&r, "lipservice.canary", false, clock_unix_ns(p->opts.clock),
+                       SPAN("lipservice"));
+    event_record_text(&r, "lipservice.canary", id);
+    event_record_body(&r, "Canary: it is looked for, to see that what is sent is stored");
+    int rc = event_record_end(&r, p->opts.seed, &g, &record);
+    if (rc == 0)
+        rc = send_event(p, &g, record);
+    event_record_done(&r);
+    return rc;
+}
+
 void pipeline_tick(struct pipeline *p)
 {
-    if (p->anomaly == NULL && p->events == NULL)
+    if (p->minutes != NULL)
+        minutes_set_now(p->minutes, clock_unix_ns(p->opts.clock));
+    if (p->anomaly == NULL && p->events == NULL && p->usage == NULL)
         return;
-    uint64_t now_ms = clock_now_ms(p->opts.clock);
+    uint64_t now_ms = clock_now_ms(p->opts.clock), unix_ns = clock_unix_ns(p->opts.clock);
+    if (p->usage != NULL)
+        usage_tick(p->usage, unix_ns);
     if (p->events != NULL)
-        events_tick(p->events, now_ms, clock_unix_ns(p->opts.clock));
+        events_tick(p->events, now_ms, unix_ns);
     if (p->anomaly != NULL)
         anomaly_tick(p->anomaly, now_ms);
 }
 
 void pipeline_finish(struct pipeline *p)
 {
-    if (p->events == NULL)
-        return;
-    pipeline_tick(p);
-    events_finish(p->events);
+    if (p->events != NULL) {
+        pipeline_tick(p);
+        events_finish(p->events);
+    }
+    if (p->usage != NULL)
+        usage_finish(p->usage, clock_unix_ns(p->opts.clock));
 }

@@ -112,10 +112,11 @@ uint64_t pipeline_sign(struct pipeline *p, const struct logs_group *g, struct sp
     return signer_sign(p->signer, &in);
 }
 
-static void count(struct pass *pass, struct pattern *e, const struct decision *d, size_t bytes,
-                  size_t sent_bytes)
+static void count(struct pass *pass, const struct subject *s, const struct decision *d,
+                  size_t bytes, size_t sent_bytes)
 {
     struct pipeline *p = pass->p;
+    struct pattern *e = s->pattern;
     e->counts.received++;
     e->counts.received_bytes += bytes;
     e->last_seen_s = pass->unix_s;
@@ -130,12 +131,31 @@ static void count(struct pass *pass, struct pattern *e, const struct decision *d
         p->reasons.dropped[d->reason]++;
     }
     ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
+    if (s->selected != 0)
+        pipeline_count_selected(p, s, d->verdict, sent_bytes);
+}
+
+/* Kept with certainty: only that it counts 1, for who skips what has no weight, and not of what
+ * came with a weight of 1 or 0. */
+static unsigned stamps_of_certain(const struct pipeline *p, const struct subject *s,
+                                  const struct decision *d)
+{
+    unsigned set = p->opts.stamps & 1u << STAMP_WEIGHT_ALWAYS;
+    if (set == 0 || d->reason == REASON_OBSERVED)
+        return 0;
+    const struct log_value *came = log_known(s->record, LOG_ADJUSTED_COUNT);
+    if (came == NULL || (came->kind != LOG_DOUBLE && came->kind != LOG_INT))
+        return set;
+    double weight = came->kind == LOG_INT ? (double)came->integer : came->real;
+    bool may_be_a_peers = p->opts.peer_weights.count > 0;
+    return weight == 0 || (weight == 1 && !may_be_a_peers) ? 0 : set;
 }
 
 struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
                            const struct decision *d, uint8_t *room)
 {
-    if (d->threshold == 0 || p->opts.stamps == 0)
+    unsigned set = d->threshold == 0 ? stamps_of_certain(p, s, d) : p->opts.stamps;
+    if (set == 0)
         return (struct span){0};
     struct stamp_values v = {
         .threshold = d->threshold,
@@ -147,7 +167,7 @@ struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
     };
     if (s->pattern->template_text != NULL && text_of(s->record, LOG_RECORD_TEMPLATE).len == 0)
         v.template_text = span_of(s->pattern->template_text, s->pattern->template_len);
-    return stamp_write(room, p->opts.stamps, &v);
+    return stamp_write(room, set, &v);
 }
 
 /* ---- the context of errors --------------------------------------------- */
@@ -341,7 +361,8 @@ bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct
 {
     if (reason_is_certain(d->reason))
         governor_certain(pass->governor, s->metered, d->reason == REASON_FIRST && !d->is_new);
-    bool is_stamped = d->threshold > 0 && pass->p->opts.stamps != 0;
+    unsigned stamps = pass->p->opts.stamps;
+    bool is_stamped = d->threshold > 0 ? stamps != 0 : (stamps >> STAMP_WEIGHT_ALWAYS & 1) != 0;
     /* What chance has kept stands for what it has not: losing it would falsify the sums. */
     bool must_stay = d->reason == REASON_FLOOR || d->is_new || !reason_is_certain(d->reason);
     return governor_pay(pass->governor, s->metered, is_stamped, must_stay);
@@ -380,7 +401,7 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
         reject_rest(pass, s, &d, arrived, sent);
         return;
     }
-    count(pass, s->pattern, &d, arrived, (size_t)sent);
+    count(pass, s, &d, arrived, (size_t)sent);
     if (unpaid)
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
@@ -447,10 +468,14 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
     if (pass->governor != NULL)
         governor_arrived(pass->governor, arrived);
+    if (p->guard != NULL)
+        pipeline_ask_guard(p, &s);
     struct decision d = sampler_decide(pass->rules, &s);
+    bool is_for_guard = d.reason == REASON_GUARDED;
     limit_floor(pass, &d);
     if (p->shadow != NULL)
         d = pipeline_look_on(pass, &s, d, mended);
+    s.guarded = is_for_guard;
     carry_out(pass, &s, d, arrived, mended, room);
     return 0;
 }

@@ -33,6 +33,11 @@ int pipeline_start_redaction(struct pipeline *p)
     return redactor_new(&p->redactor, &opts);
 }
 
+int pipeline_protect(struct pipeline *p, struct span names)
+{
+    return p->redactor == NULL ? 0 : redactor_protect(p->redactor, names);
+}
+
 const struct subject *pipeline_view(const struct pipeline *p, const struct subject *s,
                                     struct pipeline_view *view)
 {

@@ -7,6 +7,7 @@
 #include "pattern/pattern_place.h"
 #include "pattern/signature.h"
 #include "pipeline/census.h"
+#include "pipeline/guard.h"
 #include "pipeline/follow.h"
 #include "pipeline/metering.h"
 #include "pipeline/pipeline.h"
@@ -14,6 +15,7 @@
 #include "pipeline/redact.h"
 #include "pipeline/rulebook.h"
 #include "pipeline/stamp.h"
+#include "pipeline/usage.h"
 #include "util/err.h"
 #include "util/token_bucket.h"
 
@@ -25,7 +27,9 @@ struct pipeline {
     struct signer *signer;
     struct governor *governor; /* NULL: neither a budget nor a queue that could press */
     struct rulebook rulebook;
-    struct shadow *shadow; /* NULL: nothing is only counted */
+    struct guard *guard;                     /* NULL: nothing is guarded */
+    struct guard_counts selected[GUARD_MAX]; /* by its items */
+    struct shadow *shadow;                   /* NULL: nothing is only counted */
     struct {
         struct recorder *recorder; /* of the second policy: what it would release; may be NULL */
         struct token_bucket floor; /* of the second policy, where the floor has a limit */
@@ -37,6 +41,8 @@ struct pipeline {
     struct metering metering;
     struct anomaly *anomaly;   /* NULL: neither boosts nor events */
     struct events *events;     /* NULL: no events are sent */
+    struct usage *usage;       /* NULL: no records of usage are sent */
+    struct minutes *minutes;   /* NULL: they are not counted */
     struct redactor *redactor; /* NULL: nothing is looked for */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */
@@ -141,6 +147,15 @@ struct pattern *pipeline_context_pattern(const struct pipeline *p, const struct 
 /* Kept: is there anything left to pay it with? */
 bool pipeline_pay(const struct pass *pass, const struct subject *s, const struct decision *d);
 void pipeline_pay_context(const struct pass *pass, const struct recording *c);
+
+/* ---- pipeline_guard.c -------------------------------------------------- */
+
+/* What of the guard selects the record: s->selected and s->guarded. Where there is a guard. */
+void pipeline_ask_guard(const struct pipeline *p, struct subject *s);
+
+/* What became of it; `sent_bytes` where it was kept. */
+void pipeline_count_selected(struct pipeline *p, const struct subject *s, enum verdict verdict,
+                             size_t sent_bytes);
 
 /* ---- pipeline_look.c --------------------------------------------------- */
 

@@ -410,6 +410,7 @@ int redactor_new(struct redactor **out, const struct redact_opts *opts)
     if (r == NULL)
         return ERR_NOMEM;
     r->opts = *opts;
+    r->exempt = opts->names.exempt;
     r->stats.mode = opts->mode;
     r->stats.action = opts->action;
     redact_detector_init(&r->detector, opts->kinds);
@@ -436,14 +437,43 @@ int redactor_new(struct redactor **out, const struct redact_opts *opts)
     return 0;
 }
 
-void redactor_free(struct redactor *r)
+static void forget_all(struct redactor *r)
 {
-    if (r == NULL)
-        return;
     for (size_t i = 0; i < REDACT_CACHE_SLOTS; i++) {
         forget(r, &r->cached[0][i]);
         forget(r, &r->cached[1][i]);
     }
+}
+
+int redactor_protect(struct redactor *r, struct span names)
+{
+    struct redact_names with = {.exempt = r->exempt, .secret = r->opts.names.secret};
+    if (span_eq(names, span_of(r->protected, r->protected_len)))
+        return 0;
+    char *copy = malloc(names.len + 1);
+    if (copy == NULL)
+        return ERR_NOMEM;
+    if (names.len > 0)
+        memcpy(copy, names.base, names.len);
+    int rc = redact_names_exempt(&with, span_of(copy, names.len));
+    if (rc < 0) {
+        free(copy);
+        return rc;
+    }
+    free(r->protected);
+    r->protected = copy;
+    r->protected_len = names.len;
+    r->opts.names = with;
+    forget_all(r); /* what was cached was cut by the names before */
+    return 0;
+}
+
+void redactor_free(struct redactor *r)
+{
+    if (r == NULL)
+        return;
+    forget_all(r);
+    free(r->protected);
     struct buf *bufs[] = {&r->text, &r->record, &r->resource, &r->scope, &r->shown, &r->name};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);

@@ -110,6 +110,10 @@ struct redactor;
 MUST_CHECK int redactor_new(struct redactor **out, const struct redact_opts *opts);
 void redactor_free(struct redactor *r);
 
+/* From now on these names, commas between, are exempt as well, in place of those of the last call.
+ * ERR_FULL, ERR_NOMEM: nothing has changed. */
+MUST_CHECK int redactor_protect(struct redactor *r, struct span names);
+
 bool redactor_enforces(const struct redactor *r); /* false for NULL */
 const struct redact_stats *redactor_stats(const struct redactor *r);
 const char *redact_where_name(enum redact_where w);

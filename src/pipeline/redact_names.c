@@ -117,6 +117,15 @@ static bool is_listed(const struct redact_name_list *l, struct span key)
     return false;
 }
 
+int redact_names_exempt(struct redact_names *n, struct span names)
+{
+    struct redact_name_list more = n->exempt;
+    int rc = read_list(&more, names);
+    if (rc == 0)
+        n->exempt = more;
+    return rc;
+}
+
 bool redact_name_is_exempt(const struct redact_names *n, struct span key)
 {
     return is_listed(&n->exempt, key);

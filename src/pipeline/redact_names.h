@@ -33,5 +33,8 @@ struct redact_names {
  * REDACT_NAMES_MAX. */
 MUST_CHECK int redact_names_init(struct redact_names *n, struct span secret, struct span exempt);
 
+/* More of what is exempt. ERR_FULL, with nothing added. */
+MUST_CHECK int redact_names_exempt(struct redact_names *n, struct span names);
+
 bool redact_name_is_secret(const struct redact_names *n, struct span key);
 bool redact_name_is_exempt(const struct redact_names *n, struct span key);

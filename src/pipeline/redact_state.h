@@ -35,6 +35,9 @@ struct redactor {
     struct buf text, record, resource, scope;
     struct buf shown, name; /* a record or a text, a template or a name: for people */
     struct redact_cached cached[2][REDACT_CACHE_SLOTS]; /* Resources, scopes */
+    struct redact_name_list exempt;                     /* those of the options */
+    char *protected; /* names of redactor_protect(); NULL: none */
+    size_t protected_len;
     uint64_t *seen; /* by service: kinds; NULL: no first sights are noted */
 
     struct redact_known known[REDACT_PLACES];

@@ -386,6 +386,12 @@ bool rules_name_patterns(const struct rules *r)
     return r->pattern_count > 0 || any_has_pattern(&r->keep) || any_has_pattern(&r->drop);
 }
 
+uint64_t rules_level_threshold(const struct rules *r, enum level level, enum rules_source *source)
+{
+    *source = r->has_level[level] ? RULES_SEVERITY : RULES_GLOBAL;
+    return r->has_level[level] ? r->level[level] : r->global;
+}
+
 uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t family,
                          enum level level, enum rules_source *source)
 {
@@ -398,12 +404,12 @@ uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t fam
             return p->threshold;
         }
     }
-    if (r->has_level[level]) {
-        *source = RULES_SEVERITY;
-        return r->level[level];
-    }
-    *source = RULES_GLOBAL;
-    return r->global;
+    return rules_level_threshold(r, level, source);
+}
+
+uint32_t rules_pattern_count(const struct rules *r)
+{
+    return r->pattern_count;
 }
 
 const struct rules_matcher *rules_matchers(const struct rules *r, bool keep, unsigned *count)

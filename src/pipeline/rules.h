@@ -116,6 +116,10 @@ enum rules_source { RULES_PATTERN, RULES_SEVERITY, RULES_GLOBAL };
 uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t family,
                          enum level level, enum rules_source *source);
 
+/* Without any pattern's; RULES_SEVERITY or RULES_GLOBAL. */
+uint64_t rules_level_threshold(const struct rules *r, enum level level, enum rules_source *source);
+uint32_t rules_pattern_count(const struct rules *r);
+
 const struct rules_matcher *rules_matchers(const struct rules *r, bool keep, unsigned *count);
 uint32_t rules_first(const struct rules *r);
 uint64_t rules_window_ms(const struct rules *r);

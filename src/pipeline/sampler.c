@@ -2,16 +2,14 @@
 #include "pipeline/sampler.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "pipeline/attr_text.h"
 #include "pipeline/consistent.h"
 #include "util/glob.h"
 #include "util/hash.h"
 
 #define RANDOM_MASK (RULES_REJECT_ALL - 1)
 #define WINDOWS (UINT32_MAX - 1) /* numbers of windows, 1 and above; beyond it they wrap */
-#define NUMBER_TEXT_BYTES 32     /* any int64 or double as text */
 
 const char *reason_name(enum reason r)
 {
@@ -23,43 +21,10 @@ const char *reason_name(enum reason r)
     return names[r];
 }
 
-/* The fewest digits that read back as the same number: 0.1 and not 0.10000000000000001. */
-static int shortest_double(char room[NUMBER_TEXT_BYTES], double real)
-{
-    int n = 0;
-    for (int digits = 15; digits <= 17; digits++) {
-        n = snprintf(room, NUMBER_TEXT_BYTES, "%.*g", digits, real);
-        if (strtod(room, NULL) == real)
-            break;
-    }
-    return n;
-}
-
-/* The text that a glob is held against: numbers and booleans as JSON writes them. */
-static struct span value_text(const struct log_value *v, char room[NUMBER_TEXT_BYTES])
-{
-    int n = 0;
-    switch (v->kind) {
-    case LOG_STRING:
-        return v->text;
-    case LOG_BOOL:
-        return v->integer != 0 ? SPAN("true") : SPAN("false");
-    case LOG_INT:
-        n = snprintf(room, NUMBER_TEXT_BYTES, "%lld", (long long)v->integer);
-        break;
-    case LOG_DOUBLE:
-        n = shortest_double(room, v->real);
-        break;
-    default: /* lists, maps and bytes have no text to match */
-        return (struct span){0};
-    }
-    return span_of(room, (size_t)n);
-}
-
 static bool attribute_matches(const struct log_attr *a, struct span pattern)
 {
-    char room[NUMBER_TEXT_BYTES];
-    struct span text = value_text(&a->value, room);
+    char room[ATTR_TEXT_BYTES];
+    struct span text = attr_text(&a->value, room);
     return text.base != NULL && glob_matches(pattern, text);
 }
 
@@ -295,6 +260,11 @@ FOR_BOTH struct decision decide(const struct rules *rules, const struct subject 
         return keep(s, REASON_KEEP_RULE);
     if (any_matches(rules, false, s, trace))
         return (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_DROP_RULE};
+    if (s->guarded) {
+        unsigned first = (unsigned)__builtin_ctzll(s->selected);
+        tell(trace, (struct sampler_step){SAMPLER_GUARD, true, .place = first});
+        return keep(s, REASON_GUARDED);
+    }
     bool context = is_context(s->record);
     tell(trace, (struct sampler_step){SAMPLER_CONTEXT, context});
     if (context)

@@ -5,6 +5,7 @@
  *   1. floor    ERROR and above, or an exception.type attribute: kept
  *   2. priority sampling.priority, a number: 0 drops, any other keeps
  *   3. rules    the user's keep rules, then the drop rules
+ *   .. guarded  PostHog counts it (pipeline/guard.h): kept
  *   .. context  an adjusted count of 0: another sampler has released it as the
  *               context of an error; kept with that
  *   4. first    the first N of a pattern in a window: kept, weight 1
@@ -39,6 +40,7 @@
     X(PRIORITY,      "priority") \
     X(KEEP_RULE,     "keep_rule") \
     X(DROP_RULE,     "drop_rule") \
+    X(GUARDED,       "guarded") \
     X(ERROR_CONTEXT, "error_context") \
     X(FIRST,         "first") \
     X(PATTERN_RATE,  "pattern_rate") \
@@ -85,6 +87,8 @@ struct subject {
     size_t metered;             /* bytes that it costs, without stamps (pipeline/metering.h) */
     struct governor *governor;  /* NULL: nothing to govern */
     float anomaly; /* how much its pattern or service is anomalous, 0 to 1 (pipeline/anomaly.h) */
+    bool guarded;  /* one of `selected` keeps it */
+    uint64_t selected; /* by what is guarded, bit per item (pipeline/guard.h) */
 };
 
 struct decision {
@@ -105,6 +109,7 @@ enum sampler_stage {
     SAMPLER_PRIORITY,
     SAMPLER_KEEP,
     SAMPLER_DROP,
+    SAMPLER_GUARD, /* place: the first that selects it */
     SAMPLER_CONTEXT,
     SAMPLER_FIRST,
     SAMPLER_RATE,
@@ -115,7 +120,7 @@ enum sampler_stage {
 struct sampler_step {
     enum sampler_stage stage;
     bool applies;             /* it decides */
-    unsigned place;           /* KEEP, DROP: which rule, from 0 */
+    unsigned place;           /* KEEP, DROP, GUARD: which rule, from 0 */
     enum rules_source source; /* RATE */
     uint64_t threshold;       /* RATE; BOOST: what it becomes */
 };

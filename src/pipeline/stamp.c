@@ -43,7 +43,8 @@ size_t stamp_bytes(unsigned set)
     for (unsigned s = 0; s < STAMP_COUNT; s++) {
         size_t value = stamps[s].text_max > 0 ? wire_len_size(ANY_VALUE_STRING, stamps[s].text_max)
                                               : 1 + sizeof(double);
-        if ((set >> s & 1) != 0)
+        bool is_twice = s == STAMP_WEIGHT_ALWAYS && (set >> STAMP_ADJUSTED_COUNT & 1) != 0;
+        if ((set >> s & 1) != 0 && !is_twice)
             sum += wire_len_size(LOG_RECORD_ATTRIBUTES, pair_size((enum stamp)s, value));
     }
     return sum;
@@ -95,9 +96,11 @@ struct span stamp_write(uint8_t room[STAMP_BYTES], unsigned set, const struct st
 {
     uint8_t *at = room;
     char digits[HEX_DIGITS], id[SIGNATURE_TEXT_BYTES];
-    if ((set >> STAMP_ADJUSTED_COUNT & 1) != 0)
+    if (stamp_has_weight(set))
         at =
             put_double(at, STAMP_ADJUSTED_COUNT, v->released ? 0 : 1 / rules_rate_of(v->threshold));
+    if (v->threshold == 0 && !v->released)
+        return span_of(room, (size_t)(at - room));
     if ((set >> STAMP_PATTERN & 1) != 0) {
         signature_format(id, v->signature);
         at = put_text(at, STAMP_PATTERN, span_of(id, SIGNATURE_TEXT_BYTES - 1));

@@ -31,7 +31,8 @@
     X(THRESHOLD,      "threshold",      "sampling.threshold",       14)  /* T, trailing zeros cut */ \
     X(RANDOMNESS,     "randomness",     "sampling.randomness",      14)  /* R, unless the record has it */ \
     X(TEMPLATE,       "template",       "log.record.template",      240) /* as it is shown to people */ \
-    X(REASON,         "reason",         "sampling.reason",          16)  /* of the decision */
+    X(REASON,         "reason",         "sampling.reason",          16)  /* of the decision */ \
+    X(WEIGHT_ALWAYS,  "weight_always",  "otel.logs.adjusted_count", 0)   /* also where it is 1: stands in place of the first */
 /* clang-format on */
 
 #define X(name, word, key, bytes) STAMP_##name,
@@ -49,7 +50,7 @@ MUST_CHECK int stamp_parse(struct span name);
 
 struct stamp_values {
     bool released;      /* represented by others: its adjusted count is 0 */
-    uint64_t threshold; /* > 0, unless released */
+    uint64_t threshold; /* 0: kept with certainty, which weight_always alone says */
     uint64_t randomness;
     bool own_randomness;        /* else it is in the record already */
     uint64_t signature, family; /* the same: none to tell, because bytes are billed */
@@ -61,6 +62,12 @@ struct stamp_values {
 
 /* Most bytes that a set of stamps takes. */
 size_t stamp_bytes(unsigned set);
+
+/* Is a weight written? */
+static inline bool stamp_has_weight(unsigned set)
+{
+    return (set & (1u << STAMP_ADJUSTED_COUNT | 1u << STAMP_WEIGHT_ALWAYS)) != 0;
+}
 
 /* Write the stamps of a set to room; the span points into it. */
 struct span stamp_write(uint8_t room[STAMP_BYTES], unsigned set, const struct stamp_values *v);

@@ -10,8 +10,11 @@ static void take_pipeline(struct figures *f, const struct sidecar *sc)
     const struct census_want counters = {0}; /* of these alone there is always room */
     if (census_take(sc->pipeline, &counters, &f->census) < 0)
         return;
-    const struct governor_target target = config_target(sc->cfg);
+    const struct governor_target target = sidecar_target(sc);
     const struct ledger_row *t = &f->census.total;
+    f->month = sidecar_month(sc, (double)t->received_bytes,
+                             (double)t->kept_bytes + (double)t->released_bytes);
+    f->is_price_assumed = posthog_terms(sc).is_assumed;
     f->accepted_records = t->received - t->verdict[VERDICT_REJECTED];
     f->queued_records = t->queued + durable_stats(sc).unfound_records;
     f->unsynced_records = t->queued;
@@ -85,6 +88,10 @@ static void take_policies(struct figures *f, const struct sidecar *sc)
         f->policy_age_s = age_s(sc, f->remote.last_success_ms);
         f->report_age_s = age_s(sc, f->report.last_success_ms);
     }
+    f->has[FIGURES_POSTHOG] = posthog_figures(sc, &f->posthog);
+    f->has[FIGURES_LEADER] = f->has[FIGURES_POSTHOG] && sc->cfg->app.leads;
+    f->verified_age_s = age_s(sc, f->posthog.verified_ms);
+    f->posthog_age_s = age_s(sc, f->posthog.checked_ms);
     f->reloads_accepted = sc->reloads.accepted;
     f->reloads_refused = sc->reloads.refused;
     f->has_reload_failed = sc->reloads.failed_last;

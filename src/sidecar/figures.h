@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 
 /* clang-format off */
@@ -25,7 +26,9 @@
     X(KEYS,        "with `receivers.otlp.auth`") \
     X(ADMIN_KEY,   "with `telemetry.admin.api_key`") \
     X(TLS,         "with `tls.cert_file` of a port") \
-    X(SERVER,      "with `policy.server`")
+    X(SERVER,      "with `policy.server`") \
+    X(POSTHOG,     "with `posthog.personal_api_key`") \
+    X(LEADER,      "with `posthog.role: leader`")
 /* clang-format on */
 
 #define X(name, text) FIGURES_##name,
@@ -42,6 +45,10 @@ struct figures {
     struct policy_file_stats policy_file;
     struct remote_stats remote;
     struct report_stats report;
+    struct posthog_figures posthog;
+    double posthog_age_s, verified_age_s; /* -1: never */
+    struct money_month month;             /* at the rate since the start */
+    bool is_price_assumed;
     struct budget memory;
     struct metric http_requests[3], http_faults[HTTP_FAULT_COUNT];
     struct metric reloads_accepted, reloads_refused, keys_installed, keys_refused, admin_refused;

@@ -105,6 +105,24 @@ static const char *name_build(const struct figures *f, int i)
     return LIPSERVICE_VERSION;
 }
 
+static const char *name_app_fault(const struct figures *f, int i)
+{
+    (void)f;
+    return app_fault_word((enum app_fault)i);
+}
+
+static const char *name_cause(const struct figures *f, int i)
+{
+    (void)f;
+    return cause_word((enum cause)i);
+}
+
+static const char *name_finding(const struct figures *f, int i)
+{
+    (void)f;
+    return finding_word((enum finding_what)i);
+}
+
 static const char *name_http_version(const struct figures *f, int i)
 {
     static const char *const names[] = {"1.0", "1.1", "2"};
@@ -159,6 +177,9 @@ static const struct axis
     by_redact_kind = {"kind", 0, REDACT_KINDS_MAX, STRIDE(census.redaction.hits[0]), name_redact_kind},
     by_redact_action = {"action", 0, 1, 0, name_redact_action},
     by_redact_where = {"where", 0, REDACT_WHERE_COUNT, STRIDE(census.redaction.hits[0][0]), name_redact_where},
+    by_app_fault = {"outcome", 0, APP_FAULT_COUNT, STRIDE(posthog.requests[0]), name_app_fault},
+    by_finding = {"what", 0, FINDING_COUNT, STRIDE(posthog.found[0]), name_finding},
+    by_cause = {"cause", 0, CAUSE_COUNT, STRIDE(posthog.by_cause[0]), name_cause},
     by_unit = {"unit", 0, 1, 0, name_unit},
     by_build = {"version", 0, 1, 0, name_build};
 
@@ -171,6 +192,10 @@ PARTS(stages, "stage",
     PART("received", census.total.received_bytes),
     PART("kept", census.total.kept_bytes),
     PART("released", census.total.released_bytes));
+PARTS(prices, "of",
+    PART("received", month.without),
+    PART("sent", month.with),
+    PART("saved", month.saving));
 PARTS(causes, "cause",
     PART("zero", census.timestamps.filled),
     PART("out_of_range", census.timestamps.repaired));
@@ -257,6 +282,10 @@ static const struct row {
      "Records sampled out or dropped by rule, by the reason of the decision."},
     {"lipservice_record_bytes_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&stages}, 1,
      "Bytes as PostHog meters them: received (had all been sent as it came), kept, and released as context, with stamps and the share of resources."},
+    {"lipservice_price_per_month", GAUGE, FIGURES_ALWAYS, IN_PARTS, {&prices}, 1,
+     "What a month at the rate since the start costs: had all been sent, as it is, and the difference, which is 0 within the free part."},
+    {"lipservice_price_is_assumed", GAUGE, FIGURES_ALWAYS, AT(is_price_assumed), {NULL}, 1,
+     "1: prices are those of the settings (cost), not of PostHog's bill."},
     {"lipservice_redactions_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.hits[0][0]), {&by_redact_kind, &by_redact_action, &by_redact_where}, 1,
      "Secrets and personal data found in what is kept, by kind, by what is done with them, and by where; of Resources and scopes, in each distinct one."},
     {"lipservice_redaction_scanned_bytes_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.scanned_bytes), {NULL}, 1,
@@ -469,6 +498,28 @@ static const struct row {
      "The most they ever held."},
     {"lipservice_memory_refused_total", COUNTER, FIGURES_ALWAYS, AT(memory.refused), {NULL}, 1,
      "How often the account had no room."},
+    {"lipservice_posthog_requests_total", COUNTER, FIGURES_POSTHOG, AT(posthog.requests[0]), {&by_app_fault}, 1,
+     "Requests to PostHog's app API, by outcome."},
+    {"lipservice_posthog_findings", GAUGE, FIGURES_POSTHOG, AT(posthog.found[0]), {&by_finding}, 1,
+     "1: the last check found it (`lipservice posthog check` says what to do)."},
+    {"lipservice_posthog_check_age_seconds", GAUGE, FIGURES_POSTHOG, AT(posthog_age_s), {NULL}, 1,
+     "Since the last check; -1: there was none."},
+    {"lipservice_posthog_quota_limited", GAUGE, FIGURES_POSTHOG, AT(posthog.is_limited), {NULL}, 1,
+     "1: PostHog throws the organization's logs away, though it answers 200."},
+    {"lipservice_posthog_quota_used_bytes", GAUGE, FIGURES_POSTHOG, AT(posthog.quota_used_bytes), {NULL}, 1,
+     "Of all senders of the organization in this billing period; -1: unknown."},
+    {"lipservice_posthog_quota_limit_bytes", GAUGE, FIGURES_POSTHOG, AT(posthog.quota_limit_bytes), {NULL}, 1,
+     "What they may send in it; -1: unknown, or no limit."},
+    {"lipservice_posthog_verify_records", GAUGE, FIGURES_LEADER, AT(posthog.by_cause[0]), {&by_cause}, 1,
+     "Records of the last hour of which more or fewer are stored than were sent, by cause; unexplained is to be 0."},
+    {"lipservice_posthog_verify_age_seconds", GAUGE, FIGURES_LEADER, AT(verified_age_s), {NULL}, 1,
+     "Since what is stored was last counted; -1: never."},
+    {"lipservice_posthog_canaries_missing", GAUGE, FIGURES_LEADER, AT(posthog.canaries_missing), {NULL}, 1,
+     "Canaries of the last looks that PostHog should show and does not."},
+    {"lipservice_posthog_canary_late_seconds", GAUGE, FIGURES_LEADER, AT(posthog.canary_late_s), {NULL}, 1,
+     "How long the newest canary that was found took to be stored; -1: none was."},
+    {"lipservice_posthog_others_bytes_per_second", GAUGE, FIGURES_POSTHOG, AT(posthog.others_per_s), {NULL}, 1,
+     "What the other senders of the organization send, from the growth of its use over a day at most."},
     {"lipservice_process_cpu_seconds_total", COUNTER, FIGURES_ALWAYS, AT(cpu_s), {NULL}, 1,
      "CPU time of the process."},
     {"lipservice_process_resident_memory_bytes", GAUGE, FIGURES_ALWAYS, AT(resident_bytes), {NULL}, 1,

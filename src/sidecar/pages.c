@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "pattern/signature.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/verify.h"
 #include "util/json.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
@@ -324,6 +326,15 @@ static void write_redaction(struct json *j, const struct redact_stats *s)
     buf_done(&text);
 }
 
+static void write_money(struct json *j, const struct sidecar *sc, const struct ledger_row *t)
+{
+    char text[MONEY_TEXT_BYTES];
+    const struct money_terms terms = posthog_terms(sc);
+    const struct money_month month = sidecar_month(
+        sc, (double)t->received_bytes, (double)t->kept_bytes + (double)t->released_bytes);
+    json_str(j, "money", money_say(text, &terms, &month, sc->cfg->cost.currency));
+}
+
 static void write_totals(struct json *j, const struct sidecar *sc, const struct census *c)
 {
     const struct rules *rules = pipeline_rules(sc->pipeline, LEDGER_OTHER);
@@ -350,7 +361,9 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_i64(j, "policy_version", rules_version(rules));
     json_u64(j, "patterns_held", c->patterns_held);
     json_u64(j, "services", c->services_held - 1);
+    write_money(j, sc, t);
     write_redaction(j, &c->redaction);
+    guarding_write_top(j, c);
     json_end(j);
     json_line(j);
 }
@@ -360,7 +373,9 @@ static int write_top(void *ctx, struct span query, struct buf *out)
 {
     struct census c;
     struct json j = json_on(out);
-    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
+    struct census_want want = want_patterns(query);
+    want.guard = true;
+    int refused = sidecar_take(ctx, want, out, &c);
     if (refused != 0)
         return refused;
     write_totals(&j, ctx, &c);
@@ -369,6 +384,29 @@ static int write_top(void *ctx, struct span query, struct buf *out)
         json_line(&j);
     }
     census_done(&c);
+    return 200;
+}
+
+/* ---- patterns of before ------------------------------------------------ */
+
+#define WARM_ARENA_BYTES (4u << 20) /* what lies around the records of a body */
+
+int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out)
+{
+    struct sidecar *sc = ctx;
+    struct arena arena;
+    struct json j = json_on(out);
+    uint32_t records = 0;
+    (void)query;
+    arena_init(&arena, WARM_ARENA_BYTES, &sc->budget);
+    int rc = pipeline_warm(sc->pipeline, body, &arena, &records);
+    arena_done(&arena);
+    if (rc < 0)
+        return sidecar_refuse(out, 400, "an OTLP request in protobuf is wanted here");
+    json_begin(&j, NULL);
+    json_u64(&j, "known", records);
+    json_end(&j);
+    json_line(&j);
     return 200;
 }
 
@@ -429,7 +467,10 @@ static const struct {
     {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
     {"/api/families", "the patterns that became one with others"},
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
+    {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
+    {"/api/warm", "POST an OTLP request: patterns that are known, for lipservice posthog analyze --warm"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
+    {"/api/minutes?hours=N", "what was sent by service and minute, for lipservice posthog verify"},
     {"/api/config", "the configuration in force, secrets redacted"},
 };
 /* clang-format on */
@@ -457,9 +498,12 @@ const struct page sidecar_admin_pages[] = {
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", sidecar_write_shadow},
+    {"/api/guard", "application/json", guarding_write},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
+    {"/api/minutes", "application/json", sidecar_write_minutes},
+    {"/api/warm", "application/json", .ask = sidecar_warm_page},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

@@ -4,6 +4,7 @@
  * stay.
  */
 #include "config/route.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
@@ -55,7 +56,7 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
 {
     const struct config *cfg = sc->cfg;
     const struct diag_opts log = {cfg->telemetry.log_level, cfg->telemetry.log_json};
-    const struct governor_target target = config_target(cfg);
+    const struct governor_target target = sidecar_target(sc);
     diag_setup(&log);
     int rc = pipeline_set_observe(sc->pipeline, cfg->observe);
     pipeline_set_target(sc->pipeline, &target);
@@ -65,6 +66,7 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
         ignore_code(pipeline_set_shadow_rules(sc->pipeline, NULL)); /* none need no memory */
     if (rc == 0)
         rc = policies_set_files(sc, old, err);
+    guarding_reload(sc, old);
     bool is_open =
         sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */
     if (is_open && same_policy_server(cfg, old)) {

@@ -2,24 +2,17 @@
 #include <inttypes.h>
 
 #include "pattern/signature.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/json.h"
 
-#define GB 1e9 /* metered bytes are sold by powers of ten */
-
-static double cost_of(const struct sidecar *sc, uint64_t bytes)
-{
-    return (double)bytes / GB * sc->cfg->cost_per_gb;
-}
-
-static void write_counts(struct json *j, const struct sidecar *sc, const struct shadow_counts *c)
+static void write_counts(struct json *j, const struct shadow_counts *c)
 {
     json_u64(j, "kept", c->kept);
     json_u64(j, "sampled_out", c->sampled_out);
     json_u64(j, "dropped_by_rule", c->dropped_by_rule);
     json_u64(j, "released", c->released);
     json_u64(j, "kept_bytes", c->kept_bytes);
-    json_printf(j, "cost", "%.9g", cost_of(sc, c->kept_bytes));
 }
 
 /* The rules of a lane; NULL: there are none. */
@@ -77,13 +70,21 @@ static struct shadow_counts counts_in(const struct lane *l, const struct census_
     return p->shadow[l->shadow];
 }
 
+/* A month at the rate since the start. */
+static struct money_month month_of(const struct sidecar *sc, const struct lane *all,
+                                   const struct lane *l)
+{
+    return sidecar_month(sc, (double)all->total.kept_bytes, (double)l->total.kept_bytes);
+}
+
 /* ---- as JSON ----------------------------------------------------------- */
 
 static void write_lanes(struct json *j, const struct sidecar *sc, const struct lane *lanes,
                         size_t n)
 {
     json_str(j, "mode", sc->cfg->observe ? "observe" : "enforce");
-    json_printf(j, "cost_per_gb", "%.9g", sc->cfg->cost_per_gb);
+    json_str(j, "currency", sc->cfg->cost.currency);
+    json_bool(j, "is_assumed", posthog_terms(sc).is_assumed);
     json_begin_list(j, "lanes");
     for (size_t i = 0; i < n; i++) {
         json_begin(j, NULL);
@@ -92,14 +93,17 @@ static void write_lanes(struct json *j, const struct sidecar *sc, const struct l
             json_str(j, "origin", rules_origin(lanes[i].rules));
             json_i64(j, "version", rules_version(lanes[i].rules));
         }
-        write_counts(j, sc, &lanes[i].total);
+        const struct money_month month = month_of(sc, &lanes[0], &lanes[i]);
+        write_counts(j, &lanes[i].total);
+        json_printf(j, "price_a_month", "%.9g", month.with);
+        json_printf(j, "saving_a_month", "%.9g", month.saving);
         json_end(j);
     }
     json_end_list(j);
 }
 
-static void write_row(struct json *j, const struct sidecar *sc, const struct census *c,
-                      const struct lane *lanes, size_t n, const struct census_pattern *p)
+static void write_row(struct json *j, const struct census *c, const struct lane *lanes, size_t n,
+                      const struct census_pattern *p)
 {
     json_begin(j, NULL);
     sidecar_write_pattern_name(j, c, p);
@@ -108,7 +112,7 @@ static void write_row(struct json *j, const struct sidecar *sc, const struct cen
     for (size_t i = 1; i < n; i++) {
         const struct shadow_counts counts = counts_in(&lanes[i], p);
         json_begin(j, lanes[i].name);
-        write_counts(j, sc, &counts);
+        write_counts(j, &counts);
         json_end(j);
     }
     json_end(j);
@@ -122,7 +126,7 @@ static void write_all(struct buf *out, const struct sidecar *sc, const struct ce
     write_lanes(&j, sc, lanes, n);
     json_begin_list(&j, "patterns");
     for (uint32_t i = 0; i < c->pattern_count; i++)
-        write_row(&j, sc, c, lanes, n, &c->patterns[i]);
+        write_row(&j, c, lanes, n, &c->patterns[i]);
     json_end_list(&j);
     json_end(&j);
     json_line(&j);
@@ -137,19 +141,24 @@ static double percent(uint64_t part, uint64_t whole)
 
 static void say_lanes(struct buf *out, const struct sidecar *sc, const struct lane *lanes, size_t n)
 {
-    buf_printf(out, "%s; money at %.6g for 10^9 bytes\n\n%-12s %16s %7s %18s %7s %14s  %s\n",
+    buf_printf(out, "%s; money is %s a month at the rate since the start%s\n\n",
                sc->cfg->observe ? "observing: everything is forwarded" : "enforcing",
-               sc->cfg->cost_per_gb, "", "kept", "", "bytes", "", "money", "policy");
+               sc->cfg->cost.currency, posthog_terms(sc).is_assumed ? ", prices are assumed" : "");
+    buf_printf(out, "%-12s %16s %7s %18s %7s %14s %14s  %s\n", "", "kept", "", "bytes", "", "price",
+               "saving", "policy");
     for (size_t i = 0; i < n; i++) {
         const struct shadow_counts *c = &lanes[i].total, *all = &lanes[0].total;
-        buf_printf(out, "%-12s %16" PRIu64 " %6.1f%% %18" PRIu64 " %6.1f%% %14.6f  ", lanes[i].name,
-                   c->kept, percent(c->kept, all->kept), c->kept_bytes,
-                   percent(c->kept_bytes, all->kept_bytes), cost_of(sc, c->kept_bytes));
+        const struct money_month month = month_of(sc, &lanes[0], &lanes[i]);
+        buf_printf(out, "%-12s %16" PRIu64 " %6.1f%% %18" PRIu64 " %6.1f%% %14.2f %14.2f  ",
+                   lanes[i].name, c->kept, percent(c->kept, all->kept), c->kept_bytes,
+                   percent(c->kept_bytes, all->kept_bytes), month.with, month.saving);
         if (lanes[i].rules != NULL)
             buf_printf(out, "%s, version %" PRId64, rules_origin(lanes[i].rules),
                        rules_version(lanes[i].rules));
         buf_append_byte(out, '\n');
     }
+    if (n > 0 && month_of(sc, &lanes[0], &lanes[0]).is_free)
+        buf_append_str(out, "a month would be within the free part: nothing is saved in money\n");
     buf_printf(out, "\nkept of each pattern, most bytes first\n%-21s %-5s %12s", "", "",
                "received");
     for (size_t i = 1; i < n; i++)

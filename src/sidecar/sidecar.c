@@ -8,6 +8,7 @@
 
 #include "config/pipeline.h"
 #include "net/host.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/fate.h"
@@ -104,6 +105,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
     pipeline_tick(sc->pipeline);
+    posthog_tick(sc);
     if (sc->receiver != NULL)
         receiver_tell_health(sc->receiver);
 }
@@ -121,6 +123,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
     opts.redact = redact;
+    opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
@@ -302,6 +305,8 @@ static const struct part {
     {durable_start, durable_leave, NULL},
     {policies_start, policies_stop, NULL},
     {tls_start, tls_stop, NULL},
+    {posthog_start, posthog_stop, posthog_release},
+    {guarding_start, guarding_stop, guarding_release},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
 };

@@ -97,6 +97,7 @@ struct sidecar {
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
+    struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
     struct http_service services[2]; /* of the two OTLP ports */
@@ -108,7 +109,8 @@ struct sidecar {
     struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
-    struct live *live; /* what the admin pages answer from the running pipeline */
+    struct guarding *guarding; /* NULL without posthog.personal_api_key */
+    struct live *live;         /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
@@ -145,6 +147,9 @@ void sidecar_write_pattern_name(struct json *j, const struct census *c,
 
 void sidecar_write_pages_markdown(struct buf *out);
 void sidecar_write_metrics_markdown(struct buf *out);
+
+/* POST: patterns of before. */
+MUST_CHECK int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out);
 
 /* A page. */
 MUST_CHECK int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
@@ -265,6 +270,19 @@ MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *befor
                                   struct error *err);
 MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
+
+/* ---- guarding.c: what PostHog counts is kept ---- */
+
+MUST_CHECK int guarding_start(struct sidecar *sc, struct error *err);
+void guarding_reload(struct sidecar *sc, const struct config *before);
+void guarding_stop(struct sidecar *sc);
+void guarding_release(struct sidecar *sc);
+
+/* The member "guarded" of a line for top: what keeps most. */
+void guarding_write_top(struct json *j, const struct census *c);
+
+/* The page /api/guard. */
+MUST_CHECK int guarding_write(void *ctx, struct span query, struct buf *out);
 
 /* ---- sink.c ---- */
 

@@ -113,8 +113,14 @@ static uint32_t limit_of(const struct explain *e, const struct sampler_step *ste
     return keeps ? pipeline_floor_limit(e->opts.pipeline) : 0;
 }
 
+static const struct guard_item *guarding(const struct explain *e, const struct sampler_step *step)
+{
+    return guard_at(pipeline_guard(e->opts.pipeline), step->place);
+}
+
 static void step_words(struct explain *e, const struct sampler_step *step)
 {
+    const struct guard_item *item;
     struct buf *out = &e->out;
     switch (step->stage) {
     case SAMPLER_FLOOR:
@@ -144,6 +150,12 @@ static void step_words(struct explain *e, const struct sampler_step *step)
                    !step->applies                ? "does not match"
                    : step->stage == SAMPLER_KEEP ? "matches: kept"
                                                  : "matches: dropped");
+        break;
+    case SAMPLER_GUARD:
+        item = guarding(e, step);
+        buf_printf(out, "  guarded    PostHog counts it (%s ", guard_kind_name(item->kind));
+        add_text(out, item->name);
+        buf_append_str(out, "): kept\n");
         break;
     case SAMPLER_FIRST:
         if (rules_first(e->rules) == 0)
@@ -291,9 +303,10 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
 static void step_json(struct explain *e, const struct sampler_step *step)
 {
     static const char *const stages[] = {
-        [SAMPLER_FLOOR] = "floor", [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep",
-        [SAMPLER_DROP] = "drop",   [SAMPLER_CONTEXT] = "context",   [SAMPLER_FIRST] = "first",
-        [SAMPLER_RATE] = "rate",   [SAMPLER_BOOST] = "boost",       [SAMPLER_BUDGET] = "budget",
+        [SAMPLER_FLOOR] = "floor",   [SAMPLER_PRIORITY] = "priority", [SAMPLER_KEEP] = "keep",
+        [SAMPLER_GUARD] = "guarded", [SAMPLER_DROP] = "drop",         [SAMPLER_CONTEXT] = "context",
+        [SAMPLER_FIRST] = "first",   [SAMPLER_RATE] = "rate",         [SAMPLER_BOOST] = "boost",
+        [SAMPLER_BUDGET] = "budget",
     };
     bool is_rule = step->stage == SAMPLER_KEEP || step->stage == SAMPLER_DROP;
     bool depends = step->stage == SAMPLER_FIRST || step->stage == SAMPLER_BUDGET ||
@@ -306,6 +319,9 @@ static void step_json(struct explain *e, const struct sampler_step *step)
     if (is_rule) {
         json_u64(j, "place", step->place);
         json_str(j, "rule", rule_text(e, step->stage == SAMPLER_KEEP, step->place));
+    } else if (step->stage == SAMPLER_GUARD) {
+        json_str(j, "kind", guard_kind_name(guarding(e, step)->kind));
+        json_text(j, "name", guarding(e, step)->name);
     } else if (limit_of(e, step) > 0) {
         json_u64(j, "max_per_second", limit_of(e, step));
     } else if (step->stage == SAMPLER_FIRST) {

@@ -23,7 +23,7 @@ const shadow = async (sidecar) => JSON.parse(await sidecar.page('admin', '/api/s
 const lane = (page, name) => page.lanes.find((l) => l.lane === name);
 
 test('observe: everything arrives byte by byte, and what enforcing would do is counted', async (t) => {
-  const { stub, sidecar } = await pair(t, { set: { ...QUICK, mode: 'observe', 'cost.per_gb': 1000 }, posthog: { keepBodies: true } });
+  const { stub, sidecar } = await pair(t, { set: { ...QUICK, mode: 'observe', 'cost.per_gb': 1000, 'cost.free_gb': 0, 'cost.currency': 'EUR' }, posthog: { keepBodies: true } });
   const bytes = encodeLogs(request(1000, { body: (i) => `took ${i} ms`, base: { attributes: [{ key: 'a', value: { intValue: 1 } }] } }));
   const untimed = encodeLogs(request(1, { body: () => 'no time', base: { timeUnixNano: 0 } }));
   await send(sidecar, bytes);
@@ -42,19 +42,24 @@ test('observe: everything arrives byte by byte, and what enforcing would do is c
   assert.ok(would.kept > 120 && would.kept < 290, `${would.kept} of 1001 at 0.2`);
   assert.equal(lane(page, 'done').kept, 1001);
   assert.equal(lane(page, 'shadow'), undefined);
-  assert.ok(Math.abs(lane(page, 'done').cost - (lane(page, 'done').kept_bytes / 1e9) * 1000) < 1e-6);
-  assert.ok(would.cost < lane(page, 'done').cost);
+  const [done, everything] = [lane(page, 'done'), lane(page, 'everything')];
+  assert.deepEqual([page.currency, page.is_assumed, everything.saving_a_month], ['EUR', true, 0]);
+  assert.ok(Math.abs(done.saving_a_month) < 0.01 * done.price_a_month, 'observing saves nothing');
+  assert.ok(Math.abs(would.price_a_month / done.price_a_month - would.kept_bytes / done.kept_bytes) < 1e-6);
+  assert.ok(Math.abs(would.saving_a_month + would.price_a_month - everything.price_a_month) < 1e-6 * done.price_a_month);
   const [pattern] = page.patterns;
   assert.equal(pattern.template, 'took <*>');
   assert.equal(pattern.done.kept, 1000);
   assert.equal(pattern.enforced.kept + pattern.enforced.sampled_out, 1000);
   const words = await run(['shadow', '--admin', `http://${sidecar.addresses.admin}`]);
   assert.equal(words.code, 0, words.stderr);
-  assert.match(words.stdout, /^observing: everything is forwarded; money at 1000 /);
+  assert.match(words.stdout, /^observing: everything is forwarded; money is EUR a month at the rate since the start, prices are assumed\n/);
   assert.match(words.stdout, new RegExp(`^enforced +${would.kept} +[0-9.]+% .* config, version 0$`, 'm'));
   assert.match(words.stdout, /^lps1:[0-9a-f]{16} INFO +1000 +100\.0% +[12][0-9]\.[0-9]% +"e2e" "took <\*>"$/m);
   const metrics = await sidecar.metrics();
   assert.equal(metrics.lipservice_observing, 1);
+  assert.equal(metrics.lipservice_price_is_assumed, 1);
+  assert.ok(metrics['lipservice_price_per_month{of="sent"}'] > 0);
   assert.equal(metrics['lipservice_shadow_records_total{lane="enforced",verdict="kept"}'], would.kept);
   await closeLedger(sidecar, { received: 1001, kept: 1001, sampled_out: 0 });
 });

@@ -116,7 +116,17 @@ test('replay counts as the proxy would, over protobuf, documents and lines', asy
   assert.equal(Object.values(p.severities).reduce((n, s) => n + s.kept, 0), p.kept);
   assert.equal(r.patterns.reduce((n, x) => n + x.received, 0), 550);
   assert.equal(r.patterns.reduce((n, x) => n + x.policies[0].kept, 0), p.kept);
-  assert.equal(r.cost, Number(((r.metered_bytes / 1e9) * 0.25).toPrecision(9)));
+  // 0.4 s of logs as a month, of which 10 GB are free: priced through the tiers.
+  const month = (bytes) => (bytes / 0.399) * 30.4375 * 86400;
+  const price = (bytes) => Math.max(0, (month(bytes) - 10e9) / 1e9) * 0.25;
+  const near = (a, b) => assert.ok(Math.abs(a - b) <= 1e-6 * Math.abs(b), `${a} and ${b}`);
+  near(r.metered_bytes_a_month, month(r.metered_bytes));
+  near(r.price_a_month, price(r.metered_bytes));
+  near(p.price_a_month, price(p.metered_bytes));
+  near(p.saving_a_month, price(r.metered_bytes) - price(p.metered_bytes));
+  assert.deepEqual([r.currency, r.is_assumed], ['USD', true]);
+  const [free] = objects(await run([...args, '--set', 'cost.free_gb=100000000']));
+  assert.deepEqual([free.price_a_month, free.policies[0].saving_a_month], [0, 0]);
 
   // The proxy itself.
   const sidecar = await Sidecar.start(t, { set: { 'exporters.file.path': at('kept.jsonl'), 'batch.max_age': '50ms' } });
@@ -154,7 +164,7 @@ test('replay compares a policy with the configuration, and prices both', async (
   assert.ok(r.policies[1].metered_bytes < r.policies[0].metered_bytes);
   const words = await run(args);
   assert.equal(words.code, 0);
-  for (const said of ['records 500', '[1] configuration', `[2] ${policy} (file, version 12)`, 'metered bytes', 'cost at 1000', '"user <*> logged in"', '2023-11-14T22:13:20Z']) assert.ok(words.stdout.includes(said), said);
+  for (const said of ['records 500', '[1] configuration', `[2] ${policy} (file, version 12)`, 'metered bytes', 'price a month', 'USD a month, assumed', '"user <*> logged in"', '2023-11-14T22:13:20Z']) assert.ok(words.stdout.includes(said), said);
 });
 
 test('replay passes over a torn line, wherever it is, and reports it', async (t) => {

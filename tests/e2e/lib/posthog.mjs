@@ -173,6 +173,8 @@ export class PostHog {
     this.rows = [];
     this.records = []; // {resource, scope, record} as stored, uncooked
     this.discarded = 0;
+    this.gate = null; // set by the stand-in for the app: what becomes of rows behind the 200
+    this.tokenOf = new WeakMap(); // row => the key that it came with
     this.relayed = { traces: [], metrics: [] };
     this.stray = []; // anything on other paths: a followed redirect, for example
     this.sockets = new Set();
@@ -309,8 +311,10 @@ export class PostHog {
       throw refuseJson(500, 'Internal server error');
     entry.records = records.length;
     if (this.projects.has(entry.token)) {
-      this.rows.push(...rows);
-      this.records.push(...records);
+      const taken = this.gate ? this.gate(entry, rows) : rows; // rows, perhaps changed, of which some are missing
+      for (const row of taken) this.tokenOf.set(row, entry.token);
+      this.records.push(...(taken.length === rows.length ? records : records.filter((_, i) => taken.includes(rows[i]))));
+      this.rows.push(...taken);
     } else {
       this.discarded += records.length;
     }

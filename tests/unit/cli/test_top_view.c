@@ -13,7 +13,8 @@
     "\"delivered\":400,\"queued\":100,\"lost\":0,\"received_bytes\":200000,\"kept_bytes\":50000," \
     "\"queue_bytes\":1234," \
     "\"queue_capacity\":33554432,\"policy\":\"server\",\"policy_version\":7,\"patterns_held\":3," \
-    "\"services\":2,\"redaction\":\"detect: 7 email, 1 card\"}\n"
+    "\"services\":2,\"money\":\"saves 1.00 of 4.00 USD a month\",\"redaction\":\"detect: 7 " \
+    "email, 1 card\"}\n"
 #define ROW(id, severity, received, kept, in, out, text) \
     "{\"pattern\":\"lps1:" id "\",\"service\":\"checkout\",\"severity\":\"" severity \
     "\",\"template\":\"" text "\",\"received\":" #received ",\"kept\":" #kept \
@@ -165,8 +166,12 @@ static void scrolling_stays_inside(void **state)
     assert_string_equal(order_of(draw(&v, &out, 80, 24), text), "abc");
     v.paused = true;
     v.notice = "no answer";
-    assert_non_null(strstr(draw(&v, &out, 80, 24),
-                           "by volume  PAUSED  redaction detect: 7 email, 1 card  no answer\n"));
+    assert_non_null(strstr(draw(&v, &out, 120, 24),
+                           "by volume  PAUSED  saves 1.00 of 4.00 USD a month  "
+                           "redaction detect: 7 email, 1 card  no answer\n"));
+    strcpy(v.now.guarded, "7 kept because of alert \"a\": 0.01 MB");
+    assert_non_null(strstr(draw(&v, &out, 80, 24), "\nguarded  7 kept because of alert"));
+    assert_string_equal(order_of(draw(&v, &out, 80, top_title_line(&v) + 1 + 2), text), "ab");
     buf_done(&out);
     top_view_done(&v);
 }

@@ -327,6 +327,27 @@ static void a_reduction_begins(void **state)
     governor_free(g);
 }
 
+/* A budget that moves keeps what it has learned: no interval begins with everything kept. */
+static void an_amount_moves(void **state)
+{
+    (void)state;
+    struct governor *g = governor(GOVERNOR_BYTES, 10 * BYTES, NULL);
+    double kept[2] = {0};
+    for (unsigned ms = 0; ms < 120000; ms += 10) {
+        if (ms == 60000)
+            governor_set_amount(g, 20 * BYTES);
+        assert_true(governor_begin(g, 1000 + ms, 0));
+        double share = draw(g, 1, LEVEL_INFO, NULL);
+        kept[ms >= 60000] += ms % 60000 >= 20000 ? share : 0; /* when it has settled */
+        if (ms == 60000)
+            assert_row(share < 0.5, "%g of the first record", share);
+    }
+    assert_row(kept[0] > 300 && kept[0] < 500, "%g of 4000 at 10 a second", kept[0]);
+    assert_row(kept[1] > 650 && kept[1] < 950, "%g of 4000 at 20 a second", kept[1]);
+    assert_true(governor_stats(g).rate > 19 * BYTES);
+    governor_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +364,7 @@ int main(void)
         cmocka_unit_test(leaps_of_the_clock),
         cmocka_unit_test(another_target_holds_at_once),
         cmocka_unit_test(a_reduction_begins),
+        cmocka_unit_test(an_amount_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

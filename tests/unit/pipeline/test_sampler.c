@@ -234,11 +234,14 @@ static void an_explanation_is_the_decision(void **state)
         const char *name, *body;
         unsigned severity;
         const char *stages; /* capitals: it applies */
+        bool guarded;
     } rows[] = {
         {"floor", "x", 17, "F"},
         {"second keep rule", "keep2", 9, "fpkK"},
         {"drop rule", "drop", 9, "fpkkD"},
         {"rate", "x", 9, "fpkkdc1R"},
+        {"guarded", "x", 9, "fpkkdG", true},
+        {"guarded and dropped", "drop", 9, "fpkkD", true},
     };
     struct rules *rules;
     assert_int_equal(rules_new(&rules), 0);
@@ -253,13 +256,15 @@ static void an_explanation_is_the_decision(void **state)
         const struct sampler_trace trace = {&seen, on_step};
         rig_init(&r, rows[i].severity, NULL, rows[i].body);
         const struct subject *s = rig_subject(&r);
+        r.subject.guarded = rows[i].guarded;
+        r.subject.selected = rows[i].guarded ? 8 : 0;
         struct subject alone = *s;
         alone.pattern = NULL;
         struct decision d = sampler_explain(rules, &alone, &trace);
         assert_row(r.pattern.in_window == 0, "%s", rows[i].name);
         char stages[16] = "";
         for (unsigned k = 0; k < seen.count; k++)
-            stages[k] = (seen.steps[k].applies ? "FPKDC1R" : "fpkdc1r")[seen.steps[k].stage];
+            stages[k] = (seen.steps[k].applies ? "FPKDGC1R" : "fpkdgc1r")[seen.steps[k].stage];
         assert_row(strcmp(stages, rows[i].stages) == 0, "%s: %s", rows[i].name, stages);
         r.pattern.in_window = 3; /* this record is no longer among the first */
         r.pattern.window = 1;

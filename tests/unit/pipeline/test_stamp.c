@@ -99,10 +99,23 @@ static void each_by_itself_and_all_together(void **state)
     }
 
     pb_record *r = stamped(ALL, &longest);
-    assert_int_equal(r->n_attributes, 1 + STAMP_COUNT);
+    assert_int_equal(r->n_attributes, STAMP_COUNT); /* two are one */
     protobuf_c_message_free_unpacked(&r->base, NULL);
     assert_true(stamp_bytes(ALL) <= STAMP_BYTES);
     assert_int_equal(stamp_bytes(0), 0);
+}
+
+static void a_weight_is_all_that_is_said_of_what_is_certain(void **state)
+{
+    (void)state;
+    const struct stamp_values certain = {.reason = "first", .signature = 7};
+    pb_record *r = stamped(ALL, &certain);
+    assert_int_equal(r->n_attributes, 2);
+    assert_string_equal(r->attributes[1]->key, "otel.logs.adjusted_count");
+    assert_true(r->attributes[1]->value->double_value == 1);
+    protobuf_c_message_free_unpacked(&r->base, NULL);
+    assert_int_equal(stamp_bytes(SET(ADJUSTED_COUNT) | SET(WEIGHT_ALWAYS)),
+                     stamp_bytes(SET(WEIGHT_ALWAYS)));
 }
 
 static void names(void **state)
@@ -119,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_default_is_two_attributes),
         cmocka_unit_test(each_by_itself_and_all_together),
+        cmocka_unit_test(a_weight_is_all_that_is_said_of_what_is_certain),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
