@@ -186,6 +186,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .ready_ctx = sc,
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
+        .proxy = sc->proxy,
         .budget = &sc->budget,
         .pipeline = sc->pipeline,
         .exporter = sc->exporter,
@@ -308,6 +309,7 @@ static const struct part {
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},
     {pages_start, pages_stop, NULL},
+    {proxy_start, proxy_stop, proxy_release},
     {receiver_start, receiver_stop, receiver_release},
 };
 
