@@ -50,6 +50,8 @@ void stream_close(struct stream *s)
         s->session = NULL;
         s->ops->free(session);
     }
+    buf_done(&s->out); /* at once: it may be closed to make room */
+    buf_done(&s->stash);
     uv_close((uv_handle_t *)&s->tcp, on_closed);
 }
 
