@@ -205,6 +205,8 @@ static int check_head(struct http1 *s)
     }
     if (head_finish(&s->head, &s->x.head) < 0)
         return 400;
+    if (minor == 1 && head_expects_unknown(&s->head))
+        return 417;
     struct span authority = {0};
     if (llhttp_get_method(parser_of(s)) != HTTP_CONNECT &&
         http_target_authority(head_get(&s->head, HEAD_PATH), &authority) < 0)
