@@ -72,9 +72,9 @@ enum { RESTART = false, RELOAD = true };
 const struct option config_options[] = {
     OPT("receivers.otlp.protocols.grpc.endpoint", text, receiver.grpc_endpoint, "localhost:4317",
         RESTART, "where OTLP is received; localhost is both loopbacks; empty: not at all"),
+    TLS_ROWS("receivers.otlp.protocols.grpc.tls", receiver.grpc_tls, "this port speaks"),
     OPT("receivers.otlp.protocols.http.endpoint", text, receiver.http_endpoint, "localhost:4318",
         RESTART, "the same; every protocol is spoken on both ports"),
-    TLS_ROWS("receivers.otlp.protocols.grpc.tls", receiver.grpc_tls, "this port speaks"),
     TLS_ROWS("receivers.otlp.protocols.http.tls", receiver.http_tls, "this port speaks"),
     OPT("receivers.otlp.protocols.http.cors.allowed_origins", words, receiver.cors_origins, "[]",
         RESTART, "web pages whose scripts may send, as https://app.example.com or "
