@@ -15,10 +15,6 @@
 /* Several such batches side by side. */
 #define CONNECTION_WINDOW_BYTES (4 << 20)
 
-/* A header list beyond max_head_bytes gets 431; this many times that is an
- * HPACK bomb (one table entry named again and again) and ends the connection. */
-#define HEAD_BOMB_RATIO 8
-
 /* Of all header lists of streams that were refused. */
 #define STRAY_LIST_BYTES ((size_t)1 << 20)
 
@@ -180,7 +176,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
     }
     st->list_bytes += (uint32_t)(name_len + value_len + 32);
-    if (st->list_bytes > s->service->max_head_bytes * HEAD_BOMB_RATIO) {
+    if (st->list_bytes > s->service->max_head_bytes * HTTP_HEAD_BOMB_RATIO) {
         s->is_flooded = true;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }

@@ -20,6 +20,12 @@
 #include "receiver/decode.h"
 #include "util/list.h"
 
+/* So much is decoded on the loop: about a millisecond, signing included. What is more when it is
+ * inflated, and JSON that is longer, goes to the thread pool, and so does all when the turn's share
+ * is used up: hundreds of small bodies that are large inflated. */
+#define DECODE_HERE_BYTES ((size_t)1 << 20)
+#define DECODE_TURN_BYTES ((size_t)8 << 20)
+
 #define DECODE_WAITING_MAX 1024 /* tasks; their bodies are in the account */
 
 struct decode_pool;

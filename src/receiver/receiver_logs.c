@@ -8,12 +8,6 @@
 
 #define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
 
-/* So much is decoded on the loop: about a millisecond, signing included. What is more when it is
- * inflated, and JSON that is longer, goes to the thread pool, and so does all when the turn's share
- * is used up: hundreds of small bodies that are large inflated. */
-#define HERE_BYTES ((size_t)1 << 20)
-#define TURN_BYTES ((size_t)8 << 20)
-
 /* Taken as OTLP asks, since what is unknown is no fault; but of nothing in it came a record. */
 static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
 {
@@ -145,7 +139,7 @@ static bool turn_is_over(struct receiver *r)
     if (now_ms != r->turn_ms)
         r->turn_bytes = 0;
     r->turn_ms = now_ms;
-    return r->turn_bytes >= TURN_BYTES;
+    return r->turn_bytes >= DECODE_TURN_BYTES;
 }
 
 /* `logs` has the request, as it is inflated. */
@@ -167,8 +161,8 @@ static int inflate_here(struct receiver *r, struct http_exchange *x,
                                .may_mend = !r->opts.is_strict,
                                .mended = {.budget = r->opts.budget}};
     struct decode_request q = *whole;
-    if (q.coding != CODING_IDENTITY && q.max_bytes > HERE_BYTES)
-        q.max_bytes = HERE_BYTES;
+    if (q.coding != CODING_IDENTITY && q.max_bytes > DECODE_HERE_BYTES)
+        q.max_bytes = DECODE_HERE_BYTES;
     int rc = decoder_inflate(r->decoder, &q, &logs.request, &logs.source, err);
     if (rc == ERR_TOO_BIG && q.max_bytes < whole->max_bytes) {
         r->turn_bytes += q.max_bytes;
@@ -188,7 +182,7 @@ int receiver_take_logs(struct receiver *r, struct http_exchange *x, struct span 
     struct call *call = x->user;
     struct decode_request q = {&x->body, payload, coding, r->opts.max_request_bytes};
     bool is_long_json =
-        coding == CODING_IDENTITY && call->form == REPLY_JSON && payload.len > HERE_BYTES;
+        coding == CODING_IDENTITY && call->form == REPLY_JSON && payload.len > DECODE_HERE_BYTES;
     int rc = is_long_json || turn_is_over(r) ? decode_elsewhere(r, &q, call)
                                              : inflate_here(r, x, &q, err);
     return rc == 0 ? receiver_wait_for_hold(r, x) : rc;

@@ -146,6 +146,11 @@ void sidecar_write_pattern_name(struct json *j, const struct census *c,
 void sidecar_write_pages_markdown(struct buf *out);
 void sidecar_write_metrics_markdown(struct buf *out);
 
+/* ---- limit_table.c ---- */
+
+void sidecar_write_limits_markdown(struct buf *out);
+void sidecar_write_limits(struct buf *out);
+
 /* A page. */
 MUST_CHECK int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
 
