@@ -10,9 +10,10 @@
 #include "posthog/panels.h"
 #include "util/json.h"
 
-#define DASHBOARDS_MAX 64 /* of ours: more than one only when somebody was stopped in the middle \
-                           */
-#define ALERTS_MAX 20     /* of a project, says PostHog */
+#define DASHBOARDS_MAX \
+    64                /* of ours: more than one only when somebody was stopped in the middle \
+                       */
+#define ALERTS_MAX 20 /* of a project, says PostHog */
 #define PATH_BYTES 128
 #define DASHBOARD_ANSWER_BYTES (4u << 20)
 

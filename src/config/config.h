@@ -126,7 +126,7 @@ struct config {
     } posthog;
     struct {
         config_text personal_api_key, host;
-        uint32_t project_id, check_interval_ms;
+        uint32_t project_id, check_interval_ms, visible_after_ms;
         bool leads;
     } app; /* PostHog's app API: `posthog.` */
     struct {

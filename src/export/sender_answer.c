@@ -82,6 +82,7 @@ static void answer_accept(struct sender *s, const struct sink_answer *a)
     metric_add(&x->stats->sent_wire_bytes, s->parcel->body.len);
     metric_add(&x->stats->sent_decoded_bytes, s->parcel->decoded_bytes);
     if (s->parcel->signal == SIGNAL_LOGS) {
+        metric_add(&x->stats->sent_logs_bytes, s->parcel->decoded_bytes);
         x->isolate_credit += ISOLATE_GAIN;
         if (x->isolate_credit > ISOLATE_CREDIT)
             x->isolate_credit = ISOLATE_CREDIT;
@@ -193,12 +194,21 @@ static void answer_drop(struct sender *s, const struct sink_answer *a)
     sender_settle(s, is_of_key ? FATE_LOST_AUTH : FATE_LOST_REFUSED);
 }
 
+/* No answer, or one that a gateway may have given in the place of PostHog's. */
+static bool is_doubtful(const struct sink_answer *a)
+{
+    return a->err != 0 ? a->err != ERR_UNAVAILABLE
+                       : a->status == 408 || (a->status >= 502 && a->status <= 504);
+}
+
 static void count_answer(struct senders *x, const struct parcel *p, const struct sink_answer *a,
                          enum answer answer)
 {
     char quoted[DIAG_QUOTE_BYTES];
     x->last_status = a->err == 0 ? a->status : 0;
     metric_inc(a->err != 0 ? &x->stats->failures : &x->stats->answers[answer]);
+    if (p->signal == SIGNAL_LOGS && is_doubtful(a))
+        metric_add(&x->stats->doubtful_records, p->records);
     if (a->err != 0)
         diag(DIAG_DEBUG, "upstream_failed", "no answer", "signal=%s attempts=%u error=%s",
              signal_name(p->signal), p->attempts + 1,

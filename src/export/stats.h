@@ -19,8 +19,10 @@ struct exporter_stats {
     struct metric failures;              /* requests without an HTTP answer */
     struct metric page_answers;          /* 2xx whose body is a web page */
     struct metric memory_failures;       /* tries to take a record or seal a batch without memory */
+    struct metric doubtful_records;      /* sent, and perhaps stored, though they are sent again */
     struct metric sent_wire_bytes;       /* bodies of accepted requests, as sent */
     struct metric sent_decoded_bytes;    /* the same, as PostHog meters them */
+    struct metric sent_logs_bytes;       /* of these, logs */
     struct {
         struct metric received, delivered, lost, discarded, received_bytes;
     } relay[SIGNAL_COUNT]; /* requests; logs stay 0 */

@@ -25,10 +25,10 @@
 #include "util/err.h"
 #include "util/span.h"
 
-#define FILTER_NODES_MAX 256  /* as PostHog's workers allow */
-#define FILTER_DEPTH_MAX 16   /* likewise */
-#define FILTER_VALUES_MAX 64  /* of one leaf; each is compared for each record */
-#define FILTER_TEXT_MAX 8192  /* bytes of all keys and values of one filter */
+#define FILTER_NODES_MAX 256 /* as PostHog's workers allow */
+#define FILTER_DEPTH_MAX 16  /* likewise */
+#define FILTER_VALUES_MAX 64 /* of one leaf; each is compared for each record */
+#define FILTER_TEXT_MAX 8192 /* bytes of all keys and values of one filter */
 
 enum filter_answer { FILTER_NO, FILTER_YES, FILTER_UNSURE };
 enum filter_group { FILTER_ALL, FILTER_ANY };

@@ -56,8 +56,8 @@ MUST_CHECK int guard_new(struct guard **out, bool keeps);
 struct guard *guard_ref(const struct guard *g);
 void guard_unref(struct guard *g); /* accepts NULL */
 
-/* Takes the filter, also when it fails: ERR_FULL (there are too many), ERR_NOMEM. Of one that tells no records apart
- * the caller has to decide first. */
+/* Takes the filter, also when it fails: ERR_FULL (there are too many), ERR_NOMEM. Of one that tells
+ * no records apart the caller has to decide first. */
 MUST_CHECK int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter);
 
 unsigned guard_count(const struct guard *g); /* accepts NULL */

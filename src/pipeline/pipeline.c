@@ -125,8 +125,11 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         (is_governed && governor_new(&p->governor, &governor) < 0) ||
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
         pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0 ||
-        pipeline_start_redaction(p) < 0)
+        pipeline_start_redaction(p) < 0 ||
+        (opts->minutes && minutes_new(&p->minutes, opts->max_services, opts->budget) < 0))
         goto fail;
+    if (p->minutes != NULL)
+        minutes_set_now(p->minutes, clock_unix_ns(opts->clock));
     token_bucket_init(&p->floor.bucket, opts->floor_per_second);
     token_bucket_init(&p->looked.floor, opts->floor_per_second);
     p->place = (struct pattern_place){
@@ -156,6 +159,7 @@ void pipeline_free(struct pipeline *p)
     rulebook_done(&p->rulebook);
     guard_unref(p->guard);
     redactor_free(p->redactor);
+    minutes_free(p->minutes);
     shadow_free(p->shadow);
     anomaly_free(p->anomaly);
     events_free(p->events);
@@ -339,6 +343,16 @@ void pipeline_move_target(struct pipeline *p, const struct governor_target *targ
     }
     p->opts.target.amount = target->amount;
     governor_set_amount(p->governor, target->amount);
+}
+
+struct minutes_cell pipeline_minute(const struct pipeline *p, uint32_t service, uint64_t minute)
+{
+    return p->minutes == NULL ? (struct minutes_cell){0} : minutes_at(p->minutes, service, minute);
+}
+
+uint64_t pipeline_untold(const struct pipeline *p, uint32_t service)
+{
+    return p->minutes == NULL ? 0 : minutes_untold(p->minutes, service);
 }
 
 uint32_t pipeline_floor_limit(const struct pipeline *p)

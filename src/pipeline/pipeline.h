@@ -39,6 +39,7 @@
 #include "pipeline/governor.h"
 #include "pipeline/guard.h"
 #include "pipeline/ledger.h"
+#include "pipeline/minutes.h"
 #include "pipeline/peer_weights.h"
 #include "pipeline/redact.h"
 #include "pipeline/rules.h"
@@ -89,6 +90,7 @@ struct pipeline_opts {
         uint32_t max_per_minute;
         uint64_t usage_ms; /* 0: no records of usage */
     } events;
+    bool minutes;              /* count what goes on by its minute (pipeline/minutes.h) */
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
     struct budget *budget;
@@ -144,6 +146,15 @@ void pipeline_tick(struct pipeline *p);
 
 /* The last of it, when no more requests come. */
 void pipeline_finish(struct pipeline *p);
+
+/* A record of our own that is found again at the backend by this id: nothing but the ledger counts
+ * it. ERR_*: there is no room for it now. */
+MUST_CHECK int pipeline_canary(struct pipeline *p, struct span id);
+
+/* What has gone on of a service, of a minute since 1970; and what is in no minute. Zeros where
+ * opts.minutes is not set. */
+struct minutes_cell pipeline_minute(const struct pipeline *p, uint32_t service, uint64_t minute);
+uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
 
 /* ---- records that are elsewhere ---------------------------------------- */
 

@@ -13,5 +13,8 @@ int pipeline_emit(const struct pipeline *p, const struct logs_group *g, struct s
         if (rc == REDACT_DROPPED)
             return PIPELINE_WITHHELD;
     }
-    return p->opts.sink.emit(p->opts.sink.ctx, g, record, stamp, service);
+    int grown = p->opts.sink.emit(p->opts.sink.ctx, g, record, stamp, service);
+    if (p->minutes != NULL && grown >= 0)
+        minutes_count(p->minutes, service, record, stamp);
+    return grown;
 }

@@ -1,4 +1,5 @@
 /* pipeline_notice: anomalies and events, and the second that drives them. */
+#include "pipeline/event_record.h"
 #include "pipeline/pipeline_state.h"
 #include "util/diag.h"
 
@@ -82,8 +83,26 @@ int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
     return rc;
 }
 
+int pipeline_canary(struct pipeline *p, struct span id)
+{
+    struct event_record r = {.head = {0}};
+    struct logs_group g;
+    struct span record;
+    event_record_begin(&r, "lipservice.canary", false, clock_unix_ns(p->opts.clock),
+                       SPAN("lipservice"));
+    event_record_text(&r, "lipservice.canary", id);
+    event_record_body(&r, "Canary: it is looked for, to see that what is sent is stored");
+    int rc = event_record_end(&r, p->opts.seed, &g, &record);
+    if (rc == 0)
+        rc = send_event(p, &g, record);
+    event_record_done(&r);
+    return rc;
+}
+
 void pipeline_tick(struct pipeline *p)
 {
+    if (p->minutes != NULL)
+        minutes_set_now(p->minutes, clock_unix_ns(p->opts.clock));
     if (p->anomaly == NULL && p->events == NULL && p->usage == NULL)
         return;
     uint64_t now_ms = clock_now_ms(p->opts.clock), unix_ns = clock_unix_ns(p->opts.clock);

@@ -42,6 +42,7 @@ struct pipeline {
     struct anomaly *anomaly;   /* NULL: neither boosts nor events */
     struct events *events;     /* NULL: no events are sent */
     struct usage *usage;       /* NULL: no records of usage are sent */
+    struct minutes *minutes;   /* NULL: they are not counted */
     struct redactor *redactor; /* NULL: nothing is looked for */
     struct {
         const struct pattern_key *key; /* of the record that is being placed */

@@ -150,6 +150,7 @@ static void on_result(void *ctx, const struct client_result *r)
     uint64_t retry_ms = 0;
     c->call = NULL;
     secret_mask(r->body, secret_of_header(app->auth));
+    secret_mask(r->location, secret_of_header(app->auth));
     if (r->err == 0 && r->status == 429) {
         retry_ms = app_retry_after(r->retry_after, RETRY_AFTER_MS);
         app->paused_until_ms = clock_now_ms(app->clock) + retry_ms;

@@ -83,6 +83,8 @@ static void take_policies(struct figures *f, const struct sidecar *sc)
         f->report_age_s = age_s(sc, f->report.last_success_ms);
     }
     f->has[FIGURES_POSTHOG] = posthog_figures(sc, &f->posthog);
+    f->has[FIGURES_LEADER] = f->has[FIGURES_POSTHOG] && sc->cfg->app.leads;
+    f->verified_age_s = age_s(sc, f->posthog.verified_ms);
     f->posthog_age_s = age_s(sc, f->posthog.checked_ms);
     f->reloads_accepted = sc->reloads.accepted;
     f->reloads_refused = sc->reloads.refused;

@@ -26,7 +26,8 @@
     X(KEYS,        "with `receivers.otlp.auth`") \
     X(ADMIN_KEY,   "with `telemetry.admin.api_key`") \
     X(SERVER,      "with `policy.server`") \
-    X(POSTHOG,     "with `posthog.personal_api_key`")
+    X(POSTHOG,     "with `posthog.personal_api_key`") \
+    X(LEADER,      "with `posthog.role: leader`")
 /* clang-format on */
 
 #define X(name, text) FIGURES_##name,
@@ -44,8 +45,8 @@ struct figures {
     struct remote_stats remote;
     struct report_stats report;
     struct posthog_figures posthog;
-    double posthog_age_s;     /* -1: never */
-    struct money_month month; /* at the rate since the start */
+    double posthog_age_s, verified_age_s; /* -1: never */
+    struct money_month month;             /* at the rate since the start */
     bool is_price_assumed;
     struct budget memory;
     struct metric http_requests[3], http_faults[HTTP_FAULT_COUNT];

@@ -112,6 +112,12 @@ static const char *name_app_fault(const struct figures *f, int i)
     return app_fault_word((enum app_fault)i);
 }
 
+static const char *name_cause(const struct figures *f, int i)
+{
+    (void)f;
+    return cause_word((enum cause)i);
+}
+
 static const char *name_finding(const struct figures *f, int i)
 {
     (void)f;
@@ -174,6 +180,7 @@ static const struct axis
     by_redact_where = {"where", 0, REDACT_WHERE_COUNT, STRIDE(census.redaction.hits[0][0]), name_redact_where},
     by_app_fault = {"outcome", 0, APP_FAULT_COUNT, STRIDE(posthog.requests[0]), name_app_fault},
     by_finding = {"what", 0, FINDING_COUNT, STRIDE(posthog.found[0]), name_finding},
+    by_cause = {"cause", 0, CAUSE_COUNT, STRIDE(posthog.by_cause[0]), name_cause},
     by_unit = {"unit", 0, 1, 0, name_unit},
     by_build = {"version", 0, 1, 0, name_build};
 
@@ -493,6 +500,14 @@ static const struct row {
      "Of all senders of the organization in this billing period; -1: unknown."},
     {"lipservice_posthog_quota_limit_bytes", GAUGE, FIGURES_POSTHOG, AT(posthog.quota_limit_bytes), {NULL}, 1,
      "What they may send in it; -1: unknown, or no limit."},
+    {"lipservice_posthog_verify_records", GAUGE, FIGURES_LEADER, AT(posthog.by_cause[0]), {&by_cause}, 1,
+     "Records of the last hour of which more or fewer are stored than were sent, by cause; unexplained is to be 0."},
+    {"lipservice_posthog_verify_age_seconds", GAUGE, FIGURES_LEADER, AT(verified_age_s), {NULL}, 1,
+     "Since what is stored was last counted; -1: never."},
+    {"lipservice_posthog_canaries_missing", GAUGE, FIGURES_LEADER, AT(posthog.canaries_missing), {NULL}, 1,
+     "Canaries of the last looks that PostHog should show and does not."},
+    {"lipservice_posthog_canary_late_seconds", GAUGE, FIGURES_LEADER, AT(posthog.canary_late_s), {NULL}, 1,
+     "How long the newest canary that was found took to be stored; -1: none was."},
     {"lipservice_posthog_others_bytes_per_second", GAUGE, FIGURES_POSTHOG, AT(posthog.others_per_s), {NULL}, 1,
      "What the other senders of the organization send, from the growth of its use over a day at most."},
     {"lipservice_process_cpu_seconds_total", COUNTER, FIGURES_ALWAYS, AT(cpu_s), {NULL}, 1,

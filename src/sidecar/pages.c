@@ -6,6 +6,7 @@
 #include "pattern/signature.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/verify.h"
 #include "util/json.h"
 
 #define PATTERNS_LIMIT_DEFAULT 100
@@ -469,6 +470,7 @@ static const struct {
     {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
     {"/api/warm", "POST an OTLP request: patterns that are known, for lipservice posthog analyze --warm"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
+    {"/api/minutes?hours=N", "what was sent by service and minute, for lipservice posthog verify"},
     {"/api/config", "the configuration in force, secrets redacted"},
 };
 /* clang-format on */
@@ -501,6 +503,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
     {"/api/warm", "application/json", .ask = sidecar_warm_page},
+    {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

@@ -10,6 +10,7 @@
 #include "export/posthog.h"
 #include "posthog/pace.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/verify.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
@@ -30,6 +31,13 @@ struct posthog_part {
     struct posthog_figures figures;
     char said[WORDS_BYTES]; /* the findings of the last line of log */
     char protected[2 * KEYS_BYTES];
+    struct quota_times quota_times;
+    struct {
+        uint64_t seen, sent; /* delivered at the last check; while logs were thrown away */
+    } * quota_of;            /* by service */
+    struct verify verify;    /* the leader's */
+    struct rng rng;
+    bool was_good; /* the last look at what is stored */
 };
 
 static void schedule(struct posthog_part *p, uint64_t ms);
@@ -88,7 +96,7 @@ static double delivered_bytes(const struct sidecar *sc)
 {
     struct exporter_stats s;
     exporter_stats(sc->exporter, &s);
-    return (double)s.sent_decoded_bytes.value;
+    return (double)s.sent_logs_bytes.value;
 }
 
 static void find_period(const struct posthog_part *p, double now_s, double *start_s, double *end_s)
@@ -201,6 +209,131 @@ static void take_figures(struct posthog_part *p)
     f->checked_ms = clock_now_ms(p->sc->clock);
 }
 
+/* ---- what is stored ---------------------------------------------------- */
+
+void posthog_tick(struct sidecar *sc)
+{
+    if (sc->posthog != NULL)
+        days_note(&sc->posthog->verify.days, delivered_bytes(sc), (uint64_t)unix_s(sc));
+}
+
+const struct day_totals *posthog_days(const struct sidecar *sc)
+{
+    return &sc->posthog->verify.days;
+}
+
+void posthog_quota_times(const struct sidecar *sc, struct ledger_check *c)
+{
+    const struct quota_times *q = &sc->posthog->quota_times;
+    c->quota_count = q->count;
+    for (uint32_t i = 0; i < q->count; i++) {
+        c->quotas[i].from_s = q->list[i].from_s;
+        c->quotas[i].to_s = q->list[i].to_s;
+    }
+}
+
+void posthog_canaries(const struct sidecar *sc, struct canary out[CANARIES_MAX])
+{
+    memcpy(out, sc->posthog->verify.canaries, sizeof sc->posthog->verify.canaries);
+}
+
+/* In the place of the oldest. */
+static void send_canary(struct posthog_part *p)
+{
+    struct canary *list = p->verify.canaries, c = {.sent_s = (uint64_t)unix_s(p->sc)};
+    snprintf(c.id, sizeof c.id, "%016llx%016llx", (unsigned long long)rng_next(&p->rng),
+             (unsigned long long)rng_next(&p->rng));
+    if (pipeline_canary(p->sc->pipeline, span_str(c.id)) < 0)
+        return; /* no room: the next one may have some */
+    memmove(list + 1, list, (CANARIES_MAX - 1) * sizeof *list);
+    list[0] = c;
+}
+
+static void take_verified(struct posthog_part *p)
+{
+    const struct verify *v = &p->verify;
+    struct posthog_figures *f = &p->figures;
+    f->verified_ms = clock_now_ms(p->sc->clock);
+    memcpy(f->by_cause, v->check.by_cause, sizeof f->by_cause);
+    f->sent = v->check.sent;
+    f->stored = v->check.stored;
+    f->canaries_missing = v->canaries_missing;
+    for (size_t i = CANARIES_MAX; i-- > 0;)
+        if (v->canaries[i].is_found)
+            f->canary_late_s = v->canaries[i].late_s;
+}
+
+static void on_verified(void *ctx)
+{
+    struct posthog_part *p = ctx;
+    const struct verify *v = &p->verify;
+    const uint64_t *n = v->check.by_cause;
+    char reason[DIAG_QUOTE_BYTES];
+    bool is_good = verify_is_good(v),
+         is_news = p->figures.verified_ms == 0 || is_good != p->was_good;
+    if (v->fault.fault == APP_FINE)
+        take_verified(p);
+    p->was_good = is_good;
+    diag(!is_news  ? DIAG_DEBUG
+         : is_good ? DIAG_INFO
+                   : DIAG_WARN,
+         "posthog_verify",
+         is_good ? "PostHog has stored what was sent"
+                 : "PostHog has not stored what was sent; `lipservice posthog verify` says more",
+         "sent=%llu stored=%llu unexplained=%llu wrong_project=%llu canaries_missing=%u reason=%s",
+         (unsigned long long)v->check.sent, (unsigned long long)v->check.stored,
+         (unsigned long long)n[CAUSE_UNEXPLAINED], (unsigned long long)n[CAUSE_PROJECT],
+         v->canaries_missing, diag_quote(reason, span_str(v->fault.text)));
+    ledger_check_done(&p->verify.check);
+}
+
+/* The last hour. */
+static void verify(struct posthog_part *p)
+{
+    const struct verify_opts opts = {
+        .app = p->app,
+        .may_query = project_may(&p->check.project, "query:read"),
+        .may_bill = project_may(&p->check.project, "billing:read"),
+        .settled_s = sidecar_settled_s(p->sc),
+        .ctx = p,
+        .done = on_verified,
+    };
+    send_canary(p);
+    if (p->verify.is_running || app_project(p->app) == APP_ID_NONE)
+        return;
+    p->verify.check.budget = &p->sc->budget;
+    sidecar_fill_check(p->sc, &p->verify.check, 1, opts.settled_s);
+    verify_take_causes(&p->verify, &p->check.gathered);
+    if (verify_start(&p->verify, &opts) < 0)
+        p->verify.is_running = false; /* nothing was sent yet */
+}
+
+uint64_t posthog_quota_sent(const struct sidecar *sc, uint32_t service)
+{
+    return sc->posthog->quota_of[service].sent;
+}
+
+static void note_quota(struct posthog_part *p)
+{
+    const struct gathered *g = &p->check.gathered;
+    struct census c;
+    const struct census_want want = {.services = true, .budget = &p->sc->budget};
+    bool was_limited = p->quota_times.is_limited;
+    if (g->quota_fault.fault != APP_FINE || !g->quota.is_known)
+        return;
+    quota_times_note(&p->quota_times, g->quota.is_limited, (uint64_t)unix_s(p->sc),
+                     p->sc->cfg->app.check_interval_ms / 1000 + 1);
+    if (census_take(p->sc->pipeline, &want, &c) < 0)
+        return;
+    for (uint32_t i = 0; i < c.services_held; i++) {
+        uint64_t delivered = c.services[i].row.fate[FATE_DELIVERED];
+        if (was_limited || g->quota.is_limited)
+            p->quota_of[i].sent += delivered - p->quota_of[i].seen;
+        p->quota_of[i].seen = delivered;
+    }
+    census_done(&c);
+}
+
 static void on_checked(void *ctx)
 {
     struct posthog_part *p = ctx;
@@ -209,6 +342,9 @@ static void on_checked(void *ctx)
     protect(p);
     read_quota(p);
     set_budget(p);
+    note_quota(p);
+    if (p->sc->cfg->app.leads)
+        verify(p);
     ask_bill(p);
     schedule(p, p->sc->cfg->app.check_interval_ms);
 }
@@ -257,7 +393,6 @@ int posthog_start(struct sidecar *sc, struct error *err)
 {
     const struct config *cfg = sc->cfg;
     char host[UPSTREAM_URL_BYTES];
-    struct rng rng;
     if (cfg->app.personal_api_key[0] == '\0')
         return 0;
     struct app_opts opts = {
@@ -280,16 +415,18 @@ int posthog_start(struct sidecar *sc, struct error *err)
         budget_give(&sc->budget, sizeof *p);
         return ERR_NOMEM;
     }
-    *p = (struct posthog_part){.sc = sc,
-                               .figures = {.quota_used_bytes = -1, .quota_limit_bytes = -1}};
+    *p = (struct posthog_part){
+        .sc = sc,
+        .figures = {.quota_used_bytes = -1, .quota_limit_bytes = -1, .canary_late_s = -1}};
     sc->posthog = p;
     uv_timer_init(&sc->loop, &p->timer);
-    rc = app_open(&p->app, &sc->loop, &opts);
+    p->quota_of = calloc(cfg->sampling.max_services, sizeof *p->quota_of);
+    rc = p->quota_of == NULL ? ERR_NOMEM : app_open(&p->app, &sc->loop, &opts);
     if (rc < 0)
         return rc;
     pace_init(&p->pace, cfg->sampling.budget.share);
-    rng_init(&rng);
-    schedule(p, FIRST_MS / 2 + rng_upto(&rng, FIRST_MS));
+    rng_init(&p->rng);
+    schedule(p, FIRST_MS / 2 + rng_upto(&p->rng, FIRST_MS));
     return 0;
 }
 
@@ -299,6 +436,7 @@ void posthog_stop(struct sidecar *sc)
     if (p == NULL)
         return;
     check_stop(&p->check);
+    verify_stop(&p->verify);
     app_close(p->app);
     uv_close((uv_handle_t *)&p->timer, NULL);
 }
@@ -307,6 +445,7 @@ void posthog_release(struct sidecar *sc)
 {
     if (sc->posthog == NULL)
         return;
+    free(sc->posthog->quota_of);
     free(sc->posthog);
     sc->posthog = NULL;
     budget_give(&sc->budget, sizeof *sc->posthog);

@@ -14,6 +14,7 @@
 #include "posthog/check.h"
 #include "pipeline/governor.h"
 #include "policy/money.h"
+#include "posthog/verify.h"
 
 struct posthog_part;
 
@@ -25,6 +26,10 @@ struct posthog_figures {
     double others_per_s;                        /* bytes that others send */
     bool is_limited;
     uint64_t checked_ms; /* monotonic; 0: never */
+    /* Of the last look at what is stored, which the leader alone takes. */
+    uint64_t verified_ms, by_cause[CAUSE_COUNT], sent, stored;
+    uint32_t canaries_missing;
+    double canary_late_s; /* of the last one that was found; -1: none was */
 };
 
 struct sidecar;
@@ -40,6 +45,17 @@ bool posthog_figures(const struct sidecar *sc, struct posthog_figures *out);
 
 /* What a month costs: as the bill says, where it could be read, else as configured. */
 struct money_terms posthog_terms(const struct sidecar *sc);
+
+/* About each second. Without a key nothing is done. */
+void posthog_tick(struct sidecar *sc);
+/* Bytes of whole days. */
+const struct day_totals *posthog_days(const struct sidecar *sc);
+
+/* Times at which PostHog threw logs away, into c->quotas; canaries that were sent. */
+void posthog_quota_times(const struct sidecar *sc, struct ledger_check *c);
+/* Records of a service that were delivered at such times, or next to them. */
+uint64_t posthog_quota_sent(const struct sidecar *sc, uint32_t service);
+void posthog_canaries(const struct sidecar *sc, struct canary out[CANARIES_MAX]);
 
 /* The budget in force: PostHog's quota where it is the source and known, else that of the
  * settings. */

@@ -105,6 +105,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, tick_timer);
     pipeline_tick(sc->pipeline);
+    posthog_tick(sc);
     if (sc->receiver != NULL)
         receiver_tell_health(sc->receiver);
 }
@@ -122,6 +123,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
     opts.redact = redact;
+    opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
     opts.clock = sc->clock;

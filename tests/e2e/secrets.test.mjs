@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
+import { ALL_SCOPES, PostHogApp } from './lib/posthog_app.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { closeLedger, KEEP_ALL, run, Sidecar } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
@@ -18,12 +19,13 @@ const SECRETS = {
   bearer: 'canaryBEARER0123456789',
   password: 'canaryPASSWORD0123456789',
   header: 'canaryHEADER0123456789',
+  personal: 'phx_canaryPERSONAL0123456789',
 };
 const MARK = /canary[A-Z]+/;
 const PAGES = {
   health: ['/livez', '/readyz', '/status', '/nothing'],
   metrics: ['/metrics'],
-  admin: ['/api/ledger', '/api/patterns?limit=100', '/api/top', '/api/families', '/api/shadow?limit=9', '/api/config', '/nothing'],
+  admin: ['/api/ledger', '/api/patterns?limit=100', '/api/top', '/api/families', '/api/shadow?limit=9', '/api/config', '/api/minutes', '/api/guard', '/nothing'],
 };
 
 function folder(t) {
@@ -97,6 +99,50 @@ for (const durability of ['memory', 'disk']) {
     assert.match(shown.stdout, /redacted/);
   });
 }
+
+for (const durability of ['memory', 'disk'])
+  test(`the personal API key goes to PostHog's app and nowhere else: ${durability}`, async (t) => {
+    const dir = folder(t);
+    const stub = await PostHog.start({ projects: [SECRETS.project], keepBodies: true });
+    t.after(() => stub.down());
+    const app = await PostHogApp.start(t, stub, { delayMs: 0, keys: { [SECRETS.personal]: { scopes: ALL_SCOPES, owner: true } } });
+    const server = await echo(t);
+    const env = { POSTHOG_API_KEY: SECRETS.project, POSTHOG_PERSONAL_API_KEY: SECRETS.personal };
+    // Answers that repeat the key, an answer that leads elsewhere, and good days.
+    const said = (status) => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ detail: `not ${SECRETS.personal} here`, error: SECRETS.personal, attr: SECRETS.personal }) });
+    const bad = [said(400), said(403), said(500), { status: 200, headers: {}, body: `<html>${SECRETS.personal}` }, { status: 302, headers: { location: `${server.url}/login?key=${SECRETS.personal}` }, body: '' }];
+    app.faults.push(...bad);
+    const sidecar = await Sidecar.start(t, {
+      env,
+      set: {
+        ...KEEP_ALL, 'telemetry.log.level': 'debug', 'exporters.posthog.host': stub.url, 'posthog.app_host': app.url, 'posthog.check_interval': '1s', 'posthog.visible_after': '1s', 'posthog.role': 'leader',
+        'policy.server': server.url, 'policy.refresh_interval': '100ms', 'policy.report_interval': '100ms',
+        durability, ...(durability === 'disk' && { 'spool.directory': path.join(dir, 'spool') }),
+      },
+    });
+    assert.equal((await sidecar.post(encodeLogs(request(5)))).status, 200);
+    await until('a good day', async () => app.faults.length === 0 && (await sidecar.metrics()).lipservice_posthog_verify_age_seconds >= 0);
+    await until('the policy server', () => server.seen.length > 0);
+    sidecar.signal('SIGHUP');
+    await until('a reload', () => sidecar.log.some((line) => line.event === 'reloaded'));
+    clean(await look(sidecar));
+    const common = ['--config', '/dev/null', '--set', `exporters.posthog.host=${stub.url}`, '--set', `posthog.app_host=${app.url}`];
+    for (const args of [['check'], ['check', '--json'], ['verify', '--admin', sidecar.addresses.admin]])
+      for (const fault of [null, ...bad]) {
+        app.faults.push(fault);
+        const out = await run(['posthog', ...args, ...common], { env });
+        clean([out.stdout, out.stderr]);
+      }
+    const shown = await run(['print-config', '--config', '/dev/null'], { env });
+    clean([shown.stdout, shown.stderr]);
+    await sidecar.stop();
+    clean([sidecar.stdout, sidecar.stderr]);
+    for (const file of files(dir)) assert.ok(!readFileSync(file, 'latin1').includes('canaryPERSONAL'), file);
+    // Other connections: ingestion, the policy server, and where the redirect led.
+    const others = JSON.stringify([stub.requests.map(({ body, decoded, ...r }) => [r, body?.toString('latin1')]), stub.stray, server.seen]);
+    assert.ok(others.length > 1000 && !others.includes('canaryPERSONAL'));
+    assert.ok(app.requests.length > 30 && app.requests.every((r) => r.headers.authorization === `Bearer ${SECRETS.personal}`));
+  });
 
 test('headers of an OTLP upstream, from a file that a reload finds bad', async (t) => {
   const dir = folder(t);

@@ -16,7 +16,7 @@ const FUNCTIONS = new Set(`abs any anyLast argMax argMin arrayJoin avg avgIf cei
   pow power quantile rank replaceAll replaceOne replaceRegexpAll right round row_number sqrt startsWith stddevPop
   stddevSamp substring sum sumIf toDate toDateTime toFloat toFloatOrDefault toFloatOrZero toInt toIntOrZero
   toStartOfDay toStartOfFifteenMinutes toStartOfFiveMinutes toStartOfHour toStartOfInterval toStartOfMinute
-  toStartOfMonth toStartOfWeek toString trim tuple uniq uniqExact uniqIf upper varPop varSamp`.split(/\s+/));
+  toStartOfMonth toStartOfWeek toString toUnixTimestamp trim tuple uniq uniqExact uniqIf upper varPop varSamp`.split(/\s+/));
 const WORDS = new Set('and as asc between by case desc distinct else end exists filter from group having in interval is join limit not on or order over partition select then union using values when where with all left inner'.split(' '));
 const TABLES = new Set(['logs']);
 
@@ -28,6 +28,7 @@ const MACROS = [
   'toIntOrZero(x) AS coalesce(try_cast(x AS BIGINT), 0)',
   'toString(x) AS cast(x AS VARCHAR)',
   'toDateTime(x) AS cast(x AS TIMESTAMP)',
+  'toUnixTimestamp(x) AS cast(epoch(x) AS BIGINT)',
   'toDate(x) AS cast(x AS DATE)',
   "toStartOfMinute(x) AS date_trunc('minute', x)",
   "toStartOfHour(x) AS date_trunc('hour', x)",
