@@ -35,10 +35,10 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     struct pattern_key key = {s.family, service, (uint8_t)s.level, pipeline_status_class(&record)};
     s.pattern = patterns_peek(e->p->patterns, &key);
     const struct rules *rules = rulebook_of(&e->p->rulebook, service, e->now_ms);
-    uint64_t kinds = pipeline_find_secrets(e->p, bytes);
+    struct redact_set kinds = pipeline_find_secrets(e->p, bytes);
     struct span template_text = pipeline_own_template(e->p, g, bytes);
     shown = pipeline_view(e->p, &s, &view); /* anew: the two above have used its memory */
-    e->to->begin(e->to->trace.ctx, shown, template_text, rules, kinds);
+    e->to->begin(e->to->trace.ctx, shown, template_text, rules, &kinds);
     struct decision d = sampler_explain(rules, &s, &e->to->trace);
     e->to->end(e->to->trace.ctx, shown, &d);
     return 0;

@@ -193,7 +193,7 @@ struct span pipeline_own_template(struct pipeline *p, const struct logs_group *g
 struct span pipeline_show_template(void *ctx, struct span text, bool is_own);
 
 /* Bits of the kinds that are found in a record; nothing is counted. */
-uint64_t pipeline_find_secrets(const struct pipeline *p, struct span record);
+struct redact_set pipeline_find_secrets(const struct pipeline *p, struct span record);
 
 /* ---- pipeline_notice.c ------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "config/tls.h"
 #include "export/exporter.h"
 #include "export/hold.h"
 #include "export/journal.h"
@@ -16,6 +17,7 @@
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/page.h"
+#include "net/tls_keeper.h"
 #include "net/watch.h"
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
@@ -78,10 +80,11 @@ struct sidecar {
     uv_loop_t loop;
     enum sidecar_phase phase;
     const struct clock *clock;
-    struct budget budget;      /* of memory.limit, for records */
-    struct budget bodies;      /* a part of it, for bodies that arrive */
-    struct budget overhead;    /* for connections, heads and answers */
-    struct budget page_memory; /* for the pages and those who read them */
+    struct budget budget;           /* of memory.limit, for records */
+    struct budget bodies;           /* a part of it, for bodies that arrive */
+    struct budget overhead;         /* for connections, heads and answers */
+    struct budget handshake_memory; /* a part of it, for those of TLS */
+    struct budget page_memory;      /* for the pages and those who read them */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
@@ -102,7 +105,8 @@ struct sidecar {
         struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
         struct metric installed, refused;
     } keys;
-    uint32_t connections, page_connections; /* at most, of one port */
+    uint32_t connections, page_connections;   /* at most, of one port */
+    struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct guarding *guarding; /* NULL without posthog.personal_api_key */
@@ -239,6 +243,22 @@ void access_stop(struct sidecar *sc);
 
 /* Ports that others reach without TLS or a key. */
 void access_warn(const struct sidecar *sc);
+
+/* ---- tls.c ---- */
+
+MUST_CHECK int tls_start(struct sidecar *sc, struct error *err);
+void tls_stop(struct sidecar *sc);
+void tls_reload(struct sidecar *sc);
+
+/* What a service of that block is to speak; NULL: clear text. */
+const struct tls_port *tls_port_of(const struct sidecar *sc, enum config_tls_block b);
+
+struct tls_figures {
+    bool is_on;
+    struct metric installed, refused, handshakes;
+    int64_t expires_s; /* of the certificate that ends first */
+};
+struct tls_figures tls_figures(const struct sidecar *sc);
 
 /* ---- policies.c: policy files and the policy server ---- */
 
