@@ -70,7 +70,7 @@ static struct span cut(struct span name)
 int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter)
 {
     struct span name = cut(item->name);
-    unsigned nodes = g->nodes + filter_size(filter);
+    unsigned nodes = g->nodes + filter_cost(filter);
     bool is_full = g->count == GUARD_MAX || nodes > GUARD_NODES_MAX;
     char *text = is_full ? NULL : malloc(item->id.len + name.len + 1);
     if (text == NULL) {
