@@ -1,5 +1,8 @@
 // The dashboard and the alerts: what their SQL says of a known run, and that they are there once.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { PostHog } from './lib/posthog.mjs';
@@ -202,4 +205,35 @@ test('faults: one sentence each', async (t) => {
     assert.match(out.stderr, sentence, name);
     assert.equal(app.store()['logs/alerts'].length, 0);
   }
+});
+
+test('each version of a policy is one annotation, of a leader', async (t) => {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const policy = path.join(dir, 'policy.yaml');
+  const write = (version) => writeFileSync(policy, `{global_rate: 0.5, version: ${version}}\n`);
+  const { stub, app } = await standIn(t);
+  const start = (role) => Sidecar.start(t, { stub, set: { 'posthog.app_host': app.url, 'posthog.role': role, 'sampling.policy_file': policy }, env: { POSTHOG_PERSONAL_API_KEY: 'phx_e2e' } });
+  const marks = () => app.store().annotations.map((a) => [a.content, a.scope]);
+  const of = (version) => [`lipservice: policy ${version} (file) is in force`, 'project'];
+  write(4);
+  const sidecar = await start('leader');
+  await sidecar.until('the mark', () => marks().length === 1);
+  assert.deepEqual(marks(), [of(4)]);
+  assert.ok(Math.abs(Date.parse(app.store().annotations[0].date_marker) - Date.now()) < 60000);
+  app.fault = (r) => (r.path.includes('annotations') && r.method === 'POST' ? FAULTS.failed : null);
+  write(5);
+  await sidecar.until('the fault', () => sidecar.log.some((l) => l.event === 'not_annotated'));
+  await sidecar.stop();
+  app.fault = null;
+  const again = await start('leader');
+  await again.until('the mark', () => marks().length === 2);
+  await again.stop();
+  const third = await start('leader');
+  await third.until('the list', () => app.requests.filter((r) => r.path.endsWith('annotations/') && r.method === 'GET').length >= 4);
+  const member = await start('member');
+  await member.until('the check', () => member.log.some((l) => l.event === 'posthog_check'));
+  await third.stop();
+  await member.stop();
+  assert.deepEqual(marks(), [of(4), of(5)]);
 });
