@@ -233,6 +233,7 @@ static int begin(struct selection *out)
 /* A group without members holds for nothing, to our filter; to a query for all. */
 static int finish(struct selection *out, bool is_empty)
 {
+    out->is_all = is_empty;
     if (is_empty)
         filter_add(out->filter,
                    &(const struct filter_leaf){.of = FILTER_SERVICE, .op = FILTER_IS_SET});
