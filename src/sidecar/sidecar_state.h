@@ -110,8 +110,8 @@ struct sidecar {
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct annotating *annotating; /* NULL but for a leader */
-    struct guarding *guarding; /* NULL without posthog.personal_api_key */
-    struct live *live;         /* what the admin pages answer from the running pipeline */
+    struct guarding *guarding;     /* NULL without posthog.personal_api_key */
+    struct live *live;             /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;

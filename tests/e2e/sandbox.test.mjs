@@ -8,8 +8,10 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { encodeLogs, request } from './lib/otlp.mjs';
+import { PostHogApp } from './lib/posthog_app.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { BINARY, closeLedger, KEEP_ALL, Sidecar as Any } from './lib/sidecar.mjs';
+import { Certificates, tlsFront } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
 // Sanitizers make calls of their own, so that only a build without them filters calls.
@@ -186,4 +188,21 @@ test('a spool whose directory was removed is made again', async (t) => {
   await until('it is taken again', async () => (await sidecar.post(encodeLogs(request(1)))).status === 200);
   assert.ok(statSync(spool).isDirectory());
   await closeLedger(sidecar);
+});
+
+test("PostHog's app is reached by name and by TLS from inside", async (t) => {
+  const certificates = new Certificates(t);
+  const stub = await PostHog.start();
+  t.after(() => stub.down());
+  const app = await PostHogApp.start(t, stub, { delayMs: 0 });
+  const front = await tlsFront(t, app.url, certificates.pair('good'));
+  const sidecar = await Sidecar.start(t, {
+    stub, env: { POSTHOG_PERSONAL_API_KEY: 'phx_e2e' },
+    set: { ...KEEP_ALL, 'posthog.app_host': `https://localhost:${front.port}`, 'exporters.posthog.tls.ca_file': certificates.file('ca.crt'), 'posthog.check_interval': '1s', 'posthog.role': 'leader' },
+  });
+  await until('three checks', () => app.requests.filter((r) => r.path.endsWith('/logs_config/')).length >= 3);
+  assert.equal(sidecar.log.find((line) => line.event === 'posthog_check').findings, 'none');
+  assert.ok(front.requests >= 15);
+  await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+  await sidecar.stop();
 });
