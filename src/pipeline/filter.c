@@ -470,6 +470,17 @@ enum filter_answer filter_ask(const struct filter *f, const struct filter_row *r
     return f->count == 0 ? FILTER_YES : ask_node(f, 0, ask_leaf, row);
 }
 
+static enum filter_answer ask_service(const struct node *n, const struct filter_row *row)
+{
+    return n->leaf.of == FILTER_SERVICE ? ask_leaf(n, row) : FILTER_UNSURE;
+}
+
+enum filter_answer filter_ask_service(const struct filter *f, const struct logs_group *group)
+{
+    const struct filter_row row = {.group = group};
+    return f->count == 0 ? FILTER_YES : ask_node(f, 0, ask_service, &row);
+}
+
 /* The worst record: each condition that is known says no. */
 static enum filter_answer ask_worst(const struct node *n, const struct filter_row *row)
 {

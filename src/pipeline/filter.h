@@ -97,6 +97,9 @@ struct filter_row {
 
 enum filter_answer filter_ask(const struct filter *f, const struct filter_row *row);
 
+/* The answer for all records of that service, as far as it is the same for all. */
+enum filter_answer filter_ask_service(const struct filter *f, const struct logs_group *group);
+
 /* Is there a record that it answers no? False: it was not translated at all. */
 bool filter_tells_apart(const struct filter *f);
 

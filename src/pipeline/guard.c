@@ -114,6 +114,15 @@ int guard_find(const struct guard *g, const struct guard_item *item)
     return ERR_EMPTY;
 }
 
+uint64_t guard_possible(const struct guard *g, const struct logs_group *group)
+{
+    uint64_t set = 0;
+    for (unsigned i = 0; i < guard_count(g); i++)
+        if (filter_ask_service(g->entries[i].filter, group) != FILTER_NO)
+            set |= UINT64_C(1) << i;
+    return set;
+}
+
 bool guard_selects(const struct guard *g, unsigned i, const struct filter_row *row)
 {
     return filter_ask(g->entries[i].filter, row) != FILTER_NO;
