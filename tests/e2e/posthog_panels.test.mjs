@@ -237,3 +237,22 @@ test('each version of a policy is one annotation, of a leader', async (t) => {
   await member.stop();
   assert.deepEqual(marks(), [of(4), of(5)]);
 });
+
+test('usage is said at the end, on disk and while only observing', async (t) => {
+  for (const set of [{ mode: 'observe' }, { durability: 'disk' }, { 'sampling.budget.records_per_second': 20 }]) {
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    const { stub, app } = await standIn(t);
+    const sidecar = await Sidecar.start(t, { stub, set: { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'events.usage_interval': '1h', 'spool.directory': path.join(dir, 'spool'), ...set } });
+    assert.equal((await sidecar.post(encodeLogs(request(600, { service: 'api' })))).status, 200);
+    assert.equal((await sidecar.post(encodeLogs(request(300, { service: 'web' })))).status, 200);
+    const ledger = await closeLedger(sidecar, { received: 900 }, { told: 2 });
+    const said = Object.fromEntries(app.rows().filter((row) => row.attributes['lipservice.event'] === 'usage').map((row) => [row.service_name, row.attributes]));
+    assert.deepEqual(Object.keys(said).sort(), ['api', 'web']);
+    for (const [name, n] of Object.entries(said)) {
+      const row = ledger.services[name];
+      assert.deepEqual(['received', 'kept', 'sampled_out', 'dropped_by_rule', 'rejected', 'joined', 'released', 'lost'].map((key) => Number(n[`lipservice.${key}`])), [row.received, row.kept, row.sampled_out, row.dropped_by_rule, 0, 0, row.released, Object.values(row.lost).reduce((a, b) => a + b, 0)], name);
+      assert.equal(n['otel.logs.adjusted_count'], '0');
+    }
+  }
+});
