@@ -26,7 +26,7 @@ done
 
 # ---- what is needed ---------------------------------------------------------
 
-install_packages "${build_packages[@]}" python3 wrk nghttp2-client curl >&2
+install_packages "${build_packages[@]}" python3 wrk nghttp2-client curl openssl >&2
 [[ -f $build/build.ninja ]] ||
     meson setup --buildtype=release -Dwerror=false -Db_lto=$lto "$build" >/dev/null
 ninja -C "$build" lipservice bench/bench_sink bench/bench_grpc_load >/dev/null
@@ -61,6 +61,14 @@ settings=(
     --set telemetry.log.level=error
     --set exporters.otlphttp.endpoint="http://$sink"
 )
+# A certificate for the ports, by an elliptic curve as most are.
+certificate=(
+    --set receivers.otlp.protocols.http.tls.cert_file="$build/bench.crt"
+    --set receivers.otlp.protocols.http.tls.key_file="$build/bench.key"
+)
+[[ -f $build/bench.crt ]] ||
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=bench \
+        -keyout "$build/bench.key" -out "$build/bench.crt" 2>/dev/null
 pid='' sink_pid=''
 stop() {
     local p
@@ -104,7 +112,7 @@ memory() { # VmRSS, VmHWM or RssAnon, in KiB
 
 http1() { # FOLDER SUFFIX TYPE [ENCODING]
     nice taskset -c 1 wrk -t 1 -c "${connections:-4}" -d "$seconds" -s bench/post.lua \
-        "http://$otlp/v1/logs" -- "$build/bodies/$1" "${@:2}" >"$build/load.out"
+        "${scheme:-http}://$otlp/v1/logs" -- "$build/bodies/$1" "${@:2}" >"$build/load.out"
 }
 # As wrk does over HTTP/1.1.
 grpc() { # FOLDER
@@ -141,6 +149,7 @@ cpu() { # WORK BAR CODING LOAD...
     shift 3
     local set=(--set exporters.otlphttp.compression="$coding")
     [[ $coding == none ]] && set=(--set 'sampling.drop=[{body: "*"}]')
+    [[ -n ${scheme:-} ]] && set+=("${certificate[@]}")
     [[ -n ${redaction:-} ]] && set+=(--set redaction.mode="$redaction")
     start 0 "${set[@]}"
     for ((run = 0; run < runs; run++)); do
@@ -159,6 +168,17 @@ cpu() { # WORK BAR CODING LOAD...
             -v x="$(count rejected)" -v m="$(memory VmRSS)" -v h="$(memory VmHWM)" \
             'BEGIN {printf "%.0f k/s, %.1f %% kept, %.1f %% put off, RSS %.0f MiB, most %.0f", r / 1e3, k / n * 100, x / (x + n) * 100, m / 1024, h / 1024}'
     )"
+    stop
+}
+
+handshakes() { # new connections, one after the other, without a request
+    start 0 "${certificate[@]}"
+    local c0 n
+    c0=$(ticks)
+    nice taskset -c 1 openssl s_time -connect "$otlp" -new -time "$seconds" >"$build/load.out" 2>&1 || true
+    n=$(curl -fsS "http://$metrics/metrics" | awk '$1 == "lipservice_tls_handshakes_total" {print $2}')
+    row "a handshake of TLS 1.3, CPU ms" "$(awk -v c=$(($(ticks) - c0)) -v n="$n" 'BEGIN {printf "%.2f", c * 10 / n}')" – – \
+        "$n of them, P-256, most resident $(mib "$(memory VmHWM)") MiB"
     stop
 }
 
@@ -330,12 +350,15 @@ declare -A cases=(
     [unscanned]="redaction=off cpu 'zstd out, redaction off' – zstd http1 1000 pb $pb"
     [enforced]="redaction=enforce cpu 'zstd out, redaction enforced' – zstd http1 1000 pb $pb"
     [hard-unscanned]="redaction=off cpu 'hard bodies, zstd out, redaction off' – zstd http1 hard pb $pb"
+    [tls]="scheme=https cpu 'HTTP/1.1 over TLS, protobuf in, zstd out' – zstd http1 1000 pb $pb"
+    [tls-by10]="scheme=https cpu 'batches of 10 records over TLS, zstd out' – zstd http1 10 pb $pb"
+    [handshakes]=handshakes
     [closed-8]="closed 8" [closed-24]="closed 24" [closed-100]="closed 100" [closed-1000]="closed 1000"
     [idle]=idle [paced]=paced [overload]=overload [ready]=ready [size]=size
     [durable]=durable [durable-paced]=durable_paced [durable-start]=durable_start
 )
 ((${#chosen[@]})) ||
-    chosen=(drop zstd gzip grpc gzip-in json by100 by10 hard-drop hard-zstd hard-gzip hard-grpc hard-json hard-by100 unscanned enforced hard-unscanned rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
+    chosen=(drop zstd gzip grpc gzip-in json by100 by10 hard-drop hard-zstd hard-gzip hard-grpc hard-json hard-by100 unscanned enforced hard-unscanned tls tls-by10 handshakes rotating-100 rotating-100000 closed-8 closed-24 closed-100 closed-1000 idle paced overload ready size durable durable-paced durable-start)
 for name in "${chosen[@]}"; do
     eval "${cases[$name]:?no such case: $name}"
 done

@@ -13,6 +13,7 @@ build_packages=(
     libuv1-dev libnghttp2-dev node-llhttp           # event loop, HTTP/2, HTTP/1.1
     libprotobuf-c-dev protobuf-c-compiler           # answers to requests
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
+    libpcre2-dev                                    # patterns of users
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
 )
@@ -21,7 +22,7 @@ build_packages=(
 test_packages=(
     libcmocka-dev python3 shellcheck # unit tests, lint
     prometheus nghttp2-client curl git # promtool, h2load, what a user has
-    openssl                            # certificates of the TLS tests
+    openssl sslscan                    # certificates of the TLS tests, and what others find
     strace # a kill at every system call, and calls that fail
     faketime # a wall clock that steps
 )

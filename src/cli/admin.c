@@ -5,26 +5,33 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "config/tls.h"
 #include "net/url.h"
 #include "util/secret.h"
 
 #define ANSWER_BYTES ((size_t)4 << 20)
 #define ERROR_BEGIN "{\"error\":\"" /* how the admin page says no */
 
-void admin_reach(char out[CONFIG_TEXT_BYTES], const char *endpoint, const char *path)
+static void reach(char out[CONFIG_TEXT_BYTES], const char *scheme, const char *endpoint,
+                  const char *path)
 {
     const char *colon = strrchr(endpoint, ':');
     size_t host = colon == NULL ? 0 : (size_t)(colon - endpoint);
     bool any = host == 0 || strncmp(endpoint, "0.0.0.0", host) == 0 ||
                strncmp(endpoint, "[::]", host) == 0;
     if (any && colon != NULL)
-        snprintf(out, CONFIG_TEXT_BYTES, "http://127.0.0.1%.20s%.100s", colon, path);
+        snprintf(out, CONFIG_TEXT_BYTES, "%s://127.0.0.1%.20s%.100s", scheme, colon, path);
     else
-        snprintf(out, CONFIG_TEXT_BYTES, "http://%.800s%.100s", endpoint, path);
+        snprintf(out, CONFIG_TEXT_BYTES, "%s://%.800s%.100s", scheme, endpoint, path);
     unsetenv("http_proxy"); /* ourselves, not through anybody */
     unsetenv("HTTP_PROXY"); /* libcurl does not know it, net/client.c does */
     unsetenv("all_proxy");
     unsetenv("ALL_PROXY");
+}
+
+void admin_reach(char out[CONFIG_TEXT_BYTES], const char *endpoint, const char *path)
+{
+    reach(out, "http", endpoint, path);
 }
 
 int admin_open(struct admin *a, const struct config *cfg, const char *url)
@@ -35,11 +42,19 @@ int admin_open(struct admin *a, const struct config *cfg, const char *url)
     if (url == NULL && endpoint[0] == '\0')
         return command_usage_error("telemetry.admin.endpoint is empty: give --admin URL", "");
     const char *scheme_end = url != NULL ? strstr(url, "://") : NULL;
-    if (scheme_end != NULL && !span_starts(span_str(url), SPAN("http://")))
-        return command_usage_error("--admin: the admin page speaks http://, not ", url);
+    bool is_https = scheme_end != NULL ? span_starts(span_str(url), SPAN("https://"))
+                                       : config_tls_is_required(&cfg->telemetry.tls);
+    if (scheme_end != NULL && !is_https && !span_starts(span_str(url), SPAN("http://")))
+        return command_usage_error("--admin: the admin page speaks http:// and https://, not ",
+                                   url);
     if (scheme_end != NULL)
         url = scheme_end + 3;
-    admin_reach(a->base, url != NULL ? url : endpoint, "");
+    reach(a->base, is_https ? "https" : "http", url != NULL ? url : endpoint, "");
+    a->route.ca_file = cfg->telemetry.tls.cert_file;
+    if (cfg->telemetry.tls.client_ca_file[0] != '\0') {
+        a->route.cert_file = cfg->telemetry.tls.cert_file;
+        a->route.key_file = cfg->telemetry.tls.key_file;
+    }
     if (cfg->telemetry.admin_api_key[0] != '\0') {
         snprintf(a->key, sizeof a->key, "x-api-key: %s", cfg->telemetry.admin_api_key);
         a->headers[0] = a->key;
@@ -74,6 +89,7 @@ int admin_send(struct admin *a, const struct buf *target, size_t max_bytes,
     buf_append_byte(&url, '\0');
     r.url = (const char *)url.base; /* libcurl copies it */
     r.headers = a->headers;
+    r.route = &a->route;
     if (r.method == NULL)
         r.method = "GET";
     r.timeout_ms = max_bytes > 0 ? ADMIN_TIMEOUT_MS : 0;

@@ -2,7 +2,9 @@
  * admin: how a verb asks the running sidecar, over its admin page.
  *
  * The address is --admin URL, else telemetry.admin.endpoint of the configuration that
- * the verb sees; so is the key that is shown. No proxy is used.
+ * the verb sees; so is the key that is shown. Over TLS (https://, or where telemetry.tls requires
+ * it) the certificate of telemetry.tls is trusted, or else the system's CAs, and it is shown where
+ * clients need one. No proxy is used.
  *
  * Errors     exit codes, the cause printed on standard error: EXIT_UNAVAILABLE when
  *            nothing answers, EXIT_USAGE when what was asked is refused, EXIT_CONFIG when
@@ -26,6 +28,7 @@ struct admin {
     char base[CONFIG_TEXT_BYTES];     /* "http://localhost:55679" */
     char key[CONFIG_TEXT_BYTES + 16]; /* the header with telemetry.admin.api_key, or "" */
     const char *headers[2];
+    struct route route; /* borrows from the configuration */
 };
 
 /* Where a listener of that address is reached from here, without any proxy. */

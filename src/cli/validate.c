@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "config/route.h"
+#include "config/tls.h"
 #include "export/posthog.h"
 #include "net/listener.h"
 #include "net/url.h"
@@ -43,6 +44,8 @@ static int check_parts(const struct config *cfg)
     for (size_t i = 0; i < ARRAY_LEN(routes) && rc == 0; i++)
         if (routes[i].is_used)
             rc = config_open_route(&route, routes[i].route, routes[i].prefix, &err);
+    if (rc == 0)
+        rc = config_check_tls_files(cfg, &err);
     return rc < 0 ? command_die(rc, &err) : 0;
 }
 

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "config/own_address.h"
+#include "config/tls.h"
 #include "export/posthog.h"
 #include "net/host.h"
 #include "net/url.h"
@@ -195,6 +196,8 @@ int config_check(const struct config *cfg, struct error *err)
     int rc = check_sizes(cfg, err);
     if (rc == 0)
         rc = check_admin(cfg, err);
+    if (rc == 0)
+        rc = config_check_tls(cfg, err);
     if (rc == 0)
         rc = config_redaction(cfg, &redact, err);
     if (rc == 0)

@@ -20,6 +20,7 @@
 
 #include "export/journal.h"
 #include "net/coding.h"
+#include "net/tls_context.h"
 #include "otlp/json_object.h"
 #include "pipeline/governor.h"
 #include "pipeline/peer_weights.h"
@@ -40,6 +41,15 @@ typedef char config_text[CONFIG_TEXT_BYTES];
 struct config_route {
     config_text ca_file, cert_file, key_file, proxy_url;
     bool insecure_skip_verify;
+};
+
+/* TLS on a port of ours. */
+struct config_tls {
+    config_text cert_file, key_file, client_ca_file;
+    config_text client_sans; /* between commas */
+    enum tls_version min_version;
+    uint32_t reload_interval_ms;
+    bool required;
 };
 
 enum passthrough { PASS_RELAY, PASS_DISCARD, PASS_REFUSE };
@@ -70,6 +80,7 @@ struct config {
         config_text cors_origins, cors_headers, allowed_hosts; /* between commas */
         uint32_t cors_max_age_s;
         config_text keys_file;
+        struct config_tls grpc_tls, http_tls;
     } receiver;
     bool multiline_join;
     enum key_policy upstream_key;
@@ -109,7 +120,9 @@ struct config {
         enum redact_action action;
         uint64_t detectors; /* bit per enum redact_kind */
         config_text mask, key;
-        config_text attributes, exempt; /* names, commas between */
+        config_text attributes, exempt;                          /* names, commas between */
+        struct redact_pattern patterns[REDACT_PATTERNS_MAX + 1]; /* an empty name at the end */
+        unsigned pattern_count;
     } redaction;
     struct {
         config_text policy_file;
@@ -175,6 +188,7 @@ struct config {
     struct {
         config_text metrics_endpoint, health_endpoint, admin_endpoint;
         config_text admin_api_key, allowed_hosts;
+        struct config_tls tls;
         enum diag_level log_level;
         bool log_json;
     } telemetry;

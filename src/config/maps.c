@@ -108,6 +108,43 @@ static int set_header(struct config *cfg, const char *key, const char *value, st
     return 0;
 }
 
+/* A name is a kind in metrics and placeholders. */
+static bool is_kind_name(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return n > 0 && n <= REDACT_PATTERN_NAME_BYTES && name[n] == '\0' &&
+           redact_kind_parse(span_str(name)) < 0;
+}
+
+static int set_redact_pattern(struct config *cfg, const char *key, const char *value,
+                              struct error *err)
+{
+    static const char at[] = "redaction.patterns";
+    struct redact_pattern *list = cfg->redaction.patterns;
+    unsigned i = 0; /* where this name is, or the end */
+    struct regex *compiled = NULL;
+    struct error why = {{0}};
+    while (i < cfg->redaction.pattern_count && strcmp(list[i].name, key) != 0)
+        i++;
+    if (!is_kind_name(key))
+        return err_set(err, ERR_CONFIG,
+                       "%s: '%.50s' must be of small letters, digits and _, at most %d, and not a "
+                       "detector's name",
+                       at, key, REDACT_PATTERN_NAME_BYTES);
+    if (i == REDACT_PATTERNS_MAX)
+        return err_set(err, ERR_CONFIG, "%s: more than %d", at, REDACT_PATTERNS_MAX);
+    int rc = regex_new(&compiled, span_str(value), 0, &why);
+    regex_free(compiled);
+    if (rc == ERR_CONFIG)
+        return err_set(err, rc, "%s.%s: %s", at, key, why.text);
+    if (rc < 0)
+        return rc;
+    snprintf(list[i].name, sizeof list[i].name, "%s", key);
+    snprintf(list[i].regex, sizeof list[i].regex, "%s", value);
+    cfg->redaction.pattern_count += i == cfg->redaction.pattern_count;
+    return 0;
+}
+
 int config_add_rule(struct config *cfg, bool keep, const struct rules_matcher *m, const char *yaml,
                     struct error *err)
 {
@@ -149,9 +186,20 @@ static void print_headers(const void *at, int indent, struct buf *out)
         buf_printf(out, "%*s\"%.*s\": \"[redacted]\"\n", indent, "", (int)strcspn(*h, ":"), *h);
 }
 
+static void print_redact_patterns(const void *at, int indent, struct buf *out)
+{
+    for (const struct redact_pattern *p = at; p->name[0] != '\0'; p++) {
+        buf_printf(out, "%*s%s: ", indent, "", p->name);
+        value_print_quoted(out, p->regex);
+        buf_append_byte(out, '\n');
+    }
+}
+
 const struct value_kind value_severity_rates = {.set_entry = set_severity_rate};
 const struct value_kind value_pattern_rates = {.set_entry = set_pattern_rate,
                                                .print_entries = print_map};
 const struct value_kind value_headers = {.set_entry = set_header, .print_entries = print_headers};
 const struct value_kind value_keep = {.print_entries = print_list};
 const struct value_kind value_drop = {.print_entries = print_list};
+const struct value_kind value_redact_patterns = {
+    .set_entry = set_redact_pattern, .print_entries = print_redact_patterns, .is_inline = true};

@@ -11,11 +11,12 @@
 typedef double severity_rates_field[LEVEL_COUNT];
 typedef struct config_note *pattern_rates_field;
 typedef const char *headers_field[CONFIG_HEADERS_MAX + 1];
+typedef struct redact_pattern redact_patterns_field[REDACT_PATTERNS_MAX + 1];
 typedef struct config_note *keep_field;
 typedef struct config_note *drop_field;
 
 extern const struct value_kind value_severity_rates, value_pattern_rates, value_headers, value_keep,
-    value_drop;
+    value_drop, value_redact_patterns;
 
 /* Note the path of a ${file:PATH}, once. */
 MUST_CHECK int config_note_reference(struct config *cfg, const char *path);

@@ -44,14 +44,38 @@ enum { RESTART = false, RELOAD = true };
     OPT(prefix ".proxy_url", secret, f.proxy_url, "", \
         RELOAD, "proxy to " server "; empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY say")
 
+/* Of each port, or of those of a kind: a struct config_tls. */
+#define TLS_ROWS(prefix, f, port) \
+    OPT(prefix ".cert_file", text, f.cert_file, "", \
+        RESTART, "PEM file of the certificate, and what clients need of its chain, with which " \
+        port " TLS too; it and the others are reloaded when they change; empty: clear text only", \
+        READS), \
+    OPT(prefix ".key_file", text, f.key_file, "", \
+        RESTART, "PEM file of its key, without a pass phrase", READS), \
+    OPT(prefix ".client_ca_file", text, f.client_ca_file, "", \
+        RESTART, "PEM file of CAs, of one of which each client has to show a certificate; then " \
+        "clear text is refused", READS), \
+    OPT(prefix ".client_sans", words, f.client_sans, "[]", \
+        RESTART, "and one of these names in it (subjectAltName: DNS, URI, e-mail or IP), where * " \
+        "is any characters; []: any name"), \
+    OPT(prefix ".required", flag, f.required, "false", \
+        RESTART, "true: clear text is refused; false: the first bytes say which it is"), \
+    OPT(prefix ".min_version", tls_version, f.min_version, "1.2", \
+        RESTART, "1.2 or 1.3"), \
+    OPT(prefix ".reload_interval", millis, f.reload_interval_ms, "5s", \
+        RESTART, "how often the files are looked at where the system does not say that they " \
+        "change", AT_LEAST("100ms"))
+
 /* A map whose members are rows of their own: it has no default and is not shown. */
 #define MEMBERS(name, type, f) OPT(name, type, f, NULL, RELOAD, NULL)
 
 const struct option config_options[] = {
     OPT("receivers.otlp.protocols.grpc.endpoint", text, receiver.grpc_endpoint, "localhost:4317",
         RESTART, "where OTLP is received; localhost is both loopbacks; empty: not at all"),
+    TLS_ROWS("receivers.otlp.protocols.grpc.tls", receiver.grpc_tls, "this port speaks"),
     OPT("receivers.otlp.protocols.http.endpoint", text, receiver.http_endpoint, "localhost:4318",
         RESTART, "the same; every protocol is spoken on both ports"),
+    TLS_ROWS("receivers.otlp.protocols.http.tls", receiver.http_tls, "this port speaks"),
     OPT("receivers.otlp.protocols.http.cors.allowed_origins", words, receiver.cors_origins, "[]",
         RESTART, "web pages whose scripts may send, as https://app.example.com or "
         "https://*.example.com; [\"*\"]: all; []: none"),
@@ -206,6 +230,9 @@ const struct option config_options[] = {
     OPT("redaction.detectors", detectors, redaction.detectors, "[usual]",
         RESTART, "list of kinds; usual: all but phone and ip, which are right in form far more "
         "often than in fact; all"),
+    OPT("redaction.patterns", redact_patterns, redaction.patterns, "{}",
+        RESTART, "name: regular expression of your own; a hit of a kind with this name; with a group "
+        "(?<secret>...) only that part"),
     OPT("redaction.attributes", keys, redaction.attributes, "[]",
         RESTART, "names of attributes whose values are secret, beside those that end in password, "
         "secret, token, authorization, cookie, credential, api_key, private_key"),
@@ -344,6 +371,7 @@ const struct option config_options[] = {
     OPT("telemetry.admin.api_key", secret, telemetry.admin_api_key, "",
         RESTART, "key that /api/... asks for (x-api-key, or Authorization: Bearer), and that "
         "top, tap and others show; needed off loopback", .check = config_check_admin_key),
+    TLS_ROWS("telemetry.tls", telemetry.tls, "the ports of metrics and admin pages speak"),
     OPT("telemetry.log.level", level, telemetry.log_level, "info",
         RELOAD, "error, warn, info or debug"),
     OPT("telemetry.log.format", log_format, telemetry.log_json, "text",

@@ -25,14 +25,19 @@ static const char *open_sections(struct buf *out, const char *last, const char *
     return rest;
 }
 
+static bool has_entries(const void *at)
+{
+    static const char none[8];
+    return memcmp(at, none, sizeof none) != 0;
+}
+
 int config_print(const struct config *cfg, struct buf *out)
 {
     const char *last = "";
     for (const struct option *o = config_options; o->key != NULL; o++) {
         const void *at = (const char *)cfg + o->offset;
         int depth;
-        if (o->kind->print == NULL &&
-            (o->kind->print_entries == NULL || *(void *const *)at == NULL))
+        if (o->kind->print == NULL && (o->kind->print_entries == NULL || !has_entries(at)))
             continue;
         const char *name = open_sections(out, last, o->key, &depth);
         buf_printf(out, "%*s%s:", depth * 2, "", name);

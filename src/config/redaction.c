@@ -147,6 +147,8 @@ int config_redaction(const struct config *cfg, struct redact_opts *opts, struct 
         .kinds = cfg->redaction.detectors,
         .mask = cfg->redaction.mask,
         .key = span_str(cfg->redaction.key),
+        .patterns = cfg->redaction.patterns,
+        .pattern_count = cfg->redaction.pattern_count,
     };
     if (opts->mode == REDACT_OFF)
         return 0;

@@ -241,6 +241,22 @@ static void print_passthrough(const void *at, struct buf *out)
     buf_append_str(out, passthrough_words[*(const enum passthrough *)at]);
 }
 
+static const char *const tls_version_words[] = {
+    [TLS_AT_LEAST_1_2] = "1.2",
+    [TLS_AT_LEAST_1_3] = "1.3",
+};
+
+static const char *parse_tls_version(void *at, size_t size, const char *text)
+{
+    (void)size;
+    return parse_word(at, tls_version_words, ARRAY_LEN(tls_version_words), text, "1.2 or 1.3");
+}
+
+static void print_tls_version(const void *at, struct buf *out)
+{
+    value_print_quoted(out, tls_version_words[*(const enum tls_version *)at]);
+}
+
 static const char *parse_level(void *at, size_t size, const char *text)
 {
     (void)size;
@@ -534,6 +550,7 @@ const struct value_kind value_amount = {parse_amount, print_ratio};
 const struct value_kind value_text = {parse_text, print_text};
 const struct value_kind value_secret = {parse_text, print_secret};
 const struct value_kind value_coding = {parse_coding, print_coding};
+const struct value_kind value_tls_version = {parse_tls_version, print_tls_version};
 const struct value_kind value_passthrough = {parse_passthrough, print_passthrough};
 const struct value_kind value_level = {parse_level, print_level};
 const struct value_kind value_severity = {parse_severity, print_severity};

@@ -21,11 +21,12 @@ struct value_kind {
     void (*print)(const void *at, struct buf *out);
     bool is_list; /* of words; text may be "[one, two]" */
 
-    /* Or, in place of both, a map or a list (config/maps.h). Its field begins with a pointer, NULL
+    /* Or, in place of both, a map or a list (config/maps.h). Its field begins with eight bytes of 0
      * while it has no entries. print_entries() writes whole lines, NULL: its members are settings
      * of their own. set_entry: NULL for a list of rules. */
     int (*set_entry)(struct config *cfg, const char *key, const char *value, struct error *err);
     void (*print_entries)(const void *at, int indent, struct buf *out);
+    bool is_inline; /* the field holds all of it, and may be copied */
 };
 
 /* The field's C type that goes with each kind; the option table refuses any other. */
@@ -55,6 +56,7 @@ typedef struct peer_weights names_field;
 typedef bool flag_field;
 typedef double factor_field;
 typedef bool durability_field;
+typedef enum tls_version tls_version_field;
 typedef bool when_full_field;
 typedef enum journal_fsync fsync_field;
 typedef enum redact_mode redact_mode_field;
@@ -67,4 +69,4 @@ extern const struct value_kind value_bytes, value_millis, value_count, value_rat
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
     value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
     value_names, value_redact_mode, value_redact_action, value_detectors, value_words, value_keys,
-    value_sandbox, value_role, value_budget_source, value_guard;
+    value_sandbox, value_role, value_budget_source, value_guard, value_tls_version;

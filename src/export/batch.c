@@ -44,59 +44,6 @@ void batch_free(struct batch *b)
     free(b);
 }
 
-/* Do the parts tell the truth about the body? */
-struct audit {
-    const struct batch_part *parts;
-    uint32_t part_count;
-    uint32_t part;    /* now in */
-    uint32_t in_part; /* records of it seen */
-    uint32_t records;
-};
-
-static int audit_record(void *ctx, const struct logs_group *g, struct span record)
-{
-    struct audit *a = ctx;
-    (void)record;
-    if (g->resource_index != a->part) {
-        if (a->in_part != a->parts[a->part].records || g->resource_index != a->part + 1)
-            return ERR_MALFORMED;
-        a->part++;
-        a->in_part = 0;
-    }
-    if (a->part >= a->part_count)
-        return ERR_MALFORMED;
-    a->in_part++;
-    a->records++;
-    return 0;
-}
-
-int batch_new(struct batch **out, struct span body, const struct batch_part *parts,
-              uint32_t part_count, struct budget *budget)
-{
-    struct audit audit = {.parts = parts, .part_count = part_count};
-    struct arena arena;
-    if (part_count == 0)
-        return ERR_MALFORMED;
-    arena_init(&arena, body.len, budget);
-    int rc = logs_each(body, 0, &arena, audit_record, &audit);
-    arena_done(&arena);
-    if (rc < 0)
-        return rc;
-    if (audit.part != part_count - 1 || audit.in_part != parts[audit.part].records ||
-        audit.records == 0)
-        return ERR_MALFORMED;
-
-    struct batch *batch;
-    rc = batch_alloc(&batch, body.len, part_count, budget);
-    if (rc < 0)
-        return rc;
-    buf_append(&batch->body, body);
-    memcpy(batch->parts, parts, part_count * sizeof *parts);
-    batch->records = audit.records;
-    *out = batch;
-    return 0;
-}
-
 struct split {
     const struct batch *whole;
     struct batch_builder *halves[2];
@@ -107,7 +54,7 @@ static int split_record(void *ctx, const struct logs_group *g, struct span recor
 {
     struct split *s = ctx;
     struct batch_builder *half = s->halves[s->done++ >= s->first_half];
-    assert(g->resource_index < s->whole->part_count); /* batch_new() and the builder see to it */
+    assert(g->resource_index < s->whole->part_count); /* the builder sees to it */
     return batch_add(half, g, record, (struct span){0}, s->whole->parts[g->resource_index].service);
 }
 

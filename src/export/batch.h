@@ -104,11 +104,6 @@ MUST_CHECK int batch_seal(struct batch_builder *b, struct batch **out);
 /* Forget everything added since the last seal. */
 void batch_builder_clear(struct batch_builder *b);
 
-/* A batch from bytes that a batch once had (the spool's). The parts' records
- * must be those of the body's ResourceLogs, one part each: ERR_MALFORMED. */
-MUST_CHECK int batch_new(struct batch **out, struct span body, const struct batch_part *parts,
-                         uint32_t part_count, struct budget *budget);
-
 /* Two batches with half the records each, in order, for one (HTTP 413). On
  * success *whole is freed and NULL. ERR_EMPTY when it has but one record. */
 MUST_CHECK int batch_split(struct batch **whole, struct batch **a, struct batch **b);
@@ -117,7 +112,7 @@ MUST_CHECK int batch_split(struct batch **whole, struct batch **a, struct batch 
 void batch_each_service(const struct batch *b,
                         void (*fn)(void *ctx, uint32_t service, uint32_t records), void *ctx);
 
-/* An empty batch with room for so much: for batch_seal() and the above. */
+/* An empty batch with room for so much: for batch_seal(). */
 MUST_CHECK int batch_alloc(struct batch **out, size_t body_bytes, uint32_t part_count,
                            struct budget *budget);
 

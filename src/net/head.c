@@ -87,9 +87,9 @@ int head_finish(const struct head *h, struct http_head *out)
     if (!host_is_sound(host))
         return ERR_MALFORMED;
 
-    enum http_version version = out->version;
     *out = (struct http_head){
-        .version = version,
+        .version = out->version,
+        .is_encrypted = out->is_encrypted,
         .method = http_method_of(head_get(h, HEAD_METHOD)),
         .host = host,
         .content_type = head_get(h, HEAD_CONTENT_TYPE),

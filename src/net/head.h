@@ -67,7 +67,8 @@ void head_mark(struct head *h, enum head_field f, size_t at);
 bool head_has(const struct head *h, enum head_field f);
 struct span head_get(const struct head *h, enum head_field f); /* base NULL: absent */
 
-/* Fill `out` (version is the caller's). ERR_MALFORMED when Content-Length or Host is wrong. */
+/* Fill `out` (version and is_encrypted are the caller's). ERR_MALFORMED when Content-Length or Host
+ * is wrong. */
 MUST_CHECK int head_finish(const struct head *h, struct http_head *out);
 
 void head_clear(struct head *h); /* for the next request; frees the bytes */

@@ -20,7 +20,7 @@ void http_service_init(struct http_service *s)
     };
 }
 
-void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns)
+static void write_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns)
 {
     /* strftime() would ask the locale. */
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
@@ -40,7 +40,7 @@ const char *http_date_at(struct http_date_cache *d, uint64_t unix_ns)
     uint64_t second = unix_ns / 1000000000;
     if (second != d->second || d->text[0] == '\0') {
         d->second = second;
-        http_date(d->text, unix_ns);
+        write_date(d->text, unix_ns);
     }
     return d->text;
 }

@@ -68,6 +68,7 @@ struct http_head {
     struct span grpc_encoding;
     struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
+    bool is_encrypted;      /* it came over TLS */
 };
 
 struct http_exchange {
@@ -154,6 +155,8 @@ static inline void http_stream_end(struct http_exchange *x)
     X(ABORTED,        "aborted")        /* peer went away inside a request */ \
     X(FLOOD,          "flood")          /* a frame budget of HTTP/2 ran out */ \
     X(TLS,            "tls_on_clear")   /* a TLS ClientHello on a clear-text port */ \
+    X(CLEAR,          "clear_on_tls")   /* clear text on a port that requires TLS */ \
+    X(HANDSHAKE,      "tls_handshake")  /* one that failed */ \
     X(CONNECTIONS,    "too_many_connections")
 /* clang-format on */
 
@@ -177,18 +180,21 @@ struct http_service {
      * it. Must call http_reply(). NULL: the status alone. */
     void (*bare)(void *ctx, struct http_exchange *x, int status);
 
-    struct budget *budget;   /* of bodies */
-    struct budget *overhead; /* of connections, heads and answers; may be the same */
+    struct budget *budget;           /* of bodies */
+    struct budget *overhead;         /* of connections, heads and answers; may be the same */
+    struct budget *handshake_memory; /* a part of `overhead`, for those of TLS; NULL: all of it */
     const struct clock *clock;
     size_t max_body_bytes;      /* of one request body as sent */
     size_t max_head_bytes;      /* request line and headers; 431 beyond */
     uint32_t max_streams;       /* HTTP/2 streams at once per connection */
     uint32_t silent_timeout_ms; /* of a connection that has sent nothing yet */
     uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    bool draining; /* answers carry Connection: close, sessions say GOAWAY */
+    const struct tls_port *tls; /* NULL: clear text only */
+    bool draining;              /* answers carry Connection: close, sessions say GOAWAY */
 
     struct metric faults[HTTP_FAULT_COUNT];
     struct metric requests[3]; /* by enum http_version */
+    struct metric handshakes;  /* of TLS, that succeeded */
 };
 
 /* A body that is on its way. */
@@ -254,6 +260,7 @@ struct http_output {
     /* There are bytes in `out`, or the session's state (idle, over) changed outside of
      * feed(), as when a late http_reply() is made. Never calls back into the session. */
     void (*wake)(void *ctx);
+    bool is_encrypted; /* on its way to the peer */
 };
 
 /* All limits and deadlines at their defaults; the owner fills callbacks, budget, clock. */
@@ -261,7 +268,6 @@ void http_service_init(struct http_service *s);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7) and a NUL. */
 #define HTTP_DATE_BYTES 30
-void http_date(char out[HTTP_DATE_BYTES], uint64_t unix_ns);
 
 /* The Date of answers, made once a second. */
 struct http_date_cache {

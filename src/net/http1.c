@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "net/head.h"
-#include "net/http1_framing.h"
+#include "net/http1_state.h"
 
 /* 8,000 bytes of request line must work (RFC 9112 3); beyond 8 KiB a target is 414. */
 #define TARGET_BYTES 8192
@@ -20,64 +19,23 @@
 /* A body's tail at least this long is read straight into place. */
 #define LEND_BYTES 16384
 
-/*
- *     HEAD -> BODY -> WAIT -> HEAD        the handler answers a whole request
- *               |
- *               +---> SKIP -> HEAD        it answered early: throw the rest away
- *
- * Any state may go to OVER, and nothing leaves OVER.
- */
-enum http1_state {
-    HTTP1_HEAD, /* between requests, or inside a head */
-    HTTP1_BODY, /* exchange open, body arriving */
-    HTTP1_WAIT, /* exchange open, body complete: the handler's turn */
-    HTTP1_SKIP, /* exchange answered, the rest of its body is thrown away */
-    HTTP1_OVER,
-};
-
-struct http1 {
-    struct http_service *service;
-    struct http_output output;
-    enum http1_state state;
-    bool is_open;                 /* x has been shown to the handler and has no answer yet */
-    bool is_streaming;            /* or its answer has begun and not ended */
-    bool is_feeding;              /* inside feed(): no need to wake anybody */
-    bool is_eof;                  /* the peer has sent all it will */
-    bool keep_alive;              /* what the request said */
-    bool head_done, message_done; /* what the parser just paused for */
-    bool prefix_told;
-    uint8_t last_byte;             /* of the head so far, to see folds and bare CR or LF */
-    int bad_status;                /* the status that a parser callback wants */
-    int body_err;                  /* why on_body() gave up */
-    size_t head_bytes;             /* raw, of the head in hand */
-    size_t raw_bytes;              /* of the body in hand with its framing */
-    size_t body_bytes;             /* of the body in hand without it */
-    size_t skip_from;              /* raw_bytes when SKIP began */
-    uint64_t since_ms;             /* when the present wait for the peer began */
-    struct http_progress progress; /* of the body */
-    struct buf tail;               /* the body of an answer that did not fit `out` */
-    size_t tail_sent;
-    bool in_fields; /* of the head in hand: behind its first line */
-    struct request_line line;
-    struct chunked chunked;
-    struct http_date_cache date;
-    struct head head;
-    struct http_exchange x;
+/* A connection and its parser. */
+struct connection {
+    struct http1 s; /* first: the session is all of it */
     llhttp_t parser;
 };
 
-static uint64_t now_ms(const struct http1 *s)
+static llhttp_t *parser_of(struct http1 *s)
 {
-    return clock_now_ms(s->service->clock);
+    return &container_of(s, struct connection, s)->parser;
 }
 
-/* The only writer of s->state. */
-static void http1_go(struct http1 *s, enum http1_state to)
+void http1_go(struct http1 *s, enum http1_state to)
 {
     if (s->state == HTTP1_OVER)
         return;
     s->state = to;
-    s->since_ms = now_ms(s);
+    s->since_ms = http1_now_ms(s);
     s->progress = (struct http_progress){s->since_ms, s->body_bytes};
     if (to == HTTP1_SKIP)
         s->skip_from = s->raw_bytes;
@@ -91,204 +49,21 @@ static void http1_go(struct http1 *s, enum http1_state to)
     }
 }
 
-static void fault(struct http1 *s, enum http_fault f)
+static enum http_method method_of(struct http1 *s)
 {
-    metric_inc(&s->service->faults[f]);
+    return http_method_of(span_str(llhttp_method_name(llhttp_get_method(parser_of(s)))));
 }
 
-/* ---- answers ---- */
-
-/* Header values may hold a peer's words: no byte of them may end the line. */
-static void append_value(struct buf *out, struct span value)
-{
-    size_t at = out->len;
-    buf_append(out, value);
-    for (; at < out->len; at++)
-        if ((out->base[at] < ' ' && out->base[at] != '\t') || out->base[at] == 0x7f)
-            out->base[at] = '?';
-}
-
-static void append_status(struct http1 *s, int status)
-{
-    buf_printf(s->output.out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_reason(status),
-               http_date_at(&s->date, clock_unix_ns(s->service->clock)));
-}
-
-/* Will the rest of the request in hand be too much to throw away? */
-static bool rest_is_long(const struct http1 *s)
-{
-    return s->state == HTTP1_BODY && s->x.head.content_length > 0 &&
-           (size_t)s->x.head.content_length - s->body_bytes > HTTP_SKIP_BYTES;
-}
-
-static void append_headers(struct buf *out, const struct http_response *r)
-{
-    for (size_t i = 0; i < r->header_count; i++) {
-        buf_append(out, r->headers[i].name);
-        buf_append_str(out, ": ");
-        append_value(out, r->headers[i].value);
-        buf_append_str(out, "\r\n");
-    }
-}
-
-/* More of a long body into `out`. False: some is still left. */
-static bool pump_tail(struct http1 *s)
-{
-    struct buf *out = s->output.out;
-    size_t rest = s->tail.len - s->tail_sent;
-    size_t room = out->len < HTTP_OUT_HIGH_BYTES ? HTTP_OUT_HIGH_BYTES - out->len : 0;
-    size_t n = rest < room ? rest : room;
-    buf_append(out, span_of(s->tail.base + s->tail_sent, n));
-    s->tail_sent += n;
-    if (n < rest)
-        return false;
-    buf_done(&s->tail);
-    s->tail_sent = 0;
-    return true;
-}
-
-static void http1_reply(struct http_exchange *x, const struct http_response *r)
-{
-    struct http1 *s = container_of(x, struct http1, x);
-    struct buf *out = s->output.out;
-    size_t body_len = r->owned != NULL ? r->owned->len : r->body.len;
-    assert(s->is_open && !s->is_streaming && s->tail.len == 0);
-
-    bool close = r->close || s->service->draining || !s->keep_alive || s->is_eof ||
-                 s->state == HTTP1_OVER || rest_is_long(s);
-    bool has_length = r->status >= 200 && r->status != 204 && r->status != 304;
-
-    append_status(s, r->status);
-    append_headers(out, r);
-    if (has_length)
-        buf_printf(out, "content-length: %zu\r\n", body_len);
-    if (close)
-        buf_append_str(out, "connection: close\r\n");
-    else if (x->head.version == HTTP_1_0)
-        buf_append_str(out, "connection: keep-alive\r\n");
-    buf_append_str(out, "\r\n");
-    if (has_length && x->head.method != METHOD_HEAD && r->owned != NULL) {
-        buf_move(&s->tail, r->owned);
-        pump_tail(s);
-    } else if (has_length && x->head.method != METHOD_HEAD) {
-        buf_append(out, r->body);
-    }
-
-    s->is_open = false;
-    buf_done(&x->body);
-    arena_done(&x->arena);
-    if (close)
-        http1_go(s, HTTP1_OVER);
-    else
-        http1_go(s, s->state == HTTP1_WAIT ? HTTP1_HEAD : HTTP1_SKIP);
-    if (!s->is_feeding)
-        s->output.wake(s->output.ctx);
-}
-
-static int http1_expect(struct http_exchange *x, size_t total)
-{
-    return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
-}
-
-/* ---- answers that stay open: chunks (RFC 9112 7.1) ---- */
-
-#define CHUNK_FRAME_BYTES 20 /* of a chunk: sixteen hex digits and two CRLF */
-
-static void append_chunk(struct buf *out, struct span piece)
-{
-    if (piece.len == 0)
-        return; /* it would be the last one */
-    buf_printf(out, "%zx\r\n", piece.len);
-    buf_append(out, piece);
-    buf_append_str(out, "\r\n");
-}
-
-static int http1_stream(struct http_exchange *x, const struct http_response *r)
-{
-    struct http1 *s = container_of(x, struct http1, x);
-    struct buf *out = s->output.out;
-    assert(s->is_open && !s->is_streaming && s->state == HTTP1_WAIT);
-    if (x->head.version != HTTP_1_1 || x->head.method == METHOD_HEAD)
-        return ERR_UNSUPPORTED;
-    append_status(s, r->status);
-    append_headers(out, r);
-    buf_append_str(out, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n");
-    append_chunk(out, r->body);
-    s->is_streaming = true;
-    if (!s->is_feeding)
-        s->output.wake(s->output.ctx);
-    return 0;
-}
-
-static int http1_stream_write(struct http_exchange *x, struct span piece)
-{
-    struct http1 *s = container_of(x, struct http1, x);
-    struct buf *out = s->output.out;
-    assert(s->is_streaming);
-    if (out->len + piece.len + CHUNK_FRAME_BYTES > HTTP_STREAM_BYTES)
-        return ERR_FULL;
-    append_chunk(out, piece);
-    if (!s->is_feeding)
-        s->output.wake(s->output.ctx);
-    return out->err;
-}
-
-static void http1_stream_end(struct http_exchange *x)
-{
-    struct http1 *s = container_of(x, struct http1, x);
-    assert(s->is_streaming);
-    buf_append_str(s->output.out, "0\r\n\r\n");
-    s->is_open = s->is_streaming = false;
-    buf_done(&x->body);
-    arena_done(&x->arena);
-    http1_go(s, HTTP1_OVER);
-    if (!s->is_feeding)
-        s->output.wake(s->output.ctx);
-}
-
-static const struct http_exchange_ops exchange_ops = {
-    .reply = http1_reply,
-    .expect = http1_expect,
-    .stream = http1_stream,
-    .stream_write = http1_stream_write,
-    .stream_end = http1_stream_end,
-};
-
-/* An answer to what is no request, of whose head some may have been read; the connection ends with
- * it. */
 static void answer_bare(struct http1 *s, int status)
 {
-    struct span method = span_str(llhttp_method_name(llhttp_get_method(&s->parser)));
-    assert(!s->is_open);
-    s->x = (struct http_exchange){
-        .ops = &exchange_ops,
-        .head = {.version = HTTP_1_1,
-                 .method = http_method_of(method),
-                 .origin = head_get(&s->head, HEAD_ORIGIN),
-                 .content_type = head_get(&s->head, HEAD_CONTENT_TYPE)},
-    };
-    s->keep_alive = false;
-    s->is_open = true;
-    http_answer_bare(s->service, &s->x, status);
-    assert(!s->is_open); /* bare() must answer */
-}
-
-/* The service words the refusal; the connection ends with it. */
-static void refuse_and_close(struct http1 *s, int err)
-{
-    if (s->is_open) {
-        s->keep_alive = false;
-        s->service->refuse(s->service->ctx, &s->x, err);
-        assert(!s->is_open); /* refuse() must answer */
-    }
-    http1_go(s, HTTP1_OVER);
+    http1_answer_bare(s, method_of(s), status);
 }
 
 /* ---- parser callbacks: they gather and pause, and never call out ---- */
 
 static struct http1 *of(llhttp_t *parser)
 {
-    return container_of(parser, struct http1, parser);
+    return &container_of(parser, struct connection, parser)->s;
 }
 
 static int gather(struct http1 *s, const char *at, size_t len)
@@ -413,10 +188,12 @@ static const llhttp_settings_t *settings(void)
  * version for. 0 or the status of the refusal. */
 static int check_head(struct http1 *s)
 {
-    uint8_t major = llhttp_get_http_major(&s->parser), minor = llhttp_get_http_minor(&s->parser);
+    uint8_t major = llhttp_get_http_major(parser_of(s)),
+            minor = llhttp_get_http_minor(parser_of(s));
     if (major != 1 || minor > 1)
         return major == 0 ? 400 : 505; /* 0.9 is a line without a version */
     s->x.head.version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
+    s->x.head.is_encrypted = s->output.is_encrypted;
 
     if (minor == 1 && !head_has(&s->head, HEAD_HOST))
         return 400; /* RFC 9112 3.2 */
@@ -429,7 +206,7 @@ static int check_head(struct http1 *s)
     if (head_finish(&s->head, &s->x.head) < 0)
         return 400;
     struct span authority = {0};
-    if (llhttp_get_method(&s->parser) != HTTP_CONNECT &&
+    if (llhttp_get_method(parser_of(s)) != HTTP_CONNECT &&
         http_target_authority(head_get(&s->head, HEAD_PATH), &authority) < 0)
         return 400;
     if (authority.base != NULL)
@@ -447,15 +224,14 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
     struct http_service *service = s->service;
     struct http_exchange *x = &s->x;
 
-    *x = (struct http_exchange){.ops = &exchange_ops};
+    *x = (struct http_exchange){.ops = &http1_exchange_ops};
     int status = check_head(s);
     if (status != 0) {
-        fault(s, HTTP_FAULT_BAD_REQUEST);
+        http1_fault(s, HTTP_FAULT_BAD_REQUEST);
         answer_bare(s, status);
         return;
     }
-    struct span method = span_str(llhttp_method_name(llhttp_get_method(&s->parser)));
-    x->head.method = http_method_of(method);
+    x->head.method = method_of(s);
     x->body = (struct buf){.max_bytes = service->max_body_bytes, .budget = service->budget};
     arena_init(&x->arena, HTTP_ARENA_BYTES, service->budget);
     s->prefix_told = false;
@@ -512,28 +288,28 @@ static void end_by_error(struct http1 *s, llhttp_errno_t err)
     if (s->state != HTTP1_HEAD) {
         int rc = s->body_err != 0 ? s->body_err : ERR_MALFORMED;
         if (rc == ERR_MALFORMED)
-            fault(s, HTTP_FAULT_BAD_REQUEST);
-        refuse_and_close(s, rc);
+            http1_fault(s, HTTP_FAULT_BAD_REQUEST);
+        http1_refuse_and_close(s, rc);
         return;
     }
     int status = s->bad_status != 0 ? s->bad_status : 400;
     /* A capital letter where llhttp knows no method with it: a method that we merely do
      * not know (RFC 9110 9.1), rather than noise. */
-    const char *at = llhttp_get_error_pos(&s->parser);
+    const char *at = llhttp_get_error_pos(parser_of(s));
     if (err == HPE_INVALID_METHOD && at != NULL && *at >= 'A' && *at <= 'Z')
         status = 501;
-    fault(s, status == 431 || status == 414 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
+    http1_fault(s, status == 431 || status == 414 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
     answer_bare(s, status);
 }
 
 /* *used: what the parser took of `in`, all unless it paused. */
 static llhttp_errno_t execute(struct http1 *s, struct span in, size_t *used)
 {
-    llhttp_errno_t err = llhttp_execute(&s->parser, (const char *)in.base, in.len);
+    llhttp_errno_t err = llhttp_execute(parser_of(s), (const char *)in.base, in.len);
     *used = in.len;
     if (err == HPE_PAUSED) {
-        *used = (size_t)((const uint8_t *)llhttp_get_error_pos(&s->parser) - in.base);
-        llhttp_resume(&s->parser);
+        *used = (size_t)((const uint8_t *)llhttp_get_error_pos(parser_of(s)) - in.base);
+        llhttp_resume(parser_of(s));
     }
     return err;
 }
@@ -569,7 +345,7 @@ static bool check_raw(struct http1 *s, struct span *in, size_t *skip)
         int status = request_line_check(&s->line, *in);
         if (status == 0)
             return true;
-        fault(s, HTTP_FAULT_BAD_REQUEST);
+        http1_fault(s, HTTP_FAULT_BAD_REQUEST);
         answer_bare(s, status);
         return false;
     }
@@ -608,21 +384,21 @@ static size_t parse(struct http1 *s, struct span in)
 
     if (in_head) {
         if (s->head_bytes == 0 && used > 0)
-            s->since_ms = now_ms(s); /* the head's deadline runs from its first byte */
+            s->since_ms = http1_now_ms(s); /* the head's deadline runs from its first byte */
         s->head_bytes += used;
         if (!head_bytes_are_clean(s, span_of(in.base, used))) {
-            fault(s, HTTP_FAULT_BAD_REQUEST);
+            http1_fault(s, HTTP_FAULT_BAD_REQUEST);
             answer_bare(s, 400);
         } else if (!s->head_done && s->head_bytes >= s->service->max_head_bytes) {
-            fault(s, HTTP_FAULT_TOO_LARGE);
+            http1_fault(s, HTTP_FAULT_TOO_LARGE);
             answer_bare(s, 431);
         }
         return used;
     }
     s->raw_bytes += used;
     if (s->raw_bytes - s->body_bytes > CHUNKED_EXTRA_BYTES + FRAMING_RATIO * s->body_bytes) {
-        fault(s, HTTP_FAULT_BAD_REQUEST);
-        refuse_and_close(s, ERR_MALFORMED);
+        http1_fault(s, HTTP_FAULT_BAD_REQUEST);
+        http1_refuse_and_close(s, ERR_MALFORMED);
     } else if (s->state == HTTP1_SKIP && s->raw_bytes - s->skip_from > HTTP_SKIP_BYTES) {
         http1_go(s, HTTP1_OVER);
     } else if (s->is_open && !s->prefix_told && s->x.prefix_bytes > 0 &&
@@ -638,7 +414,7 @@ static size_t http1_feed(void *session, struct span in)
     struct http1 *s = session;
     size_t used = 0;
 
-    if (!pump_tail(s))
+    if (!http1_pump_tail(s))
         return 0;
     s->is_feeding = true;
     while (s->state != HTTP1_OVER && s->state != HTTP1_WAIT &&
@@ -696,13 +472,13 @@ static void http1_tick(void *session)
 {
     struct http1 *s = session;
     const struct http_service *service = s->service;
-    uint64_t now = now_ms(s), waited_ms = now - s->since_ms;
+    uint64_t now = http1_now_ms(s), waited_ms = now - s->since_ms;
 
     s->is_feeding = true;
     switch (s->state) {
     case HTTP1_HEAD:
         if (s->head_bytes > 0 && waited_ms > service->head_timeout_ms) {
-            fault(s, HTTP_FAULT_TIMEOUT);
+            http1_fault(s, HTTP_FAULT_TIMEOUT);
             answer_bare(s, 408);
         } else if (s->head_bytes == 0 && waited_ms > service->idle_timeout_ms) {
             http1_go(s, HTTP1_OVER);
@@ -711,8 +487,8 @@ static void http1_tick(void *session)
     case HTTP1_BODY:
     case HTTP1_SKIP:
         if (http_body_is_slow(service, &s->progress, now, s->body_bytes)) {
-            fault(s, HTTP_FAULT_TIMEOUT);
-            refuse_and_close(s, UV_ETIMEDOUT);
+            http1_fault(s, HTTP_FAULT_TIMEOUT);
+            http1_refuse_and_close(s, UV_ETIMEDOUT);
         }
         break;
     case HTTP1_WAIT: /* the handler's own affair */
@@ -736,7 +512,7 @@ static void http1_evict(void *session, struct http_exchange *x)
 {
     struct http1 *s = session;
     (void)x;
-    refuse_and_close(s, ERR_FULL);
+    http1_refuse_and_close(s, ERR_FULL);
     s->output.wake(s->output.ctx);
 }
 
@@ -746,15 +522,15 @@ static void http1_free(void *session)
     if (s->is_open) {
         s->is_open = false;
         if (!s->is_streaming) /* there it is how the peer ends it */
-            fault(s, HTTP_FAULT_ABORTED);
+            http1_fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &s->x);
         buf_done(&s->x.body);
         arena_done(&s->x.arena);
     }
     head_done(&s->head);
     buf_done(&s->tail);
-    budget_give(s->service->overhead, sizeof *s);
-    free(s);
+    budget_give(s->service->overhead, sizeof(struct connection));
+    free(container_of(s, struct connection, s));
 }
 
 static bool http1_is_waiting(const void *session)
@@ -790,17 +566,18 @@ const struct http_session_ops http1_ops = {
 
 struct http1 *http1_new(struct http_service *service, struct http_output output)
 {
-    if (budget_take(service->overhead, sizeof(struct http1)) < 0)
+    if (budget_take(service->overhead, sizeof(struct connection)) < 0)
         return NULL;
-    struct http1 *s = calloc(1, sizeof *s);
-    if (s == NULL) {
-        budget_give(service->overhead, sizeof *s);
+    struct connection *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        budget_give(service->overhead, sizeof *c);
         return NULL;
     }
+    struct http1 *s = &c->s;
     s->service = service;
     s->output = output;
-    s->since_ms = now_ms(s);
+    s->since_ms = http1_now_ms(s);
     head_init(&s->head, service->max_head_bytes, service->overhead);
-    llhttp_init(&s->parser, HTTP_REQUEST, settings());
+    llhttp_init(&c->parser, HTTP_REQUEST, settings());
     return s;
 }

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "net/head.h"
-#include "net/http2_flood.h"
-#include "util/list.h"
+#include "net/http2_state.h"
+#include "util/charged.h"
 
 /* A batch of a megabyte goes through without waiting for our WINDOW_UPDATE. What
  * arrives sits in bodies, which the memory budget bounds; windows need not. */
@@ -19,64 +18,6 @@
 /* A header list beyond max_head_bytes gets 431; this many times that is an
  * HPACK bomb (one table entry named again and again) and ends the connection. */
 #define HEAD_BOMB_RATIO 8
-
-/* Of an answer: grpc-status, grpc-message, grpc-status-details-bin and some air. */
-#define TRAILERS_MAX 8
-
-/* And of its header fields, :status, date and content-length among them. */
-#define HEADERS_MAX 24
-
-struct http2 {
-    struct http_service *service;
-    struct http_output output;
-    nghttp2_session *session;
-    struct list streams;
-    uint32_t stream_count;
-    uint32_t streaming_count; /* of them, those whose answer grows for as long as the peer likes */
-    bool is_feeding;   /* inside nghttp2 or our own entry points: output is made at their end */
-    bool is_eof;       /* the peer will send no more */
-    bool is_broken;    /* the session is of no use but for its last words */
-    bool is_flooded;   /* ends with GOAWAY after the callback that noticed */
-    bool has_preface;  /* the client's first SETTINGS came */
-    uint8_t goaways;   /* while draining: 1 the warning, 2 the real one */
-    uint64_t since_ms; /* when the last stream ended, or the connection began */
-    struct http_date_cache date;
-    struct flood flood;
-    nghttp2_mem memory;
-};
-
-struct stream2 {
-    struct list node; /* in http2.streams */
-    struct http2 *owner;
-    int32_t id;
-    bool is_open;  /* shown to the handler, not answered yet */
-    bool is_whole; /* the request has ended */
-    bool is_answered;
-    bool is_streaming; /* its answer grows until is_ended; is_open as long */
-    bool is_ended;
-    int refusal; /* the status with which the header list is answered at its end; 0: none */
-    bool prefix_told;
-    uint32_t list_bytes;           /* of the header list, as RFC 9113 6.5.2 counts */
-    uint64_t since_ms;             /* when the head, the body or the answer began */
-    struct http_progress progress; /* of the body */
-    uint64_t body_bytes;
-    struct head head;
-    struct http_exchange x;
-    /* The answer: its body from 0, then names and values of the trailers. */
-    struct buf answer;
-    struct buf end; /* of an answer that grows: its trailers instead */
-    size_t body_len, body_sent;
-    size_t trailer_count;
-    struct {
-        uint16_t name_len;
-        size_t value_len;
-    } trailers[TRAILERS_MAX];
-};
-
-static uint64_t now_ms(const struct http2 *s)
-{
-    return clock_now_ms(s->service->clock);
-}
 
 static void fault(struct http2 *s, enum http_fault f)
 {
@@ -120,8 +61,7 @@ static void pump(struct http2 *s)
     }
 }
 
-/* Outside of feed() and tick(): make the output now and wake the socket. */
-static void pump_late(struct http2 *s)
+void http2_pump_late(struct http2 *s)
 {
     if (s->is_feeding)
         return;
@@ -129,195 +69,6 @@ static void pump_late(struct http2 *s)
     pump(s);
     s->is_feeding = false;
     s->output.wake(s->output.ctx);
-}
-
-/* ---- answers ---- */
-
-static nghttp2_nv nv(struct span name, struct span value)
-{
-    return (nghttp2_nv){
-        .name = (uint8_t *)(uintptr_t)name.base,
-        .value = (uint8_t *)(uintptr_t)value.base,
-        .namelen = name.len,
-        .valuelen = value.len,
-    };
-}
-
-static void submit_trailers(struct http2 *s, struct stream2 *st)
-{
-    nghttp2_nv fields[TRAILERS_MAX];
-    const uint8_t *at = st->is_streaming ? st->end.base : st->answer.base + st->body_len;
-    for (size_t i = 0; i < st->trailer_count; i++) {
-        struct span name = {at, st->trailers[i].name_len};
-        struct span value = {at + name.len, st->trailers[i].value_len};
-        fields[i] = nv(name, value);
-        at = value.base + value.len;
-    }
-    if (nghttp2_submit_trailer(s->session, st->id, fields, st->trailer_count) != 0)
-        nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
-}
-
-static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t len,
-                           uint32_t *flags, nghttp2_data_source *source, void *user)
-{
-    (void)session;
-    (void)id;
-    struct http2 *s = user;
-    struct stream2 *st = source->ptr;
-    size_t n = st->body_len - st->body_sent;
-    if (n > len)
-        n = len;
-    if (n > 0)
-        memcpy(to, st->answer.base + st->body_sent, n);
-    st->body_sent += n;
-    st->since_ms = now_ms(s); /* its deadline is for a stall, not for the whole */
-    if (st->is_streaming && !st->is_ended && st->body_sent == st->body_len) {
-        buf_clear(&st->answer);
-        st->body_len = st->body_sent = 0;
-        return n > 0 ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
-    }
-    if (st->body_sent == st->body_len) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (st->trailer_count > 0) {
-            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            submit_trailers(s, st);
-        }
-    }
-    return (ssize_t)n;
-}
-
-static void keep_answer(struct stream2 *st, const struct http_response *r)
-{
-    if (r->owned != NULL)
-        buf_move(&st->answer, r->owned);
-    else
-        buf_append(&st->answer, r->body);
-    st->body_len = st->answer.len;
-    struct buf *to = st->is_streaming ? &st->end : &st->answer;
-    for (size_t i = 0; i < r->trailer_count && i < TRAILERS_MAX; i++) {
-        st->trailers[i].name_len = (uint16_t)r->trailers[i].name.len;
-        st->trailers[i].value_len = r->trailers[i].value.len;
-        st->trailer_count = i + 1;
-        buf_append(to, r->trailers[i].name);
-        buf_append(to, r->trailers[i].value);
-    }
-}
-
-static void submit(struct http2 *s, struct stream2 *st, const struct http_response *r, bool is_head)
-{
-    nghttp2_nv fields[HEADERS_MAX];
-    char status[16], length[24];
-    size_t count = 0, body_len = r->owned != NULL ? r->owned->len : r->body.len;
-
-    snprintf(status, sizeof status, "%d", r->status);
-    fields[count++] = nv(SPAN(":status"), span_str(status));
-    const char *date = http_date_at(&s->date, clock_unix_ns(s->service->clock));
-    fields[count++] = nv(SPAN("date"), span_str(date));
-    for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
-        fields[count++] = nv(r->headers[i].name, r->headers[i].value);
-    if (r->trailer_count == 0 && body_len > 0 && !st->is_streaming) {
-        snprintf(length, sizeof length, "%zu", body_len);
-        fields[count++] = nv(SPAN("content-length"), span_str(length));
-    }
-
-    st->is_answered = true;
-    st->since_ms = now_ms(s);
-    bool has_data = !is_head && (body_len > 0 || r->trailer_count > 0 || st->is_streaming);
-    if (has_data)
-        keep_answer(st, r);
-    nghttp2_data_provider provider = {.source = {.ptr = st}, .read_callback = read_answer};
-    if (st->answer.err != 0 || st->end.err != 0 ||
-        nghttp2_submit_response(s->session, st->id, fields, count, has_data ? &provider : NULL) !=
-            0)
-        nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
-}
-
-static void end_exchange(struct stream2 *st)
-{
-    st->is_open = false;
-    buf_done(&st->x.body);
-    arena_done(&st->x.arena);
-}
-
-static void http2_reply(struct http_exchange *x, const struct http_response *r)
-{
-    struct stream2 *st = container_of(x, struct stream2, x);
-    struct http2 *s = st->owner;
-    assert(st->is_open);
-    submit(s, st, r, x->head.method == METHOD_HEAD);
-    end_exchange(st);
-    head_clear(&st->head);
-    pump_late(s); /* may free the stream */
-}
-
-static int http2_expect(struct http_exchange *x, size_t total)
-{
-    return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
-}
-
-/* ---- answers that stay open ---- */
-
-static int http2_stream(struct http_exchange *x, const struct http_response *r)
-{
-    struct stream2 *st = container_of(x, struct stream2, x);
-    struct http2 *s = st->owner;
-    assert(st->is_open && !st->is_streaming);
-    if (x->head.method == METHOD_HEAD)
-        return ERR_UNSUPPORTED;
-    st->is_streaming = true;
-    s->streaming_count++;
-    submit(s, st, r, false);
-    pump_late(s);
-    return 0;
-}
-
-static int http2_stream_write(struct http_exchange *x, struct span piece)
-{
-    struct stream2 *st = container_of(x, struct stream2, x);
-    struct http2 *s = st->owner;
-    assert(st->is_streaming && !st->is_ended);
-    if (st->body_len - st->body_sent + piece.len > HTTP_STREAM_BYTES)
-        return ERR_FULL;
-    if (st->body_sent == st->body_len)
-        st->since_ms = now_ms(s); /* from here on it may stall */
-    buf_append(&st->answer, piece);
-    st->body_len = st->answer.len;
-    nghttp2_session_resume_data(s->session, st->id);
-    pump_late(s);
-    return st->answer.err;
-}
-
-static void http2_stream_end(struct http_exchange *x)
-{
-    struct stream2 *st = container_of(x, struct stream2, x);
-    struct http2 *s = st->owner;
-    assert(st->is_streaming && !st->is_ended);
-    st->is_ended = true;
-    s->streaming_count--;
-    st->since_ms = now_ms(s);
-    end_exchange(st);
-    head_clear(&st->head);
-    nghttp2_session_resume_data(s->session, st->id);
-    pump_late(s); /* may free the stream */
-}
-
-static const struct http_exchange_ops exchange_ops = {
-    .reply = http2_reply,
-    .expect = http2_expect,
-    .stream = http2_stream,
-    .stream_write = http2_stream_write,
-    .stream_end = http2_stream_end,
-};
-
-static void answer_bare(struct http2 *s, struct stream2 *st, int status)
-{
-    st->x.head = (struct http_head){.version = HTTP_2,
-                                    .method = http_method_of(head_get(&st->head, HEAD_METHOD)),
-                                    .origin = head_get(&st->head, HEAD_ORIGIN),
-                                    .content_type = head_get(&st->head, HEAD_CONTENT_TYPE)};
-    st->is_open = true;
-    http_answer_bare(s->service, &st->x, status);
-    assert(!st->is_open); /* bare() must answer */
 }
 
 /* ---- nghttp2's callbacks ---- */
@@ -400,7 +151,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     st->owner = s;
     st->answer.budget = st->end.budget = s->service->overhead;
     st->id = frame->hd.stream_id;
-    st->since_ms = now_ms(s);
+    st->since_ms = http2_now_ms(s);
     head_init(&st->head, s->service->max_head_bytes, s->service->overhead);
     list_append(&s->streams, &st->node);
     s->stream_count++;
@@ -443,15 +194,16 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
     struct http_service *service = s->service;
     struct http_exchange *x = &st->x;
 
-    x->ops = &exchange_ops;
+    x->ops = &http2_exchange_ops;
     x->head.version = HTTP_2;
-    st->since_ms = now_ms(s);
+    x->head.is_encrypted = s->output.is_encrypted;
+    st->since_ms = http2_now_ms(s);
     st->progress = (struct http_progress){st->since_ms, 0};
     if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)
         st->refusal = 400;
     if (st->refusal != 0) {
         fault(s, st->refusal == 431 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
-        answer_bare(s, st, st->refusal);
+        http2_answer_bare(s, st, st->refusal);
         return;
     }
     x->body = (struct buf){.max_bytes = service->max_body_bytes, .budget = service->budget};
@@ -537,14 +289,14 @@ static void drop_stream(struct http2 *s, struct stream2 *st)
     list_remove(&st->node);
     s->stream_count--;
     if (s->stream_count == 0)
-        s->since_ms = now_ms(s);
+        s->since_ms = http2_now_ms(s);
     if (st->is_open) {
         if (st->is_streaming) /* that is how the peer ends it */
             s->streaming_count--;
         else
             fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &st->x);
-        end_exchange(st);
+        http2_end_exchange(st);
     }
     head_done(&st->head);
     buf_done(&st->answer);
@@ -641,7 +393,7 @@ static void go_away(struct http2 *s)
 static void http2_tick(void *session)
 {
     struct http2 *s = session;
-    uint64_t now = now_ms(s);
+    uint64_t now = http2_now_ms(s);
 
     s->is_feeding = true;
     LIST_EACH (node, &s->streams)
@@ -748,51 +500,6 @@ const struct http_session_ops http2_ops = {
     .is_over = http2_is_over,
 };
 
-/* ---- nghttp2's memory, each piece with its size before it ---- */
-
-union piece {
-    size_t bytes; /* with this */
-    max_align_t aligned;
-};
-
-static void on_free(void *at, void *user)
-{
-    if (at == NULL)
-        return;
-    union piece *piece = (union piece *)at - 1;
-    budget_give(user, piece->bytes);
-    free(piece);
-}
-
-static void *on_realloc(void *at, size_t size, void *user)
-{
-    union piece *old = at == NULL ? NULL : (union piece *)at - 1;
-    size_t had = old == NULL ? 0 : old->bytes, bytes = size + sizeof *old;
-    if (size > SIZE_MAX / 2 || (bytes > had && budget_take(user, bytes - had) < 0))
-        return NULL;
-    union piece *piece = realloc(old, bytes);
-    if (piece == NULL) {
-        if (bytes > had)
-            budget_give(user, bytes - had);
-        return NULL;
-    }
-    if (bytes < had)
-        budget_give(user, had - bytes);
-    piece->bytes = bytes;
-    return piece + 1;
-}
-
-static void *on_malloc(size_t size, void *user)
-{
-    return on_realloc(NULL, size, user);
-}
-
-static void *on_calloc(size_t count, size_t size, void *user)
-{
-    void *at = size > 0 && count > SIZE_MAX / 2 / size ? NULL : on_malloc(count * size, user);
-    return at == NULL ? NULL : memset(at, 0, count * size);
-}
-
 static int open_session(struct http2 *s)
 {
     nghttp2_session_callbacks *cbs = NULL;
@@ -813,8 +520,9 @@ static int open_session(struct http2 *s)
     if (rc == 0) {
         for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
             nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
-        s->memory = (nghttp2_mem){s->service->overhead, on_malloc, on_free, on_calloc, on_realloc};
-        rc = nghttp2_session_server_new3(&s->session, cbs, s, option, &s->memory);
+        nghttp2_mem memory = {s->service->overhead, charged_malloc, charged_free, charged_calloc,
+                              charged_realloc}; /* copied */
+        rc = nghttp2_session_server_new3(&s->session, cbs, s, option, &memory);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cbs);
@@ -844,7 +552,7 @@ struct http2 *http2_new(struct http_service *service, struct http_output output)
     }
     s->service = service;
     s->output = output;
-    s->since_ms = now_ms(s);
+    s->since_ms = http2_now_ms(s);
     flood_init(&s->flood, service->clock);
     list_init(&s->streams);
     if (open_session(s) < 0) {

@@ -55,15 +55,16 @@ int page_query_text(struct span query, const char *name, char *out, size_t size)
 
 /* A browser names the page whose script, form or image asks; others than ours may not make it
  * compute or write anything. */
-static bool origin_is_ours(struct span origin, struct span host)
+static bool origin_is_ours(const struct http_head *head)
 {
-    return origin.len == 0 ||
-           (span_starts(origin, SPAN("http://")) && span_ieq(span_skip(origin, 7), host));
+    struct span scheme = head->is_encrypted ? SPAN("https://") : SPAN("http://");
+    return head->origin.len == 0 || (span_starts(head->origin, scheme) &&
+                                     span_ieq(span_skip(head->origin, scheme.len), head->host));
 }
 
 static bool is_foreign(const struct http_head *head)
 {
-    return !origin_is_ours(head->origin, head->host) ||
+    return !origin_is_ours(head) ||
            (head->fetch_site.len > 0 && !span_eq(head->fetch_site, SPAN("same-origin")) &&
             !span_eq(head->fetch_site, SPAN("none"))); /* typed, or a bookmark */
 }
@@ -239,6 +240,7 @@ int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_o
     s->service.refuse = on_refuse;
     s->service.budget = s->service.overhead = opts->budget;
     s->service.clock = opts->clock;
+    s->service.tls = opts->tls;
     s->service.max_body_bytes = 1; /* none is wanted */
     for (size_t i = 0; i < opts->page_count; i++)
         if (opts->pages[i].ask != NULL)

@@ -46,9 +46,10 @@ struct page_opts {
     void *ctx; /* for write() */
     struct budget *budget;
     const struct clock *clock;
-    uint32_t max_connections; /* 0: PAGE_CONNECTIONS */
-    const char *hosts;        /* names that are ours, between commas; NULL: none */
-    const char *api_key;      /* NULL or "": none is asked for */
+    uint32_t max_connections;   /* 0: PAGE_CONNECTIONS */
+    const char *hosts;          /* names that are ours, between commas; NULL: none */
+    const struct tls_port *tls; /* NULL: clear text only */
+    const char *api_key;        /* NULL or "": none is asked for */
 };
 
 #define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few readers */

@@ -4,13 +4,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "net/http1.h"
-#include "net/http2.h"
+#include "net/stream_state.h"
+#include "net/tls.h"
+#include "net/tls_context.h"
 #include "util/diag.h"
-
-/* HTTP/2 begins with these (RFC 9113 3.4). */
-static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-#define PREFACE_BYTES (sizeof(preface) - 1)
 
 /* A closed connection is read to its end, so that our last answer is not lost
  * to a reset, but not for ever. */
@@ -20,47 +17,8 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /* A peer that is gone without a word is noticed after about twice as long. */
 #define KEEPALIVE_S 60
 
-/* Answers that are not read for so long may have to go. */
-#define STALLED_MS 250
-
-/* And so may a connection that does nothing for so long. */
-#define RESTED_MS 2000
-
 /* An output buffer that grew beyond this is freed when the connection rests. */
 #define OUT_KEPT_BYTES 1024
-
-enum stream_state { STREAM_SNIFF, STREAM_OPEN, STREAM_LINGER, STREAM_CLOSING };
-
-struct stream {
-    uv_tcp_t tcp; /* first: the handle's memory is the stream's */
-    struct list node, awake, line;
-    struct stream_set *set;
-    enum stream_state state;
-    const struct http_session_ops *ops;
-    void *session;
-    struct buf out;     /* the session writes here */
-    struct buf sending; /* and this is with libuv */
-    struct buf stash;   /* read but not used by the session yet */
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    bool is_reading, is_eof;
-    bool has_turn;   /* it has stood in line, and may begin a request */
-    bool in_session; /* a session call is on the stack: wake() has nothing to do */
-    uint8_t sniff_len;
-    uint8_t sniff[PREFACE_BYTES];
-    size_t queued;       /* unsent bytes at the last look */
-    size_t linger_bytes; /* thrown away so far */
-    uint64_t since_ms;   /* of the state, or of the last progress in writing */
-    uint64_t used_ms;    /* when anything was last read or written */
-};
-
-static void stream_turn(struct stream *s);
-static void on_turn(uv_idle_t *idle);
-
-static uint64_t now_ms(const struct stream *s)
-{
-    return clock_now_ms(s->set->service->clock);
-}
 
 /* ---- the end ---- */
 
@@ -79,7 +37,7 @@ static void on_closed(uv_handle_t *handle)
         set->on_empty(set);
 }
 
-static void stream_close(struct stream *s)
+void stream_close(struct stream *s)
 {
     if (s->state == STREAM_CLOSING)
         return;
@@ -97,11 +55,6 @@ static void stream_close(struct stream *s)
 
 /* ---- writing ---- */
 
-static size_t unsent(const struct stream *s)
-{
-    return s->out.len + s->sending.len;
-}
-
 static void on_written(uv_write_t *req, int status)
 {
     struct stream *s = container_of(req, struct stream, write);
@@ -112,7 +65,7 @@ static void on_written(uv_write_t *req, int status)
         stream_close(s);
         return;
     }
-    s->since_ms = s->used_ms = now_ms(s);
+    s->since_ms = s->used_ms = stream_now_ms(s);
     stream_turn(s);
 }
 
@@ -137,7 +90,7 @@ static void stream_flush(struct stream *s)
         buf_done(&s->sending);
         buf_move(&s->sending, &s->out);
         bytes = uv_buf_init((char *)s->sending.base, (unsigned)s->sending.len);
-        s->since_ms = now_ms(s);
+        s->since_ms = stream_now_ms(s);
         if (uv_write(&s->write, (uv_stream_t *)&s->tcp, &bytes, 1, on_written) < 0)
             stream_close(s);
     } else if (s->out.cap > OUT_KEPT_BYTES) {
@@ -170,12 +123,13 @@ static void stream_read(struct stream *s, bool want)
 static void stream_linger(struct stream *s)
 {
     s->state = STREAM_LINGER;
-    s->since_ms = now_ms(s);
+    s->since_ms = stream_now_ms(s);
     list_remove(&s->awake);
     list_remove(&s->line);
     void *session = s->session;
     s->session = NULL;
-    s->ops->free(session);
+    if (session != NULL)
+        s->ops->free(session);
     buf_done(&s->stash);
     if (uv_shutdown(&s->shutdown, (uv_stream_t *)&s->tcp, on_shutdown) < 0)
         stream_close(s);
@@ -185,21 +139,13 @@ static void stream_linger(struct stream *s)
 
 /* ---- between socket and session ---- */
 
-static void want_turn(struct stream_set *set)
-{
-    if (set->is_turning)
-        return;
-    set->is_turning = true;
-    uv_idle_start(&set->turn, on_turn);
-}
-
 static void on_wake(void *ctx)
 {
     struct stream *s = ctx;
     if (s->in_session || s->state != STREAM_OPEN || !list_is_empty(&s->awake))
         return;
     list_append(&s->set->awake, &s->awake);
-    want_turn(s->set);
+    stream_set_want_turn(s->set);
 }
 
 static bool is_under_way(const struct stream *s)
@@ -207,9 +153,11 @@ static bool is_under_way(const struct stream *s)
     return s->state == STREAM_OPEN && !s->ops->is_idle(s->session);
 }
 
-static bool has_line(const struct stream_set *set)
+/* The handshake of a new connection waits for a turn when others have had theirs in this one. */
+static bool must_wait_to_shake(const struct stream *s)
 {
-    return !list_is_empty(&set->begun) || !list_is_empty(&set->line);
+    return s->is_tls && s->state == STREAM_OPEN && s->set->handshakes >= STREAM_TURN_HANDSHAKES &&
+           tls_is_shaking(s->session);
 }
 
 /* Enough was read in this turn, or others wait to begin. */
@@ -217,8 +165,10 @@ static bool must_wait(const struct stream *s)
 {
     if (s->state == STREAM_LINGER)
         return false;
+    if (must_wait_to_shake(s))
+        return true;
     return s->set->taken >= STREAM_TURN_BYTES ||
-           (has_line(s->set) && !s->has_turn && !is_under_way(s));
+           (stream_set_has_line(s->set) && !s->has_turn && !is_under_way(s));
 }
 
 static void stand_in_line(struct stream *s)
@@ -227,17 +177,23 @@ static void stand_in_line(struct stream *s)
     if (!s->is_reading)
         return;
     stream_read(s, false);
-    struct list *line = is_under_way(s) ? &set->begun : &set->line;
-    if (s->has_turn) /* and others took all of it: it keeps its place */
+    struct list *line = is_under_way(s)         ? &set->begun
+                        : must_wait_to_shake(s) ? &set->hellos
+                                                : &set->line;
+    /* A handshake that has begun is ended before others begin; a first flight is in the stash. */
+    bool has_begun = line == &set->hellos && s->stash.len == 0;
+    if (s->has_turn || has_begun) /* others took all of its turn: it keeps its place */
         list_prepend(line, &s->line);
     else
         list_append(line, &s->line);
     s->has_turn = false;
-    want_turn(set);
+    stream_set_want_turn(set);
 }
 
 static size_t feed(struct stream *s, struct span in)
 {
+    if (s->is_tls && in.len > 0 && tls_is_shaking(s->session))
+        s->set->handshakes++;
     s->in_session = true;
     size_t used = s->ops->feed(s->session, in);
     s->in_session = false;
@@ -255,21 +211,21 @@ static void stream_settle(struct stream *s)
         return;
 
     bool over = s->ops->is_over(s->session);
-    if (over && unsent(s) == 0) {
+    if (over && stream_unsent(s) == 0) {
         stream_linger(s);
         return;
     }
-    stream_read(s, !over && !s->is_eof && s->stash.len == 0 && unsent(s) < HTTP_OUT_HIGH_BYTES);
-    if (s->state == STREAM_OPEN && was_full && unsent(s) == 0)
+    stream_read(s,
+                !over && !s->is_eof && s->stash.len == 0 && stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
+    if (s->state == STREAM_OPEN && was_full && stream_unsent(s) == 0)
         on_wake(s);
 }
 
-/* Something changed: there is room in `out`, or an answer was made. */
-static void stream_turn(struct stream *s)
+void stream_turn(struct stream *s)
 {
     if (s->state != STREAM_OPEN)
         return;
-    if (unsent(s) < HTTP_OUT_HIGH_BYTES) {
+    if (stream_unsent(s) < HTTP_OUT_HIGH_BYTES) {
         buf_consume(&s->stash, feed(s, buf_span(&s->stash)));
         if (s->stash.len == 0)
             buf_done(&s->stash);
@@ -288,51 +244,95 @@ static void stream_take(struct stream *s, struct span in)
         stream_settle(s);
 }
 
-static void choose(struct stream *s, bool is_http2)
+static bool speaks_tls(const struct stream *s)
 {
-    struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake};
-    s->ops = is_http2 ? &http2_ops : &http1_ops;
-    s->session = is_http2 ? (void *)http2_new(s->set->service, output)
-                          : (void *)http1_new(s->set->service, output);
-    s->state = STREAM_OPEN;
-    if (s->session == NULL)
-        stream_close(s);
+    return s->set->service->tls != NULL && s->set->service->tls->context != NULL;
 }
 
-static void refuse_tls(struct stream *s)
+static void choose(struct stream *s, enum sniff_kind kind)
+{
+    struct http_service *service = s->set->service;
+    struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake};
+    s->is_tls = kind == SNIFF_TLS;
+    if (s->is_tls) {
+        s->ops = &tls_ops;
+        s->session = tls_new(service, output);
+    } else {
+        s->session = sniff_open(kind, service, output, &s->ops);
+    }
+    s->state = STREAM_OPEN;
+    if (s->session == NULL) { /* there is no room for it */
+        metric_inc(&service->faults[HTTP_FAULT_CONNECTIONS]);
+        stream_close(s);
+    }
+}
+
+static unsigned own_port(const struct stream *s)
 {
     struct sockaddr_storage own = {0};
     int len = sizeof own;
     uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&own, &len);
-    metric_inc(&s->set->service->faults[HTTP_FAULT_TLS]);
     /* sin_port and sin6_port are at the same place */
+    return ntohs(((const struct sockaddr_in *)&own)->sin_port);
+}
+
+static void refuse_tls(struct stream *s)
+{
+    metric_inc(&s->set->service->faults[HTTP_FAULT_TLS]);
     diag(DIAG_WARN, "tls_on_clear_port",
          "a client spoke TLS to a port that speaks clear text: give it http:// or \"insecure\"",
-         "port=%u", (unsigned)ntohs(((struct sockaddr_in *)&own)->sin_port));
+         "port=%u", own_port(s));
     stream_close(s);
 }
 
-/* The first bytes say what the peer speaks; they may come one by one. */
+/* Clear text where only TLS is spoken: an answer that its client can show. */
+static void refuse_clear(struct stream *s, enum sniff_kind kind)
+{
+#define SAYS "this port speaks TLS only: use https://"
+    static const char http1[] = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+                                "connection: close\r\n\r\n" SAYS "\n";
+    /* SETTINGS, and GOAWAY for INADEQUATE_SECURITY (RFC 9113 6.5, 6.8, 7) */
+    static const char http2[] = "\0\0\0\4\0\0\0\0\0\0\0\x2f\7\0\0\0\0\0\0\0\0\0\0\0\0\xc" SAYS;
+    _Static_assert(sizeof SAYS - 1 + 8 == 0x2f, "the length of that GOAWAY");
+#undef SAYS
+    metric_inc(&s->set->service->faults[HTTP_FAULT_CLEAR]);
+    diag(DIAG_WARN, "clear_text_on_tls_port",
+         "a client spoke clear text to a port that requires TLS: give it https://", "port=%u",
+         own_port(s));
+    if (kind == SNIFF_HTTP2)
+        buf_append(&s->out, span_of(http2, sizeof http2 - 1));
+    else
+        buf_append(&s->out, span_of(http1, sizeof http1 - 1));
+    stream_flush(s);
+    if (s->state != STREAM_CLOSING)
+        stream_linger(s);
+}
+
 static void sniff(struct stream *s, struct span in)
 {
-    uint8_t had = s->sniff_len;
-    size_t n = PREFACE_BYTES - had < in.len ? PREFACE_BYTES - had : in.len;
-    memcpy(s->sniff + had, in.base, n);
-    s->sniff_len = (uint8_t)(had + n);
+    uint8_t had = s->sniff.len;
     if (had == 0)
-        s->since_ms = now_ms(s);
-
-    if (s->sniff[0] == 0x16 && (s->sniff_len < 2 || s->sniff[1] == 0x03)) {
-        if (s->sniff_len >= 2)
-            refuse_tls(s); /* record type 22, version 3.x (RFC 8446 5.1) */
+        s->since_ms = stream_now_ms(s);
+    enum sniff_kind kind = sniff_next(&s->sniff, in);
+    if (kind == SNIFF_MORE)
+        return;
+    if (kind == SNIFF_TLS && !speaks_tls(s)) {
+        refuse_tls(s);
         return;
     }
-    bool may_be_http2 = memcmp(s->sniff, preface, s->sniff_len) == 0;
-    if (may_be_http2 && s->sniff_len < PREFACE_BYTES)
+    if (kind != SNIFF_TLS && speaks_tls(s) && s->set->service->tls->is_required) {
+        refuse_clear(s, kind);
         return;
-    choose(s, may_be_http2);
+    }
+    choose(s, kind);
+    if (s->state == STREAM_OPEN && must_wait_to_shake(s)) {
+        buf_append(&s->stash, span_of(s->sniff.bytes, had));
+        buf_append(&s->stash, in);
+        stand_in_line(s);
+        return;
+    }
     if (s->state == STREAM_OPEN && had > 0)
-        stream_take(s, span_of(s->sniff, had));
+        stream_take(s, span_of(s->sniff.bytes, had));
     if (s->state == STREAM_OPEN)
         stream_take(s, in);
 }
@@ -388,7 +388,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
         return;
     }
     s->set->taken += (size_t)n;
-    s->used_ms = now_ms(s);
+    s->used_ms = stream_now_ms(s);
     struct span in = span_of(lent->base, (size_t)n);
     switch (s->state) {
     case STREAM_SNIFF:
@@ -408,63 +408,18 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
     s->has_turn = false;
 }
 
-/* ---- the set ---- */
-
-static void move_line(struct stream_set *set)
+void stream_resume(struct stream *s)
 {
-    set->taken = 0;
-    for (int n = 0; n < STREAM_TURN_RESUMED && has_line(set); n++) {
-        struct list *next = list_is_empty(&set->begun) ? set->line.next : set->begun.next;
-        struct stream *s = container_of(next, struct stream, line);
-        list_remove(&s->line);
-        s->has_turn = true;
-        if (s->state == STREAM_SNIFF)
-            stream_read(s, true);
-        else
-            stream_settle(s);
-    }
-}
-
-/* The sessions that wake() named: their answers were made outside of a read. */
-static void on_turn(uv_idle_t *idle)
-{
-    struct stream_set *set = container_of(idle, struct stream_set, turn);
-    /* Only those that are awake now: a stream that wakes again waits a turn. */
-    struct list now;
-    list_init(&now);
-    while (!list_is_empty(&set->awake)) {
-        struct list *node = set->awake.next;
-        list_remove(node);
-        list_append(&now, node);
-    }
-    while (!list_is_empty(&now)) {
-        struct stream *s = container_of(now.next, struct stream, awake);
-        list_remove(&s->awake);
+    s->has_turn = true;
+    if (s->state == STREAM_SNIFF)
+        stream_read(s, true);
+    else if (s->stash.len > 0) /* a handshake that had to wait */
         stream_turn(s);
-    }
-    move_line(set);
-    if (list_is_empty(&set->awake) && !has_line(set)) {
-        set->is_turning = false;
-        uv_idle_stop(&set->turn);
-    }
+    else
+        stream_settle(s);
 }
 
-int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service *service)
-{
-    set->loop = loop;
-    set->service = service;
-    list_init(&set->all);
-    list_init(&set->awake);
-    list_init(&set->begun);
-    list_init(&set->line);
-    return uv_idle_init(loop, &set->turn);
-}
-
-void stream_set_done(struct stream_set *set, uv_close_cb closed)
-{
-    assert(set->count == 0);
-    uv_close((uv_handle_t *)&set->turn, closed);
-}
+/* ---- life and time ---- */
 
 static void on_refused(uv_handle_t *handle)
 {
@@ -496,7 +451,7 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
         return ERR_NOMEM;
     }
     s->set = set;
-    s->since_ms = s->used_ms = now_ms(s);
+    s->since_ms = s->used_ms = stream_now_ms(s);
     s->stash.budget = s->out.budget = s->sending.budget = overhead;
     list_init(&s->awake);
     list_init(&s->line);
@@ -514,15 +469,15 @@ int stream_accept(struct stream_set *set, uv_stream_t *server, bool refuse)
     return 0;
 }
 
-static void tick(struct stream *s)
+void stream_tick(struct stream *s)
 {
     const struct http_service *service = s->set->service;
-    uint64_t waited_ms = now_ms(s) - s->since_ms;
+    uint64_t waited_ms = stream_now_ms(s) - s->since_ms;
 
     if (s->state == STREAM_SNIFF) {
         if (waited_ms >
-            (s->sniff_len > 0 ? service->head_timeout_ms : service->silent_timeout_ms)) {
-            if (s->sniff_len > 0)
+            (s->sniff.len > 0 ? service->head_timeout_ms : service->silent_timeout_ms)) {
+            if (s->sniff.len > 0)
                 metric_inc(&s->set->service->faults[HTTP_FAULT_TIMEOUT]);
             stream_close(s);
         }
@@ -540,100 +495,10 @@ static void tick(struct stream *s)
         return;
     }
     if (queued < s->queued)
-        s->since_ms = now_ms(s);
+        s->since_ms = stream_now_ms(s);
     s->queued = queued;
     s->in_session = true;
     s->ops->tick(s->session);
     s->in_session = false;
     stream_turn(s);
-}
-
-void stream_set_tick(struct stream_set *set)
-{
-    LIST_EACH (node, &set->all)
-        tick(container_of(node, struct stream, node));
-}
-
-static bool is_resting(const struct stream *s)
-{
-    return s->state == STREAM_SNIFF || s->state == STREAM_LINGER ||
-           (s->state == STREAM_OPEN && s->ops->is_idle(s->session) && s->stash.len == 0);
-}
-
-bool stream_set_end_idle(struct stream_set *set)
-{
-    struct stream *oldest = NULL;
-    LIST_EACH (node, &set->all) {
-        struct stream *s = container_of(node, struct stream, node);
-        if (!s->in_session && is_resting(s) && unsent(s) == 0 &&
-            (oldest == NULL || s->used_ms < oldest->used_ms))
-            oldest = s;
-    }
-    if (oldest == NULL)
-        return false;
-    metric_inc(&set->service->faults[HTTP_FAULT_CONNECTIONS]);
-    stream_close(oldest);
-    return true;
-}
-
-void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
-{
-    uint64_t now = clock_now_ms(set->service->clock);
-    LIST_EACH (node, &set->all) {
-        struct stream *s = container_of(node, struct stream, node);
-        struct http_slow slow;
-        if (s->state != STREAM_OPEN || s->in_session || !s->ops->slowest(s->session, now, &slow))
-            continue;
-        double worth = 1 / (1 + slow.bytes_per_s);
-        if (worth > out->worth)
-            *out = (struct stream_victim){s, slow.x, worth};
-    }
-}
-
-void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
-{
-    uint64_t now = clock_now_ms(set->service->clock);
-    if (set->closing > 0)
-        return; /* one after the other, or all would go before the first has given anything back */
-    LIST_EACH (node, &set->all) {
-        struct stream *s = container_of(node, struct stream, node);
-        bool is_stalled = unsent(s) > 0 && now - s->since_ms > STALLED_MS;
-        uint64_t waited_ms = now - (is_stalled ? s->since_ms : s->used_ms);
-        bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
-        bool is_left = is_resting(s) && unsent(s) == 0 && waited_ms > RESTED_MS;
-        if (s->in_session || is_waiting || !(is_stalled || is_left))
-            continue;
-        /* Of equals those that hold answers: their peers do not read. */
-        double worth = (double)waited_ms + (is_stalled ? (double)unsent(s) : 0);
-        if (worth > out->worth)
-            *out = (struct stream_victim){s, NULL, worth};
-    }
-}
-
-void stream_evict(const struct stream_victim *v)
-{
-    if (v->x != NULL)
-        v->stream->ops->evict(v->stream->session, v->x);
-    else
-        stream_close(v->stream);
-}
-
-void stream_set_close(struct stream_set *set)
-{
-    LIST_EACH (node, &set->all)
-        stream_close(container_of(node, struct stream, node));
-}
-
-bool stream_set_is_quiet(const struct stream_set *set)
-{
-    if (has_line(set))
-        return false;
-    LIST_EACH (node, &set->all) {
-        const struct stream *s = container_of(node, struct stream, node);
-        if (unsent(s) > 0 || s->stash.len > 0)
-            return false;
-        if (s->state == STREAM_OPEN && !s->ops->is_idle(s->session))
-            return false;
-    }
-    return true;
 }

@@ -11,7 +11,9 @@
  *
  * What is read in a turn of the loop is bounded, or a thousand connections that send as fast
  * as they can would fill the queue before its senders have a turn. Streams beyond that wait
- * in line: those with a request under way first, so that few bodies are in memory at once.
+ * in line: those with a request under way first, so that few bodies are in memory at once. A
+ * handshake of TLS waits there too, behind all others: a flood of them costs each turn a few
+ * milliseconds.
  *
  * Ownership: a stream frees itself in its close callback; the set outlives its
  * streams. Blocking: never.
@@ -26,6 +28,7 @@
 
 #define STREAM_READ_BYTES 65536
 #define STREAM_TURN_BYTES (4u << 20) /* about as much as four senders take away in a turn */
+#define STREAM_TURN_HANDSHAKES 4     /* a signature by RSA-2048 is most of a millisecond */
 #define STREAM_TURN_RESUMED 16       /* streams that leave the line in a turn */
 
 struct stream_set {
@@ -35,10 +38,12 @@ struct stream_set {
     struct list awake; /* struct stream.awake: a session made output outside of a read */
     struct list begun; /* struct stream.line: has more of a request to read, and waits for a turn */
     struct list line;  /* the same, with a request to begin */
-    size_t taken;      /* bytes read since streams last left the line */
-    uint32_t count;    /* streams not yet freed */
-    uint32_t closing;  /* of these, the ones that close: their memory comes back in the next turn */
-    uv_idle_t turn;    /* runs while one of these lists has members */
+    struct list hellos;  /* with a handshake to go on with: after all others */
+    uint32_t handshakes; /* flights of them since streams last left the line */
+    size_t taken;        /* bytes read since streams last left the line */
+    uint32_t count;      /* streams not yet freed */
+    uint32_t closing; /* of these, the ones that close: their memory comes back in the next turn */
+    uv_idle_t turn;   /* runs while one of these lists has members */
     bool is_turning;
     void (*on_empty)(struct stream_set *set); /* the last stream is freed */
     uint8_t read_bytes[STREAM_READ_BYTES];    /* for bytes that go to no body directly */

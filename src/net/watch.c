@@ -1,7 +1,7 @@
 /*
  * watch: a watch on the directory, a slow poll, and one job on the thread pool.
  *
- *     event, poll, again -> (settle) -> job: read, compare -> changed()
+ *     event, poll, again -> (settle) -> job: read, compare, prepare() -> changed()
  */
 #include "net/watch.h"
 
@@ -94,12 +94,16 @@ static void on_job(uv_work_t *job)
     uint64_t hash = w->rc == 0 ? hash_of(buf_span(&w->text)) : 0;
     w->job_changed = w->job_force || hash != w->seen;
     w->seen = hash;
+    if (w->job_changed && w->rc == 0 && w->opts.prepare != NULL)
+        w->opts.prepare(w->opts.ctx, buf_span(&w->text));
 }
 
 static void free_when_closed(struct watch *w)
 {
     if (w->open_handles > 0 || w->busy)
         return;
+    if (w->closing && w->opts.closed != NULL)
+        w->opts.closed(w->opts.ctx);
     free(w->path);
     free(w->dir);
     free(w);
@@ -127,6 +131,8 @@ static void start(struct watch *w)
         return;
     w->job_force = w->force;
     w->force = false;
+    if (w->opts.begin != NULL)
+        w->opts.begin(w->opts.ctx);
     w->busy = uv_queue_work(w->event.loop, &w->job, on_job, on_job_done) == 0;
 }
 

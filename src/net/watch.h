@@ -26,8 +26,14 @@ struct watch_opts {
     size_t max_bytes;
     uint32_t poll_ms; /* 0: WATCH_POLL_MS */
     void *ctx;
-    /* rc < 0: it cannot be read, and *err says why. */
+    /* On the loop, before it is read. May be NULL. */
+    void (*begin)(void *ctx);
+    /* On the pool, when it has changed and could be read: for what takes time. May be NULL. */
+    void (*prepare)(void *ctx, struct span text);
+    /* On the loop. rc < 0: it cannot be read, and *err says why. */
     void (*changed)(void *ctx, int rc, struct span text, const struct error *err);
+    /* After watch_close(), when no more of these will be called. May be NULL. */
+    void (*closed)(void *ctx);
 };
 
 /* Read a whole file; *mode (may be NULL) its permissions. ERR_CONFIG with a sentence. */

@@ -1,6 +1,7 @@
 /* edit: one walk that notes the changed lengths, one pass that copies what lies between them. */
 #include "otlp/edit.h"
 
+#include "otlp/fields.h"
 #include "otlp/logs.h"
 #include "otlp/wire.h"
 
@@ -19,7 +20,7 @@ struct node {
 enum node_kind { NODE_MESSAGE, NODE_TEXT, NODE_REMOVED, NODE_VALUE };
 
 #define NO_NODE UINT32_MAX
-#define VALUE_STRING_HEAD (1 << 3 | WIRE_LEN) /* AnyValue.string_value */
+#define VALUE_STRING_HEAD (ANY_VALUE_STRING << 3 | WIRE_LEN)
 
 /* A message on the way down; its node is made when something in it is changed. */
 struct level {
@@ -146,60 +147,74 @@ static void enter(struct walk *w, const struct wire_field *f, enum what (*field_
 
 static enum what field_of_value(uint32_t number)
 {
-    static const uint8_t fields[] = {[1] = TEXT, [5] = ELEMENTS, [6] = ENTRIES, [7] = TEXT};
+    static const uint8_t fields[] = {
+        [ANY_VALUE_STRING] = TEXT,
+        [ANY_VALUE_ARRAY] = ELEMENTS,
+        [ANY_VALUE_KVLIST] = ENTRIES,
+        [ANY_VALUE_BYTES] = TEXT,
+    };
     return number < ARRAY_LEN(fields) ? fields[number] : PASS;
 }
 
 static enum what field_of_array(uint32_t number)
 {
-    return number == 1 ? VALUE : PASS;
+    return number == LIST_VALUES ? VALUE : PASS;
 }
 
 static enum what field_of_map(uint32_t number)
 {
-    return number == 1 ? ATTRIBUTES : PASS;
+    return number == LIST_VALUES ? ATTRIBUTES : PASS;
 }
 
 static enum what field_of_entry(uint32_t number)
 {
-    return number == 1 ? ENTRY_KEY : number == 2 ? ENTRY_VALUE : PASS;
+    return number == KEY_VALUE_KEY ? ENTRY_KEY : number == KEY_VALUE_VALUE ? ENTRY_VALUE : PASS;
 }
 
 static enum what field_of_record(uint32_t number)
 {
-    static const uint8_t fields[] = {[3] = TEXT, [5] = VALUE, [6] = ATTRIBUTES, [12] = TEXT};
+    static const uint8_t fields[] = {
+        [LOG_RECORD_SEVERITY_TEXT] = TEXT,
+        [LOG_RECORD_BODY] = VALUE,
+        [LOG_RECORD_ATTRIBUTES] = ATTRIBUTES,
+        [LOG_RECORD_EVENT_NAME] = TEXT,
+    };
     return number < ARRAY_LEN(fields) ? fields[number] : PASS;
 }
 
 static enum what field_of_resource_logs(uint32_t number)
 {
-    return number == 1 ? MESSAGE_R : number == 3 ? TEXT : PASS;
+    return number == RESOURCE_LOGS_RESOURCE     ? MESSAGE_R
+           : number == RESOURCE_LOGS_SCHEMA_URL ? TEXT
+                                                : PASS;
 }
 
 static enum what field_of_resource(uint32_t number)
 {
-    return number == 1 ? ATTRIBUTES : PASS;
+    return number == RESOURCE_ATTRIBUTES ? ATTRIBUTES : PASS;
 }
 
 static enum what field_of_scope_logs(uint32_t number)
 {
-    return number == 1 ? MESSAGE_S : number == 3 ? TEXT : PASS;
+    return number == SCOPE_LOGS_SCOPE ? MESSAGE_S : number == SCOPE_LOGS_SCHEMA_URL ? TEXT : PASS;
 }
 
 static enum what field_of_scope(uint32_t number)
 {
-    return number == 1 || number == 2 ? TEXT : number == 3 ? ATTRIBUTES : PASS;
+    return number == SCOPE_NAME || number == SCOPE_VERSION ? TEXT
+           : number == SCOPE_ATTRIBUTES                    ? ATTRIBUTES
+                                                           : PASS;
 }
 
 /* A KeyValue as everybody writes it: the key, the value, both short. */
 static bool is_plain_entry(struct span key_value, struct span *key, struct span *value)
 {
     const uint8_t *at = key_value.base;
-    if (key_value.len < 4 || at[0] != (1 << 3 | WIRE_LEN) || at[1] >= 0x80)
+    if (key_value.len < 4 || at[0] != (KEY_VALUE_KEY << 3 | WIRE_LEN) || at[1] >= 0x80)
         return false;
     size_t second = 2 + (size_t)at[1];
-    if (key_value.len < second + 2 || at[second] != (2 << 3 | WIRE_LEN) || at[second + 1] >= 0x80 ||
-        key_value.len != second + 2 + at[second + 1])
+    if (key_value.len < second + 2 || at[second] != (KEY_VALUE_VALUE << 3 | WIRE_LEN) ||
+        at[second + 1] >= 0x80 || key_value.len != second + 2 + at[second + 1])
         return false;
     *key = span_of(at + 2, at[1]);
     *value = span_of(at + second + 2, at[second + 1]);
@@ -215,12 +230,26 @@ static struct span key_of(struct span key_value, struct span *value)
     *value = (struct span){0};
     wire_init(&w, key_value);
     while (wire_next(&w, &f)) {
-        if (f.number == 1 && f.type == WIRE_LEN)
+        if (f.number == KEY_VALUE_KEY && f.type == WIRE_LEN)
             key = f.bytes;
-        if (f.number == 2 && f.type == WIRE_LEN)
+        if (f.number == KEY_VALUE_VALUE && f.type == WIRE_LEN)
             *value = f.bytes;
     }
     return key;
+}
+
+/* A value that is one flag or number, and no text. */
+static bool is_number_value(struct span value)
+{
+    const uint8_t *at = value.base;
+    size_t i = 1;
+    if (at[0] == (ANY_VALUE_DOUBLE << 3 | WIRE_I64))
+        return value.len == 9;
+    if (at[0] != (ANY_VALUE_INT << 3 | WIRE_VARINT) && at[0] != (ANY_VALUE_BOOL << 3 | WIRE_VARINT))
+        return false;
+    while (i < value.len && at[i] >= 0x80)
+        i++;
+    return i + 1 == value.len && i <= 10;
 }
 
 /* An attribute with a short string or a number, which nearly all are: asked about without going
@@ -232,9 +261,7 @@ static bool walk_plain_attribute(struct walk *w, const struct wire_field *f)
         return false;
     const uint8_t *at = value.base;
     bool is_text = at[0] == VALUE_STRING_HEAD && at[1] < 0x80 && value.len == 2 + (size_t)at[1];
-    bool is_number = (at[0] == (3 << 3 | WIRE_VARINT) || at[0] == (2 << 3 | WIRE_VARINT)) &&
-                     value.len == 2 && at[1] < 0x80;
-    if (!is_text && !is_number)
+    if (!is_text && !is_number_value(value))
         return false;
     struct edit_text named = {EDIT_ATTRIBUTE, key, key, value};
     struct span with = {0};
@@ -273,7 +300,7 @@ static void replace_value(struct walk *w, const struct wire_field *f, struct spa
     w->level = &level;
     wire_init(&inner, f->bytes);
     while (wire_next(&inner, &value))
-        if (value.number == 2 && value.type == WIRE_LEN)
+        if (value.number == KEY_VALUE_VALUE && value.type == WIRE_LEN)
             change(w, &value, NODE_VALUE, with);
     w->level = level.above;
 }
@@ -321,6 +348,21 @@ static void walk_entry(struct walk *w, const struct wire_field *f)
     w->at = before;
 }
 
+/* A body that is one text: asked about without going down. False: it is another. */
+static bool walk_plain_body(struct walk *w, const struct wire_field *f)
+{
+    const uint8_t *at = f->bytes.base;
+    size_t n = f->bytes.len;
+    if (n < 2 || at[0] != VALUE_STRING_HEAD || at[1] >= 0x80 || n != 2 + (size_t)at[1])
+        return false;
+    struct level level = {w->level, length_of(f), f->bytes, NO_NODE};
+    const struct wire_field text = {.bytes = span_of(at + 2, n - 2), .whole = f->bytes};
+    w->level = &level;
+    ask(w, &text);
+    w->level = level.above;
+    return true;
+}
+
 /* Keys in maps are data, keys of attributes are code. */
 static void walk_field(struct walk *w, const struct wire_field *f, enum what what)
 {
@@ -337,7 +379,8 @@ static void walk_field(struct walk *w, const struct wire_field *f, enum what wha
     case VALUE:
         if (w->depth == 0 && w->at.place == EDIT_FIELD) {
             w->at.place = EDIT_BODY;
-            enter(w, f, field_of_value);
+            if (!walk_plain_body(w, f))
+                enter(w, f, field_of_value);
             w->at.place = EDIT_FIELD;
             return;
         }
@@ -369,9 +412,13 @@ static void walk_message(struct walk *w, struct span message, enum what (*field_
     struct wire wire;
     struct wire_field f;
     wire_init(&wire, message);
-    while (w->err == 0 && wire_next(&wire, &f))
+    for (;;) {
+        wire_skip_numbers(&wire);
+        if (w->err != 0 || !wire_next(&wire, &f))
+            break;
         if (f.type == WIRE_LEN)
             walk_field(w, &f, field_of(f.number));
+    }
     if (w->err == 0)
         w->err = wire.err;
 }

@@ -137,8 +137,3 @@ int json_object_visit_nested(struct json_object *j, struct span text,
     }
     return 0;
 }
-
-struct span json_object_text(const struct json_object *j)
-{
-    return span_of(j->padded, j->len);
-}

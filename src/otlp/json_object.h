@@ -8,8 +8,7 @@
  * Limits     texts of at most the max_bytes given to json_object_new(), nested
  *            at most 1,024 deep. The parser works without recursion.
  * Ownership  spans lent to the callback die when json_object_visit() is called
- *            again on the same parser. It may be called with one of them; should
- *            that be refused, json_object_text() has the text still.
+ *            again on the same parser. It may be called with one of them.
  * Errors     ERR_TOO_BIG, ERR_MALFORMED (also: not an object). No C++
  *            exception leaves or is used. One parser a thread.
  */
@@ -63,10 +62,6 @@ MUST_CHECK int json_object_visit(struct json_object *j, struct span text,
 MUST_CHECK int json_object_visit_nested(struct json_object *j, struct span text,
                                         bool (*fn)(void *arg, const struct json_member *member),
                                         void *arg);
-
-/* The copy of the text that was visited or found malformed last; empty before
- * that. Borrowed until the next visit. */
-struct span json_object_text(const struct json_object *j);
 
 #ifdef __cplusplus
 }

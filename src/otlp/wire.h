@@ -83,6 +83,26 @@ static inline bool wire_next(struct wire *w, struct wire_field *f)
     return wire_next_any(w, f);
 }
 
+/* Step over fixed numbers and short varints with numbers below 16, for readers that want none. */
+static inline void wire_skip_numbers(struct wire *w)
+{
+    for (;;) {
+        const uint8_t *at = w->at;
+        size_t left = (size_t)(w->end - at), size;
+        if (left < 9 || at[0] >= 0x80 || at[0] < 8)
+            return;
+        if ((at[0] & 7) == WIRE_I64)
+            size = 9;
+        else if ((at[0] & 7) == WIRE_I32)
+            size = 5;
+        else if ((at[0] & 7) == WIRE_VARINT && at[1] < 0x80)
+            size = 2;
+        else
+            return;
+        w->at = at + size;
+    }
+}
+
 /* Bytes that `value` takes as a varint. */
 static inline size_t wire_varint_size(uint64_t value)
 {

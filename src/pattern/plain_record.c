@@ -3,22 +3,12 @@
 
 #include <stdlib.h>
 
+#include "otlp/fields.h"
 #include "otlp/wire.h"
 #include "pattern/signature_json.h"
 #include "util/err.h"
 
 #define MAX_DEPTH 64
-
-/* Fields of LogRecord, ScopeLogs, AnyValue, KeyValue and of lists of values. */
-enum {
-    RECORD_BODY = 5,
-    RECORD_ATTRIBUTES = 6,
-    RECORD_EVENT_NAME = 12,
-    SCOPE_LOGS_SCOPE = 1,
-    SCOPE_NAME = 1
-};
-enum { ANY_STRING = 1, ANY_BOOL = 2, ANY_INT = 3, ANY_DOUBLE = 4, ANY_ARRAY = 5, ANY_KVLIST = 6 };
-enum { KEY = 1, VALUE = 2, VALUES = 1 };
 
 struct plain {
     struct json json;
@@ -48,20 +38,20 @@ static int put_scalar(struct plain *p, struct buf *any)
         v.text = json_unescape(p->scratch, v.text);
         /* fall through */
     case MAP_STRING:
-        wire_append_len(any, ANY_STRING, v.text);
+        wire_append_len(any, ANY_VALUE_STRING, v.text);
         return 0;
     case MAP_NUMBER:
         if (memchr(v.text.base, '.', v.text.len) != NULL ||
             memchr(v.text.base, 'e', v.text.len) != NULL ||
             memchr(v.text.base, 'E', v.text.len) != NULL)
-            wire_append_double(any, ANY_DOUBLE, strtod((const char *)v.text.base, NULL));
+            wire_append_double(any, ANY_VALUE_DOUBLE, strtod((const char *)v.text.base, NULL));
         else
-            wire_append_varint(any, ANY_INT,
+            wire_append_varint(any, ANY_VALUE_INT,
                                (uint64_t)strtoll((const char *)v.text.base, NULL, 10));
         return 0;
     default:
         if (first != 'n')
-            wire_append_varint(any, ANY_BOOL, first == 't');
+            wire_append_varint(any, ANY_VALUE_BOOL, first == 't');
         return 0;
     }
 }
@@ -80,8 +70,8 @@ static int put_members(struct plain *p, struct buf *out, uint32_t number, unsign
         if (rc == 0)
             rc = json_accept(&p->json, ':') ? put_value(p, &any, depth + 1) : ERR_MALFORMED;
         if (rc == 0) {
-            wire_append_len(&pair, KEY, key);
-            wire_append_len(&pair, VALUE, buf_span(&any));
+            wire_append_len(&pair, KEY_VALUE_KEY, key);
+            wire_append_len(&pair, KEY_VALUE_VALUE, buf_span(&any));
             wire_append_len(out, number, buf_span(&pair));
             rc = any.err < 0 ? any.err : pair.err;
         }
@@ -103,7 +93,7 @@ static int put_elements(struct plain *p, struct buf *out, unsigned depth)
         struct buf any = {0};
         int rc = put_value(p, &any, depth + 1);
         if (rc == 0) {
-            wire_append_len(out, VALUES, buf_span(&any));
+            wire_append_len(out, LIST_VALUES, buf_span(&any));
             rc = any.err;
         }
         buf_done(&any);
@@ -124,9 +114,9 @@ static int put_value(struct plain *p, struct buf *any, unsigned depth)
         int rc = put_scalar(p, any);
         return rc < 0 ? rc : any->err;
     }
-    int rc = c == '{' ? put_members(p, &in, VALUES, depth) : put_elements(p, &in, depth);
+    int rc = c == '{' ? put_members(p, &in, LIST_VALUES, depth) : put_elements(p, &in, depth);
     if (rc == 0)
-        wire_append_len(any, c == '{' ? ANY_KVLIST : ANY_ARRAY, buf_span(&in));
+        wire_append_len(any, c == '{' ? ANY_VALUE_KVLIST : ANY_VALUE_ARRAY, buf_span(&in));
     rc = rc < 0 ? rc : in.err < 0 ? in.err : any->err;
     buf_done(&in);
     return rc;
@@ -139,15 +129,15 @@ static int put_field(struct plain *p, struct span key, struct buf *record, struc
     struct span text;
     int rc;
     if (span_eq(key, SPAN("attributes")))
-        return json_peek(&p->json) == '{' ? put_members(p, record, RECORD_ATTRIBUTES, 1)
+        return json_peek(&p->json) == '{' ? put_members(p, record, LOG_RECORD_ATTRIBUTES, 1)
                                           : ERR_MALFORMED;
     if (span_eq(key, SPAN("body"))) {
         rc = put_value(p, &in, 1);
         if (rc == 0)
-            wire_append_len(record, RECORD_BODY, buf_span(&in));
+            wire_append_len(record, LOG_RECORD_BODY, buf_span(&in));
     } else if (span_eq(key, SPAN("event_name"))) {
         if ((rc = read_text(p, &text)) == 0)
-            wire_append_len(record, RECORD_EVENT_NAME, text);
+            wire_append_len(record, LOG_RECORD_EVENT_NAME, text);
     } else if (span_eq(key, SPAN("scope"))) {
         if ((rc = read_text(p, &text)) == 0) {
             wire_append_len(&in, SCOPE_NAME, text);

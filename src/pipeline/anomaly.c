@@ -69,16 +69,6 @@ struct anomaly {
     uint32_t memory_mask;
 };
 
-const char *anomaly_name(enum anomaly_kind kind)
-{
-    static const char *const names[] = {
-#define X(name, text) [ANOMALY_##name] = text,
-        ANOMALIES(X)
-#undef X
-    };
-    return names[kind];
-}
-
 /* ---- life -------------------------------------------------------------- */
 
 static size_t fixed_bytes(const struct anomaly *a)

@@ -50,8 +50,6 @@
 enum anomaly_kind { ANOMALIES(X) ANOMALY_KINDS };
 #undef X
 
-const char *anomaly_name(enum anomaly_kind kind);
-
 /* One has begun. */
 struct anomaly_news {
     enum anomaly_kind kind;

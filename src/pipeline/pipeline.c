@@ -380,6 +380,11 @@ uint32_t pipeline_service(struct pipeline *p, struct span name)
     return service;
 }
 
+struct span pipeline_service_name(const struct pipeline *p, uint32_t service)
+{
+    return service == LEDGER_OTHER ? SPAN("") : ledger_service_name(p->ledger, service);
+}
+
 void pipeline_found(struct pipeline *p, uint32_t service, struct span record, size_t bytes)
 {
     if (p->minutes != NULL)

@@ -161,6 +161,9 @@ uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
 /* The number of a service, made on first sight. */
 uint32_t pipeline_service(struct pipeline *p, struct span name);
 
+/* Borrowed; empty of those that have no place of their own. */
+struct span pipeline_service_name(const struct pipeline *p, uint32_t service);
+
 /* A record that an earlier process kept was found: received and kept, and queued. */
 void pipeline_found(struct pipeline *p, uint32_t service, struct span record, size_t bytes);
 
@@ -180,12 +183,12 @@ uint64_t pipeline_day(struct pipeline *p);
 uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out);
 
 /* For people: what would become of each record by itself under the rules of its service,
- * which are given to begin, as are the kinds that redaction finds in it (bit per enum
- * redact_kind). begin, the steps and end are called for each; nothing is counted or emitted. The
- * pattern of the subject is NULL when it was never counted. */
+ * which are given to begin, as are the kinds that redaction finds in it. begin, the steps and end
+ * are called for each; nothing is counted or emitted. The pattern of the subject is NULL when it
+ * was never counted. */
 struct pipeline_explainer {
     void (*begin)(void *ctx, const struct subject *s, struct span template_text,
-                  const struct rules *rules, uint64_t kinds);
+                  const struct rules *rules, const struct redact_set *kinds);
     void (*end)(void *ctx, const struct subject *s, const struct decision *d);
     struct sampler_trace trace; /* its ctx goes to all three */
 };

@@ -28,17 +28,17 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
     if (e->p->guard != NULL)
-        pipeline_ask_guard(e->p, &s);
+        pipeline_ask_guard(e->p, &s, guard_possible(e->p->guard, g));
     struct pipeline_view view;
     const struct subject *shown = pipeline_view(e->p, &s, &view);
     uint32_t service = ledger_find(e->p->ledger, shown->group->service_name);
     struct pattern_key key = {s.family, service, (uint8_t)s.level, pipeline_status_class(&record)};
     s.pattern = patterns_peek(e->p->patterns, &key);
     const struct rules *rules = rulebook_of(&e->p->rulebook, service, e->now_ms);
-    uint64_t kinds = pipeline_find_secrets(e->p, bytes);
+    struct redact_set kinds = pipeline_find_secrets(e->p, bytes);
     struct span template_text = pipeline_own_template(e->p, g, bytes);
     shown = pipeline_view(e->p, &s, &view); /* anew: the two above have used its memory */
-    e->to->begin(e->to->trace.ctx, shown, template_text, rules, kinds);
+    e->to->begin(e->to->trace.ctx, shown, template_text, rules, &kinds);
     struct decision d = sampler_explain(rules, &s, &e->to->trace);
     e->to->end(e->to->trace.ctx, shown, &d);
     return 0;

@@ -81,9 +81,9 @@ struct span pipeline_show_template(void *ctx, struct span text, bool is_own)
     return redactor_show(p->redactor, text, true, REDACT_IN_TEMPLATE);
 }
 
-uint64_t pipeline_find_secrets(const struct pipeline *p, struct span record)
+struct redact_set pipeline_find_secrets(const struct pipeline *p, struct span record)
 {
-    uint64_t kinds = 0;
+    struct redact_set kinds = {0};
     struct span out;
     if (p->redactor != NULL)
         ignore_code(redactor_record(p->redactor, record, &kinds, &out)); /* for people: none */

@@ -1,10 +1,10 @@
 /* redact: hits become placeholders, and texts the record around them. */
 #include "pipeline/redact.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "otlp/edit.h"
-#include "pipeline/redact_detect.h"
 #include "pipeline/redact_state.h"
 #include "util/hash.h"
 
@@ -29,6 +29,16 @@ int redact_kind_parse(struct span name)
         if (span_eq(name, span_str(kind_names[i])))
             return (int)i;
     return -1;
+}
+
+const char *redact_stats_kind(const struct redact_stats *s, unsigned kind)
+{
+    return kind < REDACT_KIND_COUNT ? kind_names[kind] : s->pattern_names[kind - REDACT_KIND_COUNT];
+}
+
+const char *redact_name_of(const struct redactor *r, unsigned kind)
+{
+    return redact_stats_kind(&r->stats, kind);
 }
 
 const char *redact_where_name(enum redact_where w)
@@ -67,7 +77,7 @@ void redact_note(struct redactor *r, const struct redact_hit *hit)
     if (r->is_quiet)
         return;
     if (r->opts.found != NULL) {
-        const struct redact_found found = {redact_kind_name(kind), hit->at, hit->len, r->where,
+        const struct redact_found found = {redact_name_of(r, kind), hit->at, hit->len, r->where,
                                            r->named};
         r->opts.found(r->opts.ctx, &found);
     }
@@ -77,7 +87,14 @@ void redact_note(struct redactor *r, const struct redact_hit *hit)
         return;
     r->seen[r->service] |= UINT64_C(1) << kind;
     if (r->opts.seen != NULL)
-        r->opts.seen(r->opts.ctx, redact_kind_name(kind), r->where, r->service);
+        r->opts.seen(r->opts.ctx, redact_name_of(r, kind), r->where, r->service);
+}
+
+/* Begin to scan a text. False: there is none in it. */
+static bool first_hit(struct redactor *r, struct span text, struct redact_hit *hit)
+{
+    redact_scan_init(&r->scan, &r->detector, &r->patterns, text);
+    return redact_scan_next(&r->scan, hit);
 }
 
 /* ---- records ----------------------------------------------------------- */
@@ -113,10 +130,10 @@ static int on_text(void *ctx, const struct edit_text *t, struct span *with)
     r->where = where_of(r, t->place);
     r->named = t->key;
     r->stats.scanned_bytes += r->is_quiet ? 0 : t->text.len;
-    if (!redact_next(&r->detector, t->text, 0, &hit))
+    if (!first_hit(r, t->text, &hit))
         return EDIT_NOT;
     int what = decide(r, t->place);
-    int rc = redact_replace(r, t->text, what == EDIT_REPLACE ? &r->text : NULL);
+    int rc = redact_replace(r, hit, what == EDIT_REPLACE ? &r->text : NULL);
     if (rc < 0 || what != EDIT_REPLACE)
         return rc < 0 ? rc : what;
     *with = arena_copy(&r->texts, buf_span(&r->text));
@@ -142,13 +159,38 @@ static bool is_value(struct span any_value)
     }
 }
 
+enum redact_name { NAME_PLAIN, NAME_EXEMPT, NAME_SECRET };
+
+static enum redact_name judge_name(const struct redactor *r, struct span name)
+{
+    if (redact_name_is_exempt(&r->opts.names, name))
+        return NAME_EXEMPT;
+    return (r->opts.kinds >> REDACT_ATTRIBUTE & 1) != 0 &&
+                   redact_name_is_secret(&r->opts.names, name)
+               ? NAME_SECRET
+               : NAME_PLAIN;
+}
+
+static enum redact_name look_up_name(struct redactor *r, struct span name)
+{
+    struct redact_known *k = &r->known[r->place++ % REDACT_PLACES];
+    if (name.len == 0 || name.len > sizeof k->name)
+        return judge_name(r, name);
+    if (k->len != name.len || memcmp(k->name, name.base, name.len) != 0) {
+        k->what = (uint8_t)judge_name(r, name);
+        k->len = (uint8_t)name.len;
+        memcpy(k->name, name.base, name.len);
+    }
+    return (enum redact_name)k->what;
+}
+
 static int on_named(void *ctx, const struct edit_text *named, struct span *with)
 {
     struct redactor *r = ctx;
-    if (redact_name_is_exempt(&r->opts.names, named->key))
+    enum redact_name name = look_up_name(r, named->key);
+    if (name == NAME_EXEMPT)
         return EDIT_KEEP;
-    if ((r->opts.kinds >> REDACT_ATTRIBUTE & 1) == 0 ||
-        !redact_name_is_secret(&r->opts.names, named->key) || !is_value(named->text))
+    if (name == NAME_PLAIN || !is_value(named->text))
         return EDIT_NOT;
     r->where = where_of(r, named->place);
     r->named = named->key;
@@ -176,6 +218,7 @@ static int redact_message(struct redactor *r, enum edit_root root, struct span m
     };
     r->around = around[root];
     r->is_dropped = false;
+    r->place = 0;
     int rc = edit_find(&r->edit, root, message, &asker);
     if (rc > 0) {
         buf_clear(room);
@@ -286,11 +329,11 @@ struct span redactor_show(struct redactor *r, struct span text, bool counts,
                           enum redact_where where)
 {
     struct redact_hit hit;
-    if (!redactor_enforces(r) || !redact_next(&r->detector, text, 0, &hit))
+    if (!redactor_enforces(r) || !first_hit(r, text, &hit))
         return text;
     r->is_quiet = !counts;
     r->where = where;
-    int rc = redact_replace(r, text, &r->name);
+    int rc = redact_replace(r, hit, &r->name);
     r->is_quiet = false;
     return rc < 0 ? (struct span){0} : buf_span(&r->name);
 }
@@ -300,32 +343,38 @@ int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, voi
 {
     struct redact_hit hit;
     int count = 0;
-    for (size_t at = 0; redact_next(&r->detector, text, at, &hit); at = hit.at + hit.len) {
+    for (bool more = first_hit(r, text, &hit); more; more = redact_scan_next(&r->scan, &hit)) {
         const struct redact_found found = {
-            .kind = redact_kind_name(hit.kind),
+            .kind = redact_name_of(r, hit.kind),
             .at = hit.at,
             .len = hit.len,
         };
         fn(ctx, &found);
         count++;
     }
+    if (out == NULL || !first_hit(r, text, &hit)) {
+        if (out != NULL)
+            buf_append(out, text);
+        return out != NULL && out->err < 0 ? out->err : count;
+    }
     r->is_quiet = true;
-    int rc = redact_replace(r, text, &r->shown);
+    int rc = redact_replace(r, hit, &r->shown);
     r->is_quiet = false;
-    if (rc < 0 || out == NULL)
-        return rc < 0 ? rc : count;
+    if (rc < 0)
+        return rc;
     buf_append(out, buf_span(&r->shown));
     return out->err < 0 ? out->err : count;
 }
 
-int redactor_record(struct redactor *r, struct span record, uint64_t *kinds, struct span *out)
+int redactor_record(struct redactor *r, struct span record, struct redact_set *kinds,
+                    struct span *out)
 {
     *out = record;
     r->is_quiet = r->is_shown = true;
     r->found = 0;
     int rc = redact_message(r, EDIT_RECORD, record, &r->shown, out);
     r->is_quiet = r->is_shown = false;
-    *kinds = r->found;
+    *kinds = (struct redact_set){r->found, &r->stats};
     return rc < 0 ? rc : 0;
 }
 
@@ -339,6 +388,20 @@ bool redactor_enforces(const struct redactor *r)
 const struct redact_stats *redactor_stats(const struct redactor *r)
 {
     return &r->stats;
+}
+
+static int take_patterns(struct redactor *r)
+{
+    r->stats.kinds = REDACT_KIND_COUNT + r->opts.pattern_count;
+    for (unsigned i = 0; i < r->opts.pattern_count; i++) {
+        const struct redact_pattern *p = &r->opts.patterns[i];
+        int rc = regex_new(&r->patterns.regex[i], span_str(p->regex), 0, NULL);
+        if (rc < 0)
+            return rc;
+        r->patterns.count = i + 1;
+        snprintf(r->stats.pattern_names[i], sizeof r->stats.pattern_names[i], "%s", p->name);
+    }
+    return 0;
 }
 
 int redactor_new(struct redactor **out, const struct redact_opts *opts)
@@ -356,6 +419,11 @@ int redactor_new(struct redactor **out, const struct redact_opts *opts)
                           &r->shown, &r->name,   &r->edit.nodes};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         bufs[i]->budget = opts->budget;
+    int rc = take_patterns(r);
+    if (rc < 0) {
+        redactor_free(r);
+        return rc;
+    }
     size_t bytes = opts->max_services * sizeof *r->seen;
     if (bytes > 0 && budget_take(opts->budget, bytes) == 0) {
         r->seen = calloc(opts->max_services, sizeof *r->seen);
@@ -409,6 +477,8 @@ void redactor_free(struct redactor *r)
     struct buf *bufs[] = {&r->text, &r->record, &r->resource, &r->scope, &r->shown, &r->name};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
+    for (unsigned i = 0; i < r->patterns.count; i++)
+        regex_free(r->patterns.regex[i]);
     edit_done(&r->edit);
     arena_done(&r->texts);
     if (r->seen != NULL)

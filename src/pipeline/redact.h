@@ -25,6 +25,7 @@
 #include "otlp/logs.h"
 #include "pipeline/redact_kinds.h"
 #include "pipeline/redact_names.h"
+#include "pipeline/redact_scan.h"
 #include "util/budget.h"
 #include "util/err.h"
 
@@ -33,7 +34,7 @@
 #define REDACT_MASK_BYTES 64
 #define REDACT_KEY_BYTES 16 /* the least: 128 bits */
 
-const char *redact_kind_name(unsigned kind);
+const char *redact_kind_name(unsigned kind); /* of a detector */
 
 /* -1: there is no such kind. */
 int redact_kind_parse(struct span name);
@@ -70,6 +71,11 @@ struct redact_found {
     struct span name; /* of the attribute, or in a map; empty: none */
 };
 
+/* A kind of a user: a name, and an expression that regex_new() accepts. */
+struct redact_pattern {
+    char name[REDACT_PATTERN_NAME_BYTES + 1], regex[REGEX_PATTERN_BYTES + 1];
+};
+
 struct redact_opts {
     enum redact_mode mode;
     enum redact_action action;
@@ -77,9 +83,11 @@ struct redact_opts {
     const char *mask;          /* {kind} in it is the kind's name; NULL: redacted-{kind}-0 */
     struct span key;           /* of REDACT_HASH */
     struct redact_names names; /* borrowed, as are mask and key */
-    uint32_t max_services;     /* first sights are noted for; 0: for none */
-    uint64_t seed;             /* of the hashes in struct logs_group */
-    struct budget *budget;     /* may be NULL */
+    const struct redact_pattern *patterns; /* read by redactor_new() */
+    unsigned pattern_count;
+    uint32_t max_services; /* first sights are noted for; 0: for none */
+    uint64_t seed;         /* of the hashes in struct logs_group */
+    struct budget *budget; /* may be NULL */
     /* A kind was found for the first time in a service. May be NULL. */
     void (*seen)(void *ctx, const char *kind, enum redact_where where, uint32_t service);
     /* Each hit of redactor_pass(), for people. May be NULL. */
@@ -88,8 +96,11 @@ struct redact_opts {
 };
 
 struct redact_stats {
-    uint64_t hits[REDACT_KIND_COUNT][REDACT_WHERE_COUNT];
+    uint64_t hits[REDACT_KINDS_MAX][REDACT_WHERE_COUNT];
     uint64_t scanned_bytes, changed_records, dropped_records;
+    uint64_t given_up; /* texts that a pattern could not be matched on within its steps */
+    unsigned kinds;    /* of detectors and patterns */
+    char pattern_names[REDACT_PATTERNS_MAX][REDACT_PATTERN_NAME_BYTES + 1];
     enum redact_mode mode;
     enum redact_action action;
 };
@@ -108,6 +119,15 @@ const struct redact_stats *redactor_stats(const struct redactor *r);
 const char *redact_where_name(enum redact_where w);
 const char *redact_mode_name(enum redact_mode m);
 const char *redact_action_name(enum redact_action a);
+
+/* Of a detector or a pattern. */
+const char *redact_stats_kind(const struct redact_stats *s, unsigned kind);
+
+/* A set of kinds, and what they are called. */
+struct redact_set {
+    uint64_t bits;
+    const struct redact_stats *names; /* NULL where bits is 0 */
+};
 
 /* What is done with a hit: the action's name, or "detect". */
 const char *redact_done_name(const struct redact_stats *s);
@@ -134,7 +154,6 @@ typedef void redact_found_fn(void *ctx, const struct redact_found *f);
 MUST_CHECK int redactor_text(struct redactor *r, struct span text, redact_found_fn *fn, void *ctx,
                              struct buf *out);
 
-/* The same for a record: `kinds` gets the bits of what was found; *out the record as ENFORCE would
- * leave it. */
-MUST_CHECK int redactor_record(struct redactor *r, struct span record, uint64_t *kinds,
+/* The same for a record: `kinds` gets what was found; *out the record as ENFORCE would leave it. */
+MUST_CHECK int redactor_record(struct redactor *r, struct span record, struct redact_set *kinds,
                                struct span *out);

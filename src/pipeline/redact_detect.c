@@ -4,12 +4,31 @@
 /* Bytes that a name of a secret, its quotes or blanks end with, before = or : or %. */
 static const char name_ends[] = "dtynDTYN\"'\\ ";
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pairs are read as they lie");
+/* Seconds of a bin share their firsts. */
+enum { BIN_DIGIT, BIN_AT, BIN_ASSIGN, BIN_COLON, BIN_SLASH, BIN_LETTERS, BINS = 16 };
+
+static unsigned bin_of(unsigned second)
+{
+    switch (second) {
+    case '@':
+        return BIN_AT;
+    case '=':
+    case '%':
+        return BIN_ASSIGN;
+    case ':':
+        return BIN_COLON;
+    case '/':
+        return BIN_SLASH;
+    }
+    return redact_is_digit((uint8_t)second) ? BIN_DIGIT
+                                            : BIN_LETTERS + second % (BINS - BIN_LETTERS);
+}
 
 static void set_pair(struct redact_detector *d, uint8_t first, unsigned second)
 {
-    unsigned pair = first | second << 8;
-    d->pairs[pair / 32] |= 1u << pair % 32;
+    uint16_t bit = (uint16_t)(1u << bin_of(second));
+    d->firsts[first] |= bit;
+    d->seconds[second] |= bit;
 }
 
 static bool has_kind(const struct redact_detector *d, unsigned kind)
@@ -126,28 +145,48 @@ static bool find_at(const struct redact_detector *d, const struct redact_view *v
     return find_key(d, v, at, hit);
 }
 
+/* Which of the `n` pairs at t, 64 at most, are triggers: no branch a byte, since what the bytes are
+ * cannot be predicted. */
+static uint64_t triggers(const struct redact_detector *d, const uint8_t *t, size_t n)
+{
+    uint64_t found = 0;
+    size_t i = 0;
+#define IS_TRIGGER(at) (uint64_t)((d->firsts[t[at]] & d->seconds[t[(at) + 1]]) != 0)
+    for (; i + 4 <= n; i += 4)
+        found = found >> 4 | IS_TRIGGER(i) << 60 | IS_TRIGGER(i + 1) << 61 |
+                IS_TRIGGER(i + 2) << 62 | IS_TRIGGER(i + 3) << 63;
+    for (; i < n; i++)
+        found = found >> 1 | IS_TRIGGER(i) << 63;
+#undef IS_TRIGGER
+    return found >> (64 - n);
+}
+
+/* Is a trigger at `i` not worth a check? */
+static bool is_idle(const struct redact_detector *d, const struct redact_view *v, size_t i)
+{
+    const uint8_t *t = v->t;
+    /* Most numbers are short: neither a card nor a social security number. */
+    if (redact_is_digit(t[i + 1]))
+        return !d->is_word[t[i]] && !d->has_short_numbers && !may_be_long(v, i + 1);
+    /* In the middle of a word only a number may begin, of an account. */
+    return i > 0 && d->is_word[t[i + 1]] && d->is_word[t[i - 1]];
+}
+
 bool redact_next(const struct redact_detector *d, struct span text, size_t from,
                  struct redact_hit *hit)
 {
     const struct redact_view v = {text.base, text.len, from};
-    const uint8_t *t = text.base;
-    if (from == 0 && text.len > 0 && redact_is_digit(t[0]) && find_number(d, &v, 0, hit))
+    if (from == 0 && text.len > 0 && redact_is_digit(text.base[0]) && find_number(d, &v, 0, hit))
         return true;
     /* The pair that begins before `from` may have its trigger behind it. */
-    for (size_t i = from > 0 ? from - 1 : 0; i + 1 < text.len; i++) {
-        uint16_t pair;
-        memcpy(&pair, t + i, sizeof pair); /* as set_pair() has it on little-endian hosts */
-        if ((d->pairs[pair / 32] >> pair % 32 & 1) == 0)
-            continue;
-        /* Most numbers are short: neither a card nor a social security number. */
-        if (redact_is_digit(t[i + 1]) && !d->is_word[t[i]] && !d->has_short_numbers &&
-            !may_be_long(&v, i + 1))
-            continue;
-        /* In the middle of a word only a number may begin, of an account. */
-        if (i > 0 && d->is_word[t[i + 1]] && !redact_is_digit(t[i + 1]) && d->is_word[t[i - 1]])
-            continue;
-        if (find_at(d, &v, i, hit) && hit->at >= from && hit->len > 0)
-            return true;
+    for (size_t base = from > 0 ? from - 1 : 0; base + 1 < text.len; base += 64) {
+        size_t n = text.len - 1 - base;
+        uint64_t found = triggers(d, text.base + base, n < 64 ? n : 64);
+        for (; found != 0; found &= found - 1) {
+            size_t i = base + (size_t)__builtin_ctzll(found);
+            if (!is_idle(d, &v, i) && find_at(d, &v, i, hit) && hit->at >= from && hit->len > 0)
+                return true;
+        }
     }
     return false;
 }

@@ -1,7 +1,7 @@
 /*
  * redact_detect: where in a text secrets and personal data stand.
  *
- *     for each pair of bytes:  is it in the trigger table?  no: the next
+ *     for each pair of bytes:  is it a trigger?             no: the next
  *                              yes: a check by hand around it, bounded or consumed by its hit
  *
  * Pure functions on spans. Form alone is not enough for numbers: check digits, issuers, lengths
@@ -26,8 +26,10 @@ struct redact_hit {
 };
 
 struct redact_detector {
-    uint64_t kinds;         /* bit per enum redact_kind */
-    uint32_t pairs[2048];   /* the trigger table: bit per pair of bytes */
+    uint64_t kinds; /* bit per enum redact_kind */
+    /* The trigger table: a pair of bytes is a trigger when both have a bit in common, that of the
+     * bin of the second. A bit per pair would be exact, and 8 KiB. */
+    uint16_t firsts[256], seconds[256];
     bool has_short_numbers; /* addresses and telephones are asked for */
     bool is_word[256];
     uint8_t keys_of[256]; /* the first row of keys that begins with this byte, plus 1; 0: none */

@@ -39,22 +39,22 @@ static void append_hash(struct redactor *r, unsigned kind, struct span value, st
     if (rc < 0 && out->err == 0)
         out->err = rc;
     if (rc == 0)
-        buf_printf(out, "%s_%02x%02x%02x%02x", redact_kind_name(kind), digest[0], digest[1],
+        buf_printf(out, "%s_%02x%02x%02x%02x", redact_name_of(r, kind), digest[0], digest[1],
                    digest[2], digest[3]);
 }
 
-static void append_last(unsigned kind, struct span value, struct buf *out)
+static void append_last(const char *kind, struct span value, struct buf *out)
 {
     uint8_t last[KEPT_DIGITS];
     size_t n = KEPT_DIGITS;
     for (size_t i = value.len; i > 0 && n > 0; i--)
         if (redact_is_alnum(value.base[i - 1]))
             last[--n] = value.base[i - 1];
-    buf_printf(out, "redacted-%s-", redact_kind_name(kind));
+    buf_printf(out, "redacted-%s-", kind);
     buf_append(out, span_of(last + n, KEPT_DIGITS - n));
 }
 
-static void append_mask(const char *mask, unsigned kind, struct buf *out)
+static void append_mask(const char *mask, const char *kind, struct buf *out)
 {
     const char *at = strstr(mask, "{kind}");
     if (at == NULL) {
@@ -62,7 +62,7 @@ static void append_mask(const char *mask, unsigned kind, struct buf *out)
         return;
     }
     buf_append(out, span_of(mask, (size_t)(at - mask)));
-    buf_append_str(out, redact_kind_name(kind));
+    buf_append_str(out, kind);
     buf_append_str(out, at + 6);
 }
 
@@ -71,9 +71,10 @@ void redact_placeholder(struct redactor *r, unsigned kind, struct span value, st
     if (r->opts.action == REDACT_HASH)
         append_hash(r, kind, value, out);
     else if (r->opts.action == REDACT_PARTIAL && (kind == REDACT_CARD || kind == REDACT_IBAN))
-        append_last(kind, value, out);
+        append_last(redact_name_of(r, kind), value, out);
     else
-        append_mask(r->opts.mask != NULL ? r->opts.mask : "redacted-{kind}-0", kind, out);
+        append_mask(r->opts.mask != NULL ? r->opts.mask : "redacted-{kind}-0",
+                    redact_name_of(r, kind), out);
 }
 
 /* ---- JSON -------------------------------------------------------------- */
@@ -129,14 +130,14 @@ static bool is_bare(struct json_state *s, struct span text, const struct redact_
 
 /* ---- texts ------------------------------------------------------------- */
 
-int redact_replace(struct redactor *r, struct span text, struct buf *out)
+int redact_replace(struct redactor *r, struct redact_hit hit, struct buf *out)
 {
+    struct span text = r->scan.text;
     struct json_state json = json_begin_state(text);
-    struct redact_hit hit;
     size_t at = 0;
     if (out != NULL)
         buf_clear(out);
-    while (redact_next(&r->detector, text, at, &hit)) {
+    for (bool more = true; more; more = redact_scan_next(&r->scan, &hit)) {
         redact_note(r, &hit);
         if (out != NULL) {
             bool quotes = is_bare(&json, text, &hit);
@@ -149,6 +150,7 @@ int redact_replace(struct redactor *r, struct span text, struct buf *out)
         }
         at = hit.at + hit.len;
     }
+    r->stats.given_up += r->is_quiet ? 0 : r->scan.given_up;
     if (out == NULL)
         return 0;
     buf_append(out, span_of(text.base + at, text.len - at));

@@ -5,7 +5,6 @@
 
 #include "otlp/edit.h"
 #include "pipeline/redact.h"
-#include "pipeline/redact_detect.h"
 #include "util/arena.h"
 
 /* A Resource or a scope, and behind it what it has become. */
@@ -16,9 +15,20 @@ struct redact_cached {
     int what; /* REDACT_SAME, _CHANGED, _DROPPED */
 };
 
+/* A name that stood in this place of the record before: records of one program have the same. */
+struct redact_known {
+    uint8_t len;  /* 0: unknown */
+    uint8_t what; /* enum redact_name */
+    uint8_t name[30];
+};
+
+#define REDACT_PLACES 16
+
 struct redactor {
     struct redact_opts opts;
     struct redact_detector detector;
+    struct redact_patterns patterns;
+    struct redact_scan scan; /* of the text under way */
     struct redact_stats stats;
     struct edit edit;
     struct arena texts; /* changed ones, until the message is written */
@@ -30,7 +40,10 @@ struct redactor {
     size_t protected_len;
     uint64_t *seen; /* by service: kinds; NULL: no first sights are noted */
 
+    struct redact_known known[REDACT_PLACES];
+
     /* Of the call under way. */
+    unsigned place; /* of the next attribute or entry of a map */
     uint32_t service;
     enum redact_where where, around; /* around: REDACT_WHERE_COUNT in a record */
     struct span named;               /* nearest name above the text */
@@ -41,14 +54,16 @@ struct redactor {
 
 /* ---- redact.c ---- */
 
+const char *redact_name_of(const struct redactor *r, unsigned kind);
+
 /* A hit of the call under way. */
 void redact_note(struct redactor *r, const struct redact_hit *hit);
 
 /* ---- redact_replace.c ---- */
 
-/* Note all hits of a text, and write it with placeholders into *out, which is cleared; NULL: only
- * note. 0, or ERR_*. */
-MUST_CHECK int redact_replace(struct redactor *r, struct span text, struct buf *out);
+/* Behind the first hit of r->scan: note all hits of its text, and write it with placeholders into
+ * *out, which is cleared; NULL: only note. 0, or ERR_*. */
+MUST_CHECK int redact_replace(struct redactor *r, struct redact_hit first, struct buf *out);
 
 /* Append what stands for a value of this kind; a failure is in out->err. */
 void redact_placeholder(struct redactor *r, unsigned kind, struct span value, struct buf *out);

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "otlp/grpc.h"
-#include "otlp/json.h"
 #include "otlp/logs_service.h"
 #include "pipeline/join.h"
+#include "receiver/decode.h"
 #include "receiver/health.h"
 #include "receiver/refusal.h"
 #include "receiver/reply.h"
@@ -16,8 +16,6 @@
 
 #define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
 #define ARENA_EXTRA_BYTES 65536
-#define SCRATCH_KEEP_BYTES \
-    (1u << 20)         /* of inflated or transcoded bytes kept for the next request */
 #define DISK_RETRY_S 1 /* the journal's probe notices a recovered disk within 1 s */
 #define ALLOWED "POST, OPTIONS"
 #define CHALLENGE "Bearer realm=\"lipservice\"" /* RFC 6750 3 */
@@ -49,14 +47,11 @@ static const struct endpoint endpoints[] = {
 struct receiver {
     struct receiver_opts opts;
     const struct clock *clock;
-    struct json_decoder *json;
-    struct coder *coder;
-    struct arena arena;    /* of the request in hand */
-    struct buf inflated;   /* scratch: one request is decoded at a time */
-    struct buf transcoded; /* scratch */
-    struct buf joined;     /* scratch */
+    struct decoder *decoder;
+    struct arena arena; /* of the request in hand */
+    struct buf joined;  /* scratch: with the lines of traces in one record */
+    struct buf owned;   /* scratch: with the service of a key */
     struct receiver_stats stats;
-    struct buf owned; /* scratch: with the service of a key */
     uint64_t last_request_ms;
     struct door door;
     struct port {
@@ -332,21 +327,6 @@ static int unframe(struct receiver *r, const struct http_exchange *x, struct spa
     return 0;
 }
 
-static void release(struct buf *scratch)
-{
-    if (scratch->cap > SCRATCH_KEEP_BYTES)
-        buf_done(scratch);
-    else
-        buf_clear(scratch);
-}
-
-/* What was decoded is not needed any more: a large one makes room for what comes. */
-static void let_go(struct buf *source)
-{
-    if (source->cap > SCRATCH_KEEP_BYTES)
-        buf_done(source);
-}
-
 /* Taken as OTLP asks, since what is unknown is no fault; but of nothing in it came a record. */
 static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
 {
@@ -377,28 +357,6 @@ static void warn_rejected(struct http_exchange *x, const struct logs_mended *men
     call->rejected = mended->rejected;
     diag(DIAG_WARN, "records_refused", text.text, "path=%s agent=%s",
          diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
-}
-
-/* The request as sound protobuf, and what of it had to be mended. */
-static int read_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
-                     struct span *request, struct logs_count *count, struct logs_mended *mended,
-                     struct error *err)
-{
-    const struct call *call = x->user;
-    bool may_mend = !r->opts.is_strict, is_json = call->form == REPLY_JSON && request->len > 0;
-    int rc = is_json && !call->looks ? ERR_MALFORMED : logs_check(*request, count);
-    if (rc == 0 || (!is_json && !may_mend))
-        return rc;
-    if (!is_json) {
-        rc = logs_mend(*request, &r->transcoded, count, mended);
-        *request = buf_span(&r->transcoded);
-        return rc;
-    }
-    rc = json_logs_decode(r->json, decoded, &r->transcoded, count, may_mend ? mended : NULL, err);
-    *request = buf_span(&r->transcoded);
-    if (rc == 0 && count->records == 0 && count->foreign > 0 && mended->rejected == 0)
-        warn_not_otlp(r, x);
-    return rc;
 }
 
 /* Where that is asked for: lines of a trace that stand side by side become one record. Without
@@ -435,33 +393,34 @@ static int push(struct receiver *r, struct span request, struct span key,
     return rc;
 }
 
-static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *decoded,
-                     struct span request, struct error *err)
+static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *source,
+                     struct span payload, struct error *err)
 {
-    struct logs_count count = {0};
-    struct logs_mended mended = {.budget = r->opts.budget}, joined = mended;
-    int rc = read_logs(r, x, decoded, &request, &count, &mended, err);
-    if (rc == 0 && mended.rejected > 0 && count.records == 0)
-        rc = err_set(err, mended.code, "%s", mended.first.text); /* nothing of it is any good */
+    const struct call *call = x->user;
+    struct decode_logs logs = {.source = source,
+                               .request = payload,
+                               .is_json = call->form == REPLY_JSON,
+                               .looks = call->looks,
+                               .may_mend = !r->opts.is_strict,
+                               .mended = {.budget = r->opts.budget}};
+    struct logs_mended joined = logs.mended;
+    int rc = decoder_logs(r->decoder, &logs, err);
+    if (rc == 0)
+        rc = set_owner(r, &logs.request, call->pass.service);
     if (rc < 0) {
-        logs_mended_done(&mended);
+        logs_mended_done(&logs.mended);
         return rc;
     }
-    if (request.base == r->transcoded.base)
-        let_go(decoded);
-    rc = set_owner(r, &request, ((const struct call *)x->user)->pass.service);
-    if (rc < 0) {
-        logs_mended_done(&mended);
-        return rc;
-    }
-    if (mended.rejected > 0)
-        warn_rejected(x, &mended, &count);
-    join(r, &request, &count, &joined);
-    rc = push(r, request, ((const struct call *)x->user)->pass.upstream_key, &count, &joined);
-    pipeline_set_aside(r->opts.pipeline, request, &mended, VERDICT_REJECTED);
+    if (logs.has_nothing)
+        warn_not_otlp(r, x);
+    if (logs.mended.rejected > 0)
+        warn_rejected(x, &logs.mended, &logs.count);
+    join(r, &logs.request, &logs.count, &joined);
+    rc = push(r, logs.request, call->pass.upstream_key, &logs.count, &joined);
+    pipeline_set_aside(r->opts.pipeline, logs.request, &logs.mended, VERDICT_REJECTED);
     for (int i = 0; i < REPAIR_COUNT; i++)
-        metric_add(&r->stats.repairs[i], mended.repairs[i]);
-    logs_mended_done(&mended);
+        metric_add(&r->stats.repairs[i], logs.mended.repairs[i]);
+    logs_mended_done(&logs.mended);
     logs_mended_done(&joined);
     return rc;
 }
@@ -502,7 +461,7 @@ static int wait_for_hold(struct receiver *r, struct http_exchange *x, size_t sen
     int rc = r->opts.hold->ops->wait(r->opts.hold, &call->waiter);
     call->waits = rc > 0;
     if (call->waits)
-        let_go(&x->body);
+        buf_done(&x->body); /* nobody reads it again */
     return rc;
 }
 
@@ -531,7 +490,6 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
 {
     const struct call *call = x->user;
     enum signal signal = call->endpoint->signal;
-    struct buf *decoded = &x->body;
     if (payload.len > r->opts.max_request_bytes) /* the service lets a gRPC prefix more in */
         return ERR_TOO_BIG;
     if (signal != SIGNAL_LOGS) {
@@ -542,17 +500,13 @@ static int take(struct receiver *r, struct http_exchange *x, struct span payload
         return exporter_relay(r->opts.exporter, signal, payload, coding, type,
                               call->pass.upstream_key);
     }
-    if (coding != CODING_IDENTITY) {
-        decoded = &r->inflated;
-        int rc = coding_decode(r->coder, coding, payload, decoded, r->opts.max_request_bytes);
-        if (rc < 0)
-            return err_set(err, rc, rc == ERR_MALFORMED ? "the body is not sound %s" : "%s",
-                           rc == ERR_MALFORMED ? coding_name(coding) : err_text(rc));
-        payload = buf_span(decoded);
-        let_go(&x->body);
-    }
+    struct decode_request q = {&x->body, payload, coding, r->opts.max_request_bytes};
+    struct buf *source;
+    int rc = decoder_inflate(r->decoder, &q, &payload, &source, err);
+    if (rc < 0)
+        return rc;
     metric_add(&r->stats.decoded_bytes, payload.len);
-    return push_logs(r, x, decoded, payload, err);
+    return push_logs(r, x, source, payload, err);
 }
 
 static void on_request(void *ctx, struct http_exchange *x)
@@ -584,10 +538,9 @@ static void on_request(void *ctx, struct http_exchange *x)
     size_t sent_bytes = x->body.len;
     r->opts.hold->ops->begin(r->opts.hold);
     int rc = take(r, x, payload, coding, &err);
-    release(&r->inflated);
-    release(&r->transcoded);
-    release(&r->joined);
-    release(&r->owned);
+    decoder_release(r->decoder);
+    decoder_clear(&r->joined);
+    decoder_clear(&r->owned);
     if (rc == 0)
         rc = wait_for_hold(r, x, sent_bytes);
     if (rc < 0) {
@@ -607,16 +560,14 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
         return ERR_NOMEM;
     r->opts = *opts;
     r->clock = clock_real();
-    r->inflated.budget = r->transcoded.budget = r->joined.budget = opts->budget;
-    r->owned.budget = opts->budget;
+    r->joined.budget = r->owned.budget = opts->budget;
     for (size_t i = 0; i < ARRAY_LEN(r->ports); i++)
         r->ports[i] = (struct port){r, i == 1};
     health_init(&r->health, opts->is_ready, opts->ready_ctx);
     door_init(&r->door, &opts->door);
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
-    r->json = json_decoder_new(opts->budget);
-    r->coder = coder_new();
-    if (r->json == NULL || r->coder == NULL) {
+    r->decoder = decoder_new(opts->budget);
+    if (r->decoder == NULL) {
         receiver_free(r);
         return ERR_NOMEM;
     }
@@ -628,11 +579,8 @@ void receiver_free(struct receiver *r)
 {
     if (r == NULL)
         return;
-    json_decoder_free(r->json);
-    coder_free(r->coder);
+    decoder_free(r->decoder);
     arena_done(&r->arena);
-    buf_done(&r->inflated);
-    buf_done(&r->transcoded);
     buf_done(&r->joined);
     buf_done(&r->owned);
     door_done(&r->door);

@@ -56,7 +56,8 @@ int access_start(struct sidecar *sc, struct error *err)
     if (rc == 0)
         rc = auth_read(&keys, config_visit_yaml, path, buf_span(&text), &inner);
     if (rc == 0) {
-        struct watch_opts opts = {path, AUTH_FILE_BYTES, 0, sc, on_changed};
+        const struct watch_opts opts = {
+            .path = path, .max_bytes = AUTH_FILE_BYTES, .ctx = sc, .changed = on_changed};
         warn_of_mode(sc, mode);
         put_in_force(sc, keys);
         rc = watch_open(&sc->keys.watch, &sc->loop, &opts, buf_span(&text));
@@ -83,29 +84,42 @@ void access_stop(struct sidecar *sc)
 
 /* ---- open ports --------------------------------------------------------- */
 
+/* What is missing of TLS and keys; NULL: nothing. Where clear text is taken too, TLS is missing. */
+static const char *missing(const struct config_tls *tls, bool has_keys)
+{
+    bool has_tls = config_tls_is_required(tls);
+    if (has_tls) /* with a CA of clients, their certificates are keys */
+        return has_keys || tls->client_ca_file[0] != '\0' ? NULL : "auth";
+    return has_keys ? "tls" : "tls,auth";
+}
+
 void access_warn(const struct sidecar *sc)
 {
     const struct config *cfg = sc->cfg;
     bool has_keys = cfg->receiver.keys_file[0] != '\0';
+    bool has_admin_key = cfg->telemetry.admin_api_key[0] != '\0';
     /* Health says nothing that anybody could use, and probes of Kubernetes bring no key. */
     const struct {
         const char *setting, *addr, *missing, *text;
     } ports[] = {
         {"receivers.otlp.protocols.grpc.endpoint", cfg->receiver.grpc_endpoint,
-         has_keys ? "tls" : "tls,auth", "whoever reaches this port may send logs, unencrypted"},
+         missing(&cfg->receiver.grpc_tls, has_keys), "whoever reaches this port may send logs"},
         {"receivers.otlp.protocols.http.endpoint", cfg->receiver.http_endpoint,
-         has_keys ? "tls" : "tls,auth", "whoever reaches this port may send logs, unencrypted"},
-        {"telemetry.metrics.endpoint", cfg->telemetry.metrics_endpoint, "tls,auth",
-         "whoever reaches this port may read the metrics"},
+         missing(&cfg->receiver.http_tls, has_keys), "whoever reaches this port may send logs"},
+        {"telemetry.metrics.endpoint", cfg->telemetry.metrics_endpoint,
+         missing(&cfg->telemetry.tls, false), "whoever reaches this port may read the metrics"},
         {"telemetry.admin.endpoint", cfg->telemetry.admin_endpoint,
-         cfg->telemetry.admin_api_key[0] != '\0' ? "tls" : "tls,auth",
-         "what this port shows of logs goes over the network unencrypted"},
+         missing(&cfg->telemetry.tls, has_admin_key),
+         "what this port shows of logs is open to others"},
     };
     for (size_t i = 0; i < ARRAY_LEN(ports) && !cfg->allow_insecure; i++) {
         char addr[DIAG_QUOTE_BYTES];
-        if (ports[i].addr[0] == '\0' || host_is_loopback(ports[i].addr))
+        if (ports[i].addr[0] == '\0' || ports[i].missing == NULL || host_is_loopback(ports[i].addr))
             continue;
-        diag(DIAG_WARN, "insecure_port", ports[i].text,
+        diag(DIAG_WARN, "insecure_port",
+             strcmp(ports[i].missing, "tls") == 0 ? "what goes over this port is not encrypted, or "
+                                                    "need not be"
+                                                  : ports[i].text,
              "setting=%s address=%s missing=%s silence=\"allow_insecure: true\"", ports[i].setting,
              diag_quote(addr, span_str(ports[i].addr)), ports[i].missing);
     }

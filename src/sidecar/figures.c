@@ -43,6 +43,12 @@ static void take_receiver(struct figures *f, const struct sidecar *sc)
     f->keys_refused = sc->keys.refused;
     f->has[FIGURES_ADMIN_KEY] = sc->cfg->telemetry.admin_api_key[0] != '\0';
     f->admin_refused = sc->admin.refused_keys;
+    struct tls_figures tls = tls_figures(sc);
+    f->has[FIGURES_TLS] = tls.is_on;
+    f->tls_installed = tls.installed;
+    f->tls_refused = tls.refused;
+    f->tls_handshakes = tls.handshakes;
+    f->tls_expires_s = (double)tls.expires_s;
     f->connections = listener_connections(&sc->grpc) + listener_connections(&sc->http);
 }
 

@@ -25,6 +25,7 @@
     X(POLICY_FILE, "with `sampling.policy_file`") \
     X(KEYS,        "with `receivers.otlp.auth`") \
     X(ADMIN_KEY,   "with `telemetry.admin.api_key`") \
+    X(TLS,         "with `tls.cert_file` of a port") \
     X(SERVER,      "with `policy.server`") \
     X(POSTHOG,     "with `posthog.personal_api_key`") \
     X(LEADER,      "with `posthog.role: leader`")
@@ -51,6 +52,7 @@ struct figures {
     struct budget memory;
     struct metric http_requests[3], http_faults[HTTP_FAULT_COUNT];
     struct metric reloads_accepted, reloads_refused, keys_installed, keys_refused, admin_refused;
+    struct metric tls_installed, tls_refused, tls_handshakes;
     bool has_reload_failed, is_observing;
     const char *budget_unit;
 
@@ -59,6 +61,7 @@ struct figures {
     bool circuit[CIRCUIT_STATE_COUNT]; /* the one that holds */
     bool is_spool_broken, is_spool_unreadable;
     double spool_oldest_s, policy_file_age_s, policy_age_s, report_age_s; /* -1: never */
+    double tls_expires_s;
     double cpu_s, resident_bytes, uptime_s;
     double one;
 };

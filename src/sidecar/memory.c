@@ -7,6 +7,10 @@
 #define OVERHEAD_PART 8
 #define PAGES_PART 8
 
+/* Of what is for connections: for handshakes of TLS, so that a flood of them leaves room for the
+ * streams and answers of those who are through. */
+#define HANDSHAKES_PART 2
+
 /* Of what is for records: for bodies that arrive, so that those which never end leave room for
  * the queue and for what is decoded. */
 #define BODIES_PART (2.0 / 3)
@@ -66,6 +70,7 @@ void sidecar_memory_init(struct sidecar *sc)
         {&sc->budget, records, on_no_room_for_bodies},
         {&sc->bodies, (uint64_t)((double)records * BODIES_PART), on_no_room_for_bodies},
         {&sc->overhead, overhead, on_no_room_for_answers},
+        {&sc->handshake_memory, overhead / HANDSHAKES_PART, on_no_room_for_answers},
         {&sc->page_memory, pages, on_no_room_for_pages},
     };
     for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
@@ -74,6 +79,7 @@ void sidecar_memory_init(struct sidecar *sc)
         accounts[i].budget->ctx = sc;
     }
     sc->bodies.parent = &sc->budget;
+    sc->handshake_memory.parent = &sc->overhead;
 }
 
 struct budget sidecar_memory(const struct sidecar *sc)

@@ -89,8 +89,7 @@ static const char *name_unit(const struct figures *f, int i)
 
 static const char *name_redact_kind(const struct figures *f, int i)
 {
-    (void)f;
-    return redact_kind_name((unsigned)i);
+    return redact_stats_kind(&f->census.redaction, (unsigned)i);
 }
 
 static const char *name_redact_action(const struct figures *f, int i)
@@ -175,7 +174,7 @@ static const struct axis
     by_circuit = {"state", 0, CIRCUIT_STATE_COUNT, STRIDE(circuit[0]), name_circuit_state},
     by_relayed = {"signal", SIGNAL_TRACES, SIGNAL_COUNT, STRIDE(exporter.relay[0]), name_signal},
     by_spool_loss = {"reason", 0, SPOOL_LOSS_COUNT, STRIDE(journal.spool.lost_records[0]), name_spool_loss},
-    by_redact_kind = {"kind", 0, REDACT_KIND_COUNT, STRIDE(census.redaction.hits[0]), name_redact_kind},
+    by_redact_kind = {"kind", 0, REDACT_KINDS_MAX, STRIDE(census.redaction.hits[0]), name_redact_kind},
     by_redact_action = {"action", 0, 1, 0, name_redact_action},
     by_redact_where = {"where", 0, REDACT_WHERE_COUNT, STRIDE(census.redaction.hits[0][0]), name_redact_where},
     by_app_fault = {"outcome", 0, APP_FAULT_COUNT, STRIDE(posthog.requests[0]), name_app_fault},
@@ -207,6 +206,9 @@ PARTS(severity_sources, "source",
 PARTS(reloads, "outcome",
     PART("accepted", reloads_accepted),
     PART("refused", reloads_refused));
+PARTS(tls_loads, "outcome",
+    PART("installed", tls_installed),
+    PART("refused", tls_refused));
 PARTS(keys_loads, "outcome",
     PART("installed", keys_installed),
     PART("refused", keys_refused));
@@ -290,6 +292,8 @@ static const struct row {
      "Bytes of text that were looked through for them."},
     {"lipservice_redaction_changed_records_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.changed_records), {NULL}, 1,
      "Records that were changed by redaction."},
+    {"lipservice_redaction_given_up_total", COUNTER, FIGURES_REDACTION, AT(census.redaction.given_up), {NULL}, 1,
+     "Texts that were taken for a hit to their end, because a pattern of redaction.patterns reached its limit of steps."},
     {"lipservice_records_released_total", COUNTER, FIGURES_ALWAYS, AT(census.total.released), {NULL}, 1,
      "Sampled-out records that were sent after all, as the context of an error."},
     {"lipservice_context_limited_total", COUNTER, FIGURES_ALWAYS, AT(census.context.limited), {NULL}, 1,
@@ -370,6 +374,12 @@ static const struct row {
      "Requests on the OTLP ports by version of HTTP, refused ones included."},
     {"lipservice_http_faults_total", COUNTER, FIGURES_ALWAYS, AT(http_faults[0]), {&by_fault}, 1,
      "Requests and connections on the OTLP ports that were ended, by reason."},
+    {"lipservice_tls_handshakes_total", COUNTER, FIGURES_TLS, AT(tls_handshakes), {NULL}, 1,
+     "Handshakes of TLS on our ports that succeeded; those that failed are tls_handshake of lipservice_http_faults_total."},
+    {"lipservice_tls_certificate_loads_total", COUNTER, FIGURES_TLS, IN_PARTS, {&tls_loads}, 1,
+     "How often the files of a certificate were read and put in force, or were refused."},
+    {"lipservice_tls_certificate_expires_seconds", GAUGE, FIGURES_TLS, AT(tls_expires_s), {NULL}, 1,
+     "When the certificate expires that does so first, in seconds since 1970."},
     {"lipservice_http_connections", GAUGE, FIGURES_ALWAYS, AT(connections), {NULL}, 1,
      "Connections open on the OTLP ports."},
     {"lipservice_exporter_requests_total", COUNTER, FIGURES_ALWAYS, AT(exporter.answers[0]), {&by_answer}, 1,

@@ -307,19 +307,19 @@ static int write_patterns(void *ctx, struct span query, struct buf *out)
 /* "detect: 12 email, 3 card"; empty where nothing was found. */
 static void write_redaction(struct json *j, const struct redact_stats *s)
 {
-    uint64_t hits[REDACT_KIND_COUNT] = {0};
+    uint64_t hits[REDACT_KINDS_MAX] = {0};
     struct buf text = {0};
-    for (int k = 0; k < REDACT_KIND_COUNT; k++)
+    for (int k = 0; k < REDACT_KINDS_MAX; k++)
         for (int w = 0; w < REDACT_WHERE_COUNT; w++)
             hits[k] += s->hits[k][w];
     for (int n = 0; n < SHOWN_KINDS; n++) {
         int most = 0;
-        for (int k = 1; k < REDACT_KIND_COUNT; k++)
+        for (int k = 1; k < REDACT_KINDS_MAX; k++)
             most = hits[k] > hits[most] ? k : most;
         if (hits[most] == 0)
             break;
         buf_printf(&text, "%s%s %" PRIu64 " %s", n == 0 ? redact_done_name(s) : ",",
-                   n == 0 ? ":" : "", hits[most], redact_kind_name((unsigned)most));
+                   n == 0 ? ":" : "", hits[most], redact_stats_kind(s, (unsigned)most));
         hits[most] = 0;
     }
     json_text(j, "redaction", text.err == 0 ? buf_span(&text) : SPAN(""));
@@ -502,8 +502,8 @@ const struct page sidecar_admin_pages[] = {
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
-    {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/warm", "application/json", .ask = sidecar_warm_page},
+    {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

@@ -126,6 +126,7 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     client_forget_connections(sc->client);
     receiver_set_key(sc->receiver, next->posthog.api_key);
     access_reload(sc);
+    tls_reload(sc);
     return put_in_force(sc, old, err);
 }
 

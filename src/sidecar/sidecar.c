@@ -199,16 +199,20 @@ static int receiver_start(struct sidecar *sc, struct error *err)
     struct {
         struct listener *listener;
         const char *addr, *key;
-    } ports[] = {
-        {&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint"},
-        {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint"}};
+        enum config_tls_block tls;
+    } ports[] = {{&sc->grpc, cfg->receiver.grpc_endpoint, "receivers.otlp.protocols.grpc.endpoint",
+                  CONFIG_TLS_GRPC},
+                 {&sc->http, cfg->receiver.http_endpoint, "receivers.otlp.protocols.http.endpoint",
+                  CONFIG_TLS_HTTP}};
     for (size_t i = 0; i < ARRAY_LEN(ports) && rc == 0; i++) {
         struct http_service *service = &sc->services[i];
         struct listener_opts l = {service, ports[i].addr, sc->connections};
         http_service_init(service);
         service->budget = &sc->bodies;
         service->overhead = &sc->overhead;
+        service->handshake_memory = &sc->handshake_memory;
         service->clock = sc->clock;
+        service->tls = tls_port_of(sc, ports[i].tls);
         receiver_serve(sc->receiver, service, host_is_loopback(ports[i].addr));
         if (ports[i].addr[0] != '\0')
             rc = name_setting(listener_open(ports[i].listener, &sc->loop, &l, err), ports[i].key,
@@ -260,6 +264,7 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .clock = sc->clock,
             .max_connections = sc->page_connections,
             .hosts = cfg->telemetry.allowed_hosts,
+            .tls = servers[i].server == &sc->health ? NULL : tls_port_of(sc, CONFIG_TLS_PAGES),
             .api_key = servers[i].server == &sc->admin ? cfg->telemetry.admin_api_key : NULL,
         };
         if (opts.addr[0] != '\0')
@@ -298,9 +303,11 @@ static const struct part {
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
     {durable_start, durable_leave, NULL},
+    {annotating_start, annotating_stop, annotating_release},
     {policies_start, policies_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},
+    {tls_start, tls_stop, NULL},
     {pages_start, pages_stop, NULL},
     {receiver_start, receiver_stop, receiver_release},
 };

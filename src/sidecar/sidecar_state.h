@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "config/tls.h"
 #include "export/exporter.h"
 #include "export/hold.h"
 #include "export/journal.h"
@@ -16,6 +17,7 @@
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/page.h"
+#include "net/tls_keeper.h"
 #include "net/watch.h"
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
@@ -78,10 +80,11 @@ struct sidecar {
     uv_loop_t loop;
     enum sidecar_phase phase;
     const struct clock *clock;
-    struct budget budget;      /* of memory.limit, for records */
-    struct budget bodies;      /* a part of it, for bodies that arrive */
-    struct budget overhead;    /* for connections, heads and answers */
-    struct budget page_memory; /* for the pages and those who read them */
+    struct budget budget;           /* of memory.limit, for records */
+    struct budget bodies;           /* a part of it, for bodies that arrive */
+    struct budget overhead;         /* for connections, heads and answers */
+    struct budget handshake_memory; /* a part of it, for those of TLS */
+    struct budget page_memory;      /* for the pages and those who read them */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
@@ -102,11 +105,13 @@ struct sidecar {
         struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
         struct metric installed, refused;
     } keys;
-    uint32_t connections, page_connections; /* at most, of one port */
+    uint32_t connections, page_connections;   /* at most, of one port */
+    struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
-    struct guarding *guarding; /* NULL without posthog.personal_api_key */
-    struct live *live;         /* what the admin pages answer from the running pipeline */
+    struct annotating *annotating; /* NULL but for a leader */
+    struct guarding *guarding;     /* NULL without posthog.personal_api_key */
+    struct live *live;             /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
@@ -240,6 +245,22 @@ void access_stop(struct sidecar *sc);
 /* Ports that others reach without TLS or a key. */
 void access_warn(const struct sidecar *sc);
 
+/* ---- tls.c ---- */
+
+MUST_CHECK int tls_start(struct sidecar *sc, struct error *err);
+void tls_stop(struct sidecar *sc);
+void tls_reload(struct sidecar *sc);
+
+/* What a service of that block is to speak; NULL: clear text. */
+const struct tls_port *tls_port_of(const struct sidecar *sc, enum config_tls_block b);
+
+struct tls_figures {
+    bool is_on;
+    struct metric installed, refused, handshakes;
+    int64_t expires_s; /* of the certificate that ends first */
+};
+struct tls_figures tls_figures(const struct sidecar *sc);
+
 /* ---- policies.c: policy files and the policy server ---- */
 
 MUST_CHECK int policies_start(struct sidecar *sc, struct error *err);
@@ -250,6 +271,16 @@ MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *befor
                                   struct error *err);
 MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
+
+/* ---- annotating.c: a mark in PostHog for each version of a policy ---- */
+
+MUST_CHECK int annotating_start(struct sidecar *sc, struct error *err);
+void annotating_quiet(struct sidecar *sc);
+void annotating_stop(struct sidecar *sc);
+void annotating_release(struct sidecar *sc);
+
+/* Rules are in force, of one service, or of all where it is empty. */
+void annotating_note(struct sidecar *sc, struct span service, const struct rules *rules);
 
 /* ---- guarding.c: what PostHog counts is kept ---- */
 

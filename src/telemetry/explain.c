@@ -54,21 +54,21 @@ static const char *severity_source(const struct subject *s)
 }
 
 /* Which detectors fired. */
-static void redaction_words(struct buf *out, uint64_t kinds)
+static void redaction_words(struct buf *out, const struct redact_set *kinds)
 {
     const char *comma = "  redaction  found ";
-    for (unsigned k = 0; k < REDACT_KIND_COUNT; k++) {
-        if ((kinds >> k & 1) == 0)
+    for (unsigned k = 0; k < REDACT_KINDS_MAX; k++) {
+        if ((kinds->bits >> k & 1) == 0)
             continue;
-        buf_printf(out, "%s%s", comma, redact_kind_name(k));
+        buf_printf(out, "%s%s", comma, redact_stats_kind(kinds->names, k));
         comma = ", ";
     }
-    if (kinds != 0)
+    if (kinds->bits != 0)
         buf_append_byte(out, '\n');
 }
 
 static void begin_words(struct explain *e, const struct subject *s, struct span template_text,
-                        uint64_t kinds)
+                        const struct redact_set *kinds)
 {
     char id[SIGNATURE_TEXT_BYTES];
     const char *from = severity_source(s);
@@ -275,7 +275,7 @@ static void end_words(struct explain *e, const struct subject *s, const struct d
 /* ---- JSON for one record ----------------------------------------------- */
 
 static void begin_json(struct explain *e, const struct subject *s, struct span template_text,
-                       uint64_t kinds)
+                       const struct redact_set *kinds)
 {
     char id[SIGNATURE_TEXT_BYTES];
     struct json *j = &e->json;
@@ -293,9 +293,9 @@ static void begin_json(struct explain *e, const struct subject *s, struct span t
     json_text(j, "text", s->record->severity_text);
     json_end(j);
     json_begin_list(j, "redaction");
-    for (unsigned k = 0; k < REDACT_KIND_COUNT; k++)
-        if ((kinds >> k & 1) != 0)
-            json_str(j, NULL, redact_kind_name(k));
+    for (unsigned k = 0; k < REDACT_KINDS_MAX; k++)
+        if ((kinds->bits >> k & 1) != 0)
+            json_str(j, NULL, redact_stats_kind(kinds->names, k));
     json_end_list(j);
     json_begin_list(j, "steps");
 }
@@ -385,7 +385,7 @@ static void end_json(struct explain *e, const struct subject *s, const struct de
 /* ---- the pipeline's calls ---------------------------------------------- */
 
 static void on_begin(void *ctx, const struct subject *s, struct span template_text,
-                     const struct rules *rules, uint64_t kinds)
+                     const struct rules *rules, const struct redact_set *kinds)
 {
     struct explain *e = ctx;
     e->records++;

@@ -52,15 +52,3 @@ void expose_sample(struct buf *out, const char *name, const struct expose_label 
     else
         buf_printf(out, " %.9g\n", value);
 }
-
-void expose_plain(struct buf *out, const char *name, double value)
-{
-    expose_sample(out, name, NULL, 0, value);
-}
-
-void expose_one(struct buf *out, const char *name, const char *label, const char *label_value,
-                double value)
-{
-    struct expose_label l = {label, span_str(label_value)};
-    expose_sample(out, name, &l, 1, value);
-}

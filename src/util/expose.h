@@ -25,8 +25,3 @@ struct expose_label {
 };
 void expose_sample(struct buf *out, const char *name, const struct expose_label *labels,
                    size_t label_count, double value);
-
-/* The usual cases: no label, one label. */
-void expose_plain(struct buf *out, const char *name, double value);
-void expose_one(struct buf *out, const char *name, const char *label, const char *label_value,
-                double value);

@@ -112,11 +112,6 @@ bool unicode_is_decimal(uint32_t cp)
     return cp < 0x80 ? cp >= '0' && cp <= '9' : WITHIN(decimal_ranges, cp);
 }
 
-bool unicode_is_digit(uint32_t cp)
-{
-    return unicode_is_decimal(cp) || (cp >= 0x80 && WITHIN(digit_ranges, cp));
-}
-
 bool unicode_is_word(uint32_t cp)
 {
     if (cp >= 0x80)
@@ -190,38 +185,6 @@ size_t unicode_lower(const uint32_t *in, size_t n, uint32_t *out)
             cased_before = is_cased(cp);
     }
     return len;
-}
-
-/* Bytes of the white space that starts at `at`; 0: none. */
-static size_t space_at(const uint8_t *at, const uint8_t *end)
-{
-    uint32_t cp;
-    size_t used = utf8_read(at, end, &cp);
-    return unicode_is_space(cp) ? used : 0;
-}
-
-static bool is_plain(uint8_t c)
-{
-    return c > ' ' && c < 0x80;
-}
-
-struct span utf8_strip(struct span s)
-{
-    size_t used;
-    while (s.len > 0 && !is_plain(s.base[0]) && (used = space_at(s.base, s.base + s.len)) > 0)
-        s = span_skip(s, used);
-    while (s.len > 0 && !is_plain(s.base[s.len - 1])) {
-        /* White space is one to three bytes, and each of its first bytes
-         * begins a character wherever it stands. */
-        size_t back = 1;
-        while (back <= 3 && back <= s.len &&
-               space_at(s.base + s.len - back, s.base + s.len) != back)
-            back++;
-        if (back > 3 || back > s.len)
-            break;
-        s.len -= back;
-    }
-    return s;
 }
 
 struct span utf8_cut(struct span s, size_t max)

@@ -22,7 +22,6 @@ size_t utf8_write(uint8_t *out, uint32_t cp);
 
 bool unicode_is_space(uint32_t cp);   /* str.isspace(), \s */
 bool unicode_is_decimal(uint32_t cp); /* str.isdecimal(), \d */
-bool unicode_is_digit(uint32_t cp);   /* str.isdigit(): also superscripts and the like */
 bool unicode_is_word(uint32_t cp);    /* \w: str.isalnum() or the underscore */
 
 /* str.lower() of n code points, written to `out`, which has room for 2 * n.
@@ -31,6 +30,3 @@ size_t unicode_lower(const uint32_t *in, size_t n, uint32_t *out);
 
 /* The first `max` bytes, or a few less: never a part of a sequence. */
 struct span utf8_cut(struct span s, size_t max);
-
-/* Without white space (as unicode_is_space() has it) at both ends. */
-struct span utf8_strip(struct span s);

@@ -73,8 +73,6 @@ print(f"""/*
 emit("unicode_range", "word_ranges", "str.isalnum(): what \\w matches, with the underscore",
      ranges(str.isalnum))
 emit("unicode_range", "decimal_ranges", "str.isdecimal(): what \\d matches", ranges(str.isdecimal))
-emit("unicode_range", "digit_ranges", "str.isdigit() and not str.isdecimal()",
-     ranges(lambda c: c.isdigit() and not c.isdecimal()))
 emit("unicode_range", "cased_ranges", "cased and not case-ignorable", ranges(final_after))
 emit("unicode_range", "ignorable_ranges", "case-ignorable",
      ranges(lambda c: final_after("A" + c) and not final_after(c)))

@@ -13,7 +13,8 @@ import { NAMED, SECRETS, found } from './lib/secrets.mjs';
 import { until } from './lib/wait.mjs';
 
 const ALL = [...Object.keys(SECRETS), 'attribute'];
-const ENFORCE = { 'redaction.mode': 'enforce', 'redaction.detectors': '[all]' };
+const EVERYTHING = { 'redaction.detectors': '[all]', 'redaction.patterns': '{staff: "EMP-[0-9]{6}"}' };
+const ENFORCE = { 'redaction.mode': 'enforce', ...EVERYTHING };
 const NONE = { ...KEEP_ALL, 'sampling.first.count': 0, 'sampling.severity_rates.INFO': 0 };
 const EVENTS = { 'events.enabled': true, 'events.interval': '200ms', 'events.learning': '1ms', 'events.summary_interval': '300ms' };
 const admin = (sidecar) => ['--config', '/dev/null', '--admin', `http://${sidecar.addresses.admin}`];
@@ -136,7 +137,7 @@ async function policyServer(t) {
 // ---- tests
 
 test('detect counts every kind in every place, and changes nothing', async (t) => {
-  const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'redaction.detectors': '[all]' }, posthog: { keepBodies: true } });
+  const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, ...EVERYTHING }, posthog: { keepBodies: true } });
   const what = secrets();
   await send(sidecar, what);
   await until('all of it', () => stub.rows.length === COUNT);
@@ -291,13 +292,15 @@ test('actions: hash joins, partial keeps four, attributes and records go', async
 
 test('a budget, a reload and an ending do not open a way out', async (t) => {
   const config = path.join(directory(t), 'config.yaml');
-  writeFileSync(config, 'redaction: {mode: enforce, detectors: [all]}\n');
+  const patterns = 'patterns: {staff: "EMP-[0-9]{6}"}';
+  writeFileSync(config, `redaction: {mode: enforce, detectors: [all], ${patterns}}\n`);
   const { stub, sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.budget.records_per_second': 20 }, args: ['--config', config] });
   await send(sidecar, secrets());
-  writeFileSync(config, 'redaction: {mode: "off"}\nsampling: {global_rate: 0.9}\n');
+  writeFileSync(config, `redaction: {mode: "off", ${patterns}}\nsampling: {global_rate: 0.9}\n`);
   sidecar.signal('SIGHUP');
   await until('a reload', async () => (await sidecar.metrics())['lipservice_config_reloads_total{outcome="accepted"}'] === 1);
   assert.ok(sidecar.log.some((line) => line.event.startsWith('reload') && JSON.stringify(line).includes('redaction.mode')), 'the reload says that it takes a restart');
+  assert.ok(!sidecar.log.some((line) => JSON.stringify(line).includes('redaction.patterns')), 'what is the same needs none');
   await send(sidecar, secrets());
   await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
   await send(sidecar, secrets());
@@ -319,7 +322,7 @@ test('lipservice redact: lines, OTLP JSON, and a request of protobuf', async (t)
   const file = path.join(directory(t), 'request.pb');
   writeFileSync(file, encodeLogs(what));
   for (const [args, input] of [[[file]], [[], JSON.stringify(what)]]) {
-    const out = await run(['redact', '--config', '/dev/null', '--set', 'redaction.detectors=[all]', ...args], { input });
+    const out = await run(['redact', '--config', '/dev/null', ...Object.entries(EVERYTHING).flatMap(([key, value]) => ['--set', `${key}=${value}`]), ...args], { input });
     assert.equal(out.code, 0, out.stderr);
     assert.match(out.stdout, /^1: resource service.name:4: email$/m);
     assert.match(out.stdout, /^1: body:9: email$/m);

@@ -37,7 +37,7 @@ static void redact_record(struct redactor *r, struct span record)
 {
     struct log_record before, after;
     struct span out;
-    uint64_t kinds;
+    struct redact_set kinds;
     if (log_record_read(&before, record) < 0)
         return;
     assert(redactor_record(r, record, &kinds, &out) <= 0);
@@ -50,7 +50,14 @@ static void redact_record(struct redactor *r, struct span record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct redact_opts opts = {.mode = REDACT_ENFORCE, .kinds = REDACT_KINDS_ALL};
+    static const struct redact_pattern patterns[] = {{"staff", "EMP-[0-9]+"},
+                                                     {"pin", "pin (?<secret>\\d+)"}};
+    struct redact_opts opts = {
+        .mode = REDACT_ENFORCE,
+        .kinds = REDACT_KINDS_ALL,
+        .patterns = patterns,
+        .pattern_count = 2,
+    };
     struct redactor *r;
     if (redactor_new(&r, &opts) < 0)
         abort();

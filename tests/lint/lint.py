@@ -45,7 +45,7 @@ SEES_ONLY = {
 
 # Where a foreign header may be included: a pattern over the path below src/.
 HOMES = {
-    r"nghttp2/.*": r"net/http2\.c",
+    r"nghttp2/.*": r"net/http2(_answer)?\.c",
     r"llhttp\.h": r"net/http1\.c",
     r"curl/.*": r"net/client\.c",
     r"simdjson\.h": r"otlp/json\w*\.cpp",
@@ -54,7 +54,8 @@ HOMES = {
     r"zstd\.h": r"net/coding\.c",
     r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
-    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|util/digest\.c",
+    r"pcre2\.h": r"util/regex\.c",
+    r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|net/tls(_context)?\.c|util/digest\.c",
     r"(linux|sys)/(audit|capability|filter|landlock|prctl|seccomp|syscall)\.h|sched\.h": r"util/confine\w*\.c",
     r"uv\.h": r"(?!pipeline/|pattern/|otlp/).*",
 }

@@ -15,6 +15,7 @@ export const SECRETS = {
   bearer: { text: 'Authorization: Bearer canarytoken1234567890', piece: 'canarytoken123' },
   basic: { text: 'Authorization: Basic Y2FuYXJ5OnNlY3JldDEy', piece: 'Y2FuYXJ5' },
   url_password: { text: 'postgres://app:canaryPw1@db.internal/x', piece: 'canaryPw1' },
+  staff: { text: 'EMP-481516', piece: '481516' }, // redaction.patterns of the test
   assigned: { text: 'password=canaryhunter', piece: 'canaryhunter' }, // letters only: a constant of its pattern
   posthog_personal: { text: `phx_${A.repeat(4)}ab`, piece: A.repeat(2) },
   posthog_secret: { text: `phs_${A.repeat(4)}ab`, piece: A.repeat(2) },

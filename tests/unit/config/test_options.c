@@ -47,7 +47,8 @@ static void rows_are_whole(void **state)
         assert_row(is_value == (o->kind->print != NULL), "%s", o->key);
         assert_row(is_value != (o->kind->print_entries != NULL || o->kind->set_entry != NULL), "%s",
                    o->key);
-        assert_row(is_value || o->is_live, "%s: config_adopt() cannot copy it", o->key);
+        assert_row(is_value || o->is_live || o->kind->is_inline,
+                   "%s: config_adopt() cannot copy it", o->key);
         assert_row((o->fallback == NULL) == (o->help == NULL), "%s", o->key);
         assert_row(o->fallback != NULL || !is_value, "%s", o->key);
     }

@@ -324,43 +324,6 @@ static void each_half_holds_what_the_whole_held(void **state)
     batch_builder_free(b);
 }
 
-static void a_batch_comes_back_from_its_bytes(void **state)
-{
-    struct batch_builder *builder = batch_builder_new(&(struct batch_opts){0});
-    struct batch *batch, *again = NULL;
-    (void)state;
-    add(builder, "aa", 1, 1);
-    add(builder, "ba", 2, 2);
-    add(builder, "bb", 3, 2);
-    assert_int_equal(batch_seal(builder, &batch), 0);
-    struct span body = buf_span(&batch->body);
-    assert_int_equal(batch_new(&again, body, batch->parts, 2, NULL), 0);
-    assert_int_equal(again->records, 3);
-    assert_true(span_eq(buf_span(&again->body), body));
-    assert_int_equal(again->parts[1].records, 2);
-    batch_free(again);
-
-    static const struct {
-        struct batch_part parts[3];
-        uint32_t count;
-    } wrong[] = {
-        {{{1, 1}}, 0},
-        {{{1, 1}}, 1},
-        {{{1, 2}, {2, 1}}, 2},
-        {{{1, 1}, {2, 3}}, 2},
-        {{{1, 1}, {2, 2}, {3, 1}}, 3},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
-        assert_row(batch_new(&again, body, wrong[i].parts, wrong[i].count, NULL) == ERR_MALFORMED,
-                   "%zu", i);
-    assert_true(batch_new(&again, (struct span){body.base, body.len - 1}, batch->parts, 2, NULL) <
-                0);
-    batch_free(batch);
-    batch_free(NULL);
-    batch_builder_free(builder);
-    batch_builder_free(NULL);
-}
-
 static void a_batch_is_of_one_key(void **state)
 {
     static const char longest[] =
@@ -420,7 +383,6 @@ int main(void)
         cmocka_unit_test(many_contexts_make_the_index_grow),
         cmocka_unit_test(halves_add_up),
         cmocka_unit_test(each_half_holds_what_the_whole_held),
-        cmocka_unit_test(a_batch_comes_back_from_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

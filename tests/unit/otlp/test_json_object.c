@@ -79,7 +79,6 @@ static void a_member_may_be_visited_in_turn(void **state)
     assert_int_equal(json_object_visit(j, inner, keep_text, &inner), 0);
     assert_true(span_eq(inner, SPAN("{no")));
     assert_int_equal(json_object_visit(j, inner, keep_text, &inner), ERR_MALFORMED);
-    assert_true(span_eq(json_object_text(j), SPAN("{no")));
     json_object_free(j);
     json_object_free(NULL);
 }

@@ -715,10 +715,10 @@ struct told {
 };
 
 static void on_begin(void *ctx, const struct subject *s, struct span template_text,
-                     const struct rules *rules, uint64_t kinds)
+                     const struct rules *rules, const struct redact_set *kinds)
 {
     struct told *t = ctx;
-    assert_int_equal(kinds, 0); /* nothing is looked for */
+    assert_int_equal(kinds->bits, 0); /* nothing is looked for */
     t->rules = rules;
     assert_true((s->pattern != NULL) == t->knows_pattern);
     t->received = s->pattern == NULL ? 0 : s->pattern->counts.received;

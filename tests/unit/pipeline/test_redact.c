@@ -66,6 +66,45 @@ static void actions_on_texts(void **state)
     redactor_free(hash);
 }
 
+/* A user's patterns beside the detectors: the one that begins first, and what overlaps as one. */
+static void patterns_of_users(void **state)
+{
+    (void)state;
+    static const struct redact_pattern patterns[] = {
+        {"staff", "EMP-[0-9]{4,6}"},
+        {"pin", "pin (?<secret>[0-9]+)"},
+        {"order", "[a-z]+@example\\.com;ref=[0-9]+"},
+        {"greedy", "(x+)+[yz]"},
+    };
+    struct redactor *r;
+    struct redact_opts opts = {
+        .mode = REDACT_ENFORCE,
+        .kinds = REDACT_KINDS_ALL,
+        .patterns = patterns,
+        .pattern_count = ARRAY_LEN(patterns),
+    };
+    assert_int_equal(redactor_new(&r, &opts), 0);
+    check_text(r, "by EMP-1234, pin 77", "by redacted-staff-0, pin redacted-pin-0");
+    check_text(r, "EMP-1234EMP-5678 a@b.com EMP-9",
+               "redacted-staff-0redacted-staff-0 redacted-email-0 EMP-9");
+    check_text(r, "alice@example.com;ref=12 bob@example.com",
+               "redacted-order-0 redacted-email-0"); /* the longer of two that begin alike */
+    check_text(r, "{\"pin\":EMP-1234}", "{\"pin\":\"redacted-staff-0\"}");
+    check_text(r, "to xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx EMP-1234",
+               "redacted-greedy-0");
+    struct redact_set kinds;
+    struct span out;
+    struct buf room = {0};
+    assert_int_equal(
+        redactor_record(r, record_of("{\"body\":\"pin 1 a@b.com\"}", &room), &kinds, &out), 0);
+    assert_int_equal(kinds.bits, UINT64_C(1) << REDACT_EMAIL | UINT64_C(1)
+                                                                   << (REDACT_KIND_COUNT + 1));
+    assert_string_equal(redact_stats_kind(kinds.names, REDACT_KIND_COUNT + 1), "pin");
+    assert_string_equal(redact_stats_kind(kinds.names, REDACT_EMAIL), "email");
+    buf_done(&room);
+    redactor_free(r);
+}
+
 /* A number without quotes becomes a string, so that JSON stays JSON. */
 static void json_stays_json(void **state)
 {
@@ -395,7 +434,7 @@ static unsigned broken_of(enum redact_action action, const char *kind, bool prin
             continue;
         for (size_t c = 0; c < ARRAY_LEN(contexts); c++) {
             char text[1024], json[1200];
-            uint64_t kinds;
+            struct redact_set kinds;
             struct span out;
             const char *hole = strstr(contexts[c], "%s");
             snprintf(text, sizeof text, "%.*s%s%s", (int)(hole - contexts[c]), contexts[c],
@@ -496,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(actions_on_texts),
+        cmocka_unit_test(patterns_of_users),
         cmocka_unit_test(json_stays_json),
         cmocka_unit_test(only_what_was_found_is_changed),
         cmocka_unit_test(detect_counts_and_changes_nothing),

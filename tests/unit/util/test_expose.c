@@ -28,10 +28,9 @@ static void lines(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out = {0};
-        if (rows[i].label == NULL)
-            expose_plain(&out, "m", rows[i].value);
-        else
-            expose_one(&out, "m", "l", rows[i].label, rows[i].value);
+        const char *value = rows[i].label;
+        const struct expose_label label = {"l", value == NULL ? SPAN("") : span_str(value)};
+        expose_sample(&out, "m", &label, value != NULL, rows[i].value);
         assert_row(span_eq(buf_span(&out), span_str(rows[i].line)), "%zu: %.*s", i, (int)out.len,
                    (char *)out.base);
         buf_done(&out);

@@ -1,0 +1,197 @@
+/* http2_answer: answers as nghttp2 takes them: a header list, a body as it is asked for, trailers.
+ */
+#include <assert.h>
+#include <nghttp2/nghttp2.h>
+#include <stdio.h>
+
+#include "net/http2_state.h"
+
+/* Of the header fields, :status, date and content-length among them. */
+#define HEADERS_MAX 24
+
+static nghttp2_nv nv(struct span name, struct span value)
+{
+    return (nghttp2_nv){
+        .name = (uint8_t *)(uintptr_t)name.base,
+        .value = (uint8_t *)(uintptr_t)value.base,
+        .namelen = name.len,
+        .valuelen = value.len,
+    };
+}
+
+static void submit_trailers(struct http2 *s, struct stream2 *st)
+{
+    nghttp2_nv fields[TRAILERS_MAX];
+    const uint8_t *at = st->is_streaming ? st->end.base : st->answer.base + st->body_len;
+    for (size_t i = 0; i < st->trailer_count; i++) {
+        struct span name = {at, st->trailers[i].name_len};
+        struct span value = {at + name.len, st->trailers[i].value_len};
+        fields[i] = nv(name, value);
+        at = value.base + value.len;
+    }
+    if (nghttp2_submit_trailer(s->session, st->id, fields, st->trailer_count) != 0)
+        nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
+}
+
+static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, size_t len,
+                           uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    (void)session;
+    (void)id;
+    struct http2 *s = user;
+    struct stream2 *st = source->ptr;
+    size_t n = st->body_len - st->body_sent;
+    if (n > len)
+        n = len;
+    if (n > 0)
+        memcpy(to, st->answer.base + st->body_sent, n);
+    st->body_sent += n;
+    st->since_ms = http2_now_ms(s); /* its deadline is for a stall, not for the whole */
+    if (st->is_streaming && !st->is_ended && st->body_sent == st->body_len) {
+        buf_clear(&st->answer);
+        st->body_len = st->body_sent = 0;
+        return n > 0 ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
+    }
+    if (st->body_sent == st->body_len) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (st->trailer_count > 0) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            submit_trailers(s, st);
+        }
+    }
+    return (ssize_t)n;
+}
+
+static void keep_answer(struct stream2 *st, const struct http_response *r)
+{
+    if (r->owned != NULL)
+        buf_move(&st->answer, r->owned);
+    else
+        buf_append(&st->answer, r->body);
+    st->body_len = st->answer.len;
+    struct buf *to = st->is_streaming ? &st->end : &st->answer;
+    for (size_t i = 0; i < r->trailer_count && i < TRAILERS_MAX; i++) {
+        st->trailers[i].name_len = (uint16_t)r->trailers[i].name.len;
+        st->trailers[i].value_len = r->trailers[i].value.len;
+        st->trailer_count = i + 1;
+        buf_append(to, r->trailers[i].name);
+        buf_append(to, r->trailers[i].value);
+    }
+}
+
+static void submit(struct http2 *s, struct stream2 *st, const struct http_response *r, bool is_head)
+{
+    nghttp2_nv fields[HEADERS_MAX];
+    char status[16], length[24];
+    size_t count = 0, body_len = r->owned != NULL ? r->owned->len : r->body.len;
+
+    snprintf(status, sizeof status, "%d", r->status);
+    fields[count++] = nv(SPAN(":status"), span_str(status));
+    const char *date = http_date_at(&s->date, clock_unix_ns(s->service->clock));
+    fields[count++] = nv(SPAN("date"), span_str(date));
+    for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
+        fields[count++] = nv(r->headers[i].name, r->headers[i].value);
+    if (r->trailer_count == 0 && body_len > 0 && !st->is_streaming) {
+        snprintf(length, sizeof length, "%zu", body_len);
+        fields[count++] = nv(SPAN("content-length"), span_str(length));
+    }
+
+    st->is_answered = true;
+    st->since_ms = http2_now_ms(s);
+    bool has_data = !is_head && (body_len > 0 || r->trailer_count > 0 || st->is_streaming);
+    if (has_data)
+        keep_answer(st, r);
+    nghttp2_data_provider provider = {.source = {.ptr = st}, .read_callback = read_answer};
+    if (st->answer.err != 0 || st->end.err != 0 ||
+        nghttp2_submit_response(s->session, st->id, fields, count, has_data ? &provider : NULL) !=
+            0)
+        nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
+}
+
+void http2_end_exchange(struct stream2 *st)
+{
+    st->is_open = false;
+    buf_done(&st->x.body);
+    arena_done(&st->x.arena);
+}
+
+static void http2_reply(struct http_exchange *x, const struct http_response *r)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_open);
+    submit(s, st, r, x->head.method == METHOD_HEAD);
+    http2_end_exchange(st);
+    head_clear(&st->head);
+    http2_pump_late(s); /* may free the stream */
+}
+
+static int http2_expect(struct http_exchange *x, size_t total)
+{
+    return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
+}
+
+/* ---- answers that stay open ---- */
+
+static int http2_stream(struct http_exchange *x, const struct http_response *r)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_open && !st->is_streaming);
+    if (x->head.method == METHOD_HEAD)
+        return ERR_UNSUPPORTED;
+    st->is_streaming = true;
+    s->streaming_count++;
+    submit(s, st, r, false);
+    http2_pump_late(s);
+    return 0;
+}
+
+static int http2_stream_write(struct http_exchange *x, struct span piece)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_streaming && !st->is_ended);
+    if (st->body_len - st->body_sent + piece.len > HTTP_STREAM_BYTES)
+        return ERR_FULL;
+    if (st->body_sent == st->body_len)
+        st->since_ms = http2_now_ms(s); /* from here on it may stall */
+    buf_append(&st->answer, piece);
+    st->body_len = st->answer.len;
+    nghttp2_session_resume_data(s->session, st->id);
+    http2_pump_late(s);
+    return st->answer.err;
+}
+
+static void http2_stream_end(struct http_exchange *x)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    assert(st->is_streaming && !st->is_ended);
+    st->is_ended = true;
+    s->streaming_count--;
+    st->since_ms = http2_now_ms(s);
+    http2_end_exchange(st);
+    head_clear(&st->head);
+    nghttp2_session_resume_data(s->session, st->id);
+    http2_pump_late(s); /* may free the stream */
+}
+
+const struct http_exchange_ops http2_exchange_ops = {
+    .reply = http2_reply,
+    .expect = http2_expect,
+    .stream = http2_stream,
+    .stream_write = http2_stream_write,
+    .stream_end = http2_stream_end,
+};
+
+void http2_answer_bare(struct http2 *s, struct stream2 *st, int status)
+{
+    st->x.head = (struct http_head){.version = HTTP_2,
+                                    .method = http_method_of(head_get(&st->head, HEAD_METHOD)),
+                                    .origin = head_get(&st->head, HEAD_ORIGIN),
+                                    .content_type = head_get(&st->head, HEAD_CONTENT_TYPE)};
+    st->is_open = true;
+    http_answer_bare(s->service, &st->x, status);
+    assert(!st->is_open); /* bare() must answer */
+}
