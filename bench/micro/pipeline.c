@@ -3,10 +3,10 @@
  *
  *   python3 bench/bodies.py /tmp/bodies && build/bench/micro_pipeline /tmp/bodies/?*.pb
  *
- * Six figures: pipeline_push() whole (check, walk, sign, decide, count; what is
- * kept goes nowhere), the same under a budget, with a queue that presses and with events, the
- * sampler's decision alone, the stamp alone. The bodies
- * are taken in turn; the best round counts, because machines are shared.
+ * Seven figures: pipeline_push() whole (check, walk, sign, decide, count; what is
+ * kept goes nowhere), the same under a budget, with a queue that presses, with events and with 20
+ * alerts guarded, the sampler's decision alone, the stamp alone. The bodies are taken in turn; the
+ * best round counts, because machines are shared.
  *
  *   build/bench/micro_pipeline --rotating N [RECORDS]
  *
@@ -30,7 +30,8 @@
 #define ROUNDS 60
 #define REPEATS 1000
 #define BODY_RECORDS 100 /* of a request of rotating patterns */
-#define PIPELINES 4      /* free, with a budget, under pressure, with events */
+#define PIPELINES 5      /* free, with a budget, under pressure, with events, with a guard */
+#define ALERTS 20        /* as many as PostHog has in a project; none of them selects anything */
 
 static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service)
@@ -132,6 +133,35 @@ static struct pipeline_opts pipeline_opts(uint64_t *out)
         .clock = clock_real(),
         .sink = {.ctx = out, .emit = emit},
     };
+}
+
+/* Each of a service, a severity, and a word. */
+static struct guard *alerts(void)
+{
+    struct guard *g;
+    struct span severity = SPAN("warn"), word = SPAN("timeout");
+    if (guard_new(&g, true) < 0)
+        abort();
+    for (int i = 0; i < ALERTS; i++) {
+        char name[16];
+        struct filter *f;
+        struct span service = span_of(name, (size_t)snprintf(name, sizeof name, "service-%d", i));
+        const struct filter_leaf leaves[] = {
+            {.of = FILTER_SERVICE, .op = FILTER_IS, .values = &service, .value_count = 1},
+            {.of = FILTER_SEVERITY, .op = FILTER_IS, .values = &severity, .value_count = 1},
+            {.of = FILTER_BODY, .op = FILTER_CONTAINS, .values = &word, .value_count = 1},
+        };
+        if (filter_new(&f) < 0)
+            abort();
+        filter_begin(f, FILTER_ALL);
+        for (size_t k = i % 4 == 0 ? 1 : 0; k < ARRAY_LEN(leaves); k++) /* some of any service */
+            filter_add(f, &leaves[k]);
+        filter_end(f);
+        const struct guard_item item = {.id = service, .name = service, .threshold = -1};
+        if (filter_built(f) < 0 || guard_add(g, &item, f) < 0)
+            abort();
+    }
+    return g;
 }
 
 /* ---- rotating patterns -------------------------------------------------- */
@@ -255,8 +285,11 @@ int main(int argc, char **argv)
         if (pipeline_new(&p[k], &opts, rules) < 0)
             abort();
     }
+    struct guard *guard = alerts();
+    pipeline_set_guard(p[4], guard);
+    guard_unref(guard);
 
-    double best[PIPELINES + 2] = {1e18, 1e18, 1e18, 1e18, 1e18, 1e18};
+    double best[PIPELINES + 2] = {1e18, 1e18, 1e18, 1e18, 1e18, 1e18, 1e18};
     for (int round = 0; round < ROUNDS; round++) {
         double took[PIPELINES + 2];
         for (int k = 0; k < PIPELINES; k++) {
@@ -279,6 +312,7 @@ int main(int argc, char **argv)
     printf("  with a budget %7.1f ns a record\n", best[1]);
     printf("  under pressure%7.1f ns a record\n", best[2]);
     printf("  with events   %7.1f ns a record\n", best[3]);
+    printf("  with a guard  %7.1f ns a record\n", best[4]);
     printf("sampler_decide  %7.1f ns a record\n", best[PIPELINES]);
     printf("stamp_write     %7.1f ns a survivor of p < 1\n", best[PIPELINES + 1]);
 

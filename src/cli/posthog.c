@@ -19,11 +19,6 @@ static const struct subverb {
     {"check", posthog_check, "[--json]",
      "whose key this is, what is missing, and whether logs are thrown away; exit code 0 or 1",
      "  --json            findings as one document\n"},
-    {"verify", posthog_verify, "[--hours N] [--json]",
-     "is stored what the running sidecar has sent? exit code 0 or 1",
-     "  --hours N         how far back, from 1 to 24; 1\n"
-     "  --json            as one document\n"
-     "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"},
     {"analyze", posthog_analyze, "[--hours N] [--write FILE] [--warm] [--admin URL] [--json]",
      "what the stored logs cost, and what a policy would save; logs:read is enough",
      "  --hours N         of so many hours until now; 24 by default\n"
@@ -31,6 +26,11 @@ static const struct subverb {
      "  --warm            tell the running program which patterns are known\n"
      "  --admin URL       its admin page; that of the configuration by default\n"
      "  --json            one document\n"},
+    {"verify", posthog_verify, "[--hours N] [--json]",
+     "is stored what the running sidecar has sent? exit code 0 or 1",
+     "  --hours N         how far back, from 1 to 24; 1\n"
+     "  --json            as one document\n"
+     "  --admin URL       where its admin page is; else telemetry.admin.endpoint says\n"},
     {"dashboard", posthog_dashboard, "--print | --apply | --remove",
      "charts of what is kept, dropped and saved",
      "  --print           a template that can be imported by hand; needs no key\n"

@@ -58,8 +58,8 @@ int posthog_die(const struct app_verdict *v);
 /* ---- sub-verbs: each takes the words from its own name on ---------------- */
 
 int posthog_check(int argc, char **argv);
-int posthog_verify(int argc, char **argv);
 int posthog_analyze(int argc, char **argv);
+int posthog_verify(int argc, char **argv);
 int posthog_rules(int argc, char **argv);
 int posthog_dashboard(int argc, char **argv);
 int posthog_alerts(int argc, char **argv);

@@ -263,25 +263,34 @@ static int read_all(struct analyze *a, struct json_node services)
 
 /* ---- what PostHog counts ------------------------------------------------ */
 
+struct guarding {
+    struct analyze *a;
+    bool is_over;
+};
+
+/* Without it nothing is guarded, and it is said. */
 static void on_guarded(void *ctx, struct guarded *g, const struct app_verdict *v)
 {
-    (void)g, (void)v; /* without it nothing is guarded, and it is said */
-    *(bool *)ctx = true;
+    struct guarding *reading = ctx;
+    (void)g;
+    if (v->fault != APP_FINE)
+        snprintf(reading->a->unguarded, sizeof reading->a->unguarded, "%s", v->text);
+    reading->is_over = true;
 }
 
 static int read_guard(struct analyze *a)
 {
-    bool is_over = false;
+    struct guarding reading = {.a = a};
     a->guarded = calloc(1, sizeof *a->guarded);
     if (a->guarded == NULL)
         return die(ERR_NOMEM);
     if (a->session.cfg.guard.alerts == GUARD_OFF)
         return 0;
     a->requests += GUARD_KIND_COUNT;
-    int rc = guarded_begin(a->guarded, a->session.app, true, false, on_guarded, &is_over);
+    int rc = guarded_begin(a->guarded, a->session.app, true, false, on_guarded, &reading);
     if (rc < 0)
         return die(rc);
-    posthog_wait(&a->session, &is_over);
+    posthog_wait(&a->session, &reading.is_over);
     return 0;
 }
 

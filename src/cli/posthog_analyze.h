@@ -19,7 +19,8 @@ struct analyze {
     struct money_terms terms;
     struct slices slices;
     struct rules *rules;
-    struct guarded *guarded; /* what PostHog counts, as far as the key may read it */
+    struct guarded *guarded;            /* what PostHog counts, as far as the key may read it */
+    char unguarded[APP_SENTENCE_BYTES]; /* why that is not known at all; "": it is */
     double hours;
     uint64_t began_ms;
     uint32_t requests, requests_planned;

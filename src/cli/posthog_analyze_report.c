@@ -228,6 +228,8 @@ static void words_money(struct buf *out, const struct analyze *a, const struct f
 static void words_guard(struct buf *out, const struct analyze *a)
 {
     const struct guarded *g = a->guarded;
+    if (a->unguarded[0] != '\0')
+        buf_printf(out, "unguarded   what PostHog counts is not known: %s\n", a->unguarded);
     if (guard_count(g->guard) > 0)
         buf_printf(out, "guarded     what %u alerts, metrics, views and insights count\n",
                    guard_count(g->guard));

@@ -45,6 +45,8 @@ struct client_result {
     struct span head;         /* the lines of the answer's head, where they were asked for */
     bool is_whole;            /* all of the body is there: it did not break off, nor was it cut */
     const char *text;         /* what went wrong, in words, when err is not 0 */
+    bool was_repeated;        /* the request was sent more than once: a connection that had been
+                               * used before was closed under it, perhaps when it had arrived */
 };
 
 struct client_request {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/rules.h"
+#include "util/regex.h"
 #include "pipeline/attr_text.h"
 
 struct node {
@@ -12,6 +13,7 @@ struct node {
     enum filter_group how;
     unsigned end;            /* of a group: the node behind its last */
     struct filter_leaf leaf; /* key and values: copies */
+    struct regex **regexes;  /* of REGEX, one for each value */
     bool is_foreign;         /* a value has letters that ASCII has not: case is not ours to fold */
 };
 
@@ -31,8 +33,12 @@ int filter_new(struct filter **out)
     return *out == NULL ? ERR_NOMEM : 0;
 }
 
-static void free_leaf(struct filter_leaf *l)
+static void free_leaf(struct node *n)
 {
+    struct filter_leaf *l = &n->leaf;
+    for (unsigned i = 0; n->regexes != NULL && i < l->value_count; i++)
+        regex_free(n->regexes[i]);
+    free(n->regexes);
     for (unsigned i = 0; i < l->value_count; i++)
         free((void *)l->values[i].base);
     free(l->values);
@@ -44,7 +50,7 @@ void filter_free(struct filter *f)
     if (f == NULL)
         return;
     for (unsigned i = 0; i < f->count; i++)
-        free_leaf(&f->nodes[i].leaf);
+        free_leaf(&f->nodes[i]);
     free(f->nodes);
     free(f);
 }
@@ -123,6 +129,34 @@ static bool is_ascii(struct span s)
     return true;
 }
 
+/* Lines are no lines there: a dot is any byte. Case counts to queries, unless the expression says
+ * so itself. */
+static unsigned regex_flags(bool as_worker)
+{
+    return REGEX_DOTALL | (as_worker ? REGEX_CASELESS : 0);
+}
+
+bool filter_takes_regex(struct span pattern, bool as_worker)
+{
+    struct regex *re;
+    struct error err = {{0}};
+    if (regex_new(&re, pattern, regex_flags(as_worker), &err) < 0)
+        return false;
+    regex_free(re);
+    return true;
+}
+
+static void compile(struct filter *f, struct node *n)
+{
+    struct error err = {{0}};
+    n->regexes = calloc(n->leaf.value_count + 1u, sizeof(struct regex *));
+    int rc = n->regexes == NULL ? ERR_NOMEM : 0;
+    for (unsigned i = 0; i < n->leaf.value_count && rc == 0; i++)
+        rc = regex_new(&n->regexes[i], n->leaf.values[i], regex_flags(n->leaf.as_worker), &err);
+    if (rc < 0)
+        fail(f, rc);
+}
+
 void filter_add(struct filter *f, const struct filter_leaf *leaf)
 {
     if (leaf->value_count > FILTER_VALUES_MAX)
@@ -147,6 +181,8 @@ void filter_add(struct filter *f, const struct filter_leaf *leaf)
         to->value_count++;
         n->is_foreign |= !is_ascii(leaf->values[i]);
     }
+    if (leaf->op == FILTER_REGEX)
+        compile(f, n);
 }
 
 int filter_built(const struct filter *f)
@@ -157,6 +193,14 @@ int filter_built(const struct filter *f)
 unsigned filter_size(const struct filter *f)
 {
     return f->count;
+}
+
+unsigned filter_cost(const struct filter *f)
+{
+    unsigned sum = f->count;
+    for (unsigned i = 0; i < f->count; i++)
+        sum += f->nodes[i].regexes != NULL ? FILTER_REGEX_COST * f->nodes[i].leaf.value_count : 0;
+    return sum;
 }
 
 /* ---- what a row holds -------------------------------------------------- */
@@ -324,6 +368,20 @@ static enum filter_answer contains_one_of(const struct node *n, struct span text
     return is_wild ? FILTER_UNSURE : FILTER_NO;
 }
 
+/* In what is longer than a window an end is not always an end; and where a dot is no newline a
+ * match over several lines is none. */
+static enum filter_answer matches_one_of(const struct node *n, struct span text)
+{
+    struct regex_match m;
+    bool has_lines = text.len > 0 && memchr(text.base, '\n', text.len) != NULL;
+    if (text.len > REGEX_WINDOW_BYTES)
+        return FILTER_UNSURE;
+    for (unsigned i = 0; i < n->leaf.value_count; i++)
+        if (regex_next(n->regexes[i], text, 0, &m))
+            return m.is_given_up || (has_lines && !n->leaf.as_worker) ? FILTER_UNSURE : FILTER_YES;
+    return FILTER_NO;
+}
+
 static enum filter_answer compare(const struct filter_leaf *l, struct span text)
 {
     char digits[ATTR_TEXT_BYTES + 1], *end;
@@ -353,6 +411,8 @@ static enum filter_answer ask_text(const struct node *n, struct span text)
         return is_one_of(n, text);
     case FILTER_CONTAINS:
         return contains_one_of(n, text);
+    case FILTER_REGEX:
+        return matches_one_of(n, text);
     case FILTER_UNKNOWN:
     case FILTER_IS_SET:
         return FILTER_UNSURE;
@@ -408,6 +468,17 @@ static enum filter_answer ask_node(const struct filter *f, unsigned at,
 enum filter_answer filter_ask(const struct filter *f, const struct filter_row *row)
 {
     return f->count == 0 ? FILTER_YES : ask_node(f, 0, ask_leaf, row);
+}
+
+static enum filter_answer ask_service(const struct node *n, const struct filter_row *row)
+{
+    return n->leaf.of == FILTER_SERVICE ? ask_leaf(n, row) : FILTER_UNSURE;
+}
+
+enum filter_answer filter_ask_service(const struct filter *f, const struct logs_group *group)
+{
+    const struct filter_row row = {.group = group};
+    return f->count == 0 ? FILTER_YES : ask_node(f, 0, ask_service, &row);
 }
 
 /* The worst record: each condition that is known says no. */

@@ -27,6 +27,8 @@
 
 #define FILTER_NODES_MAX 256 /* as PostHog's workers allow */
 #define FILTER_DEPTH_MAX 16  /* likewise */
+#define FILTER_REGEX_COST \
+    32 /* conditions: as long as they take, and 64 KiB at most (util/regex.h) */
 #define FILTER_VALUES_MAX 64 /* of one leaf; each is compared for each record */
 #define FILTER_TEXT_MAX 8192 /* bytes of all keys and values of one filter */
 
@@ -48,6 +50,7 @@ enum filter_op {
     FILTER_UNKNOWN, /* could not be translated: always unsure */
     FILTER_IS,      /* one of the values */
     FILTER_CONTAINS,
+    FILTER_REGEX, /* RE2; those that filter_takes_regex() */
     FILTER_GREATER,
     FILTER_AT_LEAST,
     FILTER_LESS,
@@ -81,6 +84,10 @@ void filter_add(struct filter *f, const struct filter_leaf *leaf);
 MUST_CHECK int filter_built(const struct filter *f);
 
 unsigned filter_size(const struct filter *f); /* nodes, groups among them */
+unsigned filter_cost(const struct filter *f); /* the same, an expression as FILTER_REGEX_COST */
+
+/* Can it be read as it is meant there? */
+bool filter_takes_regex(struct span pattern, bool as_worker);
 
 struct filter_row {
     const struct logs_group *group;
@@ -89,6 +96,9 @@ struct filter_row {
 };
 
 enum filter_answer filter_ask(const struct filter *f, const struct filter_row *row);
+
+/* The answer for all records of that service, as far as it is the same for all. */
+enum filter_answer filter_ask_service(const struct filter *f, const struct logs_group *group);
 
 /* Is there a record that it answers no? False: it was not translated at all. */
 bool filter_tells_apart(const struct filter *f);

@@ -70,7 +70,7 @@ static struct span cut(struct span name)
 int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter)
 {
     struct span name = cut(item->name);
-    unsigned nodes = g->nodes + filter_size(filter);
+    unsigned nodes = g->nodes + filter_cost(filter);
     bool is_full = g->count == GUARD_MAX || nodes > GUARD_NODES_MAX;
     char *text = is_full ? NULL : malloc(item->id.len + name.len + 1);
     if (text == NULL) {
@@ -112,6 +112,15 @@ int guard_find(const struct guard *g, const struct guard_item *item)
             return (int)i;
     }
     return ERR_EMPTY;
+}
+
+uint64_t guard_possible(const struct guard *g, const struct logs_group *group)
+{
+    uint64_t set = 0;
+    for (unsigned i = 0; i < guard_count(g); i++)
+        if (filter_ask_service(g->entries[i].filter, group) != FILTER_NO)
+            set |= UINT64_C(1) << i;
+    return set;
 }
 
 bool guard_selects(const struct guard *g, unsigned i, const struct filter_row *row)

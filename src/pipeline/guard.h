@@ -67,5 +67,8 @@ const struct guard_item *guard_at(const struct guard *g, unsigned i);
 /* The place of the same item (kind and id) in another; negative: it is not in there. */
 int guard_find(const struct guard *g, const struct guard_item *item);
 
+/* Which items may select a record of that service; bit per item. */
+uint64_t guard_possible(const struct guard *g, const struct logs_group *group);
+
 /* Does it select the record, as far as can be told? */
 bool guard_selects(const struct guard *g, unsigned i, const struct filter_row *row);

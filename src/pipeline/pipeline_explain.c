@@ -28,7 +28,7 @@ static int on_explain(void *ctx, const struct logs_group *g, struct span bytes)
     };
     s.family = e->p->families == NULL ? s.signature : families_resolve(e->p->families, s.signature);
     if (e->p->guard != NULL)
-        pipeline_ask_guard(e->p, &s);
+        pipeline_ask_guard(e->p, &s, guard_possible(e->p->guard, g));
     struct pipeline_view view;
     const struct subject *shown = pipeline_view(e->p, &s, &view);
     uint32_t service = ledger_find(e->p->ledger, shown->group->service_name);

@@ -3,12 +3,12 @@
 
 #include "pipeline/pipeline_state.h"
 
-void pipeline_ask_guard(const struct pipeline *p, struct subject *s)
+void pipeline_ask_guard(const struct pipeline *p, struct subject *s, uint64_t possible)
 {
     const struct filter_row row = {s->group, s->bytes, s->record};
-    for (unsigned i = 0; i < guard_count(p->guard); i++)
-        if (guard_selects(p->guard, i, &row))
-            s->selected |= UINT64_C(1) << i;
+    for (uint64_t left = possible; left != 0; left &= left - 1)
+        if (guard_selects(p->guard, (unsigned)__builtin_ctzll(left), &row))
+            s->selected |= left & -left;
     s->guarded = s->selected != 0 && guard_keeps(p->guard);
 }
 

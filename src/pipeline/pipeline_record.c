@@ -17,6 +17,7 @@ static void enter_resource(struct pass *pass, const struct logs_group *g)
     pass->service = pipeline_service(p, g->service_name);
     pass->rules = rulebook_of(&p->rulebook, pass->service, pass->at_ms);
     pass->second = rulebook_second(&p->rulebook, pass->at_ms);
+    pass->guarding = p->guard == NULL ? 0 : guard_possible(p->guard, g);
 }
 
 #define GOVERN_MS 50 /* within a request: a batch of some seconds is no burst */
@@ -468,8 +469,8 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         mended = timestamp_mend(room, &record, pass->unix_ns, &p->timestamps);
     if (pass->governor != NULL)
         governor_arrived(pass->governor, arrived);
-    if (p->guard != NULL)
-        pipeline_ask_guard(p, &s);
+    if (pass->guarding != 0)
+        pipeline_ask_guard(p, &s, pass->guarding);
     struct decision d = sampler_decide(pass->rules, &s);
     bool is_for_guard = d.reason == REASON_GUARDED;
     limit_floor(pass, &d);

@@ -85,6 +85,7 @@ struct pass {
     uint32_t scope_index;
     uint32_t service;
     const struct rules *rules, *second;
+    uint64_t guarding;         /* by what of the guard the service may be selected, bit per item */
     size_t request_bytes;      /* and all stamps that its records may get */
     struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all;          /* REJECTED: count only */
@@ -150,8 +151,9 @@ void pipeline_pay_context(const struct pass *pass, const struct recording *c);
 
 /* ---- pipeline_guard.c -------------------------------------------------- */
 
-/* What of the guard selects the record: s->selected and s->guarded. Where there is a guard. */
-void pipeline_ask_guard(const struct pipeline *p, struct subject *s);
+/* What of the guard selects the record, of what is possible (guard_possible()): s->selected and
+ * s->guarded. Where there is a guard. */
+void pipeline_ask_guard(const struct pipeline *p, struct subject *s, uint64_t possible);
 
 /* What became of it; `sent_bytes` where it was kept. */
 void pipeline_count_selected(struct pipeline *p, const struct subject *s, enum verdict verdict,

@@ -129,6 +129,11 @@ static const struct list {
 
 static void guard_it(struct guarded *g, const struct guard_item *item, struct selection *s)
 {
+    if (s->is_all) {
+        filter_free(s->filter);
+        note(g, item->name, false, false, "it counts all logs: to guard it would keep everything");
+        return;
+    }
     bool tells_apart = s->unsaid == 0 || filter_tells_apart(s->filter);
     if (!tells_apart) {
         filter_free(s->filter);

@@ -10,10 +10,10 @@
 
 #include "otlp/fields.h"
 #include "otlp/wire.h"
+#include "pipeline/attr_text.h"
 
 #define ID_BYTES 16
 #define SPAN_ID_BYTES 8
-#define NUMBER_BYTES 32
 
 /* What the scrub writes, and what signs like what it has replaced. */
 static const char scrubbed[] = "{{REDACTED}}", variable[] = "redacted-email-0";
@@ -77,22 +77,21 @@ static struct span unscrubbed(struct row_writer *w, struct span text)
  * it was one, and PostHog stores its text. */
 static bool put_number(struct buf *out, struct span text)
 {
-    char room[NUMBER_BYTES], again[NUMBER_BYTES], *end;
-    if (text.len == 0 || text.len >= NUMBER_BYTES || strchr("-0123456789", text.base[0]) == NULL)
+    char room[ATTR_TEXT_BYTES + 1], again[ATTR_TEXT_BYTES], *end;
+    if (text.len == 0 || text.len > ATTR_TEXT_BYTES)
         return false;
     memcpy(room, text.base, text.len);
     room[text.len] = '\0';
     errno = 0;
-    long long whole = strtoll(room, &end, 10);
-    snprintf(again, sizeof again, "%lld", whole);
-    if (errno == 0 && *end == '\0' && strcmp(room, again) == 0) {
-        wire_append_varint(out, ANY_VALUE_INT, (uint64_t)whole);
+    struct log_value v = {.kind = LOG_INT, .integer = strtoll(room, &end, 10)};
+    if (errno == 0 && *end == '\0' && span_eq(attr_text(&v, again), text)) {
+        wire_append_varint(out, ANY_VALUE_INT, (uint64_t)v.integer);
         return true;
     }
-    double real = strtod(room, &end);
-    if (*end != '\0' || !isfinite(real) || room[strspn(room, "-0123456789.eE+")] != '\0')
+    v = (struct log_value){.kind = LOG_DOUBLE, .real = strtod(room, &end)};
+    if (*end != '\0' || !isfinite(v.real) || !span_eq(attr_text(&v, again), text))
         return false;
-    wire_append_double(out, ANY_VALUE_DOUBLE, real);
+    wire_append_double(out, ANY_VALUE_DOUBLE, v.real);
     return true;
 }
 

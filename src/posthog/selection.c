@@ -93,6 +93,7 @@ static const struct verb {
     {"icontains",     FILTER_CONTAINS, false}, {"not_icontains", FILTER_CONTAINS, true},
     {"gt",            FILTER_GREATER,  false}, {"lt",            FILTER_LESS,     false},
     {"gte",           FILTER_AT_LEAST, false}, {"lte",           FILTER_AT_MOST,  false},
+    {"regex",         FILTER_REGEX,    false}, {"not_regex",     FILTER_REGEX,    true},
     {"is_set",        FILTER_IS_SET,   false}, {"is_not_set",    FILTER_IS_SET,   true},
     /* clang-format on */
 };
@@ -155,7 +156,14 @@ static void read_leaf(struct reading *r, struct json_node n)
         unsaid(r, "the value for", key);
         return;
     }
-    leaf.value_count = verb->op == FILTER_IS || verb->op == FILTER_CONTAINS ? values.count : 0;
+    bool has_values = verb->op != FILTER_IS_SET && !compares_numbers(verb->op);
+    leaf.value_count = has_values ? values.count : 0;
+    for (unsigned i = 0; verb->op == FILTER_REGEX && i < values.count; i++) {
+        if (filter_takes_regex(values.list[i], false))
+            continue;
+        unsaid(r, "the expression", values.list[i]);
+        return;
+    }
     filter_add(r->out->filter, &leaf);
 }
 
@@ -225,6 +233,7 @@ static int begin(struct selection *out)
 /* A group without members holds for nothing, to our filter; to a query for all. */
 static int finish(struct selection *out, bool is_empty)
 {
+    out->is_all = is_empty;
     if (is_empty)
         filter_add(out->filter,
                    &(const struct filter_leaf){.of = FILTER_SERVICE, .op = FILTER_IS_SET});

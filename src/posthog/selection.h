@@ -19,6 +19,7 @@
 
 struct selection {
     struct filter *filter; /* the caller's */
+    bool is_all;           /* it has no condition */
     unsigned unsaid;       /* conditions that could not be translated */
     char why[SELECTION_WHY_BYTES];
 };

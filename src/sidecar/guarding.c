@@ -208,6 +208,7 @@ void guarding_reload(struct sidecar *sc, const struct config *before)
 void guarding_stop(struct sidecar *sc)
 {
     struct guarding *g = sc->guarding;
+    annotating_quiet(sc); /* it asks by the same part, which is stopped next */
     if (g == NULL)
         return;
     stop_reading(g);

@@ -502,8 +502,8 @@ const struct page sidecar_admin_pages[] = {
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
     {"/api/reload", "application/json", .ask = sidecar_reload_page},
-    {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/warm", "application/json", .ask = sidecar_warm_page},
+    {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/config", "text/plain; charset=utf-8", write_config},
 };
 const size_t sidecar_admin_page_count = ARRAY_LEN(sidecar_admin_pages);

@@ -306,6 +306,7 @@ static const struct part {
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
     {durable_start, durable_leave, NULL},
+    {annotating_start, annotating_stop, annotating_release},
     {policies_start, policies_stop, NULL},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},

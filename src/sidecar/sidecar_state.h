@@ -110,8 +110,9 @@ struct sidecar {
     struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
-    struct guarding *guarding; /* NULL without posthog.personal_api_key */
-    struct live *live;         /* what the admin pages answer from the running pipeline */
+    struct annotating *annotating; /* NULL but for a leader */
+    struct guarding *guarding;     /* NULL without posthog.personal_api_key */
+    struct live *live;             /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
@@ -284,6 +285,16 @@ MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *befor
                                   struct error *err);
 MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
+
+/* ---- annotating.c: a mark in PostHog for each version of a policy ---- */
+
+MUST_CHECK int annotating_start(struct sidecar *sc, struct error *err);
+void annotating_quiet(struct sidecar *sc);
+void annotating_stop(struct sidecar *sc);
+void annotating_release(struct sidecar *sc);
+
+/* Rules are in force, of one service, or of all where it is empty. */
+void annotating_note(struct sidecar *sc, struct span service, const struct rules *rules);
 
 /* ---- guarding.c: what PostHog counts is kept ---- */
 

@@ -1,5 +1,8 @@
 // The dashboard and the alerts: what their SQL says of a known run, and that they are there once.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { PostHog } from './lib/posthog.mjs';
@@ -201,5 +204,55 @@ test('faults: one sentence each', async (t) => {
     assert.equal(out.code, code, `${name}: ${out.stderr}`);
     assert.match(out.stderr, sentence, name);
     assert.equal(app.store()['logs/alerts'].length, 0);
+  }
+});
+
+test('each version of a policy is one annotation, of a leader', async (t) => {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const policy = path.join(dir, 'policy.yaml');
+  const write = (version) => writeFileSync(policy, `{global_rate: 0.5, version: ${version}}\n`);
+  const { stub, app } = await standIn(t);
+  const start = (role) => Sidecar.start(t, { stub, set: { 'posthog.app_host': app.url, 'posthog.role': role, 'sampling.policy_file': policy }, env: { POSTHOG_PERSONAL_API_KEY: 'phx_e2e' } });
+  const marks = () => app.store().annotations.map((a) => [a.content, a.scope]);
+  const of = (version) => [`lipservice: policy ${version} (file) is in force`, 'project'];
+  write(4);
+  const sidecar = await start('leader');
+  await sidecar.until('the mark', () => marks().length === 1);
+  assert.deepEqual(marks(), [of(4)]);
+  assert.ok(Math.abs(Date.parse(app.store().annotations[0].date_marker) - Date.now()) < 60000);
+  app.fault = (r) => (r.path.includes('annotations') && r.method === 'POST' ? FAULTS.failed : null);
+  write(5);
+  await sidecar.until('the fault', () => sidecar.log.some((l) => l.event === 'not_annotated'));
+  await sidecar.stop();
+  app.fault = null;
+  const again = await start('leader');
+  await again.until('the mark', () => marks().length === 2);
+  await again.stop();
+  const third = await start('leader');
+  await third.until('the list', () => app.requests.filter((r) => r.path.endsWith('annotations/') && r.method === 'GET').length >= 4);
+  const member = await start('member');
+  await member.until('the check', () => member.log.some((l) => l.event === 'posthog_check'));
+  await third.stop();
+  await member.stop();
+  assert.deepEqual(marks(), [of(4), of(5)]);
+});
+
+test('usage is said at the end, on disk and while only observing', async (t) => {
+  for (const set of [{ mode: 'observe' }, { durability: 'disk' }, { 'sampling.budget.records_per_second': 20 }]) {
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    const { stub, app } = await standIn(t);
+    const sidecar = await Sidecar.start(t, { stub, set: { 'batch.max_age': '50ms', 'sampling.first.count': 0, 'events.usage_interval': '1h', 'spool.directory': path.join(dir, 'spool'), ...set } });
+    assert.equal((await sidecar.post(encodeLogs(request(600, { service: 'api' })))).status, 200);
+    assert.equal((await sidecar.post(encodeLogs(request(300, { service: 'web' })))).status, 200);
+    const ledger = await closeLedger(sidecar, { received: 900 }, { told: 2 });
+    const said = Object.fromEntries(app.rows().filter((row) => row.attributes['lipservice.event'] === 'usage').map((row) => [row.service_name, row.attributes]));
+    assert.deepEqual(Object.keys(said).sort(), ['api', 'web']);
+    for (const [name, n] of Object.entries(said)) {
+      const row = ledger.services[name];
+      assert.deepEqual(['received', 'kept', 'sampled_out', 'dropped_by_rule', 'rejected', 'joined', 'released', 'lost'].map((key) => Number(n[`lipservice.${key}`])), [row.received, row.kept, row.sampled_out, row.dropped_by_rule, 0, 0, row.released, Object.values(row.lost).reduce((a, b) => a + b, 0)], name);
+      assert.equal(n['otel.logs.adjusted_count'], '0');
+    }
   }
 });

@@ -37,6 +37,14 @@ static void leaves(void **state)
         {FILTER_BODY, "", FILTER_CONTAINS, {"5_eur"}, 0, NOT, FILTER_UNSURE},
         {FILTER_BODY, "", FILTER_CONTAINS, {"5_eur"}, 0, WORKER, FILTER_NO},
         {FILTER_BODY, "", FILTER_CONTAINS, {""}, 0, 0, FILTER_YES},
+        {FILTER_BODY, "", FILTER_REGEX, {"of \\d+ EUR"}, 0, 0, FILTER_YES},
+        {FILTER_BODY, "", FILTER_REGEX, {"of \\d+ eur"}, 0, 0, FILTER_NO},
+        {FILTER_BODY, "", FILTER_REGEX, {"of \\d+ eur"}, 0, WORKER, FILTER_YES},
+        {FILTER_BODY, "", FILTER_REGEX, {"(?i)of \\d+ eur"}, 0, 0, FILTER_YES},
+        {FILTER_BODY, "", FILTER_REGEX, {"^EUR", "failed$"}, 0, 0, FILTER_YES},
+        {FILTER_BODY, "", FILTER_REGEX, {"^EUR"}, 0, NOT, FILTER_YES},
+        {FILTER_ATTRIBUTE, "nothing", FILTER_REGEX, {"x"}, 0, NOT, FILTER_YES},
+        {FILTER_ATTRIBUTE, "nothing", FILTER_REGEX, {"x"}, 0, NOT | WORKER, FILTER_NO},
         {FILTER_SERVICE, "", FILTER_IS, {"web", "checkout"}, 0, 0, FILTER_YES},
         {FILTER_SERVICE, "", FILTER_IS, {"Checkout"}, 0, 0, FILTER_NO},
         {FILTER_SERVICE, "", FILTER_IS, {"Checkout"}, 0, WORKER, FILTER_YES},
@@ -96,6 +104,42 @@ static void leaves(void **state)
         filter_free(f);
     }
     row_done(&r);
+}
+
+static void expressions_that_may_mean_something_else(void **state)
+{
+    (void)state;
+    assert_true(filter_takes_regex(SPAN("^a.*b$"), false));
+    assert_false(filter_takes_regex(SPAN("(a"), false));
+    assert_false(filter_takes_regex(SPAN("(?=a)b"), false));
+    static const struct {
+        const char *body;
+        enum filter_answer answer;
+    } rows[] = {{"a\nb", FILTER_UNSURE}, {"a b", FILTER_YES}, {"b\na", FILTER_NO}};
+    struct span pattern = SPAN("a.b");
+    struct filter *f = one(&(struct filter_leaf){
+        .of = FILTER_BODY, .op = FILTER_REGEX, .values = &pattern, .value_count = 1});
+    assert_int_equal(filter_cost(f), 1 + FILTER_REGEX_COST);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct row_rig r;
+        row_init(&r, 9, NULL, rows[i].body);
+        assert_int_equal(row_ask(f, &r), rows[i].answer);
+        row_done(&r);
+    }
+    char *much = malloc(5001);
+    memset(much, 'x', 5000);
+    much[5000] = '\0';
+    struct row_rig r;
+    row_init(&r, 9, NULL, much);
+    assert_int_equal(row_ask(f, &r), FILTER_UNSURE);
+    row_done(&r);
+    free(much);
+    filter_free(f);
+    pattern = SPAN("(a");
+    f = one(&(struct filter_leaf){
+        .of = FILTER_BODY, .op = FILTER_REGEX, .values = &pattern, .value_count = 1});
+    assert_int_equal(filter_built(f), ERR_CONFIG);
+    filter_free(f);
 }
 
 static void severities_are_those_that_posthog_stores(void **state)
@@ -219,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves),
+        cmocka_unit_test(expressions_that_may_mean_something_else),
         cmocka_unit_test(severities_are_those_that_posthog_stores),
         cmocka_unit_test(groups_join_three_answers),
         cmocka_unit_test(what_is_too_large_is_refused),

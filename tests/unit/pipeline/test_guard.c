@@ -200,6 +200,29 @@ static void a_weight_on_all(void **state)
     }
 }
 
+/* What a service rules out is not asked for each record; it may rule nothing out. */
+static void what_a_service_leaves_possible(void **state)
+{
+    (void)state;
+    static const char *const services[] = {"app", "web", "app"};
+    struct guard *g = guard_of(true, services, 3);
+    struct filter *f;
+    struct span word = SPAN("x");
+    assert_int_equal(filter_new(&f), 0);
+    filter_begin(f, FILTER_ANY);
+    filter_add(f, &(struct filter_leaf){
+                      .of = FILTER_SERVICE, .op = FILTER_IS, .values = &word, .value_count = 1});
+    filter_add(f, &(struct filter_leaf){
+                      .of = FILTER_BODY, .op = FILTER_CONTAINS, .values = &word, .value_count = 1});
+    filter_end(f);
+    const struct guard_item item = {.id = SPAN("any"), .name = SPAN("any")};
+    assert_int_equal(guard_add(g, &item, f), 0);
+    const struct logs_group app = {.service_name = SPAN("app")}, none = {.resource = {0}};
+    assert_int_equal(guard_possible(g, &app), 1 | 4 | 8);
+    assert_int_equal(guard_possible(g, &none), 8);
+    guard_unref(g);
+}
+
 static void no_more_than_the_limit(void **state)
 {
     (void)state;
@@ -230,6 +253,7 @@ int main(void)
         cmocka_unit_test(while_observing_it_is_said_what_would_be_kept),
         cmocka_unit_test(a_budget_pays_for_it_and_cuts_the_others),
         cmocka_unit_test(a_weight_on_all),
+        cmocka_unit_test(what_a_service_leaves_possible),
         cmocka_unit_test(no_more_than_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,13 +45,20 @@ static void each_kind_of_thing(void **state)
          "{\"id\":\"a\",\"name\":\"n\",\"enabled\":true,\"filters\":{\"searchTerm\":\"!x\"}}",
          false, "not", "the search term '!x' cannot be translated, and nothing else is left"},
         {GUARD_METRIC, "{\"id\":1,\"name\":\"n\",\"enabled\":true,\"filter_group\":null}", false,
-         "guarded", ""},
+         "not", "it counts all logs: to guard it would keep everything"},
+        {GUARD_VIEW, "{\"short_id\":\"v\",\"name\":\"n\",\"filters\":{}}", false, "not",
+         "it counts all logs: to guard it would keep everything"},
         {GUARD_METRIC,
          "{\"id\":1,\"name\":\"n\",\"enabled\":true,\"filter_group\":null,\"value_attribute\":"
          "\"attributes.otel.logs.adjusted_count\"}",
          true, "fine", "it sums adjusted counts"},
         {GUARD_METRIC,
          "{\"id\":1,\"name\":\"n\",\"enabled\":true,\"filter_group\":null,\"value_attribute\":"
+         "\"attributes.otel.logs.adjusted_count\"}",
+         false, "not", "it counts all logs: to guard it would keep everything"},
+        {GUARD_METRIC,
+         "{\"id\":1,\"name\":\"n\",\"enabled\":true,\"filter_group\":{\"type\":\"AND\",\"values\":["
+         "{\"type\":\"log_attribute\",\"key\":\"a\",\"operator\":\"is_set\"}]},\"value_attribute\":"
          "\"attributes.otel.logs.adjusted_count\"}",
          false, "guarded", ""},
         {GUARD_VIEW, "{\"short_id\":\"v\",\"name\":\"n\"," WEB "}", false, "guarded", ""},

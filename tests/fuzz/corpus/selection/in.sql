@@ -1,0 +1,1 @@
+SELECT count() FROM logs WHERE service_name = 'api' OR service_name IN ('web', 'x') AND 1
