@@ -244,11 +244,13 @@ for (const place of ['memory', 'disk'])
     await checks();
     await burst(2);
     await settled();
-    const found = await verify();
+    // A minute is open while a record of it waits; on a busy machine a canary may.
+    const found = await until('closed minutes', async () => {
+      const seen = await verify();
+      assert.equal(seen.records.unexplained, 0, JSON.stringify(seen, null, 1));
+      return seen.services.filter((s) => s.service !== 'lipservice').reduce((n, s) => n + s.sent, 0) === sent && seen;
+    });
     const { records } = found;
-    assert.equal(records.unexplained, 0, JSON.stringify(found, null, 1));
-    const ours = found.services.filter((s) => s.service !== 'lipservice').reduce((n, s) => n + s.sent, 0);
-    assert.equal(ours, sent);
     const canaries = lostToQuota - 12000; // of this process, lost with the rest
     assert.deepEqual([records.drop_rule, records.earlier, records.duplicates], [4000, 33, stub.rows.length - new Set(stub.rows.map((r) => r.body + r.timestamp)).size], JSON.stringify(records));
     assert.ok(records.quota >= 12000 && records.quota <= 12000 + canaries, JSON.stringify(records));
