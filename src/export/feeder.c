@@ -173,7 +173,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span record)
     }
     f->done_records++;
     if (w->is_found)
-        f->opts.found(f->opts.ctx, w->service, (size_t)rc);
+        f->opts.found(f->opts.ctx, w->service, record, (size_t)rc);
     return 0;
 }
 

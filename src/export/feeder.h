@@ -35,7 +35,7 @@ struct feeder_opts {
     void *ctx;
     uint32_t (*service)(void *ctx, struct span name); /* its number in the ledger */
     /* A record of an earlier process, before the exporter takes it: count it as kept. */
-    void (*found)(void *ctx, uint32_t service, size_t bytes);
+    void (*found)(void *ctx, uint32_t service, struct span record, size_t bytes);
     void (*settled)(void *ctx); /* feeder_settled() has something to tell */
 };
 

@@ -482,11 +482,11 @@ static uint32_t service_of(void *ctx, struct span name)
     return j->opts.service(j->opts.ctx, name);
 }
 
-static void on_found(void *ctx, uint32_t service, size_t bytes)
+static void on_found(void *ctx, uint32_t service, struct span record, size_t bytes)
 {
     struct journal *j = ctx;
     j->stats.found_records++;
-    j->opts.found(j->opts.ctx, service, bytes);
+    j->opts.found(j->opts.ctx, service, record, bytes);
 }
 
 int journal_start(struct journal *j, struct exporter *x)

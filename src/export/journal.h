@@ -51,7 +51,7 @@ struct journal_opts {
     uint64_t seed;
     void *ctx;
     uint32_t (*service)(void *ctx, struct span name); /* see feeder.h */
-    void (*found)(void *ctx, uint32_t service, size_t bytes);
+    void (*found)(void *ctx, uint32_t service, struct span record, size_t bytes);
 };
 
 /* A request that must not be answered before its records are stored; in the caller's memory. */

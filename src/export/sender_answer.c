@@ -207,7 +207,7 @@ static void count_answer(struct senders *x, const struct parcel *p, const struct
     char quoted[DIAG_QUOTE_BYTES];
     x->last_status = a->err == 0 ? a->status : 0;
     metric_inc(a->err != 0 ? &x->stats->failures : &x->stats->answers[answer]);
-    if (p->signal == SIGNAL_LOGS && is_doubtful(a))
+    if (p->signal == SIGNAL_LOGS && (a->was_repeated || is_doubtful(a)))
         metric_add(&x->stats->doubtful_records, p->records);
     if (a->err != 0)
         diag(DIAG_DEBUG, "upstream_failed", "no answer", "signal=%s attempts=%u error=%s",

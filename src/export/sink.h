@@ -17,6 +17,7 @@ struct sink_answer {
     struct span content_type;
     struct span location; /* of a redirect */
     struct span body;     /* borrowed for the call */
+    bool was_repeated;    /* it was sent more than once before this answer came */
     const char *text;     /* a sentence, when err is not 0 */
 };
 

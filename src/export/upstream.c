@@ -79,6 +79,7 @@ static void on_done(void *ctx, const struct client_result *r)
         .location = r->location,
         .body = r->body,
         .text = r->text,
+        .was_repeated = r->was_repeated,
     };
     if (a.err == 0 && a.status == STATUS_MISDIRECTED)
         client_forget_connections(

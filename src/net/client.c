@@ -38,6 +38,7 @@ struct client_call {
     struct buf answer;
     size_t max_answer_bytes;
     size_t head_bytes;
+    uint32_t sent; /* how often the request began */
     bool has_head; /* the last head, that of a final answer, is whole */
     char retry_after[64];
     char content_type[128];
@@ -105,6 +106,7 @@ static void finish(struct client_call *call, CURLcode code)
         .content_type = span_str(call->content_type),
         .location = span_str(call->location),
         .text = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
+        .was_repeated = call->sent > 1,
     };
     long status = 0;
     curl_off_t begun_us = 0; /* when the request itself began; 0: there was no connection */
@@ -385,6 +387,20 @@ static void set_age(const struct client *c, CURL *e)
     curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)(age_s < 2 ? 1 : age_s - 1));
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075000
+/* The connection stands, and the request is about to leave. */
+static int on_request(void *user, char *ip, char *own_ip, int port, int own_port)
+{
+    struct client_call *call = user;
+    (void)ip;
+    (void)own_ip;
+    (void)port;
+    (void)own_port;
+    call->sent++;
+    return CURL_PREREQFUNC_OK;
+}
+#endif
+
 static void set_request(struct client_call *call, const struct client_request *r)
 {
     struct client *c = call->client;
@@ -411,6 +427,10 @@ static void set_request(struct client_call *call, const struct client_request *r
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, call);
+#endif
     bool is_post = strcmp(r->method, "POST") == 0;
     if (is_post || r->body.len > 0)
         set_body(e, r->body);

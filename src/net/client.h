@@ -42,6 +42,8 @@ struct client_result {
     struct span content_type; /* likewise */
     struct span location;     /* likewise; cut off behind 255 bytes */
     const char *text;         /* what went wrong, in words, when err is not 0 */
+    bool was_repeated;        /* the request was sent more than once: a connection that had been
+                               * used before was closed under it, perhaps when it had arrived */
 };
 
 struct client_request {

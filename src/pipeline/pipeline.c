@@ -385,8 +385,10 @@ struct span pipeline_service_name(const struct pipeline *p, uint32_t service)
     return service == LEDGER_OTHER ? SPAN("") : ledger_service_name(p->ledger, service);
 }
 
-void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes)
+void pipeline_found(struct pipeline *p, uint32_t service, struct span record, size_t bytes)
 {
+    if (p->minutes != NULL)
+        minutes_count(p->minutes, service, record, (struct span){0});
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, bytes);
     ledger_meter(p->ledger, service, bytes);
 }

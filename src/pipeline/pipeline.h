@@ -165,7 +165,7 @@ uint32_t pipeline_service(struct pipeline *p, struct span name);
 struct span pipeline_service_name(const struct pipeline *p, uint32_t service);
 
 /* A record that an earlier process kept was found: received and kept, and queued. */
-void pipeline_found(struct pipeline *p, uint32_t service, size_t bytes);
+void pipeline_found(struct pipeline *p, uint32_t service, struct span record, size_t bytes);
 
 /* What became of records that the sink took. */
 void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint64_t records);

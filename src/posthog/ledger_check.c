@@ -22,11 +22,6 @@ const char *cause_word(enum cause c)
     return causes[c].word;
 }
 
-const char *cause_text(enum cause c)
-{
-    return causes[c].text;
-}
-
 /* ---- what is held against each other ----------------------------------- */
 
 void ledger_check_init(struct ledger_check *c, struct budget *budget, uint64_t now_s,

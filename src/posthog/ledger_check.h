@@ -45,7 +45,6 @@ enum cause { CAUSES(X) CAUSE_COUNT };
 #undef X
 
 const char *cause_word(enum cause c);
-const char *cause_text(enum cause c);
 
 struct check_minute {
     uint32_t sent, stored;

@@ -14,9 +14,9 @@ static uint32_t on_service(void *ctx, struct span name)
     return pipeline_service(((struct sidecar *)ctx)->pipeline, name);
 }
 
-static void on_found(void *ctx, uint32_t service, size_t bytes)
+static void on_found(void *ctx, uint32_t service, struct span record, size_t bytes)
 {
-    pipeline_found(((struct sidecar *)ctx)->pipeline, service, bytes);
+    pipeline_found(((struct sidecar *)ctx)->pipeline, service, record, bytes);
 }
 
 static void on_settle(void *ctx, uint32_t service, enum fate fate, uint64_t records)

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { directory } from './lib/disk.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
+import { PostHogApp } from './lib/posthog_app.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { Sidecar, audit, balance, lastLine } from './lib/sidecar.mjs';
 
@@ -82,6 +83,8 @@ const shadowOf = async ({ cell }, name) => JSON.parse(await cell.sidecar.page('a
 const delivers = ({ ledger }) => ledger.delivered > 0;
 const samples = ({ ledger }) => ledger.sampled_out > 0;
 const tells = ({ cell }) => cell.own().length > 0;
+const sings = ({ cell }) => cell.own().some((row) => row.attributes['lipservice.canary']);
+const paces = ({ metrics }) => metrics['lipservice_budget_rate{unit="bytes"}'] > 0;
 const makesEvents = ({ metrics }) => Object.entries(metrics).some(([key, n]) => key.startsWith('lipservice_events_total{') && n > 0);
 const suppresses = ({ metrics, cell }) =>
   metrics['lipservice_records_dropped_total{reason="floor_limit"}'] > 0 && cell.own().some((row) => row.event_name === 'lipservice.errors_suppressed');
@@ -138,6 +141,9 @@ const FEATURES = [
   { name: 'events, floor limit',        set: { ...HALF, ...EVENTS, ...FLOOR },         load: both(infos(20), errors(30)), works: [tells, suppresses] },
   { name: 'events, context',            set: { ...NONE, ...EVENTS },                   load: withError, works: [tells, releases] },
   { name: 'context, budget',            set: { ...KEEP, ...BUDGET },                   load: both(infos(40), errors(1)), works: [releases, budgets], repeats: true, lost: ['budget'] },
+  { name: 'canary',                     set: { ...KEEP, app: true },                   load: infos(20), works: [delivers, sings], keeps: true },
+  { name: 'canary, observe, events',    set: { ...HALF, ...EVENTS, mode: 'observe', app: true }, load: both(infos(20), fresh), works: [observes, sings], repeats: true, keeps: true },
+  { name: 'canary, quota, reload',      set: { 'sampling.budget.source': 'posthog', app: true }, load: reloads, works: [sings, paces, reloaded] },
   { name: 'observe, events',            set: { ...HALF, ...EVENTS, mode: 'observe' },  load: both(infos(20), fresh), works: [observes, tells], repeats: true, keeps: true },
   { name: 'shadow, families, reload',   set: { shadow: true },                         load: both(reloads, names), works: [shadows, unites, reloaded], repeats: true },
   { name: '413, context',               set: NONE,                                     load: both(large(8), errors(1)), works: [splits, releases], upstream: { limit: 4000 } },
@@ -167,12 +173,16 @@ class Cell {
 
   // The next process on the same settings and directory.
   async start(more = {}) {
-    const { shadow, ...set } = { ...BASE, ...this.feature.set, durability: this.durability, ...more };
+    const { shadow, app, ...set } = { ...BASE, ...this.feature.set, durability: this.durability, ...more };
     if (this.durability === 'disk') set['spool.directory'] = path.join(this.dir, 'spool');
     else for (const key of Object.keys(set)) if (key.startsWith('spool.')) delete set[key];
     if (shadow) {
       set['shadow.policy_file'] = path.join(this.dir, 'shadow.yaml');
       writeFileSync(set['shadow.policy_file'], 'version: 1\nseverity_rates: {INFO: 0.25}\n');
+    }
+    if (app) {
+      this.app ??= await PostHogApp.start(this.t, this.stub, { delayMs: 0, quota: { limitMb: 1000, baseMb: 0 } });
+      Object.assign(set, { 'posthog.app_host': this.app.url, 'posthog.personal_api_key': 'phx_e2e', 'posthog.check_interval': '1s', 'posthog.visible_after': '1s', 'posthog.role': 'leader' });
     }
     this.sidecar = await Sidecar.start(this.t, { set, stub: this.stub, args: ['--config', this.config] });
   }

@@ -9,6 +9,8 @@ import { PostHog } from './lib/posthog.mjs';
 
 const attribute = (key, value) => ({ key, value: { stringValue: String(value) } });
 const NOW = Date.now();
+// So long ago that it is in the middle of five minutes by the clock, as alerts look at them.
+const AGO = ((NOW - 150000) % 300000) + (NOW % 300000 < 210000 ? 300000 : 0);
 
 // n records of a service, a second apart, the last one a minute ago.
 const request = (n, { service = 'api', number = () => 9, body = (i) => `line ${i}`, attributes = () => [], ago = 60000 } = {}) =>
@@ -148,17 +150,17 @@ test('things are kept, bounded and listed by pages', async (t) => {
 test('drop rules and scrub act on later records; alerts and metrics count what is left', async (t) => {
   const { stub, app, store, ask } = await rig(t);
   actOn(app);
-  await store(request(10));
+  await store(request(10, { ago: AGO }));
   const group = (...values) => ({ type: 'AND', values });
   const leaf = (key, operator, value, type) => ({ key, operator, value, type });
   const rule = async (name, more) => (await ask('POST', 'logs/sampling_rules/', { name, enabled: true, rule_type: 'path_drop', ...more })).body;
   const quiet = await rule('quiet', { config: { filter_group: group(leaf('service.name', 'exact', 'API'), leaf('severity_text', 'is_not', ['error', 'fatal']), leaf('message', 'regex', '^LINE \\d$', 'log')) } });
-  await store(request(20, { number: (i) => (i === 5 ? 17 : 9) }));
+  await store(request(20, { number: (i) => (i === 5 ? 17 : 9), ago: AGO }));
   assert.equal(stub.rows.length, 10 + 20 - 9);
   assert.equal(app.impact.get(quiet.id), 9);
   await ask('PATCH', `logs/sampling_rules/${quiet.id}/`, { enabled: false });
   app.projects[0].settings.logs = { pii_scrub_logs: true };
-  await store(request(1, { body: () => 'mail a@example.com', attributes: () => [attribute('user_token', 'x'), attribute('route', '/a')] }));
+  await store(request(1, { ago: AGO, body: () => 'mail a@example.com', attributes: () => [attribute('user_token', 'x'), attribute('route', '/a')] }));
   const last = readBack(stub.rows.at(-1));
   assert.deepEqual([last.body, last.attributes], ['mail {{REDACTED}}', { user_token: '{{REDACTED}}', route: '/a' }]);
   const alert = (await ask('POST', 'logs/alerts/', { name: 'many', filters: { severityLevels: ['info'] }, threshold_count: 15 })).body;

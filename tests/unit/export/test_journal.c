@@ -92,8 +92,9 @@ static uint32_t service_of(void *ctx, struct span name)
     return (uint32_t)(name.base[0] - '0');
 }
 
-static void on_found(void *ctx, uint32_t service, size_t bytes)
+static void on_found(void *ctx, uint32_t service, struct span record, size_t bytes)
 {
+    (void)record;
     (void)bytes;
     ((struct rig *)ctx)->found[service]++;
 }
