@@ -184,6 +184,7 @@ struct config {
     } policy;
     struct {
         enum passthrough traces, metrics;
+        bool posthog; /* all that is not OTLP goes on to it */
     } passthrough;
     struct {
         config_text metrics_endpoint, health_endpoint, admin_endpoint;

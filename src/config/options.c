@@ -357,6 +357,9 @@ const struct option config_options[] = {
         RESTART, "relay, discard or refuse what arrives on /v1/traces"),
     OPT("passthrough.metrics", passthrough, passthrough.metrics, "relay",
         RESTART, "the same for /v1/metrics"),
+    OPT("passthrough.posthog", relayed, passthrough.posthog, "relay",
+        RESTART, "relay or refuse: what is not OTLP (events, flags, recordings) goes on to "
+        "exporters.posthog.host as it came, where there is an api_key"),
     OPT("memory.limit", bytes, memory_limit_bytes, "64MiB",
         RESTART, "one account for bodies, inflation, queue and tables", AT_LEAST("8MiB")),
     OPT("telemetry.health.endpoint", text, telemetry.health_endpoint, "localhost:13133",

@@ -92,18 +92,29 @@ static int write_url(char out[UPSTREAM_URL_BYTES], const char *scheme, struct sp
     return n < UPSTREAM_URL_BYTES ? 0 : err_set(err, ERR_CONFIG, "the host is too long");
 }
 
-int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
-                struct error *err)
+static int ingestion_url(char out[UPSTREAM_URL_BYTES], const char *host, const char *path,
+                         struct error *err)
 {
     const char *scheme;
     struct span authority;
-    char path[32];
     int rc = read_host(host, &scheme, &authority, err);
     if (rc < 0)
         return rc;
     const char *ingestion = posthog_ingestion_host(authority);
-    snprintf(path, sizeof path, "/i/v1/%s", signal_name(signal));
     return write_url(out, scheme, ingestion != NULL ? span_str(ingestion) : authority, path, err);
+}
+
+int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
+                struct error *err)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/i/v1/%s", signal_name(signal));
+    return ingestion_url(out, host, path, err);
+}
+
+int posthog_ingestion_url(char out[UPSTREAM_URL_BYTES], const char *host, struct error *err)
+{
+    return ingestion_url(out, host, "", err);
 }
 
 int posthog_app_url(char out[UPSTREAM_URL_BYTES], const char *app_host, const char *ingestion_host,

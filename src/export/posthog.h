@@ -15,6 +15,10 @@
 MUST_CHECK int posthog_url(char out[UPSTREAM_URL_BYTES], const char *host, enum signal signal,
                            struct error *err);
 
+/* Its ingestion host without a path: "https://us.i.posthog.com". */
+MUST_CHECK int posthog_ingestion_url(char out[UPSTREAM_URL_BYTES], const char *host,
+                                     struct error *err);
+
 /* Where its application is, without a slash at the end: `app_host`, else the counterpart of the
  * ingestion host, which of a PostHog that is none of its clouds is the same. Either may lack the
  * scheme. */

@@ -35,8 +35,9 @@ struct client_call {
     struct client *client;
     CURL *easy;
     struct curl_slist *headers;
-    struct buf answer;
+    struct buf answer, head;
     size_t max_answer_bytes;
+    bool keeps_head;
     size_t head_bytes;
     uint32_t sent; /* how often the request began */
     bool has_head; /* the last head, that of a final answer, is whole */
@@ -68,6 +69,7 @@ static void call_free(struct client_call *call)
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     buf_done(&call->answer);
+    buf_done(&call->head);
     free(call);
 }
 
@@ -105,6 +107,8 @@ static void finish(struct client_call *call, CURLcode code)
         .retry_after = span_str(call->retry_after),
         .content_type = span_str(call->content_type),
         .location = span_str(call->location),
+        .head = buf_span(&call->head),
+        .is_whole = code == CURLE_OK && call->answer.err == 0,
         .text = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
         .was_repeated = call->sent > 1,
     };
@@ -253,6 +257,11 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
     if (span_starts(line, SPAN("HTTP/"))) { /* what came before was interim, or a proxy's */
         call->retry_after[0] = call->content_type[0] = call->location[0] = '\0';
         call->has_head = false;
+        buf_clear(&call->head);
+    } else if (call->keeps_head && !call->has_head) { /* behind it trailers come */
+        buf_append(&call->head, line);
+        if (call->head.err != 0)
+            return 0; /* ends the transfer */
     }
     call->has_head |= span_eq(line, SPAN("\r\n")) || span_eq(line, SPAN("\n"));
     take_header(call->retry_after, sizeof call->retry_after, line, "retry-after:");
@@ -328,9 +337,10 @@ static struct curl_slist *copy_headers(const char *const *headers)
     return longer;
 }
 
-static void set_body(CURL *e, struct span body)
+static void set_body(CURL *e, struct span body, size_t upload_bytes)
 {
-    long upload = body.len < (size_t)UPLOAD_BYTES_MAX ? (long)body.len : UPLOAD_BYTES_MAX;
+    size_t most = upload_bytes > 0 ? upload_bytes : (size_t)UPLOAD_BYTES_MAX;
+    long upload = (long)(body.len < most ? body.len : most);
     curl_easy_setopt(e, CURLOPT_POST, 1L);
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, body.len > 0 ? (const char *)body.base : "");
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
@@ -411,6 +421,7 @@ static void set_request(struct client_call *call, const struct client_request *r
     set_route(c, e, r);
     curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a silent name server holds a thread, not us */
@@ -433,9 +444,11 @@ static void set_request(struct client_call *call, const struct client_request *r
 #endif
     bool is_post = strcmp(r->method, "POST") == 0;
     if (is_post || r->body.len > 0)
-        set_body(e, r->body);
+        set_body(e, r->body, r->upload_bytes);
     if (!is_post)
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
+    if (strcmp(r->method, "HEAD") == 0)
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L); /* no body comes, whatever its length says */
 }
 
 int client_send(struct client *c, const struct client_request *r, struct client_call **out)
@@ -447,6 +460,8 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     call->ctx = r->ctx;
     call->done = r->done;
     call->piece = r->piece;
+    call->keeps_head = r->keeps_head;
+    call->answer.budget = call->head.budget = r->budget;
     call->max_answer_bytes = r->max_answer_bytes > 0 ? r->max_answer_bytes : CLIENT_ANSWER_BYTES;
     list_init(&call->link);
     call->easy = curl_easy_init();

@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "net/route.h"
+#include "util/budget.h"
 #include "util/err.h"
 #include "util/span.h"
 
@@ -41,18 +42,24 @@ struct client_result {
     struct span retry_after;  /* the header's value, or empty */
     struct span content_type; /* likewise */
     struct span location;     /* likewise; cut off behind 255 bytes */
+    struct span head;         /* the lines of the answer's head, where they were asked for */
+    bool is_whole;            /* all of the body is there: it did not break off, nor was it cut */
     const char *text;         /* what went wrong, in words, when err is not 0 */
     bool was_repeated;        /* the request was sent more than once: a connection that had been
                                * used before was closed under it, perhaps when it had arrived */
 };
 
 struct client_request {
-    const char *method; /* "POST", "GET", "PATCH", "DELETE" */
+    const char *method; /* "POST", "GET", "HEAD", "PUT" and so on */
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
-    struct span body;           /* of a GET none */
+    struct span body;           /* of a GET or a HEAD none */
     uint32_t timeout_ms;        /* the whole exchange; 0: none */
     size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
+    size_t upload_bytes;        /* handed to the socket in a turn; 0: as much as the body has, up to
+                                 * 1 MiB, which is memory of libcurl's */
+    bool keeps_head;            /* for the result */
+    struct budget *budget;      /* of head and answer; NULL: none */
     const struct route *route;  /* NULL: the system's CAs, the environment's proxies */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);

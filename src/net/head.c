@@ -12,9 +12,25 @@ static const struct {
 #undef X
 };
 
-void head_init(struct head *h, size_t max_bytes, struct budget *budget)
+void head_init(struct head *h, size_t max_bytes, struct budget *budget,
+               bool (*passes_on)(struct span target))
 {
-    *h = (struct head){.bytes = {.max_bytes = max_bytes, .budget = budget}};
+    *h = (struct head){
+        .bytes = {.max_bytes = max_bytes, .budget = budget},
+        .lines = {.max_bytes = max_bytes, .budget = budget},
+        .passes_on = passes_on,
+    };
+}
+
+/* The target came before all fields. */
+static void keep_line(struct head *h, struct span name, struct span value)
+{
+    if (h->passes_on == NULL || !h->passes_on(head_get(h, HEAD_PATH)))
+        return;
+    buf_append(&h->lines, name);
+    buf_append_str(&h->lines, ": ");
+    buf_append(&h->lines, span_trim(value));
+    buf_append_byte(&h->lines, '\0');
 }
 
 int head_field(struct head *h)
@@ -37,8 +53,9 @@ int head_field(struct head *h)
         h->slots[f].len = (uint32_t)(h->bytes.len - h->value_at);
         return 0;
     }
+    keep_line(h, name, span_of(h->bytes.base + h->value_at, h->bytes.len - h->value_at));
     h->bytes.len = h->name_at;
-    return 0;
+    return h->lines.err;
 }
 
 void head_mark(struct head *h, enum head_field f, size_t at)
@@ -90,6 +107,8 @@ int head_finish(const struct head *h, struct http_head *out)
     *out = (struct http_head){
         .version = out->version,
         .is_encrypted = out->is_encrypted,
+        .peer = out->peer,
+        .lines = buf_span(&h->lines),
         .method = http_method_of(head_get(h, HEAD_METHOD)),
         .host = host,
         .content_type = head_get(h, HEAD_CONTENT_TYPE),
@@ -111,12 +130,14 @@ int head_finish(const struct head *h, struct http_head *out)
 
 void head_clear(struct head *h)
 {
-    struct buf bytes = h->bytes;
+    struct buf bytes = h->bytes, lines = h->lines;
     buf_done(&bytes);
-    *h = (struct head){.bytes = bytes};
+    buf_done(&lines);
+    *h = (struct head){.bytes = bytes, .lines = lines, .passes_on = h->passes_on};
 }
 
 void head_done(struct head *h)
 {
+    buf_done(&h->lines);
     buf_done(&h->bytes);
 }

@@ -3,8 +3,8 @@
  *
  * The parser appends a name and a value to head->bytes piece by piece, marking
  * where each begins, then calls head_field(): a known field is remembered, an
- * unknown one is cut off again. head_finish() turns what was remembered into
- * spans; they live until head_clear() or head_done().
+ * unknown one is cut off again, or kept as a line where all are to be passed on. head_finish()
+ * turns what was remembered into spans; they live until head_clear() or head_done().
  *
  * Ownership: bytes are charged to the budget that head_init() is given.
  */
@@ -47,15 +47,19 @@ enum head_field { HEAD_FIELDS(X) HEAD_FIELD_COUNT };
 
 struct head {
     struct buf bytes;
-    size_t name_at, value_at; /* where the field in hand begins */
-    uint32_t fields;          /* seen so far, unknown ones too */
+    struct buf lines;                      /* unknown fields as "name: value", a NUL behind each */
+    bool (*passes_on)(struct span target); /* NULL: never */
+    size_t name_at, value_at;              /* where the field in hand begins */
+    uint32_t fields;                       /* seen so far, unknown ones too */
     struct {
         uint32_t at, len;
         bool is_set;
     } slots[HEAD_FIELD_COUNT];
 };
 
-void head_init(struct head *h, size_t max_bytes, struct budget *budget);
+/* Unknown fields are kept where `passes_on` says so of the target, which may be NULL. */
+void head_init(struct head *h, size_t max_bytes, struct budget *budget,
+               bool (*passes_on)(struct span target));
 
 /* The field from name_at to the end of bytes is whole. 0, ERR_MALFORMED for a
  * field without a name or given twice, ERR_TOO_BIG for one too many, or what bytes.err says. */
@@ -67,8 +71,8 @@ void head_mark(struct head *h, enum head_field f, size_t at);
 bool head_has(const struct head *h, enum head_field f);
 struct span head_get(const struct head *h, enum head_field f); /* base NULL: absent */
 
-/* Fill `out` (version and is_encrypted are the caller's). ERR_MALFORMED when Content-Length or Host
- * is wrong. */
+/* Fill `out` (version, is_encrypted and peer are the caller's). ERR_MALFORMED when Content-Length
+ * or Host is wrong. */
 MUST_CHECK int head_finish(const struct head *h, struct http_head *out);
 
 void head_clear(struct head *h); /* for the next request; frees the bytes */

@@ -69,6 +69,8 @@ struct http_head {
     struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
     bool is_encrypted;      /* it came over TLS */
+    struct span peer;       /* its address as text; empty: not known */
+    struct span lines;      /* other fields, where the service passes them on: see net/head.h */
 };
 
 struct http_exchange {
@@ -179,6 +181,8 @@ struct http_service {
      * the status is given. Of x only what was read of its head is there, and head() did not see
      * it. Must call http_reply(). NULL: the status alone. */
     void (*bare)(void *ctx, struct http_exchange *x, int status);
+    /* Are the fields wanted that nobody here reads, of a request with this target? NULL: no. */
+    bool (*passes_on)(struct span target);
 
     struct budget *budget;           /* of bodies */
     struct budget *overhead;         /* of connections, heads and answers; may be the same */
@@ -261,6 +265,7 @@ struct http_output {
      * feed(), as when a late http_reply() is made. Never calls back into the session. */
     void (*wake)(void *ctx);
     bool is_encrypted; /* on its way to the peer */
+    struct span peer;  /* its address as text, which outlives the session; empty: not known */
 };
 
 /* All limits and deadlines at their defaults; the owner fills callbacks, budget, clock. */

@@ -194,6 +194,7 @@ static int check_head(struct http1 *s)
         return major == 0 ? 400 : 505; /* 0.9 is a line without a version */
     s->x.head.version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
     s->x.head.is_encrypted = s->output.is_encrypted;
+    s->x.head.peer = s->output.peer;
 
     if (minor == 1 && !head_has(&s->head, HEAD_HOST))
         return 400; /* RFC 9112 3.2 */
@@ -577,7 +578,7 @@ struct http1 *http1_new(struct http_service *service, struct http_output output)
     s->service = service;
     s->output = output;
     s->since_ms = http1_now_ms(s);
-    head_init(&s->head, service->max_head_bytes, service->overhead);
+    head_init(&s->head, service->max_head_bytes, service->overhead, service->passes_on);
     llhttp_init(&c->parser, HTTP_REQUEST, settings());
     return s;
 }

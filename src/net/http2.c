@@ -152,7 +152,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     st->answer.budget = st->end.budget = s->service->overhead;
     st->id = frame->hd.stream_id;
     st->since_ms = http2_now_ms(s);
-    head_init(&st->head, s->service->max_head_bytes, s->service->overhead);
+    head_init(&st->head, s->service->max_head_bytes, s->service->overhead, s->service->passes_on);
     list_append(&s->streams, &st->node);
     s->stream_count++;
     nghttp2_session_set_stream_user_data(session, st->id, st);
@@ -197,6 +197,7 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
     x->ops = &http2_exchange_ops;
     x->head.version = HTTP_2;
     x->head.is_encrypted = s->output.is_encrypted;
+    x->head.peer = s->output.peer;
     st->since_ms = http2_now_ms(s);
     st->progress = (struct http_progress){st->since_ms, 0};
     if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)

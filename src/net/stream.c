@@ -249,10 +249,22 @@ static bool speaks_tls(const struct stream *s)
     return s->set->service->tls != NULL && s->set->service->tls->context != NULL;
 }
 
+/* For those to whom its requests are passed on. */
+static struct span peer_of(struct stream *s)
+{
+    struct sockaddr_storage peer;
+    int len = sizeof peer;
+    if (s->set->service->passes_on == NULL ||
+        uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&peer, &len) < 0 ||
+        uv_ip_name((struct sockaddr *)&peer, s->peer, sizeof s->peer) < 0)
+        return SPAN("");
+    return span_str(s->peer);
+}
+
 static void choose(struct stream *s, enum sniff_kind kind)
 {
     struct http_service *service = s->set->service;
-    struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake};
+    struct http_output output = {.out = &s->out, .ctx = s, .wake = on_wake, .peer = peer_of(s)};
     s->is_tls = kind == SNIFF_TLS;
     if (s->is_tls) {
         s->ops = &tls_ops;

@@ -25,10 +25,11 @@ struct stream {
     bool in_session; /* a session call is on the stack: wake() has nothing to do */
     bool is_tls;     /* the session is one of net/tls */
     struct sniff sniff;
-    size_t queued;       /* unsent bytes at the last look */
-    size_t linger_bytes; /* thrown away so far */
-    uint64_t since_ms;   /* of the state, or of the last progress in writing */
-    uint64_t used_ms;    /* when anything was last read or written */
+    char peer[INET6_ADDRSTRLEN]; /* its address; "": not known, or not asked for */
+    size_t queued;               /* unsent bytes at the last look */
+    size_t linger_bytes;         /* thrown away so far */
+    uint64_t since_ms;           /* of the state, or of the last progress in writing */
+    uint64_t used_ms;            /* when anything was last read or written */
 };
 
 static inline uint64_t stream_now_ms(const struct stream *s)

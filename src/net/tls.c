@@ -128,7 +128,13 @@ static void on_wake(void *ctx)
 
 static void open_inner(struct tls *t, enum sniff_kind kind)
 {
-    struct http_output output = {.out = &t->out, .ctx = t, .wake = on_wake, .is_encrypted = true};
+    struct http_output output = {
+        .out = &t->out,
+        .ctx = t,
+        .wake = on_wake,
+        .is_encrypted = true,
+        .peer = t->output.peer,
+    };
     t->inner = sniff_open(kind, t->service, output, &t->ops);
     if (t->inner == NULL)
         t->is_over = true;

@@ -64,7 +64,8 @@ struct receiver {
 
 /* What head() found out, for request(); in the exchange's arena. */
 struct call {
-    const struct endpoint *endpoint;
+    const struct endpoint *endpoint; /* NULL: the request is passed on */
+    struct proxy_call *proxied;
     enum reply_form form;
     enum coding coding;
     struct door_pass pass;
@@ -220,6 +221,37 @@ static enum refusal check_head(struct receiver *r, struct http_exchange *x, stru
     return why;
 }
 
+/* What is not OTLP goes on to PostHog, where that is asked for: its origin, keys and preflights are
+ * PostHog's to judge. */
+static void head_of_proxied(struct receiver *r, struct http_exchange *x)
+{
+    struct call *call = arena_alloc(&x->arena, sizeof *call);
+    if (call == NULL) {
+        refuse(r, x, REFUSED_FULL, NULL);
+        return;
+    }
+    *call = (struct call){0};
+    x->user = call;
+}
+
+/* Is this a target whose request is passed on? What looks like OTLP's and is none of its paths is a
+ * mistake that we can explain better. */
+static bool is_foreign(struct span path)
+{
+    static const char *const ours[] = {"/v1/", "/i/v1/", "/opentelemetry.", "/grpc."};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (span_starts(path, span_str(ours[i])))
+            return false;
+    return true;
+}
+
+static bool passes_on(struct span target)
+{
+    struct span path, query;
+    http_split_target(target, &path, &query);
+    return is_foreign(path);
+}
+
 static void on_head(void *ctx, struct http_exchange *x)
 {
     const struct port *port = ctx;
@@ -229,6 +261,10 @@ static void on_head(void *ctx, struct http_exchange *x)
 
     if (is_known && endpoint != NULL && x->head.method == METHOD_OPTIONS) {
         answer_options(r, x);
+        return;
+    }
+    if (is_known && r->opts.proxy != NULL && is_foreign(x->head.path) && proxy_takes(&x->head)) {
+        head_of_proxied(r, x);
         return;
     }
     door_check_origin(&r->door, &x->head);
@@ -289,6 +325,8 @@ static void on_gone(void *ctx, struct http_exchange *x)
     struct call *call = x->user;     /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
         journal_forget(&call->waiter);
+    if (call != NULL)
+        proxy_forget(call->proxied);
     if (call != NULL)
         health_forget(&r->health, &call->watch);
 }
@@ -522,6 +560,13 @@ static void on_request(void *ctx, struct http_exchange *x)
         refuse(r, x, REFUSED_TIMEOUT, NULL); /* nobody waits for an answer */
         return;
     }
+    if (call->endpoint == NULL) {
+        if (r->has_ended)
+            refuse(r, x, REFUSED_ENDED, NULL);
+        else
+            proxy_send(r->opts.proxy, x, &((struct call *)x->user)->proxied);
+        return;
+    }
     if (call->endpoint->health) {
         answer_health(r, x);
         return;
@@ -596,6 +641,7 @@ void receiver_serve(struct receiver *r, struct http_service *service, bool on_lo
     service->gone = on_gone;
     service->refuse = on_refuse;
     service->bare = on_bare;
+    service->passes_on = r->opts.proxy != NULL ? passes_on : NULL;
     service->max_body_bytes = r->opts.max_request_bytes + GRPC_PREFIX_BYTES;
     r->clock = service->clock;
 }

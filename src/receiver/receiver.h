@@ -21,6 +21,7 @@
 #include "otlp/mend.h"
 #include "pipeline/pipeline.h"
 #include "receiver/door.h"
+#include "receiver/proxy.h"
 #include "receiver/refusal.h"
 #include "util/err.h"
 #include "util/metric.h"
@@ -45,6 +46,7 @@ struct receiver_opts {
     const void *ready_ctx;
     bool joins;                          /* lines of a stack trace into one record */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
+    struct proxy *proxy; /* of requests that are not OTLP, to PostHog; NULL: they are refused */
     struct budget *budget;
     struct pipeline *pipeline;
     struct exporter *exporter;

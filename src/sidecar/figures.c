@@ -40,6 +40,9 @@ static void take_receiver(struct figures *f, const struct sidecar *sc)
     }
     f->has[FIGURES_KEYS] = sc->keys.watch != NULL;
     f->keys_installed = sc->keys.installed;
+    f->has[FIGURES_PROXY] = sc->proxy != NULL;
+    if (sc->proxy != NULL)
+        f->proxy = *proxy_stats(sc->proxy);
     f->keys_refused = sc->keys.refused;
     f->has[FIGURES_ADMIN_KEY] = sc->cfg->telemetry.admin_api_key[0] != '\0';
     f->admin_refused = sc->admin.refused_keys;

@@ -28,7 +28,8 @@
     X(TLS,         "with `tls.cert_file` of a port") \
     X(SERVER,      "with `policy.server`") \
     X(POSTHOG,     "with `posthog.personal_api_key`") \
-    X(LEADER,      "with `posthog.role: leader`")
+    X(LEADER,      "with `posthog.role: leader`") \
+    X(PROXY,       "with `passthrough.posthog: relay`")
 /* clang-format on */
 
 #define X(name, text) FIGURES_##name,
@@ -41,6 +42,7 @@ struct figures {
     struct exporter_stats exporter;
     struct journal_stats journal;
     struct receiver_stats receiver;
+    struct proxy_stats proxy;
     struct live_stats live;
     struct policy_file_stats policy_file;
     struct remote_stats remote;

@@ -127,7 +127,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     receiver_set_key(sc->receiver, next->posthog.api_key);
     access_reload(sc);
     tls_reload(sc);
-    return put_in_force(sc, old, err);
+    rc = proxy_reload(sc, err);
+    return rc < 0 ? rc : put_in_force(sc, old, err);
 }
 
 /* A pipe (`--config <(...)`) has been read: the loop would wait for a writer. */

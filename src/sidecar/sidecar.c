@@ -186,6 +186,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .ready_ctx = sc,
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
+        .proxy = sc->proxy,
         .budget = &sc->budget,
         .pipeline = sc->pipeline,
         .exporter = sc->exporter,
@@ -305,10 +306,11 @@ static const struct part {
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
     {policies_start, policies_stop, NULL},
+    {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},
-    {tls_start, tls_stop, NULL},
     {pages_start, pages_stop, NULL},
+    {proxy_start, proxy_stop, proxy_release},
     {receiver_start, receiver_stop, receiver_release},
 };
 

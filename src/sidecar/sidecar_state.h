@@ -100,6 +100,7 @@ struct sidecar {
     struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
     struct receiver *receiver;
+    struct proxy *proxy;             /* NULL: what is not OTLP is refused */
     struct http_service services[2]; /* of the two OTLP ports */
     struct {
         struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
@@ -244,6 +245,14 @@ void access_stop(struct sidecar *sc);
 
 /* Ports that others reach without TLS or a key. */
 void access_warn(const struct sidecar *sc);
+
+/* ---- proxy.c ---- */
+
+MUST_CHECK int proxy_start(struct sidecar *sc, struct error *err);
+void proxy_stop(struct sidecar *sc);
+void proxy_release(struct sidecar *sc);
+/* To the host that is configured now. */
+MUST_CHECK int proxy_reload(struct sidecar *sc, struct error *err);
 
 /* ---- tls.c ---- */
 

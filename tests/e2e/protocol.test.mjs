@@ -364,7 +364,7 @@ test('TLS and noise on a clear port', async (t) => {
 });
 
 test("PostHog's paths that are not OTLP: 404, and which host takes them", async (t) => {
-  const { sidecar } = await pair(t);
+  const { sidecar } = await pair(t, { set: { 'passthrough.posthog': 'refuse' } });
   const paths = ['/batch/', '/batch', '/flags/?v=2', '/e/', '/e', '/array/phc_x/config.js', '/decide', '/decide/?v=3', '/capture', '/capture/', '/s/', '/i/v0/e/'];
   for (const name of paths) {
     for (const method of ['POST', 'GET', 'OPTIONS']) {

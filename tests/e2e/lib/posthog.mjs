@@ -6,6 +6,9 @@
 //   {close: true}            read, then hang up without an answer
 //   {raw: socket => …}       read, then the test writes what it likes; {store} first
 //   {cut: true}              store, then break off in the middle of the answer
+//
+// What is asked for on other paths (events, flags, recordings) is answered by `other(req, res, body)`
+// when set, else by 404, and kept in `stray`.
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import zlib from 'node:zlib';
@@ -228,6 +231,10 @@ export class PostHog {
       res.writeHead(status, headers).end(body);
     };
     if (!signal) {
+      if (this.other) {
+        this.other(req, res, await read(req));
+        return;
+      }
       this.stray.push(entry);
       reply(404);
       return;
