@@ -37,6 +37,7 @@ static const struct verb {
      "  --markdown        as a document, with what a reload applies\n", true},
     {"metrics", verb_metrics, "[--markdown]", "every metric with its type and meaning",
      "  --markdown        the reference of ports, pages and metrics\n", true},
+    {"limits", verb_limits, "", "every limit with what happens beyond it", NULL, true},
     {"top", verb_top, "[--once] [--sort volume|now|kept|saved|severity] [--reverse] [--interval T]",
      "patterns of the running one, by volume, kept share and saved bytes",
      "  --once            one frame of plain text\n"

@@ -52,6 +52,18 @@ int verb_metrics(int argc, char **argv)
     return EXIT_OK;
 }
 
+int verb_limits(int argc, char **argv)
+{
+    struct buf out = {0};
+    if (argc > 1)
+        return command_usage_error("unexpected argument ", argv[1]);
+    reference_limits(&out);
+    if (out.err == 0)
+        fwrite(out.base, 1, out.len, stdout);
+    buf_done(&out);
+    return EXIT_OK;
+}
+
 int verb_version(int argc, char **argv)
 {
     (void)argc;

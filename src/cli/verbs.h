@@ -10,6 +10,7 @@ int verb_validate(int argc, char **argv);
 int verb_print_config(int argc, char **argv);
 int verb_settings(int argc, char **argv);
 int verb_metrics(int argc, char **argv);
+int verb_limits(int argc, char **argv);
 int verb_top(int argc, char **argv);
 int verb_tap(int argc, char **argv);
 int verb_shadow(int argc, char **argv);

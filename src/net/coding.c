@@ -16,8 +16,6 @@
 #define USUAL_RATIO 8
 #define SMALLEST_GUESS 4096
 
-/* More members than this is an attack by empty ones. */
-#define GZIP_MEMBERS 1000
 #define GZIP_MIN_BYTES 18 /* header 10, data, CRC and length 8 */
 
 /* 8 MiB: what every decoder should support (RFC 8878 3.1.1.1.2), and the bound of our
@@ -167,7 +165,7 @@ static int decode_gzip(struct coder *c, struct span in, struct buf *out, size_t 
     for (int members = 0; rc == 0; members++) {
         if (members > 0 && in.len == 0)
             return 0;
-        if (in.len < GZIP_MIN_BYTES || members == GZIP_MEMBERS)
+        if (in.len < GZIP_MIN_BYTES || members == CODING_GZIP_MEMBERS)
             return ERR_MALFORMED;
         /* The last four bytes state the length of the last member, modulo 2^32; right for
          * the usual single one. It is the peer's word: only where it is likely. */

@@ -18,6 +18,9 @@
 
 enum coding { CODING_IDENTITY, CODING_GZIP, CODING_DEFLATE, CODING_ZSTD };
 
+/* More members than this is an attack by empty ones. */
+#define CODING_GZIP_MEMBERS 1000
+
 struct coder;
 
 /* NULL when out of memory. */

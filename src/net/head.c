@@ -103,6 +103,9 @@ int head_finish(const struct head *h, struct http_head *out)
     struct span host = head_get(h, head_has(h, HEAD_AUTHORITY) ? HEAD_AUTHORITY : HEAD_HOST);
     if (!host_is_sound(host))
         return ERR_MALFORMED;
+    if (head_has(h, HEAD_AUTHORITY) && head_has(h, HEAD_HOST) &&
+        !span_ieq(span_trim(head_get(h, HEAD_HOST)), host))
+        return ERR_MALFORMED; /* whoever stood before us may have read the other one */
 
     *out = (struct http_head){
         .version = out->version,
@@ -140,4 +143,10 @@ void head_done(struct head *h)
 {
     buf_done(&h->lines);
     buf_done(&h->bytes);
+}
+
+bool head_expects_unknown(const struct head *h)
+{
+    return head_has(h, HEAD_EXPECT) &&
+           !span_ieq(span_trim(head_get(h, HEAD_EXPECT)), SPAN("100-continue"));
 }

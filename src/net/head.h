@@ -68,6 +68,9 @@ MUST_CHECK int head_field(struct head *h);
 /* The bytes from `at` to the end are a value without a name: HTTP/1's target. */
 void head_mark(struct head *h, enum head_field f, size_t at);
 
+/* It asks for something with Expect, and not for 100-continue: 417 (RFC 9110 10.1.1). */
+bool head_expects_unknown(const struct head *h);
+
 bool head_has(const struct head *h, enum head_field f);
 struct span head_get(const struct head *h, enum head_field f); /* base NULL: absent */
 

@@ -247,6 +247,17 @@ struct http_session_ops {
 /* A body younger than this is not evicted, however little of it has come. */
 #define HTTP_BODY_YOUNG_MS 2000
 
+/* 8,000 bytes of request line must work (RFC 9112 3); beyond 8 KiB a target is 414. */
+#define HTTP_TARGET_BYTES 8192
+
+/* What all framing of a chunked body may cost: chunks of one byte have five
+ * bytes of frame each, so 8 for 1 lets every honest client through. */
+#define HTTP_FRAMING_RATIO 8
+
+/* A header list beyond max_head_bytes gets 431; this many times that is an
+ * HPACK bomb (one table entry named again and again) and ends the connection. */
+#define HTTP_HEAD_BOMB_RATIO 8
+
 /* After an early answer this much of the body is thrown away to keep the
  * connection; beyond, closing is cheaper than reading. */
 #define HTTP_SKIP_BYTES ((size_t)256 * 1024)

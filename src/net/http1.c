@@ -9,13 +9,6 @@
 
 #include "net/http1_state.h"
 
-/* 8,000 bytes of request line must work (RFC 9112 3); beyond 8 KiB a target is 414. */
-#define TARGET_BYTES 8192
-
-/* What all framing of a chunked body may cost: chunks of one byte have five
- * bytes of frame each, so 8 for 1 lets every honest client through. */
-#define FRAMING_RATIO 8
-
 /* A body's tail at least this long is read straight into place. */
 #define LEND_BYTES 16384
 
@@ -80,7 +73,7 @@ static int gather(struct http1 *s, const char *at, size_t len)
 static int on_url(llhttp_t *parser, const char *at, size_t len)
 {
     struct http1 *s = of(parser);
-    if (s->head.bytes.len + len > TARGET_BYTES) {
+    if (s->head.bytes.len + len > HTTP_TARGET_BYTES) {
         s->bad_status = 414;
         return HPE_USER;
     }
@@ -206,6 +199,8 @@ static int check_head(struct http1 *s)
     }
     if (head_finish(&s->head, &s->x.head) < 0)
         return 400;
+    if (minor == 1 && head_expects_unknown(&s->head))
+        return 417;
     struct span authority = {0};
     if (llhttp_get_method(parser_of(s)) != HTTP_CONNECT &&
         http_target_authority(head_get(&s->head, HEAD_PATH), &authority) < 0)
@@ -397,7 +392,7 @@ static size_t parse(struct http1 *s, struct span in)
         return used;
     }
     s->raw_bytes += used;
-    if (s->raw_bytes - s->body_bytes > CHUNKED_EXTRA_BYTES + FRAMING_RATIO * s->body_bytes) {
+    if (s->raw_bytes - s->body_bytes > CHUNKED_EXTRA_BYTES + HTTP_FRAMING_RATIO * s->body_bytes) {
         http1_fault(s, HTTP_FAULT_BAD_REQUEST);
         http1_refuse_and_close(s, ERR_MALFORMED);
     } else if (s->state == HTTP1_SKIP && s->raw_bytes - s->skip_from > HTTP_SKIP_BYTES) {

@@ -15,9 +15,8 @@
 /* Several such batches side by side. */
 #define CONNECTION_WINDOW_BYTES (4 << 20)
 
-/* A header list beyond max_head_bytes gets 431; this many times that is an
- * HPACK bomb (one table entry named again and again) and ends the connection. */
-#define HEAD_BOMB_RATIO 8
+/* Of all header lists of streams that were refused. */
+#define STRAY_LIST_BYTES ((size_t)1 << 20)
 
 static void fault(struct http2 *s, enum http_fault f)
 {
@@ -75,7 +74,6 @@ void http2_pump_late(struct http2 *s)
 
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
-    (void)session;
     struct http2 *s = user;
     switch (hd->type) {
     case NGHTTP2_DATA:
@@ -83,6 +81,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
             spend(s, FLOOD_EMPTY_DATA);
         break;
     case NGHTTP2_HEADERS: /* bounded by streams and by RESET */
+        /* An id below that of an earlier one, which nghttp2 would ignore (RFC 9113 5.1.1). */
+        if (hd->stream_id <= s->last_id &&
+            nghttp2_session_find_stream(session, hd->stream_id) == NULL)
+            s->is_violated = true;
         break;
     case NGHTTP2_PRIORITY:
         spend(s, FLOOD_PRIORITY);
@@ -108,7 +110,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         spend(s, FLOOD_OTHER);
         break;
     }
-    return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    return s->is_flooded || s->is_violated ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* Frames of unknown types: asked for only so that on_begin_frame() sees them, since
@@ -139,6 +141,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct http2 *s = user;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
+    if (frame->hd.stream_id > s->last_id)
+        s->last_id = frame->hd.stream_id;
     struct stream2 *st = NULL;
     bool has_room = budget_take(s->service->overhead, sizeof *st) == 0;
     if (has_room && (st = calloc(1, sizeof *st)) == NULL)
@@ -166,10 +170,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     struct http2 *s = user;
     struct stream2 *st = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (st == NULL)
-        return 0;
+    if (st == NULL) {
+        s->stray_list_bytes += name_len + value_len + 32;
+        s->is_flooded |= s->stray_list_bytes > STRAY_LIST_BYTES;
+        return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    }
     st->list_bytes += (uint32_t)(name_len + value_len + 32);
-    if (st->list_bytes > s->service->max_head_bytes * HEAD_BOMB_RATIO) {
+    if (st->list_bytes > s->service->max_head_bytes * HTTP_HEAD_BOMB_RATIO) {
         s->is_flooded = true;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -202,8 +209,11 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
     st->progress = (struct http_progress){st->since_ms, 0};
     if (st->refusal == 0 && head_finish(&st->head, &x->head) < 0)
         st->refusal = 400;
+    if (st->refusal == 0 && head_expects_unknown(&st->head))
+        st->refusal = 417;
     if (st->refusal != 0) {
         fault(s, st->refusal == 431 ? HTTP_FAULT_TOO_LARGE : HTTP_FAULT_BAD_REQUEST);
+        spend(s, FLOOD_RESET); /* it costs as much, and is of as much use */
         http2_answer_bare(s, st, st->refusal);
         return;
     }
@@ -228,8 +238,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     if (frame->hd.type == NGHTTP2_DATA && frame->hd.length > 0 &&
-        frame->hd.length <= frame->data.padlen && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-        spend(s, FLOOD_EMPTY_DATA); /* nothing but padding */
+        frame->hd.length < frame->data.padlen + FLOOD_TINY_BYTES &&
+        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+        spend(s, frame->hd.length <= frame->data.padlen ? FLOOD_EMPTY_DATA : FLOOD_TINY_DATA);
         if (s->is_flooded)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -319,6 +330,17 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 /* ---- the session ---- */
 
+/* DATA of streams that are gone, of which nghttp2 says nothing to anybody. */
+static void count_strays(struct http2 *s, struct span in)
+{
+    uint8_t type;
+    int32_t id;
+    while (frame_walk_next(&s->walk, &in, &type, &id))
+        if (type == NGHTTP2_DATA && id <= s->last_id &&
+            nghttp2_session_get_stream_user_data(s->session, id) == NULL)
+            spend(s, FLOOD_STRAY_DATA);
+}
+
 static size_t http2_feed(void *session, struct span in)
 {
     struct http2 *s = session;
@@ -328,10 +350,14 @@ static size_t http2_feed(void *session, struct span in)
     size_t used = 0;
     s->is_feeding = true;
     if (!s->is_broken && in.len > 0 && s->output.out->len < HTTP_OUT_HIGH_BYTES) {
-        ssize_t n = nghttp2_session_mem_recv(s->session, in.base, in.len);
+        count_strays(s, in);
+        ssize_t n = s->is_flooded ? 0 : nghttp2_session_mem_recv(s->session, in.base, in.len);
         used = in.len;
         if (s->is_flooded || n == NGHTTP2_ERR_FLOODED) {
             calm(s);
+        } else if (s->is_violated) {
+            s->is_broken = true;
+            nghttp2_session_terminate_session(s->session, NGHTTP2_PROTOCOL_ERROR);
         } else if (n < 0) {
             s->is_broken = true;
             nghttp2_session_terminate_session(s->session, n == NGHTTP2_ERR_NOMEM
@@ -555,6 +581,7 @@ struct http2 *http2_new(struct http_service *service, struct http_output output)
     s->output = output;
     s->since_ms = http2_now_ms(s);
     flood_init(&s->flood, service->clock);
+    frame_walk_init(&s->walk);
     list_init(&s->streams);
     if (open_session(s) < 0) {
         http2_free(s);

@@ -29,3 +29,28 @@ bool flood_spend(struct flood *f, enum flood_kind kind)
         refill(f);
     return f->spent[kind] <= budgets[kind].burst;
 }
+
+void frame_walk_init(struct frame_walk *w)
+{
+    *w = (struct frame_walk){.left = 24}; /* the preface (3.4) */
+}
+
+bool frame_walk_next(struct frame_walk *w, struct span *in, uint8_t *type, int32_t *id)
+{
+    size_t skipped = w->left < in->len ? w->left : in->len;
+    w->left -= (uint32_t)skipped;
+    *in = span_skip(*in, skipped);
+    while (in->len > 0 && w->head_len < FRAME_HEAD_BYTES) {
+        w->head[w->head_len++] = in->base[0];
+        *in = span_skip(*in, 1);
+    }
+    if (w->head_len < FRAME_HEAD_BYTES)
+        return false;
+    const uint8_t *h = w->head;
+    w->left = (uint32_t)h[0] << 16 | (uint32_t)h[1] << 8 | h[2];
+    w->head_len = 0;
+    *type = h[3];
+    *id = (int32_t)((uint32_t)(h[5] & 0x7f) << 24 | (uint32_t)h[6] << 16 | (uint32_t)h[7] << 8 |
+                    h[8]);
+    return true;
+}

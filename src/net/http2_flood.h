@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "util/clock.h"
+#include "util/span.h"
 
 /* clang-format off */
 #define FLOODS(X) \
@@ -21,11 +22,15 @@
     X(PING,            100,   200) /* CVE-2019-9512 */ \
     X(SETTINGS,         10,    50) /* CVE-2019-9515 */ \
     X(EMPTY_DATA,      100,  1000) /* without END_STREAM: CVE-2019-9518 */ \
+    X(TINY_DATA,      1000,  4000) /* fewer than FLOOD_TINY_BYTES, without END_STREAM */ \
+    X(STRAY_DATA,     1000,  4000) /* of streams that are gone: what was on its way after an answer */ \
     X(PRIORITY,        100,  1000) /* CVE-2019-9513 */ \
     X(WINDOW_UPDATE,  1000,  5000) /* CVE-2019-9511 by windows of one byte */ \
     X(CONTINUATION,    100,   500) /* CVE-2024-27316 */ \
     X(OTHER,           100,  1000) /* unknown types must be ignored, but not for ever */
 /* clang-format on */
+
+#define FLOOD_TINY_BYTES 16
 
 #define X(name, per_s, burst) FLOOD_##name,
 enum flood_kind { FLOODS(X) FLOOD_COUNT };
@@ -44,3 +49,17 @@ static inline void flood_init(struct flood *f, const struct clock *clock)
 
 /* One more frame. False: it was one too many. */
 bool flood_spend(struct flood *f, enum flood_kind kind);
+
+/* ---- the heads of frames, from the raw bytes (RFC 9113 4.1) ---- */
+
+#define FRAME_HEAD_BYTES 9
+
+struct frame_walk {
+    uint8_t head[FRAME_HEAD_BYTES], head_len;
+    uint32_t left; /* of the payload, or of the preface */
+};
+
+void frame_walk_init(struct frame_walk *w);
+
+/* Cut off *in what comes before the next head, and that. False: there is none in it yet. */
+bool frame_walk_next(struct frame_walk *w, struct span *in, uint8_t *type, int32_t *id);

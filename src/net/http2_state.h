@@ -21,15 +21,19 @@ struct http2 {
     struct list streams;
     uint32_t stream_count;
     uint32_t streaming_count; /* of them, those whose answer grows for as long as the peer likes */
-    bool is_feeding;   /* inside nghttp2 or our own entry points: output is made at their end */
-    bool is_eof;       /* the peer will send no more */
-    bool is_broken;    /* the session is of no use but for its last words */
-    bool is_flooded;   /* ends with GOAWAY after the callback that noticed */
-    bool has_preface;  /* the client's first SETTINGS came */
-    uint8_t goaways;   /* while draining: 1 the warning, 2 the real one */
-    uint64_t since_ms; /* when the last stream ended, or the connection began */
+    bool is_feeding;  /* inside nghttp2 or our own entry points: output is made at their end */
+    bool is_eof;      /* the peer will send no more */
+    bool is_broken;   /* the session is of no use but for its last words */
+    bool is_flooded;  /* ends with GOAWAY after the callback that noticed */
+    bool is_violated; /* the same, with PROTOCOL_ERROR */
+    bool has_preface; /* the client's first SETTINGS came */
+    uint8_t goaways;  /* while draining: 1 the warning, 2 the real one */
+    int32_t last_id;  /* of the streams that the peer has begun */
+    size_t stray_list_bytes; /* of header lists of no stream of ours */
+    uint64_t since_ms;       /* when the last stream ended, or the connection began */
     struct http_date_cache date;
     struct flood flood;
+    struct frame_walk walk;
 };
 
 struct stream2 {

@@ -9,11 +9,6 @@
 #include "net/tls_context.h"
 #include "util/diag.h"
 
-/* A closed connection is read to its end, so that our last answer is not lost
- * to a reset, but not for ever. */
-#define LINGER_MS 2000
-#define LINGER_BYTES (1024 * 1024)
-
 /* A peer that is gone without a word is noticed after about twice as long. */
 #define KEEPALIVE_S 60
 
@@ -50,6 +45,8 @@ void stream_close(struct stream *s)
         s->session = NULL;
         s->ops->free(session);
     }
+    buf_done(&s->out); /* at once: it may be closed to make room */
+    buf_done(&s->stash);
     uv_close((uv_handle_t *)&s->tcp, on_closed);
 }
 
@@ -411,7 +408,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *lent)
         break;
     case STREAM_LINGER:
         s->linger_bytes += in.len;
-        if (s->linger_bytes > LINGER_BYTES)
+        if (s->linger_bytes > STREAM_LINGER_BYTES)
             stream_close(s);
         break;
     case STREAM_CLOSING:
@@ -495,7 +492,7 @@ void stream_tick(struct stream *s)
         }
         return;
     }
-    if (s->state == STREAM_LINGER && waited_ms > LINGER_MS)
+    if (s->state == STREAM_LINGER && waited_ms > STREAM_LINGER_MS)
         stream_close(s);
     if (s->state != STREAM_OPEN)
         return;

@@ -31,6 +31,11 @@
 #define STREAM_TURN_HANDSHAKES 4     /* a signature by RSA-2048 is most of a millisecond */
 #define STREAM_TURN_RESUMED 16       /* streams that leave the line in a turn */
 
+/* A closed connection is read to its end, so that our last answer is not lost
+ * to a reset, but not for ever. */
+#define STREAM_LINGER_MS 2000
+#define STREAM_LINGER_BYTES (1024 * 1024)
+
 struct stream_set {
     uv_loop_t *loop;
     struct http_service *service;

@@ -14,8 +14,6 @@
 #define RECORD_MAX_BYTES (16384 + 2048) /* of its payload (RFC 5246 6.2.3; 1.3 has less) */
 #define PLAIN_BYTES 16384               /* of a record at most, in both directions */
 
-/* Of a handshake's message: OpenSSL makes room for what is announced, 128 KiB of a first one. */
-#define MESSAGE_MAX_BYTES 16384
 #define MESSAGE_HEAD_BYTES 4
 
 enum { RECORD_CHANGE_CIPHER = 20, RECORD_HANDSHAKE = 22 };
@@ -237,7 +235,7 @@ static bool messages_are_short(struct tls *t, struct span record)
                 return false;
             t->message_left = MESSAGE_HEAD_BYTES +
                               ((size_t)in.base[1] << 16 | (size_t)in.base[2] << 8 | in.base[3]);
-            if (t->message_left > MESSAGE_MAX_BYTES)
+            if (t->message_left > TLS_MESSAGE_BYTES)
                 return false;
         }
         size_t n = t->message_left < in.len ? t->message_left : in.len;

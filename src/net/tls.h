@@ -27,6 +27,9 @@ struct tls;
 #define TLS_HANDSHAKE_RECORDS 64
 #define TLS_EMPTY_RECORDS 32
 
+/* Of a handshake's message: OpenSSL makes room for what is announced, 128 KiB of a first one. */
+#define TLS_MESSAGE_BYTES 16384
+
 extern const struct http_session_ops tls_ops;
 
 /* A session by the context that service->tls has now. NULL: no memory. */

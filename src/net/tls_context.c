@@ -20,9 +20,6 @@
 #define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20" /* of TLS 1.2; those of 1.3 are OpenSSL's three */
 #define GROUPS "X25519:P-256:P-384"
 
-/* Of a client: four certificates of RSA-4096 are 8 KiB. All of them are in memory at once. */
-#define CLIENT_CHAIN_BYTES 16384
-
 #define SAN_BYTES 256 /* of a name; longer ones match nothing */
 
 struct tls_context {
@@ -305,7 +302,7 @@ static int set_up(struct tls_context *c, enum tls_version least)
                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_max_cert_list(c->ssl, CLIENT_CHAIN_BYTES);
+    SSL_CTX_set_max_cert_list(c->ssl, TLS_CLIENT_CHAIN_BYTES);
     SSL_CTX_set_alpn_select_cb(c->ssl, on_alpn, NULL);
     SSL_CTX_set_security_level(c->ssl, 2);
     bool ok = open_wire(c) && SSL_CTX_set_num_tickets(c->ssl, 0) == 1 &&

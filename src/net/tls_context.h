@@ -32,6 +32,9 @@ struct tls_files {
 
 #define TLS_FILE_BYTES ((size_t)256 * 1024)
 
+/* Of a client: four certificates of RSA-4096 are 8 KiB. All of them are in memory at once. */
+#define TLS_CLIENT_CHAIN_BYTES 16384
+
 struct tls_context;
 
 /* `prefix` is the key of the settings, "receivers.otlp.protocols.grpc.tls", for the message.

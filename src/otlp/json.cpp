@@ -580,7 +580,8 @@ static int read_text(struct json_decoder *d, struct buf *json, struct buf *out,
                      struct logs_count *count, struct logs_mended *mended, struct error *err)
 {
     size_t charge = index_bytes(json) * (mended != nullptr ? 2 : 1);
-    int rc = buf_reserve_exact(json, JSON_PADDING_BYTES);
+    bool never_fits = d->budget != nullptr && charge > d->budget->limit;
+    int rc = never_fits ? ERR_TOO_BIG : buf_reserve_exact(json, JSON_PADDING_BYTES);
     json->err = 0;
     if (rc == 0) {
         /* the parser reads the end of a text that breaks off as one token more */
@@ -589,7 +590,7 @@ static int read_text(struct json_decoder *d, struct buf *json, struct buf *out,
         out->err = 0;
     }
     if (rc == 0 && d->budget != nullptr)
-        rc = charge > d->budget->limit ? ERR_TOO_BIG : budget_take(d->budget, charge);
+        rc = budget_take(d->budget, charge);
     if (rc < 0)
         return err_set(err, rc, "JSON of %zu bytes: %s", json->len, err_text(rc));
 

@@ -6,27 +6,12 @@
 #include <string.h>
 
 #include "otlp/grpc.h"
-#include "otlp/logs_service.h"
-#include "pipeline/join.h"
-#include "receiver/decode.h"
-#include "receiver/health.h"
-#include "receiver/refusal.h"
-#include "receiver/reply.h"
+#include "receiver/receiver_state.h"
 #include "util/diag.h"
 
-#define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
-#define ARENA_EXTRA_BYTES 65536
 #define DISK_RETRY_S 1 /* the journal's probe notices a recovered disk within 1 s */
 #define ALLOWED "POST, OPTIONS"
 #define CHALLENGE "Bearer realm=\"lipservice\"" /* RFC 6750 3 */
-
-struct endpoint {
-    const char *path;
-    enum signal signal;
-    bool grpc;
-    bool any_type; /* the content type is not asked for, as PostHog does */
-    enum { NO_HEALTH, HEALTH_CHECK, HEALTH_WATCH } health;
-};
 
 /* clang-format off */
 static const struct endpoint endpoints[] = {
@@ -44,45 +29,6 @@ static const struct endpoint endpoints[] = {
 };
 /* clang-format on */
 
-struct receiver {
-    struct receiver_opts opts;
-    const struct clock *clock;
-    struct decoder *decoder;
-    struct arena arena; /* of the request in hand */
-    struct buf joined;  /* scratch: with the lines of traces in one record */
-    struct buf owned;   /* scratch: with the service of a key */
-    struct receiver_stats stats;
-    uint64_t last_request_ms;
-    struct door door;
-    struct port {
-        struct receiver *receiver;
-        bool on_loopback;
-    } ports[2]; /* by on_loopback: what the callbacks of a service are given */
-    struct health health;
-    bool has_ended;
-};
-
-/* What head() found out, for request(); in the exchange's arena. */
-struct call {
-    const struct endpoint *endpoint; /* NULL: the request is passed on */
-    struct proxy_call *proxied;
-    enum reply_form form;
-    enum coding coding;
-    struct door_pass pass;
-    bool looks;          /* at the body for what it is: its type says nothing */
-    const char *warning; /* for the client, of a request that was taken; in the exchange's arena */
-    uint64_t rejected;   /* records of it that were not */
-
-    struct health_watch watch;
-
-    /* While its records are on their way to the disk. */
-    bool waits;
-    struct journal_waiter waiter;
-    struct receiver *receiver;
-    struct http_exchange *exchange;
-    size_t sent_bytes;
-};
-
 const char *receiver_protocol_name(enum receiver_protocol p)
 {
     static const char *const names[] = {"grpc", "http_protobuf", "http_json"};
@@ -93,7 +39,7 @@ const char *receiver_protocol_name(enum receiver_protocol p)
 
 /* The path without trailing slashes, and without a query that a client has
  * percent-encoded into it (Go's exporters make %3F of '?'). */
-static struct span plain_path(struct span path)
+struct span receiver_plain_path(struct span path)
 {
     for (size_t i = 0; i + 2 < path.len; i++)
         if (path.base[i] == '%' && path.base[i + 1] == '3' && (path.base[i + 2] | 0x20) == 'f')
@@ -104,8 +50,8 @@ static struct span plain_path(struct span path)
 }
 
 /* `detail` says more than the table can; NULL: nothing. */
-static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why,
-                   const char *detail)
+void receiver_refuse(struct receiver *r, struct http_exchange *x, enum refusal why,
+                     const char *detail)
 {
     char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
     struct failure f = {
@@ -122,7 +68,8 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
     metric_inc(&r->stats.refused[why]);
     diag(why == REFUSED_FULL || why == REFUSED_DISK ? DIAG_DEBUG : DIAG_WARN, "request_refused",
          f.message, "reason=%s status=%d path=%s agent=%s", refusal_name(why), f.http_status,
-         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
+         diag_quote(path, receiver_plain_path(x->head.path)),
+         diag_quote(agent, x->head.user_agent));
 
     enum reply_form form = reply_form_of(x->head.content_type);
     if (f.http_status == 401)
@@ -136,7 +83,7 @@ static void refuse(struct receiver *r, struct http_exchange *x, enum refusal why
 
 static const struct endpoint *find_endpoint(struct span path)
 {
-    path = plain_path(path);
+    path = receiver_plain_path(path);
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)
         if (span_eq(path, span_str(endpoints[i].path)))
             return &endpoints[i];
@@ -227,7 +174,7 @@ static void head_of_proxied(struct receiver *r, struct http_exchange *x)
 {
     struct call *call = arena_alloc(&x->arena, sizeof *call);
     if (call == NULL) {
-        refuse(r, x, REFUSED_FULL, NULL);
+        receiver_refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
     *call = (struct call){0};
@@ -269,22 +216,22 @@ static void on_head(void *ctx, struct http_exchange *x)
     }
     door_check_origin(&r->door, &x->head);
     if (!is_known) {
-        refuse(r, x, REFUSED_HOST, NULL);
+        receiver_refuse(r, x, REFUSED_HOST, NULL);
         return;
     }
     if (endpoint == NULL) {
-        refuse(r, x, REFUSED_PATH, refusal_hint(plain_path(x->head.path)));
+        receiver_refuse(r, x, REFUSED_PATH, refusal_hint(receiver_plain_path(x->head.path)));
         return;
     }
     struct call *call = arena_alloc(&x->arena, sizeof *call);
     if (call == NULL) {
-        refuse(r, x, REFUSED_FULL, NULL);
+        receiver_refuse(r, x, REFUSED_FULL, NULL);
         return;
     }
     *call = (struct call){.endpoint = endpoint, .form = reply_form_of(x->head.content_type)};
     enum refusal why = check_head(r, x, call);
     if (why != REFUSAL_COUNT) {
-        refuse(r, x, why, NULL);
+        receiver_refuse(r, x, why, NULL);
         return;
     }
     x->user = call;
@@ -300,15 +247,16 @@ static void on_prefix(void *ctx, struct http_exchange *x)
     if (status == GRPC_OK) {
         int rc = http_expect(x, total);
         if (rc < 0)
-            refuse(r, x, refusal_of(rc), NULL);
+            receiver_refuse(r, x, refusal_of(rc), NULL);
         return;
     }
-    refuse(r, x, status == GRPC_RESOURCE_EXHAUSTED ? REFUSED_TOO_BIG : REFUSED_FRAMING, NULL);
+    receiver_refuse(r, x, status == GRPC_RESOURCE_EXHAUSTED ? REFUSED_TOO_BIG : REFUSED_FRAMING,
+                    NULL);
 }
 
 static void on_refuse(void *ctx, struct http_exchange *x, int err)
 {
-    refuse(((const struct port *)ctx)->receiver, x, refusal_of(err), NULL);
+    receiver_refuse(((const struct port *)ctx)->receiver, x, refusal_of(err), NULL);
 }
 
 /* What was no request, or not one that may be read on. */
@@ -325,10 +273,11 @@ static void on_gone(void *ctx, struct http_exchange *x)
     struct call *call = x->user;     /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
         journal_forget(&call->waiter);
-    if (call != NULL)
-        proxy_forget(call->proxied);
-    if (call != NULL)
-        health_forget(&r->health, &call->watch);
+    if (call == NULL)
+        return;
+    proxy_forget(call->proxied);
+    health_forget(&r->health, &call->watch);
+    decode_pool_forget(r->pool, &call->task);
 }
 
 /* ---- request ----------------------------------------------------------- */
@@ -365,104 +314,6 @@ static int unframe(struct receiver *r, const struct http_exchange *x, struct spa
     return 0;
 }
 
-/* Taken as OTLP asks, since what is unknown is no fault; but of nothing in it came a record. */
-static void warn_not_otlp(struct receiver *r, const struct http_exchange *x)
-{
-    struct call *call = x->user;
-    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
-    call->warning = "no log records in this body: OTLP/JSON has them in "
-                    "resourceLogs[].scopeLogs[].logRecords[]";
-    metric_inc(&r->stats.not_otlp);
-    diag(DIAG_WARN, "request_not_otlp", call->warning, "path=%s agent=%s",
-         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
-}
-
-/* Some of its records could not be taken: who sent them, and what was wrong. */
-static void warn_rejected(struct http_exchange *x, const struct logs_mended *mended,
-                          const struct logs_count *count)
-{
-    struct call *call = x->user;
-    char agent[DIAG_QUOTE_BYTES], path[DIAG_QUOTE_BYTES];
-    struct error text;
-    err_set(&text, 0, "%llu of %llu log records refused; the first: %s",
-            (unsigned long long)mended->rejected,
-            (unsigned long long)(mended->rejected + count->records), mended->first.text);
-    size_t bytes = strlen(text.text) + 1;
-    char *kept = arena_alloc(&x->arena, bytes);
-    if (kept != NULL)
-        memcpy(kept, text.text, bytes);
-    call->warning = kept != NULL ? kept : "log records refused";
-    call->rejected = mended->rejected;
-    diag(DIAG_WARN, "records_refused", text.text, "path=%s agent=%s",
-         diag_quote(path, plain_path(x->head.path)), diag_quote(agent, x->head.user_agent));
-}
-
-/* Where that is asked for: lines of a trace that stand side by side become one record. Without
- * memory for it they stay what they are. */
-static void join(struct receiver *r, struct span *request, struct logs_count *count,
-                 struct logs_mended *joined)
-{
-    int rc = r->opts.joins ? logs_join(*request, &r->joined, count, joined) : 0;
-    if (rc > 0)
-        *request = buf_span(&r->joined);
-    if (rc < 0)
-        logs_mended_done(joined);
-}
-
-/* The records are of the service that the client's key names. */
-static int set_owner(struct receiver *r, struct span *request, struct span service)
-{
-    if (service.len == 0)
-        return 0;
-    int rc = logs_set_service(*request, service, &r->owned);
-    *request = buf_span(&r->owned);
-    return rc;
-}
-
-/* Lines that were joined to a record that is not taken are not taken. */
-static int push(struct receiver *r, struct span request, struct span key,
-                const struct logs_count *count, const struct logs_mended *joined)
-{
-    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    int rc = pipeline_push_of_key(r->opts.pipeline, request, key, &r->arena, count);
-    arena_reset(&r->arena);
-    pipeline_set_aside(r->opts.pipeline, request, joined,
-                       rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
-    return rc;
-}
-
-static int push_logs(struct receiver *r, struct http_exchange *x, struct buf *source,
-                     struct span payload, struct error *err)
-{
-    const struct call *call = x->user;
-    struct decode_logs logs = {.source = source,
-                               .request = payload,
-                               .is_json = call->form == REPLY_JSON,
-                               .looks = call->looks,
-                               .may_mend = !r->opts.is_strict,
-                               .mended = {.budget = r->opts.budget}};
-    struct logs_mended joined = logs.mended;
-    int rc = decoder_logs(r->decoder, &logs, err);
-    if (rc == 0)
-        rc = set_owner(r, &logs.request, call->pass.service);
-    if (rc < 0) {
-        logs_mended_done(&logs.mended);
-        return rc;
-    }
-    if (logs.has_nothing)
-        warn_not_otlp(r, x);
-    if (logs.mended.rejected > 0)
-        warn_rejected(x, &logs.mended, &logs.count);
-    join(r, &logs.request, &logs.count, &joined);
-    rc = push(r, logs.request, call->pass.upstream_key, &logs.count, &joined);
-    pipeline_set_aside(r->opts.pipeline, logs.request, &logs.mended, VERDICT_REJECTED);
-    for (int i = 0; i < REPAIR_COUNT; i++)
-        metric_add(&r->stats.repairs[i], logs.mended.repairs[i]);
-    logs_mended_done(&logs.mended);
-    logs_mended_done(&joined);
-    return rc;
-}
-
 static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
 {
     static const enum receiver_protocol protocol_of[] = {
@@ -481,26 +332,32 @@ static void on_stored(struct journal_waiter *w, int rc)
     struct call *call = container_of(w, struct call, waiter);
     call->waits = false;
     if (rc < 0)
-        refuse(call->receiver, call->exchange, refusal_of(rc), NULL);
+        receiver_refuse(call->receiver, call->exchange, refusal_of(rc), NULL);
     else
         answer_yes(call->receiver, call->exchange, call->sent_bytes);
 }
 
 /* Is the answer to wait until it is stored? 1: on_stored() gives it; 0 and failures: now. */
-static int wait_for_hold(struct receiver *r, struct http_exchange *x, size_t sent_bytes)
+int receiver_wait_for_hold(struct receiver *r, struct http_exchange *x)
 {
     struct call *call = x->user;
-    if (call->endpoint->signal != SIGNAL_LOGS)
-        return 0;
-    call->receiver = r;
-    call->exchange = x;
-    call->sent_bytes = sent_bytes;
     call->waiter.done = on_stored;
     int rc = r->opts.hold->ops->wait(r->opts.hold, &call->waiter);
     call->waits = rc > 0;
     if (call->waits)
         buf_done(&x->body); /* nobody reads it again */
     return rc;
+}
+
+/* rc: of all that was done with the request, or 1: somebody else will answer. */
+void receiver_answer(struct receiver *r, struct http_exchange *x, int rc, const struct error *err)
+{
+    const struct call *call = x->user;
+    if (rc == 0)
+        answer_yes(r, x, call->sent_bytes);
+    else if (rc < 0)
+        receiver_refuse(r, x, refusal_of(rc),
+                        rc != ERR_TOO_BIG && err->text[0] != '\0' ? err->text : NULL);
 }
 
 /* A call of grpc.health.v1. */
@@ -511,7 +368,7 @@ static void answer_health(struct receiver *r, struct http_exchange *x)
     enum coding coding;
     enum refusal why;
     if (unframe(r, x, &payload, &coding, &why) < 0) {
-        refuse(r, x, why, NULL);
+        receiver_refuse(r, x, why, NULL);
         return;
     }
     bool is_watch = call->endpoint->health == HEALTH_WATCH;
@@ -519,32 +376,33 @@ static void answer_health(struct receiver *r, struct http_exchange *x)
                  ? health_answer(&r->health, x, payload, is_watch ? &call->watch : NULL)
                  : ERR_MALFORMED;
     if (rc < 0)
-        refuse(r, x, rc == ERR_UNSUPPORTED ? REFUSED_HEALTH_NAME : REFUSED_MALFORMED, NULL);
+        receiver_refuse(r, x, rc == ERR_UNSUPPORTED ? REFUSED_HEALTH_NAME : REFUSED_MALFORMED,
+                        NULL);
 }
 
-/* Decode and hand on. 0, or the reason as an error code. */
+/* Traces and metrics. */
+static int relay(struct receiver *r, struct http_exchange *x, struct span payload,
+                 enum coding coding)
+{
+    const struct call *call = x->user;
+    enum signal signal = call->endpoint->signal;
+    if (r->opts.relay[signal] == RELAY_DISCARD)
+        return 0;
+    struct span type =
+        call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
+    return exporter_relay(r->opts.exporter, signal, payload, coding, type, call->pass.upstream_key);
+}
+
+/* 0, 1: somebody else will answer, or the reason as an error code. */
 static int take(struct receiver *r, struct http_exchange *x, struct span payload,
                 enum coding coding, struct error *err)
 {
     const struct call *call = x->user;
-    enum signal signal = call->endpoint->signal;
     if (payload.len > r->opts.max_request_bytes) /* the service lets a gRPC prefix more in */
         return ERR_TOO_BIG;
-    if (signal != SIGNAL_LOGS) {
-        if (r->opts.relay[signal] == RELAY_DISCARD)
-            return 0;
-        struct span type =
-            call->form == REPLY_JSON ? SPAN("application/json") : SPAN("application/x-protobuf");
-        return exporter_relay(r->opts.exporter, signal, payload, coding, type,
-                              call->pass.upstream_key);
-    }
-    struct decode_request q = {&x->body, payload, coding, r->opts.max_request_bytes};
-    struct buf *source;
-    int rc = decoder_inflate(r->decoder, &q, &payload, &source, err);
-    if (rc < 0)
-        return rc;
-    metric_add(&r->stats.decoded_bytes, payload.len);
-    return push_logs(r, x, source, payload, err);
+    if (call->endpoint->signal != SIGNAL_LOGS)
+        return relay(r, x, payload, coding);
+    return receiver_take_logs(r, x, payload, coding, err);
 }
 
 static void on_request(void *ctx, struct http_exchange *x)
@@ -555,16 +413,16 @@ static void on_request(void *ctx, struct http_exchange *x)
     enum coding coding;
     enum refusal why;
 
-    const struct call *call = x->user;
+    struct call *call = x->user;
     if (x->deadline_ms != 0 && clock_now_ms(r->clock) >= x->deadline_ms) {
-        refuse(r, x, REFUSED_TIMEOUT, NULL); /* nobody waits for an answer */
+        receiver_refuse(r, x, REFUSED_TIMEOUT, NULL); /* nobody waits for an answer */
         return;
     }
     if (call->endpoint == NULL) {
         if (r->has_ended)
-            refuse(r, x, REFUSED_ENDED, NULL);
+            receiver_refuse(r, x, REFUSED_ENDED, NULL);
         else
-            proxy_send(r->opts.proxy, x, &((struct call *)x->user)->proxied);
+            proxy_send(r->opts.proxy, x, &call->proxied);
         return;
     }
     if (call->endpoint->health) {
@@ -573,27 +431,17 @@ static void on_request(void *ctx, struct http_exchange *x)
     }
     r->last_request_ms = clock_now_ms(r->clock);
     if (r->has_ended) {
-        refuse(r, x, REFUSED_ENDED, NULL);
+        receiver_refuse(r, x, REFUSED_ENDED, NULL);
         return;
     }
     if (unframe(r, x, &payload, &coding, &why) < 0) {
-        refuse(r, x, why, NULL);
+        receiver_refuse(r, x, why, NULL);
         return;
     }
-    size_t sent_bytes = x->body.len;
-    r->opts.hold->ops->begin(r->opts.hold);
-    int rc = take(r, x, payload, coding, &err);
-    decoder_release(r->decoder);
-    decoder_clear(&r->joined);
-    decoder_clear(&r->owned);
-    if (rc == 0)
-        rc = wait_for_hold(r, x, sent_bytes);
-    if (rc < 0) {
-        refuse(r, x, refusal_of(rc), rc != ERR_TOO_BIG && err.text[0] != '\0' ? err.text : NULL);
-        return;
-    }
-    if (rc == 0)
-        answer_yes(r, x, sent_bytes);
+    call->receiver = r;
+    call->exchange = x;
+    call->sent_bytes = x->body.len;
+    receiver_answer(r, x, take(r, x, payload, coding, &err), &err);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -612,12 +460,19 @@ int receiver_new(struct receiver **out, const struct receiver_opts *opts)
     door_init(&r->door, &opts->door);
     arena_init(&r->arena, ARENA_EXTRA_BYTES, opts->budget);
     r->decoder = decoder_new(opts->budget);
-    if (r->decoder == NULL) {
+    int rc = r->decoder == NULL ? ERR_NOMEM : decode_pool_open(&r->pool, opts->loop, opts->budget);
+    if (rc < 0) {
         receiver_free(r);
-        return ERR_NOMEM;
+        return rc;
     }
     *out = r;
     return 0;
+}
+
+void receiver_close(struct receiver *r)
+{
+    if (r != NULL)
+        decode_pool_close(r->pool);
 }
 
 void receiver_free(struct receiver *r)

@@ -3,7 +3,8 @@
  * OTLP/HTTP, from an exchange to the pipeline and back to an answer.
  *
  *     head      route, method, content type, coding: refused before the body
- *     request   inflate -> transcode JSON -> pipeline -> answer
+ *     request   inflate -> transcode JSON -> pipeline -> answer; large ones by way of the thread
+ *               pool (decode_pool)
  *
  * Traces and metrics are relayed as they came, or discarded, or refused.
  *
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <uv.h>
 
 #include "export/exporter.h"
 #include "export/hold.h"
@@ -47,6 +49,7 @@ struct receiver_opts {
     bool joins;                          /* lines of a stack trace into one record */
     enum relay_mode relay[SIGNAL_COUNT]; /* of SIGNAL_LOGS: not read */
     struct proxy *proxy; /* of requests that are not OTLP, to PostHog; NULL: they are refused */
+    uv_loop_t *loop;
     struct budget *budget;
     struct pipeline *pipeline;
     struct exporter *exporter;
@@ -66,6 +69,10 @@ struct receiver_stats {
 struct receiver;
 
 MUST_CHECK int receiver_new(struct receiver **out, const struct receiver_opts *opts);
+
+/* Close what the loop knows of, before it runs out and all sessions with it; then free. Both accept
+ * NULL. */
+void receiver_close(struct receiver *r);
 void receiver_free(struct receiver *r);
 
 /* Point a service's callbacks at this receiver. On loopback requests are refused whose Host is

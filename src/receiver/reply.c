@@ -163,6 +163,7 @@ void reply_bare(struct http_exchange *x, enum reply_form form, int http_status)
     } texts[] = {
         {408, GRPC_DEADLINE_EXCEEDED, "the request did not arrive in time"},
         {414, GRPC_INVALID_ARGUMENT, "the target of the request is longer than 8 KiB"},
+        {417, GRPC_UNIMPLEMENTED, "Expect: of expectations 100-continue alone is known"},
         {431, GRPC_RESOURCE_EXHAUSTED, "the header fields of the request are too many or too long"},
         {501, GRPC_UNIMPLEMENTED, "no such method: use POST"},
         {503, GRPC_UNAVAILABLE, "no room for this request now; try again later"},

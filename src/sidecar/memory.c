@@ -32,22 +32,25 @@ static bool evict(const struct stream_victim *v)
     return true;
 }
 
-static bool on_no_room_for_bodies(void *ctx)
+static bool on_no_room_for_bodies(void *ctx, uint64_t missing)
 {
+    (void)missing;
     struct stream_victim v = {0};
     each_set(ctx, &v, stream_set_slowest);
     return evict(&v);
 }
 
-static bool on_no_room_for_answers(void *ctx)
+static bool on_no_room_for_answers(void *ctx, uint64_t missing)
 {
+    (void)missing;
     struct stream_victim v = {0};
     each_set(ctx, &v, stream_set_stalled);
     return evict(&v);
 }
 
-static bool on_no_room_for_pages(void *ctx)
+static bool on_no_room_for_pages(void *ctx, uint64_t missing)
 {
+    (void)missing;
     struct sidecar *sc = ctx;
     struct page_server *servers[] = {&sc->health, &sc->metrics, &sc->admin};
     struct stream_victim v = {0};
@@ -65,7 +68,7 @@ void sidecar_memory_init(struct sidecar *sc)
     const struct {
         struct budget *budget;
         uint64_t limit;
-        bool (*reclaim)(void *ctx);
+        bool (*reclaim)(void *ctx, uint64_t missing);
     } accounts[] = {
         {&sc->budget, records, on_no_room_for_bodies},
         {&sc->bodies, (uint64_t)((double)records * BODIES_PART), on_no_room_for_bodies},

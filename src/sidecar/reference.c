@@ -115,16 +115,33 @@ static const char head[] =
     "is no memory now is a 503; so is `/metrics` until the sidecar has started.\n"
     "\n";
 
+static const char limits[] =
+    "\n"
+    "## Limits\n"
+    "\n"
+    "What anybody who reaches a port may make the program hold or do: `lipservice limits`. Each is "
+    "a "
+    "number that includes what is allowed. Metrics are named without their beginning, "
+    "lipservice, and their end, total.\n"
+    "\n";
+
 static const char metrics[] = "\n"
                               "## Metrics\n"
                               "\n"
                               "What is not there is left out of the page, and not shown as 0.\n"
                               "\n";
 
+void reference_limits(struct buf *out)
+{
+    sidecar_write_limits(out);
+}
+
 void reference_write(struct buf *out)
 {
     buf_append_str(out, head);
     sidecar_write_pages_markdown(out);
+    buf_append_str(out, limits);
+    sidecar_write_limits_markdown(out);
     buf_append_str(out, metrics);
     sidecar_write_metrics_markdown(out);
 }

@@ -187,6 +187,7 @@ static int receiver_start(struct sidecar *sc, struct error *err)
         .relay = {[SIGNAL_TRACES] = modes[cfg->passthrough.traces],
                   [SIGNAL_METRICS] = modes[cfg->passthrough.metrics]},
         .proxy = sc->proxy,
+        .loop = &sc->loop,
         .budget = &sc->budget,
         .pipeline = sc->pipeline,
         .exporter = sc->exporter,
@@ -227,6 +228,7 @@ static void receiver_stop(struct sidecar *sc)
     access_stop(sc);
     listener_close(&sc->grpc, NULL);
     listener_close(&sc->http, NULL);
+    receiver_close(sc->receiver);
 }
 
 /* After the sockets are gone: sessions speak to the receiver until they are. */

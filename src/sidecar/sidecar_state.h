@@ -153,6 +153,11 @@ void sidecar_write_metrics_markdown(struct buf *out);
 /* POST: patterns of before. */
 MUST_CHECK int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out);
 
+/* ---- limit_table.c ---- */
+
+void sidecar_write_limits_markdown(struct buf *out);
+void sidecar_write_limits(struct buf *out);
+
 /* A page. */
 MUST_CHECK int sidecar_write_shadow(void *ctx, struct span query, struct buf *out);
 

@@ -118,9 +118,26 @@ static const struct guard_item *guarding(const struct explain *e, const struct s
     return guard_at(pipeline_guard(e->opts.pipeline), step->place);
 }
 
+static void rule_words(struct explain *e, const struct sampler_step *step)
+{
+    bool is_keep = step->stage == SAMPLER_KEEP;
+    buf_printf(&e->out, "  %s[%u]    %s: %s\n", is_keep ? "keep" : "drop", step->place,
+               rule_text(e, is_keep, step->place),
+               !step->applies ? "does not match"
+               : is_keep      ? "matches: kept"
+                              : "matches: dropped");
+}
+
+static void guard_words(struct explain *e, const struct sampler_step *step)
+{
+    const struct guard_item *item = guarding(e, step);
+    buf_printf(&e->out, "  guarded    PostHog counts it (%s ", guard_kind_name(item->kind));
+    add_text(&e->out, item->name);
+    buf_append_str(&e->out, "): kept\n");
+}
+
 static void step_words(struct explain *e, const struct sampler_step *step)
 {
-    const struct guard_item *item;
     struct buf *out = &e->out;
     switch (step->stage) {
     case SAMPLER_FLOOR:
@@ -145,17 +162,10 @@ static void step_words(struct explain *e, const struct sampler_step *step)
         break;
     case SAMPLER_KEEP:
     case SAMPLER_DROP:
-        buf_printf(out, "  %s[%u]    %s: %s\n", step->stage == SAMPLER_KEEP ? "keep" : "drop",
-                   step->place, rule_text(e, step->stage == SAMPLER_KEEP, step->place),
-                   !step->applies                ? "does not match"
-                   : step->stage == SAMPLER_KEEP ? "matches: kept"
-                                                 : "matches: dropped");
+        rule_words(e, step);
         break;
     case SAMPLER_GUARD:
-        item = guarding(e, step);
-        buf_printf(out, "  guarded    PostHog counts it (%s ", guard_kind_name(item->kind));
-        add_text(out, item->name);
-        buf_append_str(out, "): kept\n");
+        guard_words(e, step);
         break;
     case SAMPLER_FIRST:
         if (rules_first(e->rules) == 0)

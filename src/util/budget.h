@@ -21,8 +21,9 @@ struct budget {
     uint64_t used;    /* what is out now */
     uint64_t peak;    /* the most that ever was */
     uint64_t refused; /* how often budget_take() said no */
-    /* Let somebody else's memory go; false: there is none to be had. May be NULL. */
-    bool (*reclaim)(void *ctx);
+    /* Let somebody else's memory go, for `missing` bytes; false: there is none to be had. May be
+     * NULL. */
+    bool (*reclaim)(void *ctx, uint64_t missing);
     void *ctx;
     bool is_reclaiming;
     struct budget *parent; /* NULL, or the account that all of this one is part of */
@@ -38,7 +39,7 @@ static inline bool budget_make_room(struct budget *b, uint64_t bytes)
     if (b->reclaim == NULL || b->is_reclaiming || bytes > b->limit)
         return false;
     b->is_reclaiming = true;
-    while (bytes > b->limit - b->used && b->reclaim(b->ctx))
+    while (bytes > b->limit - b->used && b->reclaim(b->ctx, bytes - (b->limit - b->used)))
         ;
     b->is_reclaiming = false;
     return bytes <= b->limit - b->used;

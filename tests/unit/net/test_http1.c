@@ -91,6 +91,10 @@ static const struct {
     {"tabs and case",       SPAN("GET / HTTP/1.1\r\nhOST:\ta\t\r\ncontent-LENGTH: \t1 \r\n\r\nx"), "200", false},
     {"too big",             SPAN(POST "Content-Length: 20971521\r\n\r\n"), "413", true},
 
+    {"unknown expectation", SPAN(POST "Expect: magic\r\nContent-Length: 3\r\n\r\n"), "417", true},
+    {"two expectations",    SPAN(POST "Expect: 100-continue, magic\r\nContent-Length: 3\r\n\r\n"), "417", true},
+    {"1.0, expectation",    SPAN("POST / HTTP/1.0\r\nExpect: magic\r\nContent-Length: 3\r\n\r\nabc"), "200", true},
+
     {"both lengths",        SPAN(POST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "400", true},
     {"both, other order",   SPAN(POST "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"), "400", true},
     {"two lengths",         SPAN(POST "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), "400", true},

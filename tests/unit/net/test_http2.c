@@ -428,6 +428,9 @@ static void frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id, struc
 #define HEADERS \
     SPAN("\x83\x86\x04\x05/hold\x01\x01" \
          "a")
+#define MISSING \
+    SPAN("\x83\x86\x04\x08/missing\x01\x01" \
+         "a")
 #define ZEROS8 SPAN("\0\0\0\0\0\0\0\0")
 
 static void make_resets(struct buf *b, int i)
@@ -493,6 +496,37 @@ static void make_unknown(struct buf *b, int i)
     frame(b, 0xbe, 0, 0, SPAN(""));
 }
 
+static void make_tiny_data(struct buf *b, int i)
+{
+    if (i == 0)
+        frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, HEADERS);
+    frame(b, NGHTTP2_DATA, 0, 1, SPAN("x"));
+}
+
+/* Of a stream that was answered, and reset because its request went on. */
+static void make_stray_data(struct buf *b, int i)
+{
+    if (i == 0)
+        frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, MISSING);
+    frame(b, NGHTTP2_DATA, 0, 1, ZEROS8);
+}
+
+static void make_long_heads(struct buf *b, int i)
+{
+    static const char names[] = "\x83\x86\x84\x41\x01"
+                                "a"
+                                "\x40\x01x\x7f\xa1\x1e"; /* 4000 */
+    struct buf block = {0};
+    buf_append(&block, span_of(names, sizeof names - 1));
+    for (int n = 0; n < 4000; n++)
+        buf_append_byte(&block, 'a');
+    for (int n = 0; n < 4; n++)
+        buf_append_byte(&block, 0xbe);
+    frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM,
+          (uint32_t)(2 * i + 1), buf_span(&block));
+    buf_done(&block);
+}
+
 static void make_continuations(struct buf *b, int i)
 {
     if (i == 0)
@@ -518,6 +552,9 @@ static const struct {
     {"priority",        make_priorities,    100, 20000, HTTP_FAULT_FLOOD},
     {"window update",   make_windows,      1000, 200000, HTTP_FAULT_FLOOD},
     {"unknown frames",  make_unknown,       100, 200000, HTTP_FAULT_FLOOD},
+    {"tiny data",       make_tiny_data,    1000, 5000, HTTP_FAULT_FLOOD},
+    {"stray data",      make_stray_data,   1000, 5000, HTTP_FAULT_FLOOD},
+    {"long heads",      make_long_heads,    100, 5000, HTTP_FAULT_FLOOD},
     {"continuation",    make_continuations,   0, 20000, HTTP_FAULT_BAD_REQUEST},
 };
 /* clang-format on */

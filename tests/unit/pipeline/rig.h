@@ -13,9 +13,9 @@
 
 #include <stdlib.h>
 
-#include "otlp/wire.h"
 #include "pipeline/stamp.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 #include "util/rng.h"
 
 #define RIG_START_NS UINT64_C(1700000000000000000)
@@ -29,19 +29,31 @@ struct rig_record {
     const char *key, *value; /* an attribute; NULL: none */
 };
 
+/* One record that came out; valid during the call. */
+struct rig_seen {
+    const struct logs_group *group;
+    const struct log_record *record; /* with its stamp */
+    struct span bytes, stamp;
+    double weight; /* 1 where no stamp says one */
+};
+
 struct rig {
     struct pipeline_opts opts;
+    void (*seen)(void *ctx, const struct rig_seen *s); /* NULL: only counted */
+    void *seen_ctx;
     struct rules *rules;
     struct pipeline *pipeline;
     struct clock_fake clock;
     struct budget memory;
     struct arena arena;
-    struct buf record, scope, logs, request, scratch, inner;
+    struct requests requests;
+    struct buf scratch;
     /* of all that came out */
     uint64_t emitted, released, bytes, released_bytes;
     double weight;
     struct log_record last; /* its spans are gone but for the numbers */
     double last_weight;     /* 0: the last push let nothing out */
+    size_t last_len;        /* of the record without its stamp */
 };
 
 static inline int rig_on_emit(void *ctx, const struct logs_group *g, struct span record,
@@ -49,18 +61,21 @@ static inline int rig_on_emit(void *ctx, const struct logs_group *g, struct span
 {
     struct rig *r = ctx;
     struct log_record read;
-    (void)g, (void)service;
+    (void)service;
     buf_clear(&r->scratch);
     buf_append(&r->scratch, record);
     buf_append(&r->scratch, stamp);
     assert_int_equal(log_record_read(&read, buf_span(&r->scratch)), 0);
     const struct log_value *v = log_known(&read, LOG_ADJUSTED_COUNT);
     r->last_weight = v == NULL ? 1 : v->real;
+    r->last_len = record.len;
     r->emitted++;
     r->bytes += r->scratch.len;
     r->released += v != NULL && v->real == 0;
     r->released_bytes += v != NULL && v->real == 0 ? r->scratch.len : 0;
     r->weight += r->last_weight;
+    if (r->seen != NULL)
+        r->seen(r->seen_ctx, &(const struct rig_seen){g, &read, record, stamp, r->last_weight});
     return (int)r->scratch.len;
 }
 
@@ -87,40 +102,42 @@ static inline void rig_open(struct rig *r)
     assert_int_equal(pipeline_new(&r->pipeline, &r->opts, r->rules), 0);
 }
 
-static inline void rig_attr(struct rig *r, struct buf *to, uint32_t number, const char *key,
-                            const char *value)
+/* A request of as many records as are added, each with a Resource of its own. */
+static inline void rig_begin(struct rig *r)
 {
-    struct buf *pair = &r->inner;
-    buf_clear(pair);
-    wire_append_len(pair, 1, span_str(key));
-    wire_append_len_head(pair, 2, wire_len_size(1, strlen(value)));
-    wire_append_len(pair, 1, span_str(value));
-    wire_append_len(to, number, buf_span(pair));
+    requests_begin(&r->requests);
 }
 
-/* One request of one record. */
+static inline void rig_add(struct rig *r, const struct rig_record *what)
+{
+    const struct request_record record = {
+        .body = what->body,
+        .time_ns = clock_unix_ns(&r->clock.clock),
+        .severity = what->severity,
+        .trace = {what->trace[0], what->trace[1]},
+        .key = what->key,
+        .value = what->value,
+    };
+    requests_record(&r->requests, &record);
+    requests_resource(&r->requests, what->service != NULL ? what->service : "app");
+}
+
+/* What pipeline_push() says. */
+static inline int rig_send(struct rig *r)
+{
+    uint32_t records;
+    r->last_weight = 0;
+    int rc = pipeline_push(r->pipeline, buf_span(&r->requests.bytes), &r->arena, &records);
+    arena_reset(&r->arena);
+    return rc;
+}
+
+/* One request of one record, which is taken. */
 static inline void rig_push(struct rig *r, const struct rig_record *what)
 {
-    struct buf *bufs[] = {&r->record, &r->scope, &r->logs, &r->request, &r->scratch};
-    uint32_t records;
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_clear(bufs[i]);
-    wire_append_i64(&r->record, 1, clock_unix_ns(&r->clock.clock));
-    wire_append_varint(&r->record, 2, what->severity > 0 ? what->severity : 9);
-    wire_append_len_head(&r->record, 5, wire_len_size(1, strlen(what->body)));
-    wire_append_len(&r->record, 1, span_str(what->body));
-    if (what->key != NULL)
-        rig_attr(r, &r->record, 6, what->key, what->value);
-    if ((what->trace[0] | what->trace[1]) != 0)
-        wire_append_len(&r->record, 9, span_of(what->trace, sizeof what->trace));
-    wire_append_len(&r->scope, 2, buf_span(&r->record));
-    rig_attr(r, &r->scratch, 1, "service.name", what->service != NULL ? what->service : "app");
-    wire_append_len(&r->logs, 1, buf_span(&r->scratch));
-    wire_append_len(&r->logs, 2, buf_span(&r->scope));
-    wire_append_len(&r->request, 1, buf_span(&r->logs));
-    r->last_weight = 0;
-    assert_int_equal(pipeline_push(r->pipeline, buf_span(&r->request), &r->arena, &records), 0);
-    arena_reset(&r->arena);
+    rig_begin(r);
+    rig_add(r, what);
+    assert_int_equal(rig_send(r), 0);
 }
 
 static inline uint64_t rig_kept(const struct rig *r, enum reason reason)
@@ -130,12 +147,11 @@ static inline uint64_t rig_kept(const struct rig *r, enum reason reason)
 
 static inline void rig_close(struct rig *r)
 {
-    struct buf *bufs[] = {&r->record, &r->scope, &r->logs, &r->request, &r->scratch, &r->inner};
     assert_int_equal(ledger_imbalance(pipeline_ledger(r->pipeline)), 0);
     pipeline_free(r->pipeline);
     rules_unref(r->rules);
     assert_int_equal(r->memory.used, 0);
     arena_done(&r->arena);
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
+    requests_done(&r->requests);
+    buf_done(&r->scratch);
 }

@@ -3,6 +3,7 @@
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 
 enum { EVENTS_MAX = 400, SUMMARY_S = 60, LEARNING_S = 120 };
 
@@ -20,7 +21,7 @@ struct rig {
     struct clock_fake clock;
     struct budget budget;
     struct arena arena;
-    struct buf request;
+    struct requests requests;
     int admit_rc, emit_rc;
     struct seen seen[EVENTS_MAX];
     unsigned count;
@@ -103,7 +104,7 @@ static void rig_close(struct rig *r)
     pipeline_free(r->pipeline);
     rules_unref(r->rules);
     forget_events(r);
-    buf_done(&r->request);
+    requests_done(&r->requests);
     arena_done(&r->arena);
     assert_int_equal(r->budget.used, 0);
 }
@@ -111,30 +112,17 @@ static void rig_close(struct rig *r)
 /* n records of a service, a severity and a body, each with a randomness of its own. */
 static void push(struct rig *r, const char *service, unsigned n, uint8_t severity, const char *body)
 {
-    struct buf value = {0}, pair = {0}, attr = {0}, resource = {0}, record = {0}, scope = {0};
-    wire_append_len(&value, 1, span_str(service));
-    wire_append_len(&pair, 1, SPAN("service.name"));
-    wire_append_len(&pair, 2, buf_span(&value));
-    wire_append_len(&attr, 1, buf_span(&pair));
-    wire_append_len(&resource, 1, buf_span(&attr));
-    buf_clear(&value);
-    wire_append_len(&value, 1, span_str(body));
-    for (unsigned i = 0; i < n; i++) {
-        buf_clear(&record);
-        wire_append_i64(&record, 1, r->clock.unix_ns + i);
-        wire_append_varint(&record, 2, severity);
-        wire_append_len(&record, 5, buf_span(&value));
-        wire_append_len(&scope, 2, buf_span(&record));
-    }
-    wire_append_len(&resource, 2, buf_span(&scope));
-    buf_clear(&r->request);
-    wire_append_len(&r->request, 1, buf_span(&resource));
     uint32_t records;
-    ignore_code(pipeline_push(r->pipeline, buf_span(&r->request), &r->arena, &records));
+    requests_begin(&r->requests);
+    for (unsigned i = 0; i < n; i++)
+        requests_record(&r->requests, &(const struct request_record){
+                                          .body = body,
+                                          .time_ns = r->clock.unix_ns + i,
+                                          .severity = severity,
+                                      });
+    requests_resource(&r->requests, service);
+    ignore_code(pipeline_push(r->pipeline, buf_span(&r->requests.bytes), &r->arena, &records));
     arena_reset(&r->arena);
-    struct buf *bufs[] = {&value, &pair, &attr, &resource, &record, &scope};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
 }
 
 /* Of a service with two patterns, n of each. */

@@ -1,36 +1,11 @@
 /* The first of a window, where many signatures share one entry. */
-#include "unit/test.h"
-
-#include "unit/otlp/pb.h"
-#include "unit/pipeline/inside.h"
+#include "unit/pipeline/rig.h"
 
 #define RECORDS 1000
 #define FIRST 5
 #define WINDOW_MS 60000
 #define FAMILY_WEIGHT 8
 #define PATTERNS_PER_SERVICE 16
-
-static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
-                uint32_t service)
-{
-    (void)ctx, (void)g, (void)record, (void)stamp, (void)service;
-    return 0;
-}
-
-static void add_record(struct buf *request, const char *body)
-{
-    struct buf value = {0}, record = {0}, scope = {0}, resource = {0};
-    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, 9};
-    wire_append_len(&value, 1, span_str(body));
-    buf_append(&record, span_of(head, sizeof head));
-    wire_append_len(&record, 5, buf_span(&value));
-    wire_append_len(&scope, 2, buf_span(&record));
-    wire_append_len(&resource, 2, buf_span(&scope));
-    wire_append_len(request, 1, buf_span(&resource));
-    struct buf *bufs[] = {&value, &record, &scope, &resource};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
-}
 
 /* Twenty names, in a line with numbers around them. */
 static void a_name(char line[128], unsigned i)
@@ -61,40 +36,26 @@ struct kept {
 static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_t start_ms,
                             uint64_t pace_ms)
 {
-    struct pipeline *p = NULL;
-    struct rules *rules, *second;
-    struct clock_fake clock;
-    struct arena arena;
-    assert_int_equal(rules_new(&rules), 0);
+    struct rig r;
+    struct rules *second;
+    rig_init(&r);
     assert_int_equal(rules_new(&second), 0);
-    struct rules *both[] = {rules, second};
+    struct rules *both[] = {r.rules, second};
     for (int i = 0; i < 2; i++) {
         assert_int_equal(rules_set_first(both[i], FIRST, WINDOW_MS, NULL), 0);
         assert_int_equal(rules_set_global(both[i], 0, NULL), 0);
     }
-    clock_fake_init(&clock, start_ms, 1700000000000000000u);
-    arena_init(&arena, 1 << 20, NULL);
-    const struct pipeline_opts opts = {
-        .max_patterns = 4096,
-        .max_services = 4,
-        .max_patterns_per_service = PATTERNS_PER_SERVICE,
-        .family_weight = FAMILY_WEIGHT,
-        .seed = 3,
-        .clock = &clock.clock,
-        .sink = {.ctx = NULL, .emit = emit},
-    };
-    assert_int_equal(pipeline_new(&p, &opts, rules), 0);
+    clock_fake_init(&r.clock, start_ms, RIG_START_NS);
+    r.opts.max_patterns_per_service = PATTERNS_PER_SERVICE;
+    r.opts.family_weight = FAMILY_WEIGHT;
+    rig_open(&r);
+    struct pipeline *p = r.pipeline;
     assert_int_equal(pipeline_set_shadow_rules(p, second), 0);
     for (unsigned i = 0; i < RECORDS; i++) {
         char line[128];
-        struct buf request = {0};
-        uint32_t records;
         line_of(line, i);
-        add_record(&request, line);
-        assert_int_equal(pipeline_push(p, buf_span(&request), &arena, &records), 0);
-        arena_reset(&arena);
-        buf_done(&request);
-        clock_fake_advance(&clock, pace_ms);
+        rig_push(&r, &(struct rig_record){.body = line});
+        clock_fake_advance(&r.clock, pace_ms);
     }
     struct kept kept = {ledger_total(pipeline_ledger(p))->verdict[VERDICT_KEPT],
                         shadow_total(p->shadow, SHADOW_POLICY)->kept, 0};
@@ -103,10 +64,8 @@ static struct kept push_all(void (*line_of)(char line[128], unsigned i), uint64_
         const struct pattern *e = patterns_at(pipeline_patterns(p), i);
         kept.most = e->in_use && e->counts.kept > kept.most ? (unsigned)e->counts.kept : kept.most;
     }
-    pipeline_free(p);
-    rules_unref(rules);
     rules_unref(second);
-    arena_done(&arena);
+    rig_close(&r);
     return kept;
 }
 

@@ -194,7 +194,7 @@ static void a_weight_on_all(void **state)
         while (r.last_weight == 0)
             push(&r, rows[i].service, 9, 1);
         assert_true(r.last_weight > 0.99 * rows[i].weight && r.last_weight < 1.01 * rows[i].weight);
-        size_t plain = r.record.len;
+        size_t plain = r.last_len;
         assert_int_equal(r.scratch.len - plain, rows[i].grown);
         rig_close(&r);
     }

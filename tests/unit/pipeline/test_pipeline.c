@@ -6,6 +6,7 @@
 #include "pipeline/stamp.h"
 #include "unit/otlp/pb.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 
 #define SERVICES 8
 #define STAMPS_OF_ALL \
@@ -102,24 +103,13 @@ static void rig_close(struct rig *r)
 static void add(struct buf *request, const char *service, unsigned n, uint8_t severity,
                 const char *body)
 {
-    struct buf value = {0}, pair = {0}, attr = {0}, resource = {0}, record = {0}, scope = {0};
-    wire_append_len(&value, 1, span_str(service));
-    wire_append_len(&pair, 1, SPAN("service.name"));
-    wire_append_len(&pair, 2, buf_span(&value));
-    wire_append_len(&attr, 1, buf_span(&pair));
-    wire_append_len(&resource, 1, buf_span(&attr));
-    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10, severity};
-    buf_append(&record, span_of(head, sizeof head));
-    buf_clear(&value);
-    wire_append_len(&value, 1, span_str(body));
-    wire_append_len(&record, 5, buf_span(&value));
+    struct requests q = {0};
     for (unsigned i = 0; i < n; i++)
-        wire_append_len(&scope, 2, buf_span(&record));
-    wire_append_len(&resource, 2, buf_span(&scope));
-    wire_append_len(request, 1, buf_span(&resource));
-    struct buf *bufs[] = {&value, &pair, &attr, &resource, &record, &scope};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
+        requests_record(
+            &q, &(const struct request_record){.body = body, .time_ns = 1, .severity = severity});
+    requests_resource(&q, service);
+    buf_append(request, buf_span(&q.bytes));
+    requests_done(&q);
 }
 
 static int push(struct rig *r, struct buf *request, uint32_t *records)
@@ -383,30 +373,30 @@ static void stamps_of_a_survivor(void **state)
 {
     (void)state;
     static const struct {
-        const char *attribute; /* one more of the record, or NULL */
+        const char *attribute; /* of the record, or NULL */
         unsigned attributes;   /* of the stamp */
         bool has_template;
     } rows[] = {
         {NULL, 5, true}, /* all but sampling.randomness: there is a trace id */
-        {"\x32\x1a\x0a\x13log.record.template\x12\x03\x0a\x01x", 4, false},
+        {"log.record.template", 4, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
-        struct buf request = {0}, record = {0}, scope = {0};
+        struct requests q = {0};
         uint32_t records;
         rig_open_stamping(&r, (1u << STAMP_COUNT) - 1);
         assert_int_equal(rules_set_level(r.rules, LEVEL_INFO, 0.5, NULL), 0);
-        buf_append(&record, SPAN("\x10\x09\x2a\x09\x0a\x07"
-                                 "cart 17\x4a\x10trace-id\xff\xff\xff\xff\xff\xff\xff\xff"));
-        if (rows[i].attribute != NULL)
-            buf_append_str(&record, rows[i].attribute);
-        wire_append_len(&scope, 2, buf_span(&record));
-        wire_append_len_head(&request, 1, wire_len_size(2, scope.len));
-        wire_append_len(&request, 2, buf_span(&scope));
-        assert_int_equal(push(&r, &request, &records), 0);
+        requests_record(&q, &(const struct request_record){
+                                .body = "cart 17",
+                                .trace = {1, UINT64_MAX}, /* the last 56 bits: r is the most */
+                                .key = rows[i].attribute,
+                                .value = rows[i].attribute != NULL ? "x" : NULL,
+                            });
+        requests_resource(&q, NULL);
+        assert_int_equal(push(&r, &q.bytes, &records), 0);
         assert_int_equal(r.stamped, 1);
         assert_int_equal(r.admitted,
-                         request.len + TIMESTAMP_BYTES + stamp_bytes((1u << STAMP_COUNT) - 1));
+                         q.bytes.len + TIMESTAMP_BYTES + stamp_bytes((1u << STAMP_COUNT) - 1));
 
         struct log_attrs attrs;
         struct log_attr a;
@@ -424,9 +414,7 @@ static void stamps_of_a_survivor(void **state)
         }
         assert_row(n == rows[i].attributes, "%zu: %u", i, n);
         assert_row(has_template == rows[i].has_template, "%zu", i);
-        struct buf *bufs[] = {&request, &record, &scope};
-        for (size_t k = 0; k < ARRAY_LEN(bufs); k++)
-            buf_done(bufs[k]);
+        requests_done(&q);
         rig_close(&r);
     }
 }
@@ -435,48 +423,33 @@ static void status_classes_are_patterns_of_their_own(void **state)
 {
     (void)state;
     static const struct {
-        const char *name;
-        struct span attribute;
+        const char *name, *key, *text;
+        uint64_t number; /* where text is NULL */
         unsigned status_class;
     } rows[] = {
-        {"none", {0}, 0},
-        {"int",
-         {(const uint8_t *)"\x32\x1f\x0a\x19http.response.status_code\x12\x02\x18\x64", 33},
-         1},
-        {"old name, text",
-         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
-                           "503",
-          27},
-         5},
-        {"text, not a status",
-         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
-                           "abc",
-          27},
-         0},
-        {"text, too high",
-         {(const uint8_t *)"\x32\x19\x0a\x10http.status_code\x12\x05\x0a\x03"
-                           "600",
-          27},
-         0},
+        {"none", NULL, NULL, 0, 0},
+        {"int", "http.response.status_code", NULL, 100, 1},
+        {"old name, text", "http.status_code", "503", 0, 5},
+        {"text, not a status", "http.status_code", "abc", 0, 0},
+        {"text, too high", "http.status_code", "600", 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig r;
-        struct buf record = {0}, scope = {0}, resource = {0}, request = {0};
+        struct requests q = {0};
         uint32_t records = 0;
         rig_open(&r);
-        buf_append(&record, SPAN("\x10\x09"));
-        buf_append(&record, rows[i].attribute);
-        wire_append_len(&scope, 2, buf_span(&record));
-        wire_append_len(&resource, 2, buf_span(&scope));
-        wire_append_len(&request, 1, buf_span(&resource));
-        assert_row(push(&r, &request, &records) == 0, "%s", rows[i].name);
+        requests_record(&q, &(const struct request_record){
+                                .body = "x",
+                                .key = rows[i].key,
+                                .value = rows[i].text,
+                                .number = rows[i].number,
+                            });
+        requests_resource(&q, NULL);
+        assert_row(push(&r, &q.bytes, &records) == 0, "%s", rows[i].name);
         const struct pattern *e = patterns_at(pipeline_patterns(r.pipeline), 0);
         assert_row(e->key.status_class == rows[i].status_class, "%s: %u", rows[i].name,
                    e->key.status_class);
-        buf_done(&record);
-        buf_done(&scope);
-        buf_done(&resource);
-        buf_done(&request);
+        requests_done(&q);
         rig_close(&r);
     }
 }

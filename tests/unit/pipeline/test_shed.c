@@ -2,8 +2,8 @@
 #include "unit/test.h"
 
 #include "pipeline/stamp.h"
-#include "unit/otlp/pb.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 
 enum {
     QUEUE_BYTES = 4 << 20,
@@ -93,31 +93,27 @@ static void load(struct rig *r, unsigned seconds, double drain, bool has_errors)
 {
     static const enum level levels[] = {LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN};
     static uint64_t made;
-    struct buf record = {0}, scope = {0}, logs = {0}, request = {0};
+    struct requests q = {0};
     unsigned step_ms = r->step_ms > 0 ? r->step_ms : STEP_MS;
     for (unsigned ms = 0; ms < seconds * 1000; ms += step_ms) {
-        buf_clear(&scope);
-        buf_clear(&logs);
-        buf_clear(&request);
         unsigned offered[LEVEL_COUNT] = {0};
+        requests_begin(&q);
         for (unsigned i = 0; i < REQUEST_RECORDS; i++) {
             enum level level = has_errors && i % 5 == 4 ? LEVEL_ERROR : levels[i % 3];
             char body[BODY_BYTES + 1];
             memset(body, 'x', BODY_BYTES);
             body[BODY_BYTES] = '\0';
             memcpy(body, i % 2 == 0 ? "cache " : "queue ", 6);
-            buf_clear(&record);
-            wire_append_i64(&record, 1, 1 + made++);
-            wire_append_varint(&record, 2, 4 * (uint64_t)level + 1);
-            wire_append_len_head(&record, 5, wire_len_size(1, BODY_BYTES));
-            wire_append_len(&record, 1, span_str(body));
-            wire_append_len(&scope, 2, buf_span(&record));
+            requests_record(&q, &(const struct request_record){
+                                    .body = body,
+                                    .time_ns = 1 + made++,
+                                    .severity = (uint8_t)(4 * level + 1),
+                                });
             offered[level]++;
         }
-        wire_append_len(&logs, 2, buf_span(&scope));
-        wire_append_len(&request, 1, buf_span(&logs));
+        requests_resource(&q, NULL);
         uint32_t records;
-        int rc = pipeline_push(r->pipeline, buf_span(&request), &r->arena, &records);
+        int rc = pipeline_push(r->pipeline, buf_span(&q.bytes), &r->arena, &records);
         assert_true(rc == 0 || rc == ERR_FULL);
         arena_reset(&r->arena);
         r->refused += rc == ERR_FULL;
@@ -128,9 +124,7 @@ static void load(struct rig *r, unsigned seconds, double drain, bool has_errors)
         if (r->held < 0)
             r->held = 0;
     }
-    struct buf *bufs[] = {&record, &scope, &logs, &request};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
+    requests_done(&q);
 }
 
 static double share(const struct rig *r, enum level level)

@@ -4,15 +4,9 @@
  * with 8,000 records a second more: of a pattern that is known, of one that is new, and
  * of all at once. 2,800 a second on average, for a budget of 100.
  */
-#include "unit/test.h"
+#include "unit/pipeline/rig.h"
 
 #include <math.h>
-#include <stdlib.h>
-
-#include "pipeline/stamp.h"
-#include "unit/otlp/pb.h"
-#include "unit/pipeline/inside.h"
-#include "util/rng.h"
 
 enum {
     LOUD = 200,
@@ -246,97 +240,56 @@ static void half_an_hour(void **state)
 
 struct whole {
     struct bare bare; /* first: the stream, and the way records take */
-    struct pipeline *pipeline;
-    struct clock_fake clock;
-    struct arena arena;
-    struct buf record, scope, logs, request;
-    double weight; /* of the record in hand; 0: not emitted */
+    struct rig rig;
 };
-
-static int on_emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
-                   uint32_t service)
-{
-    struct whole *w = ctx;
-    struct log_record r;
-    (void)g;
-    (void)service;
-    buf_append(&w->record, stamp);
-    w->weight = 1;
-    if (stamp.len == 0)
-        return 0;
-    assert_true(record.len > 0);
-    assert_int_equal(log_record_read(&r, buf_span(&w->record)), 0);
-    w->weight = log_known(&r, LOG_ADJUSTED_COUNT)->real;
-    return 0;
-}
 
 /* Words without digits, so that each number is a pattern of its own. */
 static void push(struct bare *b, unsigned pattern, uint32_t at_ms)
 {
-    struct whole *w = (struct whole *)b;
-    struct buf *bufs[] = {&w->record, &w->scope, &w->logs, &w->request};
+    struct rig *r = &((struct whole *)b)->rig;
     char word[] = "event of kind aa took 12 ms";
-    uint32_t records;
     word[14] = (char)('a' + pattern / 16);
     word[15] = (char)('a' + pattern % 16);
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_clear(bufs[i]);
-    wire_append_i64(&w->record, 1, rng_next(&b->s.rng) >> 1 | 1); /* a time that needs no mending */
-    wire_append_varint(&w->record, 2, 9);
-    wire_append_len_head(&w->record, 5, 2 + strlen(word));
-    wire_append_len(&w->record, 1, span_str(word));
-    wire_append_len(&w->scope, 2, buf_span(&w->record));
-    wire_append_len(&w->logs, 2, buf_span(&w->scope));
-    wire_append_len(&w->request, 1, buf_span(&w->logs));
-    w->weight = 0;
-    clock_fake_advance(&w->clock, at_ms - w->clock.now_ms);
-    assert_int_equal(pipeline_push(w->pipeline, buf_span(&w->request), &w->arena, &records), 0);
-    arena_reset(&w->arena);
-    tally(&b->s, pattern, at_ms, w->weight, w->weight > 0 ? 1 / w->weight : 1);
+    clock_fake_advance(&r->clock, at_ms - r->clock.now_ms);
+    requests_begin(&r->requests);
+    requests_record(&r->requests, &(const struct request_record){
+                                      .body = word,
+                                      .time_ns = rng_next(&b->s.rng) >> 1 | 1,
+                                  });
+    requests_resource(&r->requests, NULL);
+    assert_int_equal(rig_send(r), 0);
+    double weight = r->last_weight;
+    tally(&b->s, pattern, at_ms, weight, weight > 0 ? 1 / weight : 1);
     /* Only survivors tell their p: together with tally() each adds w * (w - 1). */
-    b->s.variance += w->weight > 0 ? (w->weight - 1) * (w->weight - 1) : 0;
+    b->s.variance += weight > 0 ? (weight - 1) * (weight - 1) : 0;
 }
 
 static void half_an_hour_of_the_pipeline(void **state)
 {
     struct whole *w = calloc(1, sizeof *w);
     struct stream *s = &w->bare.s;
+    struct rig *r = &w->rig;
     (void)state;
     assert_non_null(w);
     stream_init(s, 99);
-    clock_fake_init(&w->clock, 0, 1700000000000000000u);
-    arena_init(&w->arena, 1 << 20, NULL);
-    assert_int_equal(rules_new(&w->bare.rules), 0);
-    assert_int_equal(rules_set_first(w->bare.rules, FIRST, 60000, NULL), 0);
-    const struct pipeline_opts opts = {
-        .max_patterns = 1024,
-        .max_services = 4,
-        .seed = 7,
-        .stamps = 1u << STAMP_ADJUSTED_COUNT,
-        .target = {GOVERNOR_RECORDS, BUDGET, 0.3},
-        .clock = &w->clock.clock,
-        .sink = {.ctx = w, .emit = on_emit},
-    };
-    assert_int_equal(pipeline_new(&w->pipeline, &opts, w->bare.rules), 0);
+    rig_init(r);
+    clock_fake_init(&r->clock, 0, RIG_START_NS);
+    assert_int_equal(rules_set_first(r->rules, FIRST, 60000, NULL), 0);
+    r->opts.max_patterns = 1024;
+    r->opts.max_services = 4;
+    r->opts.target = (struct governor_target){GOVERNOR_RECORDS, BUDGET, 0.3};
+    rig_open(r);
     run(&w->bare, 0, SECONDS * 1000, push);
     check(s, "pipeline", 99);
 
-    struct ledger *l = pipeline_ledger(w->pipeline);
-    struct governor_stats stats = pipeline_governor(w->pipeline);
-    const struct census_reasons *why = pipeline_reasons(w->pipeline);
-    assert_int_equal(ledger_imbalance(l), 0);
-    assert_int_equal(ledger_total(l)->fate[FATE_LOST_BUDGET], 0);
+    struct governor_stats stats = pipeline_governor(r->pipeline);
+    const struct census_reasons *why = pipeline_reasons(r->pipeline);
+    assert_int_equal(ledger_total(pipeline_ledger(r->pipeline))->fate[FATE_LOST_BUDGET], 0);
     assert_true(fabs(stats.used - s->kept) < 0.5);
     assert_true(fabs(stats.allowed / (BUDGET * (double)SECONDS) - 1) < 0.01);
     assert_true(why->kept[REASON_BUDGET] > 0 && why->dropped[REASON_BUDGET] > 0);
     assert_int_equal(why->dropped[REASON_GLOBAL_RATE], 0); /* its rate is 1 */
-
-    struct buf *bufs[] = {&w->record, &w->scope, &w->logs, &w->request};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
-    pipeline_free(w->pipeline);
-    rules_unref(w->bare.rules);
-    arena_done(&w->arena);
+    rig_close(r);
     free(w);
 }
 

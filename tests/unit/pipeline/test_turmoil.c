@@ -4,8 +4,8 @@
 
 #include "pattern/signature.h"
 #include "pipeline/stamp.h"
-#include "unit/otlp/pb.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 #include "util/diag.h"
 #include "util/rng.h"
 
@@ -77,51 +77,38 @@ static struct rules *some_rules(struct rig *r)
     return rules;
 }
 
-static void put_record(struct rig *r, struct buf *scope)
+static void put_record(struct rig *r, struct requests *q)
 {
     static const uint8_t severities[] = {1, 5, 9, 9, 9, 13, 17, 21};
-    struct buf value = {0}, record = {0}, text = {0};
-    uint8_t head[11] = {1 << 3 | WIRE_I64, 1, [9] = 0x10,
-                        severities[dice(r, ARRAY_LEN(severities))]};
-    uint8_t trace[16] = {1, [15] = (uint8_t)dice(r, 8)};
-    buf_append(&record, span_of(head, sizeof head));
-    buf_printf(&text, "%s %s went w%d to %d", dice(r, 9) == 0 ? "drop" : "it",
-               dice(r, 2) == 0 ? "well" : "badly", (int)dice(r, 400), (int)dice(r, 1000));
-    wire_append_len(&value, 1, buf_span(&text));
-    wire_append_len(&record, 5, buf_span(&value));
-    if (dice(r, 2) == 0)
-        wire_append_len(&record, 9, span_of(trace, sizeof trace));
-    wire_append_len(scope, 2, buf_span(&record));
-    buf_done(&text);
-    buf_done(&value);
-    buf_done(&record);
+    char text[64];
+    snprintf(text, sizeof text, "%s %s went w%d to %d", dice(r, 9) == 0 ? "drop" : "it",
+             dice(r, 2) == 0 ? "well" : "badly", (int)dice(r, 400), (int)dice(r, 1000));
+    struct request_record record = {
+        .body = text,
+        .time_ns = 1,
+        .severity = severities[dice(r, ARRAY_LEN(severities))],
+    };
+    if (dice(r, 2) == 0) {
+        record.trace[0] = 1;
+        record.trace[1] = dice(r, 8) << 56;
+    }
+    requests_record(q, &record);
 }
 
 static void push(struct rig *r)
 {
-    struct buf value = {0}, pair = {0}, attr = {0}, resource = {0}, scope = {0}, request = {0};
+    struct requests q = {0};
     uint32_t records;
     for (uint64_t groups = 1 + dice(r, 3); groups > 0; groups--) {
-        struct buf *bufs[] = {&value, &pair, &attr, &resource, &scope};
-        char name[] = {'s', (char)('a' + dice(r, SERVICES + 2)), '\0'};
-        for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-            buf_clear(bufs[i]);
-        wire_append_len(&value, 1, span_str(name));
-        wire_append_len(&pair, 1, SPAN("service.name"));
-        wire_append_len(&pair, 2, buf_span(&value));
-        wire_append_len(&attr, 1, buf_span(&pair));
-        wire_append_len(&resource, 1, buf_span(&attr));
+        const char name[] = {'s', (char)('a' + dice(r, SERVICES + 2)), '\0'};
         for (uint64_t n = dice(r, 40); n > 0; n--)
-            put_record(r, &scope);
-        wire_append_len(&resource, 2, buf_span(&scope));
-        wire_append_len(&request, 1, buf_span(&resource));
+            put_record(r, &q);
+        requests_resource(&q, name);
     }
-    int rc = pipeline_push(r->pipeline, buf_span(&request), &r->arena, &records);
+    int rc = pipeline_push(r->pipeline, buf_span(&q.bytes), &r->arena, &records);
     assert_true(rc == 0 || rc == ERR_FULL || rc == ERR_NOMEM);
     arena_reset(&r->arena);
-    struct buf *bufs[] = {&value, &pair, &attr, &resource, &scope, &request};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        buf_done(bufs[i]);
+    requests_done(&q);
 }
 
 static void reload(struct rig *r)

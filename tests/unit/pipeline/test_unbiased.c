@@ -18,8 +18,8 @@
 #include <math.h>
 
 #include "pipeline/stamp.h"
-#include "unit/otlp/pb.h"
 #include "unit/pipeline/inside.h"
+#include "unit/pipeline/requests.h"
 #include "util/rng.h"
 
 enum {
@@ -82,7 +82,8 @@ struct world {
     struct rng rng;
     uint64_t made, evicted, firsts, in_life;
     struct stratum total, pattern[PATTERNS], level[LEVEL_COUNT];
-    struct buf record, request, scratch, whole;
+    struct requests requests;
+    struct buf record, scratch, whole;
     bool emitted; /* the record in hand, and what it came out with */
     size_t stamp_len;
     double count;
@@ -158,24 +159,27 @@ static void world_init(struct world *w, uint64_t seed)
 
 static void world_done(struct world *w)
 {
-    struct buf *bufs[] = {&w->record, &w->request, &w->scratch, &w->whole};
+    requests_done(&w->requests);
+    struct buf *bufs[] = {&w->record, &w->scratch, &w->whole};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
     rules_unref(w->rules);
     arena_done(&w->arena);
 }
 
-static void add_attr(struct world *w, const char *key, const char *text, double real)
+static void add_text(struct world *w, const char *key, const char *text)
+{
+    requests_attribute(&w->requests, &w->record, LOG_RECORD_ATTRIBUTES, key, text);
+}
+
+static void add_real(struct world *w, const char *key, double real)
 {
     struct buf *b = &w->scratch;
     buf_clear(b);
-    wire_append_len(b, 1, span_str(key));
-    wire_append_len_head(b, 2, text != NULL ? 2 + strlen(text) : 9);
-    if (text != NULL)
-        wire_append_len(b, 1, span_str(text));
-    else
-        wire_append_double(b, 4, real);
-    wire_append_len(&w->record, 6, buf_span(b));
+    wire_append_len(b, KEY_VALUE_KEY, span_str(key));
+    wire_append_len_head(b, KEY_VALUE_VALUE, 9);
+    wire_append_double(b, ANY_VALUE_DOUBLE, real);
+    wire_append_len(&w->record, LOG_RECORD_ATTRIBUTES, buf_span(b));
 }
 
 static void start_record(struct world *w, unsigned pattern, unsigned level)
@@ -207,22 +211,14 @@ static void add_trace(struct world *w, uint64_t trace, uint64_t r)
 
 static void push_to(struct world *w, struct pipeline *p)
 {
-    static const char *const resources[] = {
-        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02"
-        "ab",
-        "\x0a\x16\x0a\x14\x0a\x0cservice.name\x12\x04\x0a\x02"
-        "cd",
-    };
-    struct buf *b = &w->scratch;
+    static const char *const services[] = {"ab", "cd"};
+    struct requests *q = &w->requests;
     uint32_t records;
-    buf_clear(b);
-    buf_append_str(b, resources[w->resource]);
-    wire_append_len_head(b, 2, wire_len_size(2, w->record.len));
-    wire_append_len(b, 2, buf_span(&w->record));
-    buf_clear(&w->request);
-    wire_append_len(&w->request, 1, buf_span(b));
+    requests_begin(q);
+    wire_append_len(&q->scope, SCOPE_LOGS_LOG_RECORDS, buf_span(&w->record));
+    requests_resource(q, services[w->resource]);
     w->emitted = false;
-    assert_int_equal(pipeline_push(p, buf_span(&w->request), &w->arena, &records), 0);
+    assert_int_equal(pipeline_push(p, buf_span(&q->bytes), &w->arena, &records), 0);
     assert_int_equal(records, 1);
     arena_reset(&w->arena);
 }
@@ -347,16 +343,16 @@ static void one_trace(struct world *w)
         if (kind != PLAIN && kind != THRESHOLD_ALONE && kind != THRESHOLD_WITH_R)
             add_trace(w, trace, r);
         if (kind >= THRESHOLD_TRACED && kind != COUNT_TRACED)
-            add_attr(w, "sampling.threshold", earlier[e].hex, 0);
+            add_text(w, "sampling.threshold", earlier[e].hex);
         if (kind == COUNT_TRACED)
-            add_attr(w, "otel.logs.adjusted_count", NULL, 1 / p_in);
+            add_real(w, "otel.logs.adjusted_count", 1 / p_in);
         if (kind == THRESHOLD_WITH_R) {
             char hex[15];
             snprintf(hex, sizeof hex, "%014llx", (unsigned long long)r);
-            add_attr(w, "sampling.randomness", hex, 0);
+            add_text(w, "sampling.randomness", hex);
         }
         if (rng_upto(&w->rng, 99) == 0)
-            add_attr(w, "sampling.priority", NULL, 1);
+            add_real(w, "sampling.priority", 1);
         if (arrives)
             offer(w, it, p_in, shared);
         bool bursts = w->has_budget && w->made % BETWEEN_BURSTS < BURST;
