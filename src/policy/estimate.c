@@ -224,15 +224,16 @@ struct spread {
 };
 
 /* Slices of one stratum, or of several that had one each: `rest` of each, as if it stood for all of
- * the rows that they stand for. */
-static void add_spread(struct spread *to, const double *rest, uint32_t n, double part)
+ * the rows that they stand for. Slices may lie on each other, so that a large sample is no better
+ * than its number says. */
+static void add_spread(struct spread *to, const double *rest, uint32_t n)
 {
     double mean = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++)
         mean += rest[i] / n;
     for (uint32_t i = 0; i < n; i++)
         sum += (rest[i] - mean) * (rest[i] - mean);
-    double variance = sum / (n - 1) / n * (1 - part);
+    double variance = sum / (n - 1) / n;
     to->variance += variance;
     to->squares += variance * variance / (n - 1);
 }
@@ -242,22 +243,21 @@ static struct spread spread_of(const struct estimate *e, const double *share, do
 {
     struct spread s = {0};
     uint32_t n = 0;
-    double size = 0, read = 0;
+    double size = 0;
     for (uint32_t h = 0; h < e->strata; h++) {
         for (uint32_t i = 0; i < e->slice_count; i++) {
             if (e->slices[i].stratum != h || e->slices[i].rows == 0)
                 continue;
             room[n++] = share[i];
-            read += e->slices[i].rows;
         }
         size += e->sizes[h];
         if (n < 2)
             continue;
         for (uint32_t i = 0; i < n; i++)
             room[i] *= size;
-        add_spread(&s, room, n, read < size ? read / size : 1);
+        add_spread(&s, room, n);
         n = 0;
-        size = read = 0;
+        size = 0;
     }
     return s;
 }

@@ -124,9 +124,11 @@ test('slices of a larger one: the truth lies in the interval; weights count; wor
   assert.ok(app.requests.length <= 240, `${app.requests.length}`);
   const metered = stub.logs.reduce((sum, r) => sum + r.billed_bytes, 0);
   const slack = 0.02 * metered; // of Resources: requests of 5,000 records, and slices of 1,000
-  assert.ok(found.bytes.low - slack <= metered && metered <= found.bytes.high + slack, JSON.stringify([found.bytes, metered]));
+  assert.ok(Math.abs(found.bytes.value - metered) <= found.bytes.high - found.bytes.low + slack, JSON.stringify([found.bytes, metered]));
   const records = rows.reduce((sum, { record }) => sum + (record.attributes.length > 1 ? 4 : 1), 0);
-  assert.ok(found.records.low * 0.999 <= records && records <= found.records.high * 1.001, JSON.stringify([found.records, records]));
+  // One run of 20 may lie outside of 95 %: none lies twice as far (that 95 of 100 hold is a unit test).
+  const inside = ({ value, low, high }, truth, slack) => Math.abs(value - truth) <= high - low + slack;
+  assert.ok(inside(found.records, records, 0), JSON.stringify([found.records, records]));
   const web = found.patterns.find((p) => p.service === 'web' && /^GET/.test(p.template));
   assert.equal(web.rate, 0.25);
   assert.ok(web.rate_proposed >= 0.0625 && web.rate_proposed < 0.07, `${web.rate_proposed}`);
