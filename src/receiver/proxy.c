@@ -73,12 +73,16 @@ static const char *method_name(enum http_method method)
     return names[method];
 }
 
+static bool type_begins(struct span type, struct span with)
+{
+    return type.len >= with.len && span_ieq(span_of(type.base, with.len), with);
+}
+
 bool proxy_takes(const struct http_head *head)
 {
-    struct span grpc = SPAN("application/grpc");
-    return method_name(head->method) != NULL && head->path.len > 0 && head->path.base[0] == '/' &&
-           (head->content_type.len < grpc.len ||
-            !span_ieq(span_of(head->content_type.base, grpc.len), grpc));
+    return method_name(head->method) != NULL && head->path.len > 1 && head->path.base[0] == '/' &&
+           !type_begins(head->content_type, SPAN("application/grpc")) &&
+           !type_begins(head->content_type, SPAN("application/x-protobuf"));
 }
 
 /* Fields of one connection, and those that we or libcurl write. */

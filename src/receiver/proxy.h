@@ -52,7 +52,8 @@ void proxy_free(struct proxy *r);
 MUST_CHECK int proxy_point(struct proxy *r, const char *host, const struct route *route,
                            uint32_t timeout_ms);
 
-/* May this request be passed on? Its body may not be there yet. */
+/* May this request be passed on? Its body may not be there yet. What is said to be protobuf or gRPC
+ * was meant for us, as is the root: PostHog's SDKs send neither. */
 bool proxy_takes(const struct http_head *head);
 
 struct proxy_call; /* one under way; in the exchange's arena */
