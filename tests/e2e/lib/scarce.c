@@ -22,7 +22,7 @@ extern void *__libc_memalign(size_t alignment, size_t size);
 
 static struct {
     _Atomic uint64_t count, fails_at, more, failed;
-} *shared;
+} * shared;
 
 static int fails(void)
 {
@@ -69,8 +69,8 @@ __attribute__((constructor)) static void scarce_begin(void)
 {
     const char *path = getenv("SCARCE_FILE");
     int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-    void *at = fd < 0 ? MAP_FAILED
-                      : mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *at =
+        fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0)
         close(fd);
     if (at != MAP_FAILED)
