@@ -2,7 +2,7 @@
 // nothing is acknowledged that is not held, and the next request is served.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
 import os from 'node:os';
@@ -12,7 +12,7 @@ import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { encodeLogs, grpcFrame, request } from './lib/otlp.mjs';
-import { BINARY, closeLedger, KEEP_ALL, pair, Sidecar } from './lib/sidecar.mjs';
+import { BINARY, closeLedger, KEEP_ALL, Sidecar } from './lib/sidecar.mjs';
 import { Certificates } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
@@ -118,14 +118,17 @@ const protocols = {
 };
 
 const tlsOf = (prefix) => ({ [`${prefix}.cert_file`]: certificates.file('good.crt'), [`${prefix}.key_file`]: certificates.file('good.key') });
-const FEATURES = () => ({ ...KEEP_ALL, 'exporters.posthog.timeout': '5s', 'redaction.mode': 'enforce', multiline: 'join', ...tlsOf('receivers.otlp.protocols.grpc.tls'), ...tlsOf('receivers.otlp.protocols.http.tls') });
+const FEATURES = () => ({ ...KEEP_ALL, 'redaction.mode': 'enforce', multiline: 'join', ...tlsOf('receivers.otlp.protocols.grpc.tls'), ...tlsOf('receivers.otlp.protocols.http.tls') });
 
 for (const durability of ['memory', 'disk']) {
   for (const [name, ask] of Object.entries(protocols)) {
     test(`${name}, ${durability}: the n-th allocation of a request fails`, { skip }, async (t) => {
       const scarcity = new Scarcity(t);
       const set = { ...FEATURES(), durability, ...(durability === 'disk' ? { 'spool.directory': path.join(scarcity.dir, 'spool') } : {}) };
-      const { stub, sidecar } = await pair(t, { set, binary, env: scarcity.env });
+      // To a file, because libcurl 7.88 divides by zero in curl_multi_socket_action() when the entry of
+      // a socket could not be allocated, which takes the process with it.
+      const file = path.join(scarcity.dir, 'records');
+      const sidecar = await Sidecar.start(t, { set: { ...set, 'exporters.file.path': file }, binary, env: scarcity.env });
       let acknowledged = 0, tried = 0, i = 0;
       const send = async () => {
         const is = await ask(sidecar, i++);
@@ -152,8 +155,10 @@ for (const durability of ['memory', 'disk']) {
       // not be stored was refused, and is counted.
       assert.ok(ledger.delivered >= acknowledged * RECORDS, `${acknowledged} acknowledged, ${JSON.stringify(ledger)}`);
       assert.deepEqual(Object.keys(ledger.lost).filter((reason) => reason !== 'not_stored'), []);
-      assert.ok(stub.rows.length >= ledger.delivered); // twice where an answer was lost for want of memory
-      await closeLedger(sidecar, {}, { stored: ledger.delivered });
+      await closeLedger(sidecar);
+      const written = readFileSync(file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+      const records = written.flatMap((batch) => batch.resourceLogs.flatMap((r) => r.scopeLogs.flatMap((s) => s.logRecords)));
+      assert.ok(records.length >= ledger.delivered, `${records.length} of ${ledger.delivered} in the file`);
     });
   }
 }
