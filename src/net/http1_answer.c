@@ -42,7 +42,7 @@ bool http1_pump_tail(struct http1 *s)
     size_t rest = s->tail.len - s->tail_sent;
     size_t room = out->len < HTTP_OUT_HIGH_BYTES ? HTTP_OUT_HIGH_BYTES - out->len : 0;
     size_t n = rest < room ? rest : room;
-    buf_append(out, span_of(s->tail.base + s->tail_sent, n));
+    buf_append(out, span_of(span_skip(buf_span(&s->tail), s->tail_sent).base, n));
     s->tail_sent += n;
     if (n < rest)
         return false;

@@ -34,7 +34,7 @@
 /* A closed connection is read to its end, so that our last answer is not lost
  * to a reset, but not for ever. */
 #define STREAM_LINGER_MS 2000
-#define STREAM_LINGER_BYTES (1024 * 1024)
+#define STREAM_LINGER_BYTES ((size_t)1024 * 1024)
 
 struct stream_set {
     uv_loop_t *loop;

@@ -11,7 +11,7 @@
 
 #define SETTLE_MS 200 /* from the change of one file to the reading of all */
 #define WARN_DAYS 14  /* before the certificate ends */
-#define DAY_S (24 * 60 * 60)
+#define DAY_S INT64_C(86400)
 
 enum { FILES = 3 };
 

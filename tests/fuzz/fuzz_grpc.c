@@ -14,6 +14,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(size < 1 || m.is_compressed == (data[0] == 1));
     }
     grpc_is_content_type(in);
+    grpc_is_protobuf(in);
+    uint64_t ms = 0;
+    if (grpc_timeout(in, &ms) == 0) /* 99,999,999 hours */
+        assert(ms <= UINT64_C(99999999) * 3600 * 1000);
+    struct span name = SPAN("untouched");
+    if (grpc_health_service(in, &name) == 0 && name.len > 0)
+        assert(name.base >= data && name.base + name.len <= data + size);
 
     struct buf b = {0};
     grpc_append_percent(&b, in);

@@ -75,6 +75,8 @@ static inline bool tls_peer_move(struct tls_peer *p, size_t step)
     char *at;
     long n = BIO_get_mem_data(SSL_get_wbio(p->ssl), &at);
     size_t done = 0, all = (size_t)n;
+    if (all == 0)
+        at = (char *)"";
     while (done < all && !tls_ops.is_over(p->session)) {
         size_t piece = step > 0 && step < all - done ? step : all - done;
         size_t used = tls_ops.feed(p->session, span_of(at + done, piece));

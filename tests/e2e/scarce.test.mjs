@@ -1,0 +1,191 @@
+// One allocation fails, the n-th: over a start, and over one request of each protocol. Nothing ends,
+// nothing is acknowledged that is not held, and the next request is served.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import http2 from 'node:http2';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import tls from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { encodeLogs, grpcFrame, request } from './lib/otlp.mjs';
+import { BINARY, closeLedger, KEEP_ALL, Sidecar } from './lib/sidecar.mjs';
+import { Certificates } from './lib/tls.mjs';
+import { until } from './lib/wait.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const binary = process.env.LIPSERVICE_RELEASE_BIN ?? BINARY;
+// A sanitizer has an allocator of its own, and aborts where that fails.
+const sanitized = /__asan_init/.test(String(execFileSync('strings', ['-n', '11', binary], { maxBuffer: 1 << 28 }).subarray(0, 1 << 27)));
+const skip = (!existsSync(binary) || sanitized) && 'needs a build without sanitizers (LIPSERVICE_RELEASE_BIN)';
+const STRIDE = Number(process.env.LIPSERVICE_STRIDE ?? 7); // 1: each allocation
+
+let certificates, library;
+before(() => {
+  if (skip) return;
+  certificates = new Certificates({ after: (fn) => process.on('exit', fn) });
+  library = path.join(certificates.dir, 'scarce.so');
+  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, path.join(here, 'lib/scarce.c')]);
+});
+
+// The numbers that the library maps.
+class Scarcity {
+  constructor(t) {
+    this.dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
+    this.file = path.join(this.dir, 'numbers');
+    writeFileSync(this.file, Buffer.alloc(32));
+    this.fd = openSync(this.file, 'r+');
+    t.after(() => (closeSync(this.fd), rmSync(this.dir, { recursive: true, force: true })));
+    this.env = { LD_PRELOAD: library, SCARCE_FILE: this.file };
+  }
+  #read(at) {
+    const bytes = Buffer.alloc(8);
+    readSync(this.fd, bytes, 0, 8, at * 8);
+    return Number(bytes.readBigUInt64LE());
+  }
+  #write(at, n) {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(n));
+    writeSync(this.fd, bytes, 0, 8, at * 8);
+  }
+  get failed() {
+    return this.#read(3);
+  }
+  // The n-th from now on, and `more` after it.
+  arm(n, more = 0) {
+    this.#write(2, more);
+    this.#write(1, this.#read(0) + n);
+  }
+  disarm() {
+    this.#write(1, 0);
+  }
+}
+
+const RECORDS = 3;
+const body = (i) => encodeLogs(request(RECORDS, { body: (k) => `request ${i} line ${k} by mail@example.com from 10.1.2.3` }));
+const json = (i) => Buffer.from(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords: Array.from({ length: RECORDS }, (_, k) => ({ body: { stringValue: `json ${i} ${k}` }, severityNumber: 9, attributes: [{ key: 'a', value: { intValue: '7' } }] })) }] }] }));
+const mended = (i) => {
+  const text = json(i);
+  text[text.indexOf('json')] = 0xff; // no UTF-8
+  return text;
+};
+const bad = (request) => {
+  const bytes = Buffer.from(request);
+  bytes[bytes.lastIndexOf('line')] = 0xff;
+  return bytes;
+};
+
+// 200 or its like: true; anything else, a connection that ends among it: false.
+function raw1(port, type, payload, headers = '', connect = (cb) => net.connect(port, '127.0.0.1', cb)) {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = connect(() => {
+      socket.write(`POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: ${type}\r\n${headers}Content-Length: ${payload.length}\r\n\r\n`);
+      socket.write(payload);
+    });
+    socket.on('data', (part) => (text += part.toString('latin1')));
+    socket.on('error', () => {}).on('close', () => resolve(/^HTTP\/1\.1 200/.test(text)));
+    socket.setTimeout(20000, () => socket.destroy());
+  });
+}
+
+function call(url, payload, options) {
+  return new Promise((resolve) => {
+    const session = http2.connect(url, options);
+    let code;
+    const end = () => (session.destroy(), resolve(code === 0));
+    session.on('error', end).on('close', end);
+    const stream = session.request({ ':path': '/opentelemetry.proto.collector.logs.v1.LogsService/Export', ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' });
+    const status = (head) => 'grpc-status' in head && (code = Number(head['grpc-status']));
+    stream.on('response', status).on('trailers', status).on('error', () => {}).on('close', end).resume();
+    stream.setTimeout(20000, end);
+    stream.end(grpcFrame(payload));
+  });
+}
+
+const protocols = {
+  'HTTP/1.1': (s, i) => raw1(s.httpPort, 'application/x-protobuf', body(i)),
+  'HTTP/1.1, mended': (s, i) => raw1(s.httpPort, 'application/x-protobuf', bad(body(i))),
+  'gzip': (s, i) => raw1(s.httpPort, 'application/x-protobuf', gzipSync(body(i)), 'Content-Encoding: gzip\r\n'),
+  'JSON': (s, i) => raw1(s.httpPort, 'application/json', json(i)),
+  'JSON, mended': (s, i) => raw1(s.httpPort, 'application/json', mended(i)),
+  'gRPC': (s, i) => call(`http://127.0.0.1:${s.grpcPort}`, body(i)),
+  'TLS': (s, i) => raw1(s.httpPort, 'application/x-protobuf', body(i), '', (cb) => tls.connect({ host: '127.0.0.1', port: s.httpPort, ca: certificates.pair('ca').cert, servername: 'localhost' }, cb)),
+  'gRPC over TLS': (s, i) => call(`https://127.0.0.1:${s.grpcPort}`, body(i), { ca: certificates.pair('ca').cert, servername: 'localhost' }),
+};
+
+const tlsOf = (prefix) => ({ [`${prefix}.cert_file`]: certificates.file('good.crt'), [`${prefix}.key_file`]: certificates.file('good.key') });
+const FEATURES = () => ({ ...KEEP_ALL, 'redaction.mode': 'enforce', multiline: 'join', ...tlsOf('receivers.otlp.protocols.grpc.tls'), ...tlsOf('receivers.otlp.protocols.http.tls') });
+
+for (const durability of ['memory', 'disk']) {
+  for (const [name, ask] of Object.entries(protocols)) {
+    test(`${name}, ${durability}: the n-th allocation of a request fails`, { skip }, async (t) => {
+      const scarcity = new Scarcity(t);
+      const set = { ...FEATURES(), durability, ...(durability === 'disk' ? { 'spool.directory': path.join(scarcity.dir, 'spool') } : {}) };
+      // To a file, because libcurl 7.88 divides by zero in curl_multi_socket_action() when the entry of
+      // a socket could not be allocated, which takes the process with it.
+      const file = path.join(scarcity.dir, 'records');
+      const sidecar = await Sidecar.start(t, { set: { ...set, 'exporters.file.path': file }, binary, env: scarcity.env });
+      let acknowledged = 0, tried = 0, i = 0;
+      const send = async () => {
+        const is = await ask(sidecar, i++);
+        acknowledged += is;
+        return is;
+      };
+      assert.ok(await send());
+      for (let n = 1; n < 5000; n += /TLS/.test(name) ? STRIDE : 1) {
+        const before = scarcity.failed;
+        scarcity.arm(n);
+        await send();
+        scarcity.disarm();
+        if (sidecar.hasEnded) break;
+        if (scarcity.failed === before) break; // it takes fewer
+        tried++;
+        await sidecar.until('the next one is taken', send);
+      }
+      assert.ok(!sidecar.hasEnded, `ended at ${tried}: ${JSON.stringify(await (sidecar.hasEnded ? sidecar.ended : null))} ${sidecar.stderr.slice(-2000)}`);
+      t.diagnostic(`${tried} allocations`);
+      assert.ok(tried > 0);
+      await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+      const ledger = await sidecar.ledger();
+      // What was acknowledged has arrived. An answer may have been lost, and its records not; what could
+      // not be stored was refused, and is counted.
+      assert.ok(ledger.delivered >= acknowledged * RECORDS, `${acknowledged} acknowledged, ${JSON.stringify(ledger)}`);
+      assert.deepEqual(Object.keys(ledger.lost).filter((reason) => reason !== 'not_stored'), []);
+      await closeLedger(sidecar);
+      const written = readFileSync(file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+      const records = written.flatMap((batch) => batch.resourceLogs.flatMap((r) => r.scopeLogs.flatMap((s) => s.logRecords)));
+      assert.ok(records.length >= ledger.delivered, `${records.length} of ${ledger.delivered} in the file`);
+    });
+  }
+}
+
+test('the n-th allocation of a start fails: it says so, or does without', { skip }, async (t) => {
+  const scarcity = new Scarcity(t);
+  const set = { ...FEATURES(), 'exporters.file.path': '/dev/null', durability: 'disk', 'spool.directory': path.join(scarcity.dir, 'spool') };
+  let [started, refused] = [0, 0];
+  for (let n = 1, last = 0; ; n += STRIDE === 1 ? 1 : 1 + Math.floor(n / 12) + STRIDE) {
+    scarcity.disarm();
+    writeFileSync(scarcity.file, Buffer.alloc(32), { flag: 'r+' });
+    scarcity.arm(n);
+    let sidecar;
+    try {
+      sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
+      started++;
+    } catch (error) {
+      assert.match(String(error), /the program ended with (64|69|70|78|1)\b/, `${n}: ${error}`);
+      refused++;
+    }
+    const isOver = scarcity.failed === 0;
+    scarcity.disarm();
+    if (sidecar) {
+      assert.equal((await sidecar.post(body(n))).status, 200);
+      await sidecar.stop();
+    }
+    if (isOver && ++last > 1) break;
+  }
+  t.diagnostic(`${started} started, ${refused} did not`);
+});
