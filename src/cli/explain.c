@@ -41,9 +41,7 @@ static int explain_here(struct verb *v)
     int code = command_rules(&v->rules, &v->cfg, v->cfg.sampling.policy_file);
     if (code != 0)
         return code;
-    int rc = config_redaction(&v->cfg, &opts.redact, &err);
-    if (rc == 0)
-        rc = pipeline_new(&v->pipeline, &opts, v->rules);
+    int rc = pipeline_new(&v->pipeline, &opts, v->rules);
     const struct explain_opts explain = {
         .pipeline = v->pipeline,
         .rule_text = config_rule_text,

