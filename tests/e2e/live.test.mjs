@@ -107,7 +107,8 @@ test('explain --live refuses what is too much or no record, and says when nobody
     assert.equal(out.code, 69, out.stderr);
     assert.match(out.stderr, /no sidecar answers at http:\/\//);
   }
-  assert.equal((await run(['top', '--config', '/dev/null', '--admin', 'https://localhost:1'])).code, 64);
+  assert.equal((await run(['top', '--config', '/dev/null', '--admin', 'ftp://localhost:1'])).code, 64);
+  assert.equal((await run(['top', '--once', '--config', '/dev/null', '--admin', 'https://localhost:1'])).code, 69);
   assert.equal((await run(['tap', '--config', '/dev/null', '--set', 'telemetry.admin.endpoint='])).code, 64);
 });
 
