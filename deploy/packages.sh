@@ -23,6 +23,7 @@ test_packages=(
     libcmocka-dev python3 shellcheck # unit tests, lint
     prometheus nghttp2-client curl git # promtool, h2load, what a user has
     openssl sslscan                    # certificates of the TLS tests, and what others find
+    chromium                           # pages that send events and logs
     strace # a kill at every system call, and calls that fail
     faketime # a wall clock that steps
 )
