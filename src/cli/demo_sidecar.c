@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/run.h"
 #include "sidecar/sidecar.h"
+#include "util/confine.h"
 
 /* What `lipservice shadow` compares with: half as much again is dropped, and nothing that is rare.
  */
@@ -51,8 +51,7 @@ static int run_child(const struct demo_sidecar *d, const struct command_options 
     static char shadow[80];
     sidecar_early();
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
+    if (confine_end_with_parent() < 0 || getppid() != parent)
         return EXIT_UNAVAILABLE;
     own = (struct command_options){.input = o->input};
     own.input.sets = own.sets;

@@ -10,6 +10,9 @@
 
 #include "util/buf.h"
 
+/* A service without a name, where people read: what /api/ pages give as "". */
+#define TERM_UNNAMED "(unnamed)"
+
 /* Append at most `columns` columns of UTF-8 text; what is cut ends in "…". Returns the
  * columns used. East Asian wide characters and pictures take two, combining ones none. */
 unsigned term_add(struct buf *out, struct span text, unsigned columns);

@@ -84,6 +84,8 @@ static const struct member row_members[] = {
     NUMBER(top_row, received_bytes),
     NUMBER(top_row, kept_bytes),
     NUMBER(top_row, standard_error),
+    NUMBER(top_row, would_keep),
+    NUMBER(top_row, would_keep_bytes),
     {0},
 };
 
@@ -93,6 +95,7 @@ static const struct member totals_members[] = {
     TEXT(top_totals, redaction, "redaction"),
     TEXT(top_totals, guarded, "guarded"),
     TEXT(top_totals, money, "money"),
+    TEXT(top_totals, would_money, "would_money"),
     NUMBER(top_totals, policy_version),
     NUMBER(top_totals, uptime_ms),
     NUMBER(top_totals, received),
@@ -107,6 +110,9 @@ static const struct member totals_members[] = {
     NUMBER(top_totals, queue_capacity),
     NUMBER(top_totals, patterns_held),
     NUMBER(top_totals, services),
+    NUMBER(top_totals, observing),
+    NUMBER(top_totals, would_keep),
+    NUMBER(top_totals, would_keep_bytes),
     {0},
 };
 
@@ -170,6 +176,16 @@ static void find_rate(struct top_view *v, struct top_row *row, double seconds)
     }
 }
 
+/* Observing: in place of what is kept, which is all, what enforcing would keep. */
+static void take_would(struct top_totals *t)
+{
+    if (t->observing == 0)
+        return;
+    t->kept = t->would_keep;
+    t->kept_bytes = t->would_keep_bytes;
+    memcpy(t->money, t->would_money, sizeof t->money);
+}
+
 int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms)
 {
     struct top_totals totals = {{0}};
@@ -181,9 +197,15 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms)
         answer = span_skip(answer, line.len + (end != NULL));
         if (is_first && !read_line(v, line, totals_members, &totals))
             return ERR_MALFORMED;
+        if (is_first)
+            take_would(&totals);
         if (!is_first && count < TOP_ROWS_MAX) {
             struct top_row row = {{0}}; /* into the older rows: they are done with on success */
             if (read_line(v, line, row_members, &row)) {
+                if (totals.observing != 0) {
+                    row.kept = row.would_keep;
+                    row.kept_bytes = row.would_keep_bytes;
+                }
                 if (count == 0) {
                     struct top_row *older = v->rows_before;
                     v->rows_before = v->rows;
@@ -300,11 +322,11 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
         buf_printf(line, " v%" PRId64, t->policy_version);
     buf_printf(line, "  services %" PRIu64 "  patterns %" PRIu64, t->services, t->patterns_held);
     put(out, line, width);
-    buf_printf(line, "records %s (%s/s)  kept %s  rejected %s  ", human(a, (double)t->received),
+    buf_printf(line, "records %s (%s/s)  kept %s  lost %s  ", human(a, (double)t->received),
                human(b, v->per_s), percent(c, (double)t->kept, (double)t->received),
-               human(d, (double)t->rejected));
-    buf_printf(line, "delivered %s  queued %s  lost %s", human(a, (double)t->delivered),
-               human(b, (double)t->queued), human(c, (double)t->lost));
+               human(d, (double)t->lost));
+    buf_printf(line, "rejected %s  delivered %s  queued %s", human(a, (double)t->rejected),
+               human(b, (double)t->delivered), human(c, (double)t->queued));
     put(out, line, width);
     buf_printf(line, "bytes %s  sent %s, %s  saved %s (%s/s)  ",
                human(a, (double)t->received_bytes), human(b, (double)t->kept_bytes),
@@ -313,8 +335,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);
-    buf_printf(line, "by %s%s%s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
-               v->paused ? "  PAUSED" : "", t->money[0] != '\0' ? "  " : "", t->money,
+    buf_printf(line, "by %s%s%s%s%s%s%s%s%s%s", orders[v->order].name,
+               v->reverse ? ", reversed" : "", v->paused ? "  PAUSED" : "",
+               t->observing != 0 ? "  OBSERVING, enforcing would do this:" : "",
+               t->money[0] != '\0' ? "  " : "", t->money,
                t->redaction[0] != '\0' ? "  redaction " : "", t->redaction,
                v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
     put(out, line, width);
@@ -349,7 +373,7 @@ static void draw_row(const struct top_view *v, struct buf *line, const struct to
                v->has_rates ? human(bytes_s, r->saved_per_s) : "-");
     term_add_padded(line, span_str(r->severity), SEVERITY_COLUMNS);
     buf_append_byte(line, ' ');
-    term_add_padded(line, span_str(r->service), service);
+    term_add_padded(line, span_str(r->service[0] != '\0' ? r->service : TERM_UNNAMED), service);
     buf_append_byte(line, ' ');
     if (width > fixed + 1)
         term_add(line, span_str(r->template_text), width - fixed - 1);

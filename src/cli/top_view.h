@@ -32,17 +32,20 @@ enum top_order { TOP_ORDERS(X) TOP_ORDER_COUNT };
 struct top_row {
     char pattern[32], service[64], severity[8], status_class[4], template_text[256];
     uint64_t received, kept, received_bytes, kept_bytes, standard_error;
-    double per_s, saved_per_s; /* since the answer before; 0 when it is the first */
+    uint64_t would_keep, would_keep_bytes; /* observing: what enforcing would do */
+    double per_s, saved_per_s;             /* since the answer before; 0 when it is the first */
 };
 
 struct top_totals {
     char version[16], policy[16];
-    char guarded[320];  /* what is kept for PostHog's alerts; empty: nothing */
-    char money[160];    /* "saves 3.10 of 4.50 USD a month, assumed" */
+    char guarded[320]; /* what is kept for PostHog's alerts; empty: nothing */
+    char money[160];   /* "saves 3.10 of 4.50 USD a month, assumed" */
+    char would_money[160];
     char redaction[96]; /* what was found: "detect: 12 email, 3 card"; empty: nothing */
     int64_t policy_version;
     uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;
     uint64_t received_bytes, kept_bytes, queue_bytes, queue_capacity, patterns_held, services;
+    uint64_t observing, would_keep, would_keep_bytes; /* then kept is what would be */
 };
 
 struct top_view {
