@@ -20,5 +20,8 @@ unsigned term_add(struct buf *out, struct span text, unsigned columns);
 /* The same, and blanks up to `columns`. */
 void term_add_padded(struct buf *out, struct span text, unsigned columns);
 
+/* Columns of the terminal; 0: it is none, or does not say. */
+unsigned term_width(int fd);
+
 /* Is it a terminal that may be coloured? (NO_COLOR; TERM=dumb) */
 bool term_has_colour(int fd);

@@ -54,11 +54,17 @@ struct top_view {
     bool reverse, paused;
     bool has_rates;     /* two answers of the same process have come */
     uint32_t scroll;    /* rows above the first that is shown */
+    bool has_cursor;    /* one row is chosen, and scroll follows it */
+    uint32_t cursor;    /* which of those that the filter lets through */
+    char filter[48];    /* rows that hold it, in any case; "": all */
     const char *notice; /* why there is no newer answer; NULL: there is */
     struct top_totals now, before;
     uint64_t taken_ms;
     double per_s, saved_per_s;
     uint32_t count, count_before;
+    struct top_row open;                /* as it was when it was opened */
+    const struct top_row *chosen;       /* as drawn last; NULL: none */
+    unsigned chosen_line;               /* of the frame */
     struct top_row *rows, *rows_before; /* TOP_ROWS_MAX each */
 };
 
@@ -78,6 +84,12 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms);
 /* Append the frame: lines no wider than `width`, each with a newline, at most `height`
  * of them (0: as many as there are). Clamps v->scroll. */
 void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height);
+
+/* The row that is chosen is the one to show whole from now on. False: there is none. */
+bool top_view_open(struct top_view *v);
+
+/* Append all that is known of it; lines as above. */
+void top_view_draw_open(const struct top_view *v, struct buf *out, unsigned width);
 
 #define TOP_TITLE_LINE 4
 

@@ -262,6 +262,7 @@ test('top --once shows the patterns in the order wanted, as plain text', async (
   assert.equal(order, 'user long payment');
   assert.match(text, /^lipservice [\d.]+ {2}up 0:00:\d\d {2}policy config {2}services 2 {2}patterns 3\n/);
   assert.match(text, /\nrecords 100 \(0\/s\) {2}kept 20\.0% {2}lost 0 {2}rejected 0 {2}delivered \d+ {2}queued \d+\n/);
+  assert.match(text, /\nlps1:[0-9a-f]{16} .* checkout +user <\*> logged in\n/);
   assert.match(text, / +50 +50\.0% +0\.0% .*INFO +checkout +user <\*> logged in\n/);
   assert.equal((await frame('--sort', 'saved')).order, 'long user payment');
   assert.equal((await frame('--sort', 'kept')).order, 'payment user long');
@@ -289,6 +290,19 @@ test('top draws on a terminal, takes keys and gives the screen back', async (t) 
   await shows('reversed', /by saved, reversed.*payment.*user.*a much/s);
   verb.child.stdin.write('\u001b[B');
   await shows('the arrow changes nothing where all is shown', /by saved, reversed.*payment/s);
+  await shows('the keys', /\/ filter {2}Enter detail {2}p pause {2}\? help {2}q end/);
+  verb.child.stdin.write('?');
+  await shows('help', /any key: back/);
+  verb.child.stdin.write('?');
+  await shows('the rows again', /by saved, reversed.*payment/s);
+  verb.child.stdin.write('/LOGGED');
+  await until('filtered rows', () => /user <\*> logged/.test(frames().at(-1)) && !/payment/.test(frames().at(-1)) && /\/LOGGED_/.test(frames().at(-1)));
+  verb.child.stdin.write('\r');
+  await shows('the filter stays', /\/LOGGED {2}/);
+  verb.child.stdin.write('\r');
+  await shows('all of the row', /pattern +lps1:[0-9a-f]{16}.*service +checkout.*received +50\b.*tap --pattern lps1:/s);
+  verb.child.stdin.write('q');
+  await shows('the rows again', /SERVICE.*\/LOGGED {2}/s);
   verb.child.stdin.write('p');
   await shows('paused', /PAUSED/);
   verb.child.stdin.write('q');
