@@ -27,7 +27,8 @@ struct sums {
     uint64_t received, kept, sampled_out, dropped_by_rule, rejected, joined, released;
     uint64_t delivered, queued, lost;
     uint64_t received_bytes, kept_bytes;
-    char money[160];
+    uint64_t observing, would_keep, would_keep_bytes;
+    char money[160], would_money[160];
 };
 
 struct verb {
@@ -58,11 +59,19 @@ static bool on_member(void *arg, const struct json_member *m)
         const char *name;
         uint64_t *number;
     } members[] = {
-        {"received", &s->received},       {"kept", &s->kept},
-        {"sampled_out", &s->sampled_out}, {"dropped_by_rule", &s->dropped_by_rule},
-        {"rejected", &s->rejected},       {"joined", &s->joined},
-        {"released", &s->released},       {"delivered", &s->delivered},
-        {"queued", &s->queued},           {"received_bytes", &s->received_bytes},
+        {"observing", &s->observing},
+        {"would_keep", &s->would_keep},
+        {"would_keep_bytes", &s->would_keep_bytes},
+        {"received", &s->received},
+        {"kept", &s->kept},
+        {"sampled_out", &s->sampled_out},
+        {"dropped_by_rule", &s->dropped_by_rule},
+        {"rejected", &s->rejected},
+        {"joined", &s->joined},
+        {"released", &s->released},
+        {"delivered", &s->delivered},
+        {"queued", &s->queued},
+        {"received_bytes", &s->received_bytes},
         {"kept_bytes", &s->kept_bytes},
     };
     if (span_eq(m->outer, SPAN("lost")))
@@ -71,6 +80,9 @@ static bool on_member(void *arg, const struct json_member *m)
         return true;
     if (span_eq(m->key, SPAN("money")))
         snprintf(s->money, sizeof s->money, "%.*s", (int)m->text.len, (const char *)m->text.base);
+    if (span_eq(m->key, SPAN("would_money")))
+        snprintf(s->would_money, sizeof s->would_money, "%.*s", (int)m->text.len,
+                 (const char *)m->text.base);
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (span_eq(m->key, span_str(members[i].name)))
             *members[i].number = m->number;
@@ -262,6 +274,10 @@ static void say_end(const struct verb *v)
            " metered bytes: %.1f%% saved. At this rate it %s.\n\n",
            l->received, out, percent(out, l->received), t->kept_bytes, t->received_bytes,
            saved_percent(t), t->money);
+    if (t->observing != 0)
+        printf("It only observes. Enforcing would keep %" PRIu64 " records and send %" PRIu64
+               " bytes: it %s.\n\n",
+               t->would_keep, t->would_keep_bytes, t->would_money);
     printf("ledger  received %" PRIu64 " = kept %" PRIu64 " + sampled_out %" PRIu64
            " + dropped_by_rule %" PRIu64 " + rejected %" PRIu64 " + joined %" PRIu64 "\n"
            "        kept %" PRIu64 " + released %" PRIu64 " = delivered %" PRIu64

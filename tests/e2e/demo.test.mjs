@@ -78,6 +78,16 @@ test('a sidecar of its own: what it names shows something, and Ctrl-C ends both'
   assert.deepEqual(policies(), before);
 });
 
+test('mode: observe: everything is sent on, and what enforcing would save is said', async (t) => {
+  const demo = await own(t, '--set', 'mode=observe', '--seconds', '3');
+  assert.deepEqual(await demo.ended, { code: 0, signal: null }, demo.stderr);
+  const [, received, sentOn] = /Of (\d+) records (\d+) were sent on/.exec(demo.stdout);
+  const [, would, money] = /Enforcing would keep (\d+) records and send \d+ bytes: it (.*)\./.exec(demo.stdout);
+  assert.equal(received, sentOn);
+  assert.ok(Number(would) > 0 && Number(would) < Number(received) / 2, `${would} of ${received}`);
+  assert.match(money, /^saves [\d.]+ of [\d.]+ USD a month, assumed$/);
+});
+
 test('a sidecar of its own ends with the demo, even when that is killed', async (t) => {
   const demo = await own(t);
   await until('it runs', async () => (await fetch(`${demo.health}/readyz`)).ok);

@@ -1,11 +1,12 @@
 // Look before you drop: observe, and a second policy that is only counted.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
-import { closeLedger, pair, run } from './lib/sidecar.mjs';
+import { BINARY, closeLedger, pair, run } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
 const QUICK = { 'batch.max_age': '50ms', 'sampling.first.count': 0 };
@@ -85,6 +86,9 @@ test('observe: tap and top show what enforcing would do, and all is forwarded', 
   const words = (await run(['shadow', ...admin])).stdout;
   assert.match(words, /USD\/month +saved/);
   assert.match(words, / \(unnamed\) "failed/);
+  const narrow = spawnSync('script', ['-qec', `stty cols 70; ${BINARY} shadow ${admin.join(' ')}`, '/dev/null'], { encoding: 'utf8', env: { PATH: process.env.PATH, TERM: 'xterm', SHELL: '/bin/sh' } });
+  assert.match(narrow.stdout, /lps1:/);
+  for (const line of narrow.stdout.split('\r\n')) assert.ok([...line].length <= 70, line);
   await until('all of them', () => stub.rows.length === 110);
   await closeLedger(sidecar, { received: 110, kept: 110, sampled_out: 0 });
 });
