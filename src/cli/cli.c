@@ -24,6 +24,15 @@ static const struct verb {
     {"run", verb_run, "", "receive and forward until SIGTERM or Ctrl-C (the default)",
      "SIGHUP reads the configuration again and opens log files anew. A second Ctrl-C ends at "
      "once.\n\n"},
+    {"demo", verb_demo, "[--endpoint URL] [--seconds N] [--rate N] [--seed N]",
+     "varied traffic against a sidecar of its own, to look at with top, tap, shadow, explain",
+     "What its sidecar keeps goes where the configuration says, and nowhere without a key. It "
+     "ends\n"
+     "with what was saved, and with the ledger.\n\n"
+     "  --endpoint URL    to a running one instead, http://localhost:4318\n"
+     "  --seconds N       end after so long; else with Ctrl-C\n"
+     "  --rate N          records a second, 300\n"
+     "  --seed N          of the records, 1\n" ADMIN_TEXT},
     {"healthcheck", verb_healthcheck, "", "is the running one ready? exit code 0, or 69", NULL},
     {"reload", verb_reload, "",
      "the running one reads its configuration again: exit code 0, or 78 and why not",

@@ -23,7 +23,7 @@ struct verb {
     struct buf part, line; /* what came of a line; what is written */
     uv_signal_t interrupts[2];
     uv_idle_t stop;
-    bool is_raw, has_colour, is_over;
+    bool is_raw, has_colour, is_over, has_noted;
     uint64_t limit, lines;
     uint64_t matched, over_rate, slow; /* as the sidecar said last */
     uint64_t printed;                  /* records not shown, as printed last */
@@ -36,7 +36,7 @@ struct row {
     double time;
     struct span service, severity, verdict, reason, pattern, family, body;
     double rate;
-    bool is_sums;
+    bool is_sums, is_observing;
     uint64_t matched, over_rate, slow;
 };
 
@@ -64,6 +64,8 @@ static bool on_member(void *arg, const struct json_member *m)
     };
     if (span_eq(m->key, SPAN("tap")))
         r->is_sums = true;
+    if (r->is_sums && span_eq(m->key, SPAN("observing")))
+        r->is_observing = m->number != 0;
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         if (!span_eq(m->key, span_str(members[i].name)))
             continue;
@@ -108,7 +110,7 @@ static void write_words(struct verb *v, const struct row *r)
         v->printed = missed;
     } else {
         add_time(out, r->time);
-        term_add_padded(out, r->service, 12);
+        term_add_padded(out, r->service.len > 0 ? r->service : SPAN(TERM_UNNAMED), 12);
         buf_append_byte(out, ' ');
         term_add_padded(out, r->severity, 5);
         buf_append_byte(out, ' ');
@@ -137,6 +139,10 @@ static void take_line(struct verb *v, struct span line)
     struct row r = {0};
     if (v->is_over || json_object_visit_nested(v->json, line, on_member, &r) < 0)
         return;
+    if (r.is_observing && !v->has_noted) {
+        fprintf(stderr, "observing: all of them are forwarded; shown is what enforcing would do\n");
+        v->has_noted = true;
+    }
     if (r.is_sums) {
         v->matched = r.matched;
         v->over_rate = r.over_rate;

@@ -2,6 +2,7 @@
 #include "cli/term.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "util/unicode.h"
@@ -81,6 +82,12 @@ void term_add_padded(struct buf *out, struct span text, unsigned columns)
 {
     for (unsigned used = term_add(out, text, columns); used < columns; used++)
         buf_append_byte(out, ' ');
+}
+
+unsigned term_width(int fd)
+{
+    struct winsize size;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 bool term_has_colour(int fd)

@@ -27,6 +27,8 @@ struct verb {
     uv_signal_t signals[4];
     unsigned signal_count;
     bool is_once, on_screen, has_keys, is_over;
+    enum { ROWS, CHOSEN, HELP } shown;
+    bool is_typing; /* the filter */
     unsigned answers;
     uint64_t interval_ms;
     struct buf frame, screen;
@@ -60,6 +62,43 @@ static void screen_size(unsigned *width, unsigned *height)
     }
 }
 
+#define LEGEND "v n k s e sort  r reverse  / filter  Enter detail  p pause  ? help  q end"
+static const char *const help_lines[] = {
+    "v volume   n records a second   k kept share   s saved bytes   e severity",
+    "r          the other way round",
+    "/          only rows that hold a text, in any column; Enter ends it",
+    "arrows     another row; page keys, space and b by ten, g and G to the ends",
+    "Enter      all of the row, with its id",
+    "p          pause",
+    "q          end",
+};
+
+static void add_cut(struct verb *v, const char *text, unsigned width)
+{
+    term_add(&v->frame, span_str(text), width);
+    buf_append_byte(&v->frame, '\n');
+}
+
+/* The last line is for the keys. */
+static void draw_frame(struct verb *v, unsigned width, unsigned height)
+{
+    char line[sizeof v->view.filter + 32];
+    if (v->shown == HELP)
+        for (size_t i = 0; i < ARRAY_LEN(help_lines); i++)
+            add_cut(v, help_lines[i], width);
+    else if (v->shown == CHOSEN)
+        top_view_draw_open(&v->view, &v->frame, width);
+    else
+        top_view_draw(&v->view, &v->frame, width, height > 1 ? height - 1 : 1);
+    if (height < 2)
+        return;
+    snprintf(line, sizeof line, "/%s%s", v->view.filter, v->is_typing ? "_" : "  (/ changes it)");
+    if (v->shown != ROWS)
+        add_cut(v, "any key: back", width);
+    else
+        add_cut(v, v->is_typing || v->view.filter[0] != '\0' ? line : LEGEND, width);
+}
+
 /* Line by line over what was there, so that nothing flickers. */
 static void draw(struct verb *v)
 {
@@ -67,17 +106,19 @@ static void draw(struct verb *v)
     screen_size(&width, &height);
     buf_clear(&v->frame);
     buf_clear(&v->screen);
-    top_view_draw(&v->view, &v->frame, width, height);
+    draw_frame(v, width, height);
     struct span rest = buf_span(&v->frame);
     buf_append_str(&v->screen, "\033[H");
     while (rest.len > 0) {
         size_t n = (size_t)((const uint8_t *)memchr(rest.base, '\n', rest.len) - rest.base);
-        bool is_title = number == top_title_line(&v->view);
+        bool is_title = v->shown == ROWS && number == top_title_line(&v->view);
+        bool is_chosen =
+            v->shown == ROWS && v->view.chosen != NULL && number == v->view.chosen_line;
         if (number++ > 0)
             buf_append_str(&v->screen, "\r\n");
-        buf_append_str(&v->screen, is_title ? "\033[1m" : "");
+        buf_append_str(&v->screen, is_title ? "\033[1m" : is_chosen ? "\033[7m" : "");
         buf_append(&v->screen, span_of(rest.base, n));
-        buf_append_str(&v->screen, is_title ? "\033[0m\033[K" : "\033[K");
+        buf_append_str(&v->screen, is_title || is_chosen ? "\033[0m\033[K" : "\033[K");
         rest = span_skip(rest, n + 1);
     }
     buf_append_str(&v->screen, "\033[J");
@@ -154,8 +195,8 @@ static void on_timer(uv_timer_t *timer)
 
 static void scroll(struct verb *v, int rows)
 {
-    int64_t to = (int64_t)v->view.scroll + rows;
-    v->view.scroll = to < 0 ? 0 : (uint32_t)to; /* drawing clamps the other end */
+    int64_t to = (int64_t)v->view.cursor + rows;
+    v->view.cursor = to < 0 ? 0 : (uint32_t)to; /* drawing clamps the other end */
 }
 
 static const struct {
@@ -176,15 +217,53 @@ static const struct {
     {"b", -10},
 };
 
+/* A key while the filter is typed. */
+static void on_filter_key(struct verb *v, const char *key)
+{
+    char *filter = v->view.filter;
+    size_t n = strlen(filter);
+    if (strcmp(key, "\r") == 0 || strcmp(key, "\n") == 0)
+        v->is_typing = false;
+    else if ((strcmp(key, "\b") == 0 || strcmp(key, "\177") == 0) && n > 0)
+        filter[n - 1] = '\0';
+    else if (key[1] == '\0' && (unsigned char)key[0] >= ' ' && key[0] != '\177' &&
+             n + 1 < sizeof v->view.filter)
+        memcpy(filter + n, key, 2);
+    v->view.cursor = 0;
+}
+
+/* True: the key was for what is shown in place of the rows, or changes that. */
+static bool on_mode_key(struct verb *v, const char *key)
+{
+    bool is_enter = strcmp(key, "\r") == 0 || strcmp(key, "\n") == 0;
+    if (v->is_typing)
+        on_filter_key(v, key);
+    else if (v->shown != ROWS)
+        v->shown = ROWS;
+    else if (strcmp(key, "?") == 0)
+        v->shown = HELP;
+    else if (is_enter)
+        v->shown = top_view_open(&v->view) ? CHOSEN : ROWS;
+    else if (strcmp(key, "/") == 0)
+        v->is_typing = true;
+    else
+        return false;
+    draw(v);
+    return true;
+}
+
 /* One whole key. */
 static void on_key(struct verb *v, const char *key)
 {
     int order = key[1] == '\0' ? top_order_of_key(key[0]) : -1;
     bool asks = order >= 0 || strcmp(key, "r") == 0;
-    if (strcmp(key, "q") == 0 || strcmp(key, "\003") == 0) {
+    bool is_end = strcmp(key, "q") == 0 && !v->is_typing && v->shown == ROWS;
+    if (is_end || strcmp(key, "\003") == 0) {
         end(v, EXIT_OK);
         return;
     }
+    if (on_mode_key(v, key))
+        return;
     if (order >= 0)
         v->view.order = (enum top_order)order;
     else if (strcmp(key, "r") == 0)
@@ -195,7 +274,7 @@ static void on_key(struct verb *v, const char *key)
         if (strcmp(key, scroll_keys[i].bytes) == 0)
             scroll(v, scroll_keys[i].rows);
     if (asks)
-        v->view.scroll = 0;
+        v->view.cursor = 0;
     if (asks && !v->view.paused)
         ask(v); /* other rows may come first now */
     draw(v);
@@ -320,6 +399,7 @@ int verb_top(int argc, char **argv)
     if (code == 0) {
         v.view.order = (enum top_order)order;
         v.view.reverse = reverse;
+        v.view.has_cursor = true;
         v.is_once = v.is_once || !isatty(STDOUT_FILENO);
         code = run(&v, admin);
     }

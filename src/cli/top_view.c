@@ -84,6 +84,8 @@ static const struct member row_members[] = {
     NUMBER(top_row, received_bytes),
     NUMBER(top_row, kept_bytes),
     NUMBER(top_row, standard_error),
+    NUMBER(top_row, would_keep),
+    NUMBER(top_row, would_keep_bytes),
     {0},
 };
 
@@ -93,6 +95,7 @@ static const struct member totals_members[] = {
     TEXT(top_totals, redaction, "redaction"),
     TEXT(top_totals, guarded, "guarded"),
     TEXT(top_totals, money, "money"),
+    TEXT(top_totals, would_money, "would_money"),
     NUMBER(top_totals, policy_version),
     NUMBER(top_totals, uptime_ms),
     NUMBER(top_totals, received),
@@ -107,6 +110,9 @@ static const struct member totals_members[] = {
     NUMBER(top_totals, queue_capacity),
     NUMBER(top_totals, patterns_held),
     NUMBER(top_totals, services),
+    NUMBER(top_totals, observing),
+    NUMBER(top_totals, would_keep),
+    NUMBER(top_totals, would_keep_bytes),
     {0},
 };
 
@@ -170,6 +176,16 @@ static void find_rate(struct top_view *v, struct top_row *row, double seconds)
     }
 }
 
+/* Observing: in place of what is kept, which is all, what enforcing would keep. */
+static void take_would(struct top_totals *t)
+{
+    if (t->observing == 0)
+        return;
+    t->kept = t->would_keep;
+    t->kept_bytes = t->would_keep_bytes;
+    memcpy(t->money, t->would_money, sizeof t->money);
+}
+
 int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms)
 {
     struct top_totals totals = {{0}};
@@ -181,9 +197,15 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms)
         answer = span_skip(answer, line.len + (end != NULL));
         if (is_first && !read_line(v, line, totals_members, &totals))
             return ERR_MALFORMED;
+        if (is_first)
+            take_would(&totals);
         if (!is_first && count < TOP_ROWS_MAX) {
             struct top_row row = {{0}}; /* into the older rows: they are done with on success */
             if (read_line(v, line, row_members, &row)) {
+                if (totals.observing != 0) {
+                    row.kept = row.would_keep;
+                    row.kept_bytes = row.would_keep_bytes;
+                }
                 if (count == 0) {
                     struct top_row *older = v->rows_before;
                     v->rows_before = v->rows;
@@ -300,11 +322,11 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
         buf_printf(line, " v%" PRId64, t->policy_version);
     buf_printf(line, "  services %" PRIu64 "  patterns %" PRIu64, t->services, t->patterns_held);
     put(out, line, width);
-    buf_printf(line, "records %s (%s/s)  kept %s  rejected %s  ", human(a, (double)t->received),
+    buf_printf(line, "records %s (%s/s)  kept %s  lost %s  ", human(a, (double)t->received),
                human(b, v->per_s), percent(c, (double)t->kept, (double)t->received),
-               human(d, (double)t->rejected));
-    buf_printf(line, "delivered %s  queued %s  lost %s", human(a, (double)t->delivered),
-               human(b, (double)t->queued), human(c, (double)t->lost));
+               human(d, (double)t->lost));
+    buf_printf(line, "rejected %s  delivered %s  queued %s", human(a, (double)t->rejected),
+               human(b, (double)t->delivered), human(c, (double)t->queued));
     put(out, line, width);
     buf_printf(line, "bytes %s  sent %s, %s  saved %s (%s/s)  ",
                human(a, (double)t->received_bytes), human(b, (double)t->kept_bytes),
@@ -313,8 +335,10 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
     buf_printf(line, "queue %s of %s", human(a, (double)t->queue_bytes),
                human(b, (double)t->queue_capacity));
     put(out, line, width);
-    buf_printf(line, "by %s%s%s%s%s%s%s%s%s", orders[v->order].name, v->reverse ? ", reversed" : "",
-               v->paused ? "  PAUSED" : "", t->money[0] != '\0' ? "  " : "", t->money,
+    buf_printf(line, "by %s%s%s%s%s%s%s%s%s%s", orders[v->order].name,
+               v->reverse ? ", reversed" : "", v->paused ? "  PAUSED" : "",
+               t->observing != 0 ? "  OBSERVING, enforcing would do this:" : "",
+               t->money[0] != '\0' ? "  " : "", t->money,
                t->redaction[0] != '\0' ? "  redaction " : "", t->redaction,
                v->notice != NULL ? "  " : "", v->notice != NULL ? v->notice : "");
     put(out, line, width);
@@ -330,14 +354,24 @@ static void draw_head(const struct top_view *v, struct buf *out, struct buf *lin
 #define ERROR_WIDTH 100
 #define SEVERITY_COLUMNS 5
 #define SERVICE_COLUMNS 10
+#define PATTERN_COLUMNS 22 /* only where there is more room still */
+#define PATTERN_WIDTH 140
 #define FIXED_COLUMNS (7 + 1 + 7 + 1 + 6 + 1 + 6 + 1 + 7 + 1 + 7 + 1 + SEVERITY_COLUMNS + 1)
+
+static const char *service_of(const struct top_row *r)
+{
+    return r->service[0] != '\0' ? r->service : TERM_UNNAMED;
+}
 
 static void draw_row(const struct top_view *v, struct buf *line, const struct top_row *r,
                      unsigned service, unsigned width)
 {
     char per_s[16], records[16], share[16], kept[16], error[16], bytes[16], bytes_s[16];
     char of_error[24] = "";
-    unsigned fixed = FIXED_COLUMNS + service + (width >= ERROR_WIDTH ? ERROR_COLUMNS : 0);
+    unsigned fixed = FIXED_COLUMNS + service + (width >= ERROR_WIDTH ? ERROR_COLUMNS : 0) +
+                     (width >= PATTERN_WIDTH ? PATTERN_COLUMNS : 0);
+    if (width >= PATTERN_WIDTH)
+        term_add_padded(line, span_str(r->pattern), PATTERN_COLUMNS);
     if (width >= ERROR_WIDTH)
         snprintf(of_error, sizeof of_error, "%6s ",
                  percent(error, (double)r->standard_error, (double)r->received));
@@ -349,10 +383,81 @@ static void draw_row(const struct top_view *v, struct buf *line, const struct to
                v->has_rates ? human(bytes_s, r->saved_per_s) : "-");
     term_add_padded(line, span_str(r->severity), SEVERITY_COLUMNS);
     buf_append_byte(line, ' ');
-    term_add_padded(line, span_str(r->service), service);
+    term_add_padded(line, span_str(service_of(r)), service);
     buf_append_byte(line, ' ');
     if (width > fixed + 1)
         term_add(line, span_str(r->template_text), width - fixed - 1);
+}
+
+static uint32_t filter_rows(const struct top_view *v, const struct top_row *shown[TOP_ROWS_MAX])
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < v->count; i++) {
+        const struct top_row *r = &v->rows[i];
+        if (strcasestr(r->template_text, v->filter) != NULL ||
+            strcasestr(service_of(r), v->filter) != NULL ||
+            strcasestr(r->pattern, v->filter) != NULL || strcasestr(r->severity, v->filter) != NULL)
+            shown[n++] = r;
+    }
+    return n;
+}
+
+/* The cursor stays among the rows, and what is shown around the cursor. */
+static void clamp(struct top_view *v, uint32_t count, uint32_t room)
+{
+    uint32_t last = count > room ? count - room : 0;
+    if (v->cursor >= count)
+        v->cursor = count > 0 ? count - 1 : 0;
+    if (v->has_cursor && v->scroll > v->cursor)
+        v->scroll = v->cursor;
+    if (v->has_cursor && v->cursor >= v->scroll + room)
+        v->scroll = v->cursor + 1 - room;
+    if (v->scroll > last)
+        v->scroll = last;
+}
+
+bool top_view_open(struct top_view *v)
+{
+    if (v->chosen != NULL)
+        v->open = *v->chosen;
+    return v->chosen != NULL;
+}
+
+void top_view_draw_open(const struct top_view *v, struct buf *out, unsigned width)
+{
+    const struct top_row *r = &v->open;
+    struct buf line = {0};
+    for (uint32_t i = 0; i < v->count; i++)
+        if (same_pattern(&v->rows[i], &v->open))
+            r = &v->rows[i]; /* it is newer */
+    const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"pattern", r->pattern},     {"service", service_of(r)},     {"severity", r->severity},
+        {"status", r->status_class}, {"template", r->template_text},
+    };
+    const struct {
+        const char *name;
+        uint64_t n;
+    } numbers[] = {
+        {"received", r->received},
+        {v->now.observing != 0 ? "would keep" : "kept", r->kept},
+        {"error of count", r->standard_error},
+        {"bytes", r->received_bytes},
+        {"bytes sent", r->kept_bytes},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        buf_printf(&line, "%-15s %s", texts[i].name, texts[i].text);
+        put(out, &line, width);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        buf_printf(&line, "%-15s %" PRIu64, numbers[i].name, numbers[i].n);
+        put(out, &line, width);
+    }
+    buf_printf(&line, "why: lipservice explain --live; its lines: lipservice tap --pattern %s",
+               r->pattern);
+    put(out, &line, width);
+    buf_done(&line);
 }
 
 void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height)
@@ -361,18 +466,22 @@ void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned
     unsigned service = width > 100 ? 2 * SERVICE_COLUMNS : SERVICE_COLUMNS;
     unsigned title = top_title_line(v);
     uint32_t room = height == 0 ? v->count : height > title + 1 ? height - title - 1 : 0;
+    const struct top_row *shown[TOP_ROWS_MAX];
     qsort_r(v->rows, v->count, sizeof *v->rows, on_compare, v);
-    uint32_t last = v->count > room ? v->count - room : 0;
-    if (v->scroll > last)
-        v->scroll = last;
+    uint32_t count = filter_rows(v, shown);
+    clamp(v, count, room);
+    v->chosen = v->has_cursor && v->cursor < count ? shown[v->cursor] : NULL;
+    v->chosen_line = title + 1 + v->cursor - v->scroll;
     size_t begin = out->len;
     draw_head(v, out, &line, width);
+    if (width >= PATTERN_WIDTH)
+        term_add_padded(&line, SPAN("PATTERN"), PATTERN_COLUMNS);
     buf_printf(&line, COLUMNS, "REC/S", "RECORDS", "SHARE", "KEPT",
                width >= ERROR_WIDTH ? " ERROR " : "", "SAVED", "SAVED/S");
     buf_printf(&line, "%-*s %-*s TEMPLATE", SEVERITY_COLUMNS, "SEV", (int)service, "SERVICE");
     put(out, &line, width);
-    for (uint32_t i = 0; i < room && v->scroll + i < v->count; i++) {
-        draw_row(v, &line, &v->rows[v->scroll + i], service, width);
+    for (uint32_t i = 0; i < room && v->scroll + i < count; i++) {
+        draw_row(v, &line, shown[v->scroll + i], service, width);
         put(out, &line, width);
     }
     buf_done(&line);

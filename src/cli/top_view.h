@@ -32,17 +32,20 @@ enum top_order { TOP_ORDERS(X) TOP_ORDER_COUNT };
 struct top_row {
     char pattern[32], service[64], severity[8], status_class[4], template_text[256];
     uint64_t received, kept, received_bytes, kept_bytes, standard_error;
-    double per_s, saved_per_s; /* since the answer before; 0 when it is the first */
+    uint64_t would_keep, would_keep_bytes; /* observing: what enforcing would do */
+    double per_s, saved_per_s;             /* since the answer before; 0 when it is the first */
 };
 
 struct top_totals {
     char version[16], policy[16];
-    char guarded[320];  /* what is kept for PostHog's alerts; empty: nothing */
-    char money[160];    /* "saves 3.10 of 4.50 USD a month, assumed" */
+    char guarded[320]; /* what is kept for PostHog's alerts; empty: nothing */
+    char money[160];   /* "saves 3.10 of 4.50 USD a month, assumed" */
+    char would_money[160];
     char redaction[96]; /* what was found: "detect: 12 email, 3 card"; empty: nothing */
     int64_t policy_version;
     uint64_t uptime_ms, received, kept, rejected, delivered, queued, lost;
     uint64_t received_bytes, kept_bytes, queue_bytes, queue_capacity, patterns_held, services;
+    uint64_t observing, would_keep, would_keep_bytes; /* then kept is what would be */
 };
 
 struct top_view {
@@ -51,11 +54,17 @@ struct top_view {
     bool reverse, paused;
     bool has_rates;     /* two answers of the same process have come */
     uint32_t scroll;    /* rows above the first that is shown */
+    bool has_cursor;    /* one row is chosen, and scroll follows it */
+    uint32_t cursor;    /* which of those that the filter lets through */
+    char filter[48];    /* rows that hold it, in any case; "": all */
     const char *notice; /* why there is no newer answer; NULL: there is */
     struct top_totals now, before;
     uint64_t taken_ms;
     double per_s, saved_per_s;
     uint32_t count, count_before;
+    struct top_row open;                /* as it was when it was opened */
+    const struct top_row *chosen;       /* as drawn last; NULL: none */
+    unsigned chosen_line;               /* of the frame */
     struct top_row *rows, *rows_before; /* TOP_ROWS_MAX each */
 };
 
@@ -75,6 +84,12 @@ int top_view_take(struct top_view *v, struct span answer, uint64_t now_ms);
 /* Append the frame: lines no wider than `width`, each with a newline, at most `height`
  * of them (0: as many as there are). Clamps v->scroll. */
 void top_view_draw(struct top_view *v, struct buf *out, unsigned width, unsigned height);
+
+/* The row that is chosen is the one to show whole from now on. False: there is none. */
+bool top_view_open(struct top_view *v);
+
+/* Append all that is known of it; lines as above. */
+void top_view_draw_open(const struct top_view *v, struct buf *out, unsigned width);
 
 #define TOP_TITLE_LINE 4
 

@@ -196,8 +196,9 @@ struct pipeline_explainer {
 MUST_CHECK int pipeline_explain(struct pipeline *p, struct span request, struct arena *arena,
                                 const struct pipeline_explainer *explainer);
 
-/* Called for every decision from now on, behind its count, and not for what is rejected;
- * decided NULL: no call. It may change nothing of the pipeline. */
+/* Called for every decision from now on, behind its count, and not for what is rejected; while
+ * observing for what enforcing would decide. decided NULL: no call. It may change nothing of the
+ * pipeline. */
 struct pipeline_watcher {
     void *ctx;
     void (*decided)(void *ctx, const struct subject *s, const struct decision *d);

@@ -70,6 +70,7 @@ struct decision pipeline_look_on(const struct pass *pass, const struct subject *
         d.verdict == VERDICT_KEPT && pass->governor != NULL && !pipeline_pay(pass, s, &d);
     if (is_lost) /* the budget's last resort: it is no context of anything */
         d.verdict = VERDICT_SAMPLED_OUT;
+    p->looked.would = d;
     look(pass, s, &d, SHADOW_ENFORCED, is_lost ? NULL : p->recorder, mended);
     return (struct decision){.verdict = VERDICT_KEPT, .reason = REASON_OBSERVED};
 }

@@ -406,7 +406,7 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
     if (unpaid)
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
-        tell_watcher(p, s, d);
+        tell_watcher(p, s, d.reason == REASON_OBSERVED ? p->looked.would : d);
     if (d.verdict != VERDICT_SAMPLED_OUT ||
         (!follow_is_idle(&p->follow, pass->at_ms) && release_follower(pass, s, mended.len, room)))
         return;

@@ -33,6 +33,7 @@ struct pipeline {
     struct {
         struct recorder *recorder; /* of the second policy: what it would release; may be NULL */
         struct token_bucket floor; /* of the second policy, where the floor has a limit */
+        struct decision would;     /* observing: on the record at hand, were it enforced */
         uint64_t released;         /* by `recorder` below, which was only said */
         uint64_t sent_before;      /* records, when looking on began */
         double context_left[SHADOW_LANE_COUNT]; /* as below */

@@ -194,6 +194,7 @@ static void on_decided(void *ctx, const struct subject *s, const struct decision
 static void tell_sums(struct live *live, struct listener_tap *t)
 {
     buf_clear(&live->line);
+    t->tap.is_observing = live->sidecar->cfg->observe;
     tap_sums(&live->line, &t->tap);
     if (live->line.err == 0 && http_stream_write(t->x, buf_span(&live->line)) == 0)
         t->sent = t->tap.matched;

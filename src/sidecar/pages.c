@@ -230,9 +230,9 @@ static void write_verdicts(struct json *j, const struct pattern_counts *n)
     json_u64(j, "dropped_by_rule", n->dropped_by_rule);
 }
 
-static void write_pattern(struct json *j, const struct census *c, const struct census_pattern *p)
+static void write_pattern_members(struct json *j, const struct census *c,
+                                  const struct census_pattern *p)
 {
-    json_begin(j, NULL);
     sidecar_write_pattern_name(j, c, p);
     write_verdicts(j, &p->counts);
     json_u64(j, "received_bytes", p->counts.received_bytes);
@@ -240,6 +240,12 @@ static void write_pattern(struct json *j, const struct census *c, const struct c
     json_u64(j, "standard_error", (uint64_t)ceil(sqrt(p->variance)));
     json_printf(j, "first_seen", "%.3f", (double)p->first_seen_ns / 1e9);
     json_printf(j, "last_seen", "%.3f", (double)p->last_seen_ns / 1e9);
+}
+
+static void write_pattern(struct json *j, const struct census *c, const struct census_pattern *p)
+{
+    json_begin(j, NULL);
+    write_pattern_members(j, c, p);
     json_end(j);
 }
 
@@ -326,13 +332,25 @@ static void write_redaction(struct json *j, const struct redact_stats *s)
     buf_done(&text);
 }
 
-static void write_money(struct json *j, const struct sidecar *sc, const struct ledger_row *t)
+static void write_money(struct json *j, const char *key, const struct sidecar *sc,
+                        uint64_t received_bytes, uint64_t kept_bytes)
 {
     char text[MONEY_TEXT_BYTES];
     const struct money_terms terms = posthog_terms(sc);
-    const struct money_month month = sidecar_month(
-        sc, (double)t->received_bytes, (double)t->kept_bytes + (double)t->released_bytes);
-    json_str(j, "money", money_say(text, &terms, &month, sc->cfg->cost.currency));
+    const struct money_month month = sidecar_month(sc, (double)received_bytes, (double)kept_bytes);
+    json_str(j, key, money_say(text, &terms, &month, sc->cfg->cost.currency));
+}
+
+/* While observing: what enforcing would do is known. */
+static bool is_looking_on(const struct sidecar *sc, const struct census *c)
+{
+    return sc->cfg->observe && c->has_shadow;
+}
+
+static void write_would(struct json *j, const struct shadow_counts *n)
+{
+    json_u64(j, "would_keep", n->kept);
+    json_u64(j, "would_keep_bytes", n->kept_bytes);
 }
 
 static void write_totals(struct json *j, const struct sidecar *sc, const struct census *c)
@@ -361,7 +379,12 @@ static void write_totals(struct json *j, const struct sidecar *sc, const struct 
     json_i64(j, "policy_version", rules_version(rules));
     json_u64(j, "patterns_held", c->patterns_held);
     json_u64(j, "services", c->services_held - 1);
-    write_money(j, sc, t);
+    write_money(j, "money", sc, t->received_bytes, t->kept_bytes + t->released_bytes);
+    if (is_looking_on(sc, c)) {
+        json_bool(j, "observing", true);
+        write_would(j, &c->shadow[SHADOW_ENFORCED]);
+        write_money(j, "would_money", sc, t->received_bytes, c->shadow[SHADOW_ENFORCED].kept_bytes);
+    }
     write_redaction(j, &c->redaction);
     guarding_write_top(j, c);
     json_end(j);
@@ -375,12 +398,18 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     struct json j = json_on(out);
     struct census_want want = want_patterns(query);
     want.guard = true;
+    want.shadow = true;
     int refused = sidecar_take(ctx, want, out, &c);
     if (refused != 0)
         return refused;
     write_totals(&j, ctx, &c);
     for (uint32_t i = 0; i < c.pattern_count; i++) {
-        write_pattern(&j, &c, &c.patterns[i]);
+        const struct census_pattern *p = &c.patterns[i];
+        json_begin(&j, NULL);
+        write_pattern_members(&j, &c, p);
+        if (is_looking_on(ctx, &c) && p->shadow != NULL)
+            write_would(&j, &p->shadow[SHADOW_ENFORCED]);
+        json_end(&j);
         json_line(&j);
     }
     census_done(&c);

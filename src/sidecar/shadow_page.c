@@ -144,8 +144,8 @@ static void say_lanes(struct buf *out, const struct sidecar *sc, const struct la
     buf_printf(out, "%s; money is %s a month at the rate since the start%s\n\n",
                sc->cfg->observe ? "observing: everything is forwarded" : "enforcing",
                sc->cfg->cost.currency, posthog_terms(sc).is_assumed ? ", prices are assumed" : "");
-    buf_printf(out, "%-12s %16s %7s %18s %7s %14s %14s  %s\n", "", "kept", "", "bytes", "", "price",
-               "saving", "policy");
+    buf_printf(out, "%-12s %16s %7s %18s %7s %10s/month %14s  %s\n", "", "kept", "", "bytes", "",
+               sc->cfg->cost.currency, "saved", "policy");
     for (size_t i = 0; i < n; i++) {
         const struct shadow_counts *c = &lanes[i].total, *all = &lanes[0].total;
         const struct money_month month = month_of(sc, &lanes[0], &lanes[i]);
@@ -175,7 +175,11 @@ static void say_row(struct buf *out, const struct census *c, const struct lane *
     for (size_t i = 1; i < n; i++)
         buf_printf(out, " %9.1f%%", percent(counts_in(&lanes[i], p).kept, p->counts.received));
     buf_append_str(out, "  ");
-    json_write_string(out, c->services[p->key.service].name);
+    struct span name = c->services[p->key.service].name;
+    if (p->key.service != LEDGER_OTHER && name.len == 0)
+        buf_append_str(out, "(unnamed)"); /* as top and tap have it */
+    else
+        json_write_string(out, name);
     buf_append_byte(out, ' ');
     json_write_string(out, census_template(p));
     buf_append_byte(out, '\n');

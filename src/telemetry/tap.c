@@ -109,6 +109,8 @@ void tap_sums(struct buf *out, const struct tap *t)
     struct json j = json_on(out);
     json_begin(&j, NULL);
     json_begin(&j, "tap");
+    if (t->is_observing)
+        json_bool(&j, "observing", true);
     json_u64(&j, "matched", t->matched);
     json_u64(&j, "shown", t->shown);
     json_u64(&j, "over_rate", t->over_rate);

@@ -41,6 +41,7 @@ struct tap {
     struct tap_filter filter;
     struct token_bucket lines, bytes; /* what may be shown now */
     uint64_t matched, shown, over_rate, slow;
+    bool is_observing; /* what is shown would be done, and is not: the sums say so */
 };
 
 /* "warn" or "warn+" (and above) into levels. ERR_MALFORMED: no such level. */

@@ -2,6 +2,7 @@
 #include "util/confine.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
@@ -55,6 +56,11 @@ int confine_gain_nothing(void)
 int confine_hide_memory(bool is_hidden)
 {
     return code(prctl(PR_SET_DUMPABLE, is_hidden ? 0 : 1, 0, 0, 0));
+}
+
+int confine_end_with_parent(void)
+{
+    return code(prctl(PR_SET_PDEATHSIG, SIGTERM));
 }
 
 int confine_no_new_code(void)

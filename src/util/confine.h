@@ -29,6 +29,9 @@ MUST_CHECK int confine_drop_capabilities(bool keep_low_ports);
  * false makes it as usual. */
 MUST_CHECK int confine_hide_memory(bool is_hidden);
 
+/* SIGTERM comes when the parent is gone. */
+MUST_CHECK int confine_end_with_parent(void);
+
 /* Memory that was not mapped as code does not become code (Linux 6.3). */
 MUST_CHECK int confine_no_new_code(void);
 

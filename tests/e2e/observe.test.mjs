@@ -1,11 +1,12 @@
 // Look before you drop: observe, and a second policy that is only counted.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
-import { closeLedger, pair, run } from './lib/sidecar.mjs';
+import { BINARY, closeLedger, pair, run } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
 const QUICK = { 'batch.max_age': '50ms', 'sampling.first.count': 0 };
@@ -62,6 +63,34 @@ test('observe: everything arrives byte by byte, and what enforcing would do is c
   assert.ok(metrics['lipservice_price_per_month{of="sent"}'] > 0);
   assert.equal(metrics['lipservice_shadow_records_total{lane="enforced",verdict="kept"}'], would.kept);
   await closeLedger(sidecar, { received: 1001, kept: 1001, sampled_out: 0 });
+});
+
+test('observe: tap and top show what enforcing would do, and all is forwarded', async (t) => {
+  const { stub, sidecar } = await pair(t, { set: { ...QUICK, mode: 'observe', 'sampling.first.count': 0, 'sampling.severity_rates.INFO': 0.1, 'cost.free_gb': 0, 'cost.per_gb': 1000 } });
+  const admin = ['--config', '/dev/null', '--admin', `http://${sidecar.addresses.admin}`];
+  const tap = run(['tap', ...admin, '--dropped', '--limit', '20']);
+  await until('the tap listens', async () => (await sidecar.metrics()).lipservice_taps === 1);
+  await send(sidecar, encodeLogs(request(100, { service: 'shop', body: (i) => `took ${i} ms ${'and went well '.repeat(20)}` })));
+  await send(sidecar, encodeLogs(request(10, { service: '', body: (i) => `failed ${i}`, base: { severityNumber: 17 } })));
+  const { stdout, stderr, code } = await tap;
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout.match(/ shop +INFO +sampled_out +severity_rate +0\.1 /g)?.length, 20, stdout);
+  assert.match(stderr, /observing: all of them are forwarded/);
+  const would = lane(await shadow(sidecar), 'enforced');
+  assert.ok(would.kept > 15 && would.kept < 35);
+  const top = (await run(['top', ...admin, '--once'])).stdout;
+  assert.match(top, new RegExp(`kept ${((100 * would.kept) / 110).toFixed(1)}% {2}lost 0 `));
+  assert.match(top, /by volume {2}OBSERVING, enforcing would do this: {2}saves [1-9][\d.]* of /);
+  assert.match(top, / 100 +90\.9% +(\d|1\d|2\d)\.\d% .* INFO +shop +took/);
+  assert.match(top, / ERROR +\(unnamed\) +failed/);
+  const words = (await run(['shadow', ...admin])).stdout;
+  assert.match(words, /USD\/month +saved/);
+  assert.match(words, / \(unnamed\) "failed/);
+  const narrow = spawnSync('script', ['-qec', `stty cols 70; ${BINARY} shadow ${admin.join(' ')}`, '/dev/null'], { encoding: 'utf8', env: { PATH: process.env.PATH, TERM: 'xterm', SHELL: '/bin/sh' } });
+  assert.match(narrow.stdout, /lps1:/);
+  for (const line of narrow.stdout.split('\r\n')) assert.ok([...line].length <= 70, line);
+  await until('all of them', () => stub.rows.length === 110);
+  await closeLedger(sidecar, { received: 110, kept: 110, sampled_out: 0 });
 });
 
 test('shadow.policy_file: counted beside what is done, in either mode', async (t) => {

@@ -57,6 +57,7 @@ HOMES = {
     r"pcre2\.h": r"util/regex\.c",
     r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|net/tls(_context)?\.c|util/digest\.c",
     r"(linux|sys)/(audit|capability|filter|landlock|prctl|seccomp|syscall)\.h|sched\.h": r"util/confine\w*\.c",
+    r"sys/wait\.h": r"cli/demo_sidecar\.c",
     r"uv\.h": r"(?!pipeline/|pattern/|otlp/).*",
 }
 IN_HEADERS = {"uv.h"}  # the only foreign header that ours may include

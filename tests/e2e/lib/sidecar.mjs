@@ -47,7 +47,7 @@ const freePorts = [
 const shortName = (key) => key.split('.').at(-2); // "grpc", "health"
 
 // Ports that nobody has now.
-async function chooseAddresses() {
+export async function chooseAddresses() {
   const servers = await Promise.all(freePorts.map(() => new Promise((resolve, reject) => {
     const server = net.createServer().once('error', reject);
     server.listen(0, '127.0.0.1', () => resolve(server));
