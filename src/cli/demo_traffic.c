@@ -122,7 +122,7 @@ static void add_id(struct buf *out, struct rng *r)
 
 static void add_ip(struct buf *out, struct rng *r)
 {
-    buf_printf(out, "203.0.113.%" PRIu64, 1 + rng_upto(r, 253)); /* RFC 5737: of nobody */
+    buf_printf(out, "203.0.113.%" PRIu64, 1 + rng_upto(r, 253)); /* RFC 5737: for examples */
 }
 
 static const struct {

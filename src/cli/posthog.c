@@ -59,7 +59,7 @@ static int print_overview(void)
         printf("  %-13s %s\n", subverbs[i].name, subverbs[i].what);
     printf("\n"
            "posthog.personal_api_key (POSTHOG_PERSONAL_API_KEY) is the key that is shown, and\n"
-           "exporters.posthog.api_key (POSTHOG_API_KEY) tells the project.\n");
+           "exporters.posthog.api_key (POSTHOG_API_KEY) says which project.\n");
     return EXIT_OK;
 }
 

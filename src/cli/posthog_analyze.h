@@ -28,7 +28,7 @@ struct analyze {
     bool is_cut;      /* for want of time or requests */
     const char *policy_file, *admin;
     bool json, warms;
-    uint32_t known;  /* patterns that the running program was told of */
+    uint32_t known;  /* patterns that were sent to the running program */
     int bar_percent; /* -1: no bar */
 };
 

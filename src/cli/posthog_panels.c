@@ -10,10 +10,8 @@
 #include "posthog/panels.h"
 #include "util/json.h"
 
-#define DASHBOARDS_MAX \
-    64                /* of ours: more than one only when somebody was stopped in the middle \
-                       */
-#define ALERTS_MAX 20 /* of a project, says PostHog */
+#define DASHBOARDS_MAX 64 /* of ours: more than one only after stops in the middle */
+#define ALERTS_MAX 20     /* of a project, says PostHog */
 #define PATH_BYTES 128
 #define DASHBOARD_ANSWER_BYTES (4u << 20)
 
@@ -84,7 +82,7 @@ static int delete_softly(struct posthog_session *s, const char *kind, const char
     return code;
 }
 
-/* Its insights first: who is stopped in between finds them by it again. Insights that somebody has
+/* Its insights first: after a stop in between they are found through it again. Insights that a user
  * added to it stay. */
 static int remove_dashboard(struct posthog_session *s, const char *id)
 {
@@ -231,7 +229,7 @@ static int enable_alerts(struct posthog_session *s)
         code = posthog_write(s, "PATCH", path, &body);
     }
     if (code == 0)
-        printf("%u enabled; an alert without a destination tells nobody: add one in PostHog\n",
+        printf("%u enabled; an alert without a destination reaches no one: add one in PostHog\n",
                w.count);
     buf_done(&body);
     return code;

@@ -19,7 +19,7 @@ static struct drop_rules_opts opts_of(const struct config *cfg)
     };
 }
 
-/* As it is created; to change one, without the name. Disabled: somebody has to look first. */
+/* As it is created; to change one, without the name. Disabled: a person looks first. */
 static void write_rule(struct buf *out, const struct drop_rule *r, bool with_name)
 {
     struct json j = json_on(out);

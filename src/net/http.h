@@ -181,7 +181,8 @@ struct http_service {
      * the status is given. Of x only what was read of its head is there, and head() did not see
      * it. Must call http_reply(). NULL: the status alone. */
     void (*bare)(void *ctx, struct http_exchange *x, int status);
-    /* Are the fields wanted that nobody here reads, of a request with this target? NULL: no. */
+    /* Are the fields wanted that have no place in struct http_head, of a request with this target?
+     * NULL: no. */
     bool (*passes_on)(struct span target);
 
     struct budget *budget;           /* of bodies */

@@ -181,7 +181,7 @@ static struct span value_of(struct span line, struct span name)
     return span_trim(span_skip(line, name.len + 1));
 }
 
-/* The fields that nobody here reads, but for those of the connection. */
+/* The fields without a place in struct http_head, but for those of the connection. */
 static void add_unread(struct lines *l, struct span rest, struct unread *u)
 {
     struct span name, line, again = rest;
