@@ -6,5 +6,6 @@
 
 /* All that a configuration says of a pipeline: the program, replay and explain run the same.
  * Borrows texts of cfg.
- * cfg was checked (config/check.h). Left to the caller: seed, budget of memory, clock, sink and the callback for new services. */
+ * cfg was checked (config/check.h). Left to the caller: seed, budget of memory, clock, sink and the
+ * callback for new services. */
 struct pipeline_opts config_pipeline(const struct config *cfg);
