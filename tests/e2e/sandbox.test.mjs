@@ -97,6 +97,7 @@ test('sandbox: off leaves everything as it was', async (t) => {
   const { sidecar, found } = await probed(t, { set: { sandbox: 'off' }, uid });
   assert.equal(statSync(`/proc/${sidecar.pid}/environ`).uid, uid ?? process.getuid());
   assert.equal((await sidecar.post(encodeLogs(request(5)))).status, 200);
+  await until('the last probe', () => 'null' in found());
   const probes = found();
   for (const name of ['read', 'write', 'passwd', 'listen', 'fork', 'code']) assert.equal(probes[name], 0, name);
   assert.equal(hold(sidecar), undefined);
