@@ -17,8 +17,7 @@ static bool is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* An encrypted key is refused: a service cannot ask for the pass phrase. */
-static int no_pass_phrase(char *out, int size, int writing, void *user)
+int route_no_pass_phrase(char *out, int size, int writing, void *user)
 {
     (void)out;
     (void)size;
@@ -44,7 +43,7 @@ static int read_certificate(X509 **out, const char *path, const char *prefix, co
     int rc = open_file(&f, path, prefix, key, err);
     if (rc < 0)
         return rc;
-    *out = PEM_read_X509(f, NULL, no_pass_phrase, NULL);
+    *out = PEM_read_X509(f, NULL, route_no_pass_phrase, NULL);
     fclose(f);
     ERR_clear_error();
     return *out != NULL ? 0
@@ -58,7 +57,7 @@ static int read_key(EVP_PKEY **out, const char *path, const char *prefix, struct
     int rc = open_file(&f, path, prefix, "key_file", err);
     if (rc < 0)
         return rc;
-    *out = PEM_read_PrivateKey(f, NULL, no_pass_phrase, NULL);
+    *out = PEM_read_PrivateKey(f, NULL, route_no_pass_phrase, NULL);
     fclose(f);
     ERR_clear_error();
     return *out != NULL

@@ -25,6 +25,10 @@ struct route {
  * not a pair, or the proxy's URL is none. */
 MUST_CHECK int route_check(const struct route *route, const char *prefix, struct error *err);
 
+/* A pem_password_cb of OpenSSL: an encrypted key is refused, because a service cannot ask for the
+ * pass phrase. */
+int route_no_pass_phrase(char *out, int size, int writing, void *user);
+
 /* Do both name the same files, the same proxy and the same trust? The files' contents are not
  * compared. */
 bool route_same(const struct route *a, const struct route *b);

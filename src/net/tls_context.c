@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "net/route.h"
 #include "net/watch.h"
 #include "util/diag.h"
 #include "util/glob.h"
@@ -160,16 +161,6 @@ static int on_verify(int is_sound, X509_STORE_CTX *store)
 
 /* ---- files ---- */
 
-/* An encrypted key is refused: a service cannot ask for the pass phrase. */
-static int no_pass_phrase(char *out, int size, int writing, void *user)
-{
-    (void)out;
-    (void)size;
-    (void)writing;
-    (void)user;
-    return -1;
-}
-
 struct pem {
     struct buf text;
     unsigned mode;
@@ -198,7 +189,7 @@ static int pem_read(struct pem *p, const char *path, const char *setting, const 
 
 static X509 *next_certificate(struct pem *p)
 {
-    X509 *x = PEM_read_bio_X509(p->bio, NULL, no_pass_phrase, NULL);
+    X509 *x = PEM_read_bio_X509(p->bio, NULL, route_no_pass_phrase, NULL);
     ERR_clear_error();
     return x;
 }
@@ -246,7 +237,8 @@ static int use_key(struct tls_context *c, const struct tls_files *f, const char 
 {
     struct pem p;
     int rc = pem_read(&p, f->key_file, "key_file", prefix, err);
-    EVP_PKEY *key = rc == 0 ? PEM_read_bio_PrivateKey(p.bio, NULL, no_pass_phrase, NULL) : NULL;
+    EVP_PKEY *key =
+        rc == 0 ? PEM_read_bio_PrivateKey(p.bio, NULL, route_no_pass_phrase, NULL) : NULL;
     ERR_clear_error();
     if (rc == 0 && key == NULL)
         rc = refuse_file(err, prefix, "key_file", f->key_file,

@@ -56,8 +56,8 @@ MUST_CHECK int guard_new(struct guard **out, bool keeps);
 struct guard *guard_ref(const struct guard *g);
 void guard_unref(struct guard *g); /* accepts NULL */
 
-/* Takes the filter, also when it fails: ERR_FULL (there are too many), ERR_NOMEM. Of one that tells
- * no records apart the caller has to decide first. */
+/* Takes the filter, also when it fails: ERR_FULL (there are too many), ERR_NOMEM. A filter
+ * that selects all records is for the caller to leave out. */
 MUST_CHECK int guard_add(struct guard *g, const struct guard_item *item, struct filter *filter);
 
 unsigned guard_count(const struct guard *g); /* accepts NULL */
@@ -70,5 +70,5 @@ int guard_find(const struct guard *g, const struct guard_item *item);
 /* Which items may select a record of that service; bit per item. */
 uint64_t guard_possible(const struct guard *g, const struct logs_group *group);
 
-/* Does it select the record, as far as can be told? */
+/* Does it select the record, as far as we can know? */
 bool guard_selects(const struct guard *g, unsigned i, const struct filter_row *row);

@@ -9,7 +9,7 @@
 #include "util/le.h"
 
 #define NS_A_SECOND 1000000000u
-#define AHEAD_S 300 /* clocks differ; what is further ahead is told apart */
+#define AHEAD_S 300 /* clocks differ; what is further ahead is counted by itself */
 #define TIME_TAG ((LOG_RECORD_TIME_UNIX_NANO << 3) | 1) /* fixed64 */
 
 struct hour {

@@ -2,7 +2,7 @@
  * days: bytes that were delivered on each day (UTC), held against what PostHog bills for it.
  *
  * Only days that are over and that this process saw from their beginning can be compared. PostHog
- * bills whole MB of a project and day, and tells them a day later; of today it says 0.
+ * bills whole MB of a project and day, and reports them a day later; for today it says 0.
  *
  * Pure.
  */

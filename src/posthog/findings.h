@@ -2,7 +2,7 @@
  * findings: what is wrong between us and PostHog, each with a sentence and a remedy.
  *
  * Pure: from what a check has gathered to a list. A fault loses logs or work that was asked for; a
- * note is worth knowing, and nobody has to act.
+ * note is worth knowing, and asks for no action.
  */
 #pragma once
 
