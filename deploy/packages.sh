@@ -14,6 +14,7 @@ build_packages=(
     libprotobuf-c-dev protobuf-c-compiler           # answers to requests
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
     libpcre2-dev                                    # patterns of users
+    libsqlite3-dev                                  # the policy server's database
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
 )

@@ -122,6 +122,8 @@ int head_finish(const struct head *h, struct http_head *out)
         .fetch_site = head_get(h, HEAD_FETCH_SITE),
         .wanted_method = head_get(h, HEAD_WANTED_METHOD),
         .wanted_headers = head_get(h, HEAD_WANTED_HEADERS),
+        .if_none_match = head_get(h, HEAD_IF_NONE_MATCH),
+        .prefer = head_get(h, HEAD_PREFER),
         .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),
         .user_agent = head_get(h, HEAD_USER_AGENT),
         .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),

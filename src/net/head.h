@@ -31,6 +31,8 @@
     X(FETCH_SITE,        "sec-fetch-site",    true) \
     X(WANTED_METHOD,     "access-control-request-method",  true) \
     X(WANTED_HEADERS,    "access-control-request-headers", false) \
+    X(IF_NONE_MATCH,     "if-none-match",     false) \
+    X(PREFER,            "prefer",            false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \
     X(GRPC_TIMEOUT,      "grpc-timeout",      true) \
     /* HTTP/2's pseudo-headers; HTTP/1 stores its target as one */ \

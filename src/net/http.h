@@ -65,6 +65,8 @@ struct http_head {
     struct span fetch_site;     /* Sec-Fetch-Site: what that page is to us */
     struct span wanted_method;  /* of a preflight: Access-Control-Request-Method */
     struct span wanted_headers; /* and -Headers */
+    struct span if_none_match;
+    struct span prefer;
     struct span grpc_encoding;
     struct span grpc_timeout;
     int64_t content_length; /* -1: not given */

@@ -296,7 +296,7 @@ static const struct part {
     void (*stop)(struct sidecar *sc);    /* close what the loop knows of */
     void (*release)(struct sidecar *sc); /* free the rest, when the loop has run out */
 } parts[] = {
-    {sandbox_start, NULL, sandbox_release},
+    {sidecar_sandbox_start, NULL, sidecar_sandbox_release},
     {sidecar_signals_start, sidecar_signals_stop, sidecar_signals_release},
     {drain_start, drain_stop, NULL},
     {durable_open, durable_close, durable_free},
@@ -399,7 +399,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
             goto fail;
         }
     }
-    sandbox_close(sc);
+    sandbox_close(&sc->sandbox, cfg);
     sc->phase = SIDECAR_RUNNING;
     sc->started_ms = clock_now_ms(sc->clock);
     log_start(sc);
