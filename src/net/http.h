@@ -77,11 +77,12 @@ struct http_head {
 
 struct http_exchange {
     struct http_head head;
-    struct buf body;                     /* grows until request(); charged to the budget */
-    struct arena arena;                  /* the handler's small things; takes nothing until used */
-    uint64_t deadline_ms;                /* head() may set one for the body; 0: none */
-    size_t prefix_bytes;                 /* head() may ask for prefix() at this many body bytes */
-    void *user;                          /* the handler's own */
+    struct buf body;      /* grows until request(); charged to the budget */
+    struct arena arena;   /* the handler's small things; takes nothing until used */
+    uint64_t deadline_ms; /* head() may set one for the body; 0: none */
+    size_t prefix_bytes;  /* head() may ask for prefix() at this many body bytes */
+    bool ends_with_peer; /* the answer comes late: a client that half-closes does not wait for it */
+    void *user;          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
 };
 

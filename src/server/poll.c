@@ -32,8 +32,8 @@ static bool has_tag(struct span list, const char *etag)
     return list.len >= tag.len && memmem(list.base, list.len, tag.base, tag.len) != NULL;
 }
 
-/* The value of "wait=N" of a Prefer header, in milliseconds; 0: none. */
-static uint64_t preferred_wait_ms(struct span prefer)
+/* The value of "wait=N" of a Prefer header, in milliseconds. False: there is none. */
+static bool preferred_wait(struct span prefer, uint64_t *ms)
 {
     while (prefer.len > 0) {
         size_t n = 0;
@@ -46,12 +46,13 @@ static uint64_t preferred_wait_ms(struct span prefer)
         uint64_t seconds = 0;
         for (size_t i = 5; i < one.len; i++) {
             if (one.base[i] < '0' || one.base[i] > '9')
-                return 0;
+                return false;
             seconds = seconds * 10 + (one.base[i] - '0');
         }
-        return seconds * 1000;
+        *ms = seconds * 1000;
+        return true;
     }
-    return 0;
+    return false;
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -101,9 +102,9 @@ void poll_leave(struct call *c)
 int poll_policy(struct call *c)
 {
     struct server *s = c->server;
-    uint64_t wait_ms = preferred_wait_ms(c->x->head.prefer), most = s->cfg->server.max_wait_ms;
+    uint64_t wait_ms = 0, most = s->cfg->server.max_wait_ms;
     int status = look(c);
-    c->is_wait_known = wait_ms > 0;
+    c->is_wait_known = preferred_wait(c->x->head.prefer, &wait_ms);
     if (status != 0)
         return status;
     if (wait_ms == 0 || s->phase != SERVER_RUNNING)
@@ -112,6 +113,7 @@ int poll_policy(struct call *c)
         wait_ms = most;
     struct service *service =
         registry_find_service(&s->registry, c->key->team, span_str(c->param[0]));
+    c->x->ends_with_peer = true;
     c->waiter.is_waiting = true;
     c->waiter.until_ms =
         clock_now_ms(s->clock) + wait_ms - rng_upto(&s->rng, wait_ms * JITTER_PERCENT / 100);

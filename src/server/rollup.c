@@ -7,7 +7,8 @@
 #include "util/hash.h"
 
 #define BUCKETS_MIN 256
-#define ARENA_BYTES ((size_t)1 << 40) /* the budget is the limit */
+#define ARENA_BYTES ((size_t)1 << 40)   /* the budget is the limit */
+#define BLOCK_BYTES ((size_t)64 * 1024) /* what is reserved and not used is not lost */
 #define ENTRY_BYTES (sizeof(struct rollup_entry) + 4 * ARENA_ALIGN)
 #define SENDER_BYTES (sizeof(struct rollup_sender) + 2 * ROLLUP_ID_BYTES + 4 * ARENA_ALIGN)
 
@@ -70,15 +71,36 @@ static int grow(struct rollup *r, uint32_t entries)
 
 int rollup_reserve(struct rollup *r, uint32_t lines, size_t text_bytes)
 {
+    size_t need = lines * ENTRY_BYTES + text_bytes + SENDER_BYTES;
     int rc = grow(r, r->entry_count + lines);
-    return rc < 0 ? rc : arena_reserve(&r->arena, lines * ENTRY_BYTES + text_bytes + SENDER_BYTES);
+    if (rc < 0 || need <= r->reserved_bytes)
+        return rc;
+    size_t block = need > BLOCK_BYTES ? need : BLOCK_BYTES;
+    rc = arena_reserve(&r->arena, block);
+    if (rc < 0) /* less will do */
+        rc = arena_reserve(&r->arena, block = need);
+    if (rc == 0)
+        r->reserved_bytes = block;
+    return rc;
+}
+
+/* From what was reserved. */
+static void *take(struct rollup *r, size_t bytes)
+{
+    size_t padded = bytes + ARENA_ALIGN;
+    void *at = arena_alloc(&r->arena, bytes);
+    assert(at != NULL);
+    r->reserved_bytes -= padded < r->reserved_bytes ? padded : r->reserved_bytes;
+    return at;
 }
 
 static struct span keep(struct rollup *r, struct span text)
 {
-    struct span copy = text.len > 0 ? arena_copy(&r->arena, text) : SPAN("");
-    assert(copy.base != NULL); /* reserved */
-    return copy;
+    if (text.len == 0)
+        return SPAN("");
+    void *at = take(r, text.len);
+    memcpy(at, text.base, text.len);
+    return span_of(at, text.len);
 }
 
 static struct rollup_entry *find(struct rollup *r, struct service *service, uint64_t minute,
@@ -126,8 +148,7 @@ void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
         add_texts(r, &e->line, line);
         return;
     }
-    e = arena_alloc(&r->arena, sizeof *e);
-    assert(e != NULL); /* reserved */
+    e = take(r, sizeof *e);
     *e = (struct rollup_entry){.service = service, .hash = hash, .minute = minute};
     e->line.counts = line->counts;
     e->line.signature = keep(r, line->signature);
@@ -141,8 +162,7 @@ void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
 void rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
                         struct span boot, uint64_t sequence, int64_t now_ms)
 {
-    struct rollup_sender *s = arena_alloc(&r->arena, sizeof *s);
-    assert(s != NULL); /* reserved */
+    struct rollup_sender *s = take(r, sizeof *s);
     *s = (struct rollup_sender){.next = r->senders,
                                 .service = service,
                                 .instance = keep(r, instance),

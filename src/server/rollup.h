@@ -55,6 +55,7 @@ struct rollup_sender {
 
 struct rollup {
     struct arena arena;
+    size_t reserved_bytes; /* at least so much of it is there */
     struct budget *budget;
     struct rollup_entry **buckets;
     uint32_t bucket_count, entry_count;

@@ -1,9 +1,12 @@
 /* policies: where the rules in force come from: policy files, and a policy server. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/route.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
+#include "util/rng.h"
 
 /* Only memory can be wanting: the rules before stay in force. */
 static void log_failure(const char *setting, int rc)
@@ -118,6 +121,8 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .interval_ms = cfg->policy.report_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
+        .instance = sc->identity.instance,
+        .boot = sc->identity.boot,
         .marks = &sc->report_marks,
         .take = take_census,
         .ctx = sc,
@@ -137,8 +142,22 @@ void policies_close_server(struct sidecar *sc)
     sc->report = NULL;
 }
 
+/* By which a policy server counts each report once. */
+static void identify(struct sidecar *sc)
+{
+    struct rng rng;
+    size_t size = sizeof sc->identity.instance;
+    rng_init(&rng);
+    if (gethostname(sc->identity.instance, size) < 0 || sc->identity.instance[0] == '\0')
+        snprintf(sc->identity.instance, size, "unknown");
+    sc->identity.instance[128] = '\0'; /* as long as the server takes one */
+    snprintf(sc->identity.boot, sizeof sc->identity.boot, "%016llx",
+             (unsigned long long)rng_next(&rng));
+}
+
 int policies_start(struct sidecar *sc, struct error *err)
 {
+    identify(sc);
     report_marks_init(&sc->report_marks, &sc->budget);
     int rc = policies_set_files(sc, NULL, err);
     return rc < 0 ? rc : policies_open_server(sc, err);

@@ -93,6 +93,9 @@ struct sidecar {
     struct report *report;
     struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
+    struct {
+        char instance[256], boot[17]; /* the host's name; random, of this process */
+    } identity;
     struct receiver *receiver;
     struct proxy *proxy;             /* NULL: what is not OTLP is refused */
     struct http_service services[2]; /* of the two OTLP ports */
