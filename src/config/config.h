@@ -64,6 +64,7 @@ enum config_file {
     CONFIG_FILE_APPEND, /* made where it is missing */
     CONFIG_FILE_SPOOL,  /* a directory; its files come and go */
     CONFIG_FILE_SERVER, /* the same, of the policy server */
+    CONFIG_FILE_STATE,  /* the same, of what a sidecar remembers */
 };
 
 /* key: value pairs and lists of maps, as they were written, for print-config. */
@@ -183,6 +184,7 @@ struct config {
         struct config_route route;
         uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
     } policy;
+    config_text state_directory;
     struct {
         enum passthrough traces, metrics;
         bool posthog; /* all that is not OTLP goes on to it */

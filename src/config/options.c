@@ -353,6 +353,9 @@ const struct option config_options[] = {
     OPT("policy.timeout", millis, policy.timeout_ms, "10s",
         RELOAD, "of one request to it", MORE_THAN_0),
     ROUTE_ROWS("policy", policy.route, "the policy server"),
+    OPT("state.directory", text, state_directory, "",
+        RESTART, "what a sidecar remembers over a restart: the last policy of each service from "
+        "policy.server; made where it is missing; empty: nothing", .file = CONFIG_FILE_STATE),
     OPT("passthrough.traces", passthrough, passthrough.traces, "relay",
         RESTART, "relay, discard or refuse what arrives on /v1/traces"),
     OPT("passthrough.metrics", passthrough, passthrough.metrics, "relay",

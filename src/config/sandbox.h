@@ -18,11 +18,11 @@
 #include "util/err.h"
 
 struct sandbox {
-    enum config_file directory; /* the kind of directory that the role writes to */
-    bool has_low_ports;         /* it listens below 1024 */
-    int landlock;               /* the version that holds; 0: none */
-    int set;                    /* of paths, while it is made */
-    struct buf roots;           /* what can be opened, each with a NUL */
+    unsigned directories; /* kinds of directories that the role writes to: bit per config_file */
+    bool has_low_ports;   /* it listens below 1024 */
+    int landlock;         /* the version that holds; 0: none */
+    int set;              /* of paths, while it is made */
+    struct buf roots;     /* what can be opened, each with a NUL */
 };
 
 MUST_CHECK int sandbox_start(struct sandbox *s, const struct config *cfg);

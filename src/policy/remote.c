@@ -61,7 +61,7 @@ static void schedule(struct watch *w, uint64_t after_ms)
 }
 
 /* Put what was read in force, or say why not. */
-static void install(struct watch *w, struct span text)
+static bool install(struct watch *w, struct span text, const char *from)
 {
     struct remote *r = w->remote;
     struct rules *rules;
@@ -71,26 +71,49 @@ static void install(struct watch *w, struct span text)
     diag_quote(name, span_of(w->name, w->name_len));
     if (policy_document_read(&rules, r->json, text, r->base, &notes, &err) < 0) {
         char why[DIAG_QUOTE_BYTES];
-        metric_inc(&r->stats.invalid);
-        diag(DIAG_WARN, "policy_refused",
-             "the policy server's answer is no policy; the last good one stays",
-             "service=%s reason=%s", name, diag_quote(why, span_str(err.text)));
-        return;
+        diag(DIAG_WARN, "policy_refused", "what came is no policy; the last good one stays",
+             "service=%s from=%s reason=%s", name, from, diag_quote(why, span_str(err.text)));
+        return false;
     }
-    metric_inc(&r->stats.installed);
-    r->stats.last_success_ms = clock_now_ms(r->opts.clock);
     if (notes.raised > 0)
         diag(DIAG_WARN, "policy_floor",
              "the policy asks for less than all errors; they are kept all the same", "service=%s",
              name);
     if (!w->has_policy || rules_version(rules) != w->version)
-        diag(DIAG_INFO, "policy", "a policy is in force", "service=%s version=%lld foreign_keys=%u",
-             name, (long long)rules_version(rules), notes.foreign_keys);
+        diag(DIAG_INFO, "policy", "a policy is in force",
+             "service=%s version=%lld foreign_keys=%u from=%s", name,
+             (long long)rules_version(rules), notes.foreign_keys, from);
     r->stats.services += !w->has_policy;
     w->has_policy = true;
     w->version = rules_version(rules);
     r->opts.install(r->opts.ctx, w->service, rules);
     rules_unref(rules);
+    return true;
+}
+
+static void install_fetched(struct watch *w, struct span text)
+{
+    struct remote *r = w->remote;
+    struct span name = span_of(w->name, w->name_len);
+    if (!install(w, text, "server")) {
+        metric_inc(&r->stats.invalid);
+        return;
+    }
+    metric_inc(&r->stats.installed);
+    r->stats.last_success_ms = clock_now_ms(r->opts.clock);
+    if (r->opts.kept != NULL) {
+        kept_forget(r->opts.kept, name);
+        kept_write(r->opts.kept, name, text);
+    }
+}
+
+static void install_kept(struct watch *w)
+{
+    struct remote *r = w->remote;
+    struct span name = span_of(w->name, w->name_len);
+    struct span text = r->opts.kept == NULL ? (struct span){0} : kept_find(r->opts.kept, name);
+    if (text.len > 0 && install(w, text, "disk"))
+        metric_inc(&r->stats.from_disk);
 }
 
 /* The value of a field of an answer's head; empty: it is not there. */
@@ -159,7 +182,7 @@ static void on_fetched(void *ctx, const struct client_result *result)
     w->can_wait = result->err == 0 &&
                   span_eq(field_of(result->head, SPAN("preference-applied")), SPAN("wait"));
     if (result->err == 0 && result->status == 200) {
-        install(w, result->body);
+        install_fetched(w, result->body);
         take_etag(w, field_of(result->head, SPAN("etag")));
     } else if (result->err == 0 && result->status == 304 && w->etag[0] != '\0') {
         metric_inc(&r->stats.unchanged);
@@ -260,6 +283,7 @@ void remote_service_seen(struct remote *r, uint32_t service, struct span name)
     memcpy(w->name, name.base, name.len);
     w->due_ms = clock_now_ms(r->opts.clock) + rng_upto(&r->rng, FIRST_DELAY_MS);
     r->watches[service] = w;
+    install_kept(w);
 }
 
 int remote_open(struct remote **out, uv_loop_t *loop, struct client *client,

@@ -127,7 +127,7 @@ int patterns_of_service(struct call *c, struct store *s)
 {
     struct pattern_want want;
     struct rules *rules;
-    int64_t hours, total = 0, version;
+    int64_t hours, total = 0, version = 0;
     int status = 0;
     if (!read_want(c, &want, &hours, &status) ||
         (status = api_find_service(c, s, &want.service)) != 0)

@@ -40,7 +40,7 @@ static int default_directory(struct config *cfg, struct error *err)
 static int confine_start(struct server *s, struct error *err)
 {
     (void)err;
-    s->sandbox.directory = CONFIG_FILE_SERVER;
+    s->sandbox.directories = 1u << CONFIG_FILE_SERVER;
     s->sandbox.has_low_ports = sandbox_is_low_port(s->cfg->server.endpoint);
     return sandbox_start(&s->sandbox, s->cfg);
 }

@@ -151,7 +151,7 @@ static int sqlite_run(struct store *store, const char *sql, const struct store_v
 {
     struct sqlite_store *s = container_of(store, struct sqlite_store, store);
     sqlite3_stmt *statement;
-    bool is_kept;
+    bool is_kept = false;
     int rc = prepare(s, sql, &statement, &is_kept);
     if (rc < 0)
         return rc;

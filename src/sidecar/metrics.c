@@ -489,6 +489,8 @@ static const struct row {
      "Times the policy file was read and had changed, by outcome."},
     {"lipservice_policy_fetches_total", COUNTER, FIGURES_SERVER, IN_PARTS, {&fetches}, 1,
      "Policies asked of the policy server, by outcome."},
+    {"lipservice_policy_from_disk_total", COUNTER, FIGURES_SERVER, AT(remote.from_disk), {NULL}, 1,
+     "Policies of state.directory that were put in force when their service was first seen."},
     {"lipservice_policy_waiting", GAUGE, FIGURES_SERVER, AT(remote.waiting), {NULL}, 1,
      "Requests that the policy server holds until a policy changes."},
     {"lipservice_policy_services", GAUGE, FIGURES_SERVER, AT(remote.services), {NULL}, 1,

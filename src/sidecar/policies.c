@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "config/route.h"
+#include "export/disk.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/rng.h"
@@ -109,6 +110,7 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .refresh_interval_ms = cfg->policy.refresh_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
+        .kept = sc->kept,
         .base = cfg->sampling.rules,
         .install = on_policy,
         .ctx = sc,
@@ -155,11 +157,25 @@ static void identify(struct sidecar *sc)
              (unsigned long long)rng_next(&rng));
 }
 
+static int open_kept(struct sidecar *sc, struct error *err)
+{
+    const char *directory = sc->cfg->state_directory;
+    if (directory[0] == '\0')
+        return 0;
+    int rc = disk_make_directory(directory);
+    if (rc < 0)
+        return err_set(err, ERR_UNAVAILABLE, "state.directory: '%.300s' cannot be made: %s",
+                       directory, err_text(rc));
+    return kept_open(&sc->kept, &sc->loop, directory, &sc->budget, err);
+}
+
 int policies_start(struct sidecar *sc, struct error *err)
 {
     identify(sc);
     report_marks_init(&sc->report_marks, &sc->budget);
-    int rc = policies_set_files(sc, NULL, err);
+    int rc = open_kept(sc, err);
+    if (rc == 0)
+        rc = policies_set_files(sc, NULL, err);
     return rc < 0 ? rc : policies_open_server(sc, err);
 }
 
@@ -170,4 +186,11 @@ void policies_stop(struct sidecar *sc)
     sc->policy_file = sc->shadow_file = NULL;
     policies_close_server(sc);
     report_marks_done(&sc->report_marks);
+}
+
+/* When the last policy that came is written. */
+void policies_release(struct sidecar *sc)
+{
+    kept_free(sc->kept);
+    sc->kept = NULL;
 }

@@ -8,7 +8,8 @@ int sidecar_sandbox_start(struct sidecar *sc, struct error *err)
                                cfg->telemetry.health_endpoint, cfg->telemetry.metrics_endpoint,
                                cfg->telemetry.admin_endpoint};
     (void)err;
-    sc->sandbox.directory = cfg->durable ? CONFIG_FILE_SPOOL : CONFIG_FILE_NONE;
+    sc->sandbox.directories =
+        1u << CONFIG_FILE_STATE | (cfg->durable ? 1u << CONFIG_FILE_SPOOL : 0);
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++)
         sc->sandbox.has_low_ports |= sandbox_is_low_port(endpoints[i]);
     return sandbox_start(&sc->sandbox, cfg);

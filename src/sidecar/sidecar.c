@@ -304,7 +304,7 @@ static const struct part {
     {pipeline_start, pipeline_stop, pipeline_release},
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
-    {policies_start, policies_stop, NULL},
+    {policies_start, policies_stop, policies_release},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},

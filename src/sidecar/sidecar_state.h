@@ -89,6 +89,7 @@ struct sidecar {
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
+    struct kept *kept;               /* NULL without state.directory */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
     struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
@@ -272,6 +273,7 @@ struct tls_figures tls_figures(const struct sidecar *sc);
 
 MUST_CHECK int policies_start(struct sidecar *sc, struct error *err);
 void policies_stop(struct sidecar *sc);
+void policies_release(struct sidecar *sc);
 
 /* `before`: the configuration whose files are open; NULL: none are. */
 MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *before,

@@ -1,7 +1,10 @@
 // Sidecars and a policy server: a change is in force at once, counts arrive once, whoever of the
 // two ends or is killed.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs } from './lib/otlp.mjs';
 import { counted, report, Server } from './lib/server.mjs';
@@ -158,4 +161,27 @@ test('long polls: held, ended by a change, by time, by their client; a service t
   await waiting(1);
   await server.stop();
   assert.equal((await held).status, 404);
+});
+
+test('without the server: the last policy is on disk, and in force from the first record on', async (t) => {
+  const server = await Server.start(t);
+  const state = mkdtempSync(path.join(os.tmpdir(), 'lipservice-state-'));
+  t.after(() => rmSync(state, { recursive: true, force: true }));
+  const key = await server.newKey('report');
+  await server.ok('POST', '/api/v1/services', { name: 'a' });
+  await server.ok('PUT', '/api/v1/policies/a', { severity_rates: { ...all, INFO: 0 } });
+  const set = settings(server.url, key, { 'state.directory': path.join(state, 'new'), 'policy.report_interval': '1h' });
+  const first = await pair(t, { set });
+  await send(first.sidecar, logs(1, { service: 'a' }));
+  await inForce(first.sidecar, 1);
+  await until('it waits', async () => (await server.metrics()).lipservice_server_waiting > 0);
+  await closeLedger(first.sidecar, { received: 1 });
+  await server.stop();
+
+  const second = await pair(t, { set });
+  await send(second.sidecar, logs(1, { service: 'a' }));
+  await send(second.sidecar, logs(50, { service: 'a' }));
+  const metrics = await second.sidecar.metrics();
+  assert.deepEqual([metrics.lipservice_policy_from_disk_total, metrics.lipservice_policy_services, metrics.lipservice_policy_age_seconds], [1, 1, -1]);
+  await closeLedger(second.sidecar, { received: 51, sampled_out: 51 });
 });
