@@ -198,7 +198,7 @@ struct config {
         bool log_json;
     } telemetry;
     struct {
-        config_text endpoint, directory, first_key;
+        config_text endpoint, directory, database, first_key;
         struct config_tls tls;
         uint64_t max_request_bytes, journal_bytes;
         uint32_t max_connections, requests_per_second, max_services, max_patterns;

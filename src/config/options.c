@@ -373,6 +373,8 @@ const struct option config_options[] = {
         RESTART, "of the policy server alone: its database and its journal; made where it is "
         "missing; empty: $STATE_DIRECTORY, /var/lib/lipservice/server for root, else "
         "~/.local/state/lipservice/server", .file = CONFIG_FILE_SERVER),
+    OPT("server.database", secret, server.database, "",
+        RESTART, "postgresql://... for several servers; empty: SQLite in server.directory"),
     OPT("server.first_key", secret, server.first_key, "",
         RESTART, "the key of the first admin, for a database without one; empty: one is made and "
         "printed on standard output", .check = config_check_first_key),

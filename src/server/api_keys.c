@@ -266,7 +266,9 @@ static int insert_team(struct call *c, struct store *s, struct span name, uint64
                                 "ON CONFLICT DO NOTHING RETURNING id",
                                 v, 3, &id)
                  : store_number(s,
-                                "INSERT INTO teams (name, created_ms) VALUES ($1, $2) "
+                                "INSERT INTO teams (id, name, created_ms) "
+                                "SELECT COALESCE(MAX(id), 0) + 1, CAST($1 AS TEXT), "
+                                "CAST($2 AS BIGINT) FROM teams WHERE true "
                                 "ON CONFLICT DO NOTHING RETURNING id",
                                 v, 2, &id);
     if (rc == 0)

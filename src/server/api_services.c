@@ -67,6 +67,7 @@ static void know_service(struct call *c)
         return;
     }
     service->id = c->change.id;
+    service->is_fresh = true;
     poll_welcome(c->server, service);
 }
 

@@ -191,7 +191,7 @@ static int write_sender(struct flush *f, struct store *s, const struct rollup_se
 
 static int write_place(struct flush *f, struct store *s)
 {
-    const struct store_value v[] = {store_str(FLUSH_PLACE), store_int((int64_t)f->place)};
+    const struct store_value v[] = {store_str(f->name), store_int((int64_t)f->place)};
     return store_run(s,
                      "INSERT INTO meta (name, value) VALUES ($1, $2) "
                      "ON CONFLICT (name) DO UPDATE SET value = excluded.value",

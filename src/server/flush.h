@@ -12,12 +12,11 @@
 #include "server/rollup.h"
 #include "server/store.h"
 
-#define FLUSH_PLACE "journal" /* in `meta`: the first file of receipts that is not in the rows */
-
 struct flush {
     struct rollup batch;
     uint64_t attempt; /* of all flushes of this process, retries too: set by whoever starts it */
-    uint64_t place;   /* the first file that is not in it */
+    const char *name; /* in `meta`, of the place: of this server's journal */
+    uint64_t place;   /* the first file of it that is not in the rows */
     int64_t now_ms;
     uint32_t max_patterns; /* of one service */
 };

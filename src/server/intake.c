@@ -93,6 +93,7 @@ static struct service *find_service(struct server *s, struct team *team, struct 
         return service;
     if (registry_add_service(&s->registry, team, name, 0, &service) < 0)
         return NULL;
+    service->is_fresh = true;
     poll_welcome(s, service);
     intake_flush_soon(s);
     return service;
@@ -218,6 +219,7 @@ static void start_flush(struct server *s)
     struct flush *f = &s->flushing.flush;
     f->attempt = ++s->flushing.attempts;
     f->now_ms = server_unix_ms(s);
+    f->name = s->replica;
     f->max_patterns = s->cfg->server.max_patterns;
     s->flushing.work = (struct work){.run = run_flush, .done = on_flushed};
     s->flushing.is_running = true;

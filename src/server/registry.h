@@ -66,7 +66,8 @@ struct service {
     struct {
         uint64_t attempt; /* the flush that the others are of */
         int64_t id, patterns;
-    } storing; /* the worker's own: see server/flush.h */
+    } storing;     /* the worker's own: see server/flush.h */
+    bool is_fresh; /* learned here, and other servers may know more: server/follow.c */
     struct served_policy policy;
     struct list waiters; /* server/poll.h */
     size_t name_len;

@@ -96,6 +96,7 @@ static const struct part {
     {start_replay, NULL, NULL},
     {ending_start, ending_stop, NULL},
     {worker_start, worker_stop, NULL},
+    {follow_start, follow_stop, follow_release},
     {tls_part_start, tls_part_stop, NULL},
     {api_start, api_stop, NULL},
 };

@@ -25,6 +25,8 @@
 #include "util/metric.h"
 #include "util/rng.h"
 
+struct follow;
+
 enum server_phase { SERVER_STARTING, SERVER_RUNNING, SERVER_DRAINING, SERVER_ENDED };
 
 /* clang-format off */
@@ -78,6 +80,8 @@ struct server {
         uv_timer_t timer, wake_timer;
         struct served_policy fallback; /* of services without a policy */
     } poll;
+    struct follow *follow; /* NULL: the database is ours alone */
+    char replica[24];      /* of this directory, among those of one database */
     struct http_service service;
     struct listener listener;
     uint32_t connections;
@@ -119,6 +123,12 @@ int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span bod
 
 MUST_CHECK int api_start(struct server *s, struct error *err);
 void api_stop(struct server *s);
+
+/* ---- follow.c: what other servers change ---- */
+
+MUST_CHECK int follow_start(struct server *s, struct error *err);
+void follow_stop(struct server *s);
+void follow_release(struct server *s);
 
 /* ---- ending.c ---- */
 

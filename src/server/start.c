@@ -1,4 +1,6 @@
 /* start: the database is opened, and what it knows is read, before the loop runs. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +140,26 @@ static int make_first_key(struct server *s, struct error *err)
     return rc < 0 ? err_set(err, rc, "the first key could not be made: %s", err_text(rc)) : 0;
 }
 
+/* ---- who this is among servers of one database --------------------------- */
+
+/* A random name that stays with the directory, as its journal does. */
+static int name_replica(struct server *s, const char *directory, struct error *err)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/replica", directory);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ssize_t n = fd < 0 ? -1 : read(fd, s->replica, sizeof s->replica - 1);
+    if (n == 0) {
+        snprintf(s->replica, sizeof s->replica, "%016llx", (unsigned long long)rng_next(&s->rng));
+        n = (ssize_t)strlen(s->replica);
+        if (write(fd, s->replica, (size_t)n) != n || fsync(fd) < 0)
+            n = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? 0 : err_set(err, ERR_UNAVAILABLE, "%.300s: %s", path, strerror(errno));
+}
+
 /* ---- parts -------------------------------------------------------------- */
 
 int start_store(struct server *s, struct error *err)
@@ -153,8 +175,13 @@ int start_store(struct server *s, struct error *err)
     if (rc < 0)
         return err_set(err, ERR_UNAVAILABLE, "server.directory: '%.300s' cannot be made: %s",
                        directory, err_text(rc));
+    rc = name_replica(s, directory, err);
+    if (rc < 0)
+        return rc;
     snprintf(path, sizeof path, "%s/lipservice.db", directory);
-    rc = store_open_sqlite(&s->store, path, err);
+    rc = s->cfg->server.database[0] != '\0'
+             ? store_open_postgres(&s->store, s->cfg->server.database, err)
+             : store_open_sqlite(&s->store, path, err);
     if (rc == 0)
         rc = store_migrate(s->store, server_unix_ms(s), err);
     if (rc == 0)
@@ -175,6 +202,7 @@ static int on_file_over(void *ctx, uint64_t next)
 {
     struct server *s = ctx;
     struct flush f = {.attempt = ++s->flushing.attempts,
+                      .name = s->replica,
                       .place = next,
                       .now_ms = server_unix_ms(s),
                       .max_patterns = s->cfg->server.max_patterns};
@@ -189,7 +217,7 @@ static int on_file_over(void *ctx, uint64_t next)
 
 int start_replay(struct server *s, struct error *err)
 {
-    const struct store_value name = store_str(FLUSH_PLACE);
+    const struct store_value name = store_str(s->replica);
     int64_t place = 0;
     int rc = store_number(s->store, "SELECT value FROM meta WHERE name = $1", &name, 1, &place);
     if (rc == ERR_EMPTY)

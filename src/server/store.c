@@ -45,21 +45,35 @@ static int apply(struct store *s, const struct asset *a, int64_t number, int64_t
     return store_end(s, rc);
 }
 
-int store_migrate(struct store *s, int64_t now_ms, struct error *err)
+static int migrate(struct store *s, int64_t now_ms, int64_t *have, int64_t *latest)
 {
-    int64_t have = 0, latest = 0;
     int rc = s->ops->script(s, SPAN("CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY "
                                     "KEY, applied_ms BIGINT NOT NULL)"));
     if (rc == 0)
-        rc = store_number(s, "SELECT COALESCE(MAX(number), 0) FROM migrations", NULL, 0, &have);
+        rc = store_number(s, "SELECT COALESCE(MAX(number), 0) FROM migrations", NULL, 0, have);
     for (const struct asset *a = server_assets; rc == 0 && a->name != NULL; a++) {
         size_t n = strlen(s->ops->name);
         if (strncmp(a->name, s->ops->name, n) != 0 || a->name[n] != '/')
             continue;
-        latest = atoll(a->name + n + 1); /* "sqlite/0001.sql" */
-        if (latest > have)
-            rc = apply(s, a, latest, now_ms);
+        *latest = atoll(a->name + n + 1); /* "sqlite/0001.sql" */
+        if (*latest > *have)
+            rc = apply(s, a, *latest, now_ms);
     }
+    return rc;
+}
+
+static int run_plain(struct store *s, const char *sql)
+{
+    return sql == NULL ? 0 : store_run(s, sql, NULL, 0, NULL, NULL);
+}
+
+int store_migrate(struct store *s, int64_t now_ms, struct error *err)
+{
+    int64_t have = 0, latest = 0;
+    int rc = run_plain(s, s->ops->lock);
+    if (rc == 0)
+        rc = migrate(s, now_ms, &have, &latest);
+    ignore_code(run_plain(s, s->ops->unlock)); /* else the end of the connection does it */
     if (rc < 0)
         return err_set(err, rc, "the tables of the database could not be made: %s", err_text(rc));
     if (have > latest)

@@ -1,9 +1,9 @@
 /*
  * store: the policy server's database, as one connection that runs SQL.
  *
- * SQLite (store_sqlite.c) is one home of it. Statements are written once, in what SQLite and
- * PostgreSQL share: $1 for parameters, ON CONFLICT, RETURNING. What differs is in the migrations,
- * a folder for each.
+ * Its homes are SQLite (store_sqlite.c) and PostgreSQL (store_postgres.c). Statements are written
+ * once, in what SQLite and PostgreSQL share: $1 for parameters, ON CONFLICT, RETURNING. What
+ * differs is in the migrations, a folder for each.
  *
  *     store_begin(s);
  *     store_run(s, "UPDATE t SET n = $1 WHERE id = $2", values, 2, NULL, NULL);
@@ -45,6 +45,9 @@ struct store_ops {
     void (*close)(struct store *s);
     const char *begin; /* the statement that takes the right to write */
     const char *name;  /* of the folder of migrations */
+    const char *lock,
+        *unlock;    /* statements: one server at a time migrates; NULL: there is but one */
+    bool is_shared; /* other servers change it too */
 };
 
 struct store {
@@ -54,6 +57,9 @@ struct store {
 
 /* A file, made where it is missing. ERR_UNAVAILABLE. */
 MUST_CHECK int store_open_sqlite(struct store **out, const char *path, struct error *err);
+
+/* By a URL or a connection string of libpq. ERR_UNAVAILABLE. */
+MUST_CHECK int store_open_postgres(struct store **out, const char *url, struct error *err);
 
 void store_close(struct store *s); /* accepts NULL */
 

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { counted, document, operations, report, seen, Server, template } from './lib/server.mjs';
+import { counted, document, home, operations, report, seen, Server, template } from './lib/server.mjs';
 import { until } from './lib/wait.mjs';
 
 const POLICY = { global_rate: 1, severity_rates: { DEBUG: 0.05, INFO: 0.2, WARNING: 0.5, ERROR: 1, CRITICAL: 1 } };
@@ -299,10 +299,22 @@ test('limits of a key and of a team: 429, and others are served', async (t) => {
 
 // ---- the database goes away
 
-test('a database that is locked: 503, reports are taken, and all of it is there later', async (t) => {
+test('a database that is locked, or gone: 503, reports are taken, and all of it is there later', async (t) => {
   const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
   await server.ok('POST', '/api/v1/patterns/stats', report('a', 10));
   await learned(server, 'a');
+  if (home.postgres) {
+    home.postgres.stop();
+    await server.ok('POST', '/api/v1/patterns/stats', report('a', 20));
+    assert.equal((await server.call('PUT', '/api/v1/policies/a', { body: POLICY })).status, 503);
+    await until('the flush fails', async () => (await server.metrics()).lipservice_server_failed_flushes_total > 0);
+    await server.ok('POST', '/api/v1/patterns/stats', report('a', 30));
+    home.postgres.again();
+    await until('all of them', async () => (await counted(server, 'a')) === 60);
+    await until('ready again', async () => (await server.call('GET', '/ready', { key: null })).status === 200);
+    await server.ok('PUT', '/api/v1/policies/a', POLICY);
+    return server.stop();
+  }
   const lock = spawn('python3', ['-c', 'import sqlite3,sys; c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30); c.execute("BEGIN IMMEDIATE"); print("locked", flush=True); sys.stdin.readline(); c.execute("ROLLBACK")', `${server.directory}/lipservice.db`], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => lock.kill('SIGKILL'));
   await new Promise((resolve) => lock.stdout.once('data', resolve));

@@ -62,11 +62,16 @@ function check(method, pathname, sent, answer, body) {
   assert.ok(valid(body), `${method} ${route}: ${answer.status}: the document has another answer: ${JSON.stringify(valid.errors)} ${JSON.stringify(body)}`);
 }
 
+// Where its database is: in its directory, or, with `postgres` set, in one of its own there.
+export const home = { postgres: null, urls: new Map() };
+
 export class Server {
-  static async start(t, { set = {}, directory, env = {}, key, wrap = [] } = {}) {
+  static async start(t, { set = {}, directory, env = {}, key, wrap = [], database } = {}) {
     const own = directory ?? mkdtempSync(path.join(os.tmpdir(), 'lipservice-server-'));
     if (!directory) t.after(() => rmSync(own, { recursive: true, force: true }));
     const settings = { 'server.endpoint': '127.0.0.1:0', 'server.directory': own, 'telemetry.log.format': 'json', ...set };
+    if (home.postgres && !home.urls.has(own)) home.urls.set(own, database ?? home.postgres.database());
+    if (home.postgres) settings['server.database'] = home.urls.get(own);
     const argv = ['server', '--config', '/dev/null', ...Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`])];
     const server = new Server(argv, env, wrap);
     server.directory = own;

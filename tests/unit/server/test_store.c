@@ -19,13 +19,24 @@ static int open_sqlite(struct store **out, struct error *err)
     return store_open_sqlite(out, path, err);
 }
 
-static const struct home homes[] = {{"sqlite", open_sqlite}};
+/* A database of its own, where there is a server for tests. */
+static int open_postgres(struct store **out, struct error *err)
+{
+    return store_open_postgres(out, getenv("LIPSERVICE_TEST_POSTGRES"), err);
+}
+
+static struct home homes[2] = {{"sqlite", open_sqlite}};
+static size_t home_count = 1;
 
 static void open_home(const struct home *h, struct store **s)
 {
     struct error err = {{0}};
     unlink(path);
     assert_row(h->open(s, &err) == 0, "%s: %s", h->name, err.text);
+    if ((*s)->ops->is_shared)
+        assert_int_equal((*s)->ops->script(*s, SPAN("DROP SCHEMA public CASCADE; "
+                                                    "CREATE SCHEMA public")),
+                         0);
     assert_row(store_migrate(*s, 1000, &err) == 0, "%s: %s", h->name, err.text);
 }
 
@@ -52,7 +63,7 @@ static int64_t teams(struct store *s)
 static void migrations_are_applied_once(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+    for (size_t i = 0; i < home_count; i++) {
         struct store *s;
         struct error err = {{0}};
         int64_t n = 0;
@@ -79,7 +90,7 @@ static void migrations_are_applied_once(void **state)
 static void all_or_nothing(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+    for (size_t i = 0; i < home_count; i++) {
         struct store *s;
         open_home(&homes[i], &s);
         assert_int_equal(store_begin(s), 0);
@@ -119,7 +130,7 @@ static void values_come_back_as_they_went(void **state)
                                     store_text(span_of(odd, sizeof odd - 1)),
                                     {.kind = STORE_NULL},
                                     store_str("")};
-    for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+    for (size_t i = 0; i < home_count; i++) {
         struct store *s;
         int rows = 0;
         open_home(&homes[i], &s);
@@ -148,7 +159,7 @@ static void values_come_back_as_they_went(void **state)
 static void the_audit_log_is_only_added_to(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+    for (size_t i = 0; i < home_count; i++) {
         struct store *s;
         int64_t n = 0;
         open_home(&homes[i], &s);
@@ -187,6 +198,8 @@ int main(void)
         cmocka_unit_test(a_place_that_is_none),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});
+    if (getenv("LIPSERVICE_TEST_POSTGRES") != NULL)
+        homes[home_count++] = (struct home){"postgres", open_postgres};
     snprintf(path, sizeof path, "/tmp/test_store_%d.db", (int)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
