@@ -6,8 +6,8 @@
 #
 # It refuses to run as root: then it is user postgres'. Exit code 77: it is not installed.
 set -eu
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1) || true
-[ -n "$bin" ] || exit 77
+bin=$(printf "%s\n" /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+[ -x "$bin/initdb" ] || exit 77
 command=$1 dir=$2 how=${3:-}
 
 as_owner() {

@@ -10,6 +10,7 @@ import { encodeLogs } from './lib/otlp.mjs';
 import { counted, report, Server } from './lib/server.mjs';
 import { killServer } from './lib/serverkills.mjs';
 import { closeLedger, KEEP_ALL, pair } from './lib/sidecar.mjs';
+import { Certificates } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
 const logs = (n, { service = 'checkout', number = 9, text = 'INFO', body = (i) => `user ${i} logged in` } = {}) =>
@@ -184,4 +185,19 @@ test('without the server: the last policy is on disk, and in force from the firs
   const metrics = await second.sidecar.metrics();
   assert.deepEqual([metrics.lipservice_policy_from_disk_total, metrics.lipservice_policy_services, metrics.lipservice_policy_age_seconds], [1, 1, -1]);
   await closeLedger(second.sidecar, { received: 51, sampled_out: 51 });
+});
+
+test('over TLS: a sidecar that trusts the CA, and clear text is refused where it is not wanted', async (t) => {
+  const certificates = new Certificates(t);
+  const server = await Server.start(t, {
+    set: { 'server.flush_interval': '100ms', 'server.tls.cert_file': certificates.file('good.crt'), 'server.tls.key_file': certificates.file('good.key'), 'server.tls.required': true },
+  });
+  assert.ok(server.url.startsWith('https://'));
+  await assert.rejects(fetch(server.url.replace('https', 'http') + '/api/v1/services').then((answer) => assert.ok(answer.ok)));
+  const { sidecar } = await pair(t, { set: settings(server.url, server.key, { 'policy.tls.ca_file': certificates.file('ca.crt') }) });
+  await send(sidecar, logs(10, { service: 'a' }));
+  await until('a policy came', () => sidecar.log.some((line) => line.event === 'policy' && Number(line.version) === 0));
+  await until('a report was taken', async () => (await sidecar.metrics())['lipservice_policy_reports_total{outcome="accepted"}'] > 0);
+  await closeLedger(sidecar, { received: 10 });
+  await server.stop();
 });

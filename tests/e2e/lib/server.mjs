@@ -101,7 +101,7 @@ export class Server {
       return this.log.find((entry) => entry.event === 'started');
     });
     assert.equal(line.ended, undefined, `it ended with ${line.ended}: ${this.stderr}`);
-    this.url = `http://${line.server}`;
+    this.url = `http${line.tls === 'on' ? 's' : ''}://${line.server}`;
   }
 
   // {status, body, headers}; `valid` false: the request is wrong on purpose.
