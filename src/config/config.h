@@ -203,6 +203,8 @@ struct config {
         uint64_t max_request_bytes, journal_bytes;
         uint32_t max_connections, requests_per_second, max_services, max_patterns;
         uint32_t flush_interval_ms, max_wait_ms;
+        uint32_t alerts_interval_ms, alerts_cooldown_ms;
+        bool webhooks_private;
         uint32_t keep_minutes_ms, keep_hours_ms, keep_days;
     } server;
     bool allow_insecure;

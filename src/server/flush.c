@@ -261,6 +261,17 @@ static int forget_senders(struct store *s, int64_t before_ms)
     return store_run(s, "DELETE FROM senders WHERE seen_ms < $1", &v, 1, NULL, NULL);
 }
 
+#define DELIVERIES_KEEP_MS (2 * 86400000ll) /* they are tried for a day */
+
+static int forget_alerts(struct store *s, int64_t now_ms, int64_t before_ms)
+{
+    const struct store_value v[] = {store_int(now_ms - DELIVERIES_KEEP_MS), store_int(before_ms)};
+    int rc = store_run(s, "DELETE FROM deliveries WHERE created_ms < $1", v, 1, NULL, NULL);
+    return rc < 0 ? rc
+                  : store_run(s, "DELETE FROM alerts WHERE state = 'resolved' AND last_ms < $1",
+                              v + 1, 1, NULL, NULL);
+}
+
 int flush_forget(const struct flush_retention *r, struct store *s, bool *is_done)
 {
     const struct {
@@ -276,6 +287,8 @@ int flush_forget(const struct flush_retention *r, struct store *s, bool *is_done
         rc = forget_patterns(s, r->now_ms - r->days_ms, &most);
     if (rc == 0)
         rc = forget_senders(s, r->now_ms - SENDERS_KEEP_MS);
+    if (rc == 0)
+        rc = forget_alerts(s, r->now_ms, r->now_ms - r->days_ms);
     rc = store_end(s, rc);
     *is_done = rc < 0 || most < FORGET_ROWS;
     return rc;

@@ -37,6 +37,13 @@ const struct route api_routes[] = {
     {METHOD_POST, "/api/v1/analysis/analyze",         READERS, .on_store = analysis_analyze, .has_body = true},
     {METHOD_POST, "/api/v1/pipeline/generate-policy", WRITERS, .on_store = analysis_generate, .has_body = true},
 
+    {METHOD_GET,    "/api/v1/alerts",                        READERS, .on_store = alerts_list},
+    {METHOD_POST,   "/api/v1/alerts/{alert_id}/acknowledge", WRITERS, .on_store = alerts_acknowledge},
+    {METHOD_POST,   "/api/v1/alerts/{alert_id}/resolve",     WRITERS, .on_store = alerts_resolve},
+    {METHOD_GET,    "/api/v1/webhooks",                      ROLE_ADMIN, .on_store = webhooks_list},
+    {METHOD_POST,   "/api/v1/webhooks",                      ROLE_ADMIN, .on_store = webhooks_create, .has_body = true},
+    {METHOD_DELETE, "/api/v1/webhooks/{webhook_id}",         ROLE_ADMIN, .on_store = webhooks_delete},
+
     {METHOD_GET,    "/api/v1/keys",                 ROLE_ADMIN, .on_store = keys_list},
     {METHOD_POST,   "/api/v1/keys",                 ROLE_ADMIN, .on_store = keys_create, .has_body = true},
     {METHOD_POST,   "/api/v1/keys/{key_id}/rotate", ROLE_ADMIN, .on_store = keys_rotate, .has_body = true},

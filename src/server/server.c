@@ -8,6 +8,7 @@
 
 #include "config/tls.h"
 #include "net/host.h"
+#include "server/delivery.h"
 #include "server/poll.h"
 #include "util/diag.h"
 
@@ -97,6 +98,7 @@ static const struct part {
     {ending_start, ending_stop, NULL},
     {worker_start, worker_stop, NULL},
     {follow_start, follow_stop, follow_release},
+    {delivery_start, delivery_stop, delivery_release},
     {tls_part_start, tls_part_stop, NULL},
     {api_start, api_stop, NULL},
 };

@@ -26,6 +26,7 @@
 #include "util/rng.h"
 
 struct follow;
+struct delivery;
 
 enum server_phase { SERVER_STARTING, SERVER_RUNNING, SERVER_DRAINING, SERVER_ENDED };
 
@@ -80,6 +81,10 @@ struct server {
         uv_timer_t timer, wake_timer;
         struct served_policy fallback; /* of services without a policy */
     } poll;
+    struct delivery *delivery;
+    struct {
+        struct metric delivered, retried, failed;
+    } webhooks;
     struct follow *follow; /* NULL: the database is ours alone */
     char replica[24];      /* of this directory, among those of one database */
     struct http_service service;
