@@ -81,6 +81,8 @@ static void on_stored(struct receipt *receipt, int rc)
         if (c->sender != NULL)
             senders_commit(&s->senders, c->sender);
         c->status = answer_accepted(c, REPORT_ACCEPTED);
+        if (receipts_stats(s->receipts).bytes > s->cfg->server.journal_bytes / 2)
+            intake_flush_soon(s);
     }
     api_answer(c);
 }

@@ -110,6 +110,31 @@ static void thousands_are_taken_as_a_value(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+/* A report is reserved for as if all of its patterns were new; hundreds that bring none share that.
+ */
+static void what_is_reserved_and_not_used_is_used_later(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct rollup r;
+    struct service a = {1};
+    budget_init(&budget, 8 << 20);
+    rollup_init(&r, &budget);
+    for (int report = 0; report < 500; report++) {
+        assert_int_equal(rollup_reserve(&r, 500, 50000), 0);
+        for (int i = 0; i < 10; i++) {
+            char signature[16];
+            snprintf(signature, sizeof signature, "s%d", i);
+            struct rollup_line line = line_of(signature, "text", 1);
+            rollup_add(&r, &a, 0, &line);
+        }
+        rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), (uint64_t)report + 1, 1);
+    }
+    assert_true(budget.peak < 1 << 20);
+    rollup_done(&r);
+    assert_int_equal(budget.used, 0);
+}
+
 static void without_room_nothing_is_added(void **state)
 {
     (void)state;
@@ -138,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alike_is_one_and_minutes_are_apart),
         cmocka_unit_test(thousands_are_taken_as_a_value),
+        cmocka_unit_test(what_is_reserved_and_not_used_is_used_later),
         cmocka_unit_test(without_room_nothing_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
