@@ -85,7 +85,8 @@ static int load(struct server *s, struct error *err)
                            "memory.limit or server.max_services: too low for what is in the "
                            "database");
         if (rc < 0)
-            return err_set(err, rc, "the database cannot be read: %s", err_text(rc));
+            return err_set(err, rc, "the database cannot be read: %s (%s)", err_text(rc),
+                           s->store->failure);
     }
     return 0;
 }

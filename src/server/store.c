@@ -75,7 +75,8 @@ int store_migrate(struct store *s, int64_t now_ms, struct error *err)
         rc = migrate(s, now_ms, &have, &latest);
     ignore_code(run_plain(s, s->ops->unlock)); /* else the end of the connection does it */
     if (rc < 0)
-        return err_set(err, rc, "the tables of the database could not be made: %s", err_text(rc));
+        return err_set(err, rc, "the tables of the database could not be made: %s (%s)",
+                       err_text(rc), s->failure);
     if (have > latest)
         return err_set(err, ERR_CONFIG,
                        "the database is of a later version of lipservice (%lld, here %lld)",

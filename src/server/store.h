@@ -12,7 +12,7 @@
  * Units      times are Unix milliseconds.
  * Errors     ERR_UNAVAILABLE: not now (locked, read-only, gone); ERR_DISK_FULL; ERR_EMPTY: a unique
  *            or foreign key forbids it; ERR_IO: the statement is wrong, or the database damaged.
- *            Each is logged here, because whoever asked gets no more than a status.
+ *            store.failure says more, for the log: not written here, because the log is the loop's.
  * Ownership  texts of parameters are borrowed for the call, those of a row for its function.
  * Blocking   every call. One thread at a time: server/worker.h.
  */
@@ -36,6 +36,8 @@ struct store_value {
 /* A row; not 0 ends the statement, and is what store_run() returns. */
 typedef int store_row_fn(void *ctx, const struct store_value *row);
 
+#define STORE_FAILURE_BYTES 240
+
 struct store;
 
 struct store_ops {
@@ -52,7 +54,8 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
-    int64_t changed; /* rows, by the last statement */
+    int64_t changed;                   /* rows, by the last statement */
+    char failure[STORE_FAILURE_BYTES]; /* of the last that failed; "": none since it was emptied */
 };
 
 /* A file, made where it is missing. ERR_UNAVAILABLE. */

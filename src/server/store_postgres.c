@@ -10,8 +10,6 @@
 
 #include "server/store.h"
 #include "util/buf.h"
-#include "util/diag.h"
-#include "util/secret.h"
 
 #define STATEMENTS_MAX 96
 #define COLUMNS_MAX 32
@@ -55,7 +53,6 @@ static const struct {
 
 static int fail(struct postgres_store *s, const PGresult *result)
 {
-    char quoted[DIAG_QUOTE_BYTES];
     const char *state = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = result == NULL ? PQerrorMessage(s->conn) : PQresultErrorMessage(result);
     int rc = state == NULL || PQstatus(s->conn) != CONNECTION_OK ? ERR_UNAVAILABLE : ERR_IO;
@@ -65,8 +62,8 @@ static int fail(struct postgres_store *s, const PGresult *result)
         rc = codes[i].rc;
         break;
     }
-    diag(DIAG_WARN, "store", "the database refused a statement", "code=%s error=%s",
-         state == NULL ? "none" : state, diag_quote(quoted, span_str(text)));
+    snprintf(s->store.failure, STORE_FAILURE_BYTES, "%s: %.*s", state == NULL ? "none" : state,
+             (int)strcspn(text, "\n"), text);
     return rc;
 }
 

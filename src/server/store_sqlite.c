@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "server/store.h"
-#include "util/diag.h"
 
 #define STATEMENTS_MAX 96 /* all that the server has; a later one is prepared each time */
 #define BUSY_MS 2000      /* somebody looks at the file from outside */
@@ -55,11 +54,9 @@ static int code_of(int sqlite)
 
 static int fail(struct sqlite_store *s, int sqlite)
 {
-    char quoted[DIAG_QUOTE_BYTES];
     int rc = code_of(sqlite);
     if (rc < 0)
-        diag(DIAG_WARN, "store", "the database refused a statement", "code=%d error=%s", sqlite,
-             diag_quote(quoted, span_str(sqlite3_errmsg(s->db))));
+        snprintf(s->store.failure, STORE_FAILURE_BYTES, "%d: %s", sqlite, sqlite3_errmsg(s->db));
     return rc;
 }
 

@@ -2,6 +2,9 @@
 #include "server/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "util/diag.h"
 
 #define STACK_BYTES (1u << 20) /* SQLite and the log; more under a sanitizer */
 
@@ -14,6 +17,7 @@ struct worker {
     struct list line, finished; /* under the mutex, as are the next two */
     unsigned waiting;
     bool is_over;
+    char failure[STORE_FAILURE_BYTES]; /* what the database said last, for the log */
 };
 
 static struct work *next(struct worker *w)
@@ -38,6 +42,9 @@ static void on_thread(void *arg)
     while ((work = next(w)) != NULL) {
         work->rc = work->run(work, w->store);
         uv_mutex_lock(&w->mutex);
+        if (w->store->failure[0] != '\0')
+            memcpy(w->failure, w->store->failure, sizeof w->failure);
+        w->store->failure[0] = '\0';
         list_append(&w->finished, &work->link);
         uv_mutex_unlock(&w->mutex);
         uv_async_send(&w->async);
@@ -47,14 +54,20 @@ static void on_thread(void *arg)
 static void finish(struct worker *w)
 {
     struct list all;
+    char failure[STORE_FAILURE_BYTES], quoted[DIAG_QUOTE_BYTES];
     list_init(&all);
     uv_mutex_lock(&w->mutex);
+    memcpy(failure, w->failure, sizeof failure);
+    w->failure[0] = '\0';
     while (!list_is_empty(&w->finished)) {
         struct list *first = w->finished.next;
         list_remove(first);
         list_append(&all, first);
     }
     uv_mutex_unlock(&w->mutex);
+    if (failure[0] != '\0')
+        diag(DIAG_WARN, "store", "the database refused a statement", "error=%s",
+             diag_quote(quoted, span_str(failure)));
     LIST_EACH (at, &all) {
         struct work *work = container_of(at, struct work, link);
         list_remove(at);
