@@ -27,6 +27,7 @@
 #include "receiver/receiver.h"
 #include "sidecar/history.h"
 #include "sidecar/live.h"
+#include "sidecar/versioning.h"
 #include "util/budget.h"
 #include "util/clock.h"
 #include "util/buf.h"
@@ -114,9 +115,10 @@ struct sidecar {
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct remembering *remembering; /* NULL with history.memory: 0 */
-    struct annotating *annotating;   /* NULL but for a leader */
-    struct guarding *guarding;       /* NULL without posthog.personal_api_key */
-    struct live *live;               /* what the admin pages answer from the running pipeline */
+    struct versioning *versioning;
+    struct annotating *annotating; /* NULL but for a leader */
+    struct guarding *guarding;     /* NULL without posthog.personal_api_key */
+    struct live *live;             /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;
