@@ -27,6 +27,7 @@
 #include "receiver/receiver.h"
 #include "sidecar/history.h"
 #include "sidecar/live.h"
+#include "sidecar/state.h"
 #include "sidecar/versioning.h"
 #include "util/budget.h"
 #include "util/clock.h"
@@ -115,6 +116,7 @@ struct sidecar {
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct remembering *remembering; /* NULL with history.memory: 0 */
+    struct state *state;             /* NULL without state.directory */
     struct versioning *versioning;
     struct annotating *annotating; /* NULL but for a leader */
     struct guarding *guarding;     /* NULL without posthog.personal_api_key */
