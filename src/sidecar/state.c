@@ -21,7 +21,8 @@ struct state {
     uv_work_t job;
     bool is_busy;
     struct buf body; /* the pool's while it is busy */
-    int rc, said;    /* of the last write; the failure that was logged last */
+    struct state_stats stats;
+    int rc, said; /* of the last write; the failure that was logged last */
 };
 
 /* ---- writing ----------------------------------------------------------- */
@@ -63,9 +64,12 @@ static int fill(struct state *s)
     return rc < 0 ? rc : out->err;
 }
 
-/* Once for each kind of failure, and when it is over. */
-static void tell(struct state *s, int rc)
+/* A failure is logged once for each kind, and when it is over. */
+static void note(struct state *s, int rc)
 {
+    metric_inc(rc < 0 ? &s->stats.failed : &s->stats.written);
+    if (rc >= 0)
+        s->stats.written_ms = clock_now_ms(s->sc->clock);
     if (rc == s->said)
         return;
     if (rc < 0)
@@ -89,7 +93,7 @@ static void on_job_done(uv_work_t *job, int status)
     struct state *s = container_of(job, struct state, job);
     s->is_busy = false;
     buf_done(&s->body);
-    tell(s, status < 0 ? status : s->rc);
+    note(s, status < 0 ? status : s->rc);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -103,7 +107,7 @@ static void on_timer(uv_timer_t *timer)
     if (!s->is_busy)
         buf_done(&s->body);
     if (rc < 0)
-        tell(s, rc);
+        note(s, rc);
 }
 
 /* ---- reading ----------------------------------------------------------- */
@@ -145,6 +149,11 @@ int state_start(struct sidecar *sc, struct error *err)
                        rc == -EAGAIN ? "is used by another process" : strerror(-rc));
     read_before(s);
     return 0;
+}
+
+struct state_stats state_stats(const struct sidecar *sc)
+{
+    return sc->state == NULL ? (struct state_stats){{0}} : sc->state->stats;
 }
 
 uint64_t state_seed(const struct sidecar *sc, uint64_t fresh)
@@ -223,7 +232,7 @@ void state_stop(struct sidecar *sc)
         uv_run(&sc->loop, UV_RUN_ONCE);
     if (s->is_restored && sc->phase != SIDECAR_STARTING) {
         int rc = fill(s);
-        tell(s, rc < 0 ? rc : state_file_write(&s->disk, buf_span(&s->body)));
+        note(s, rc < 0 ? rc : state_file_write(&s->disk, buf_span(&s->body)));
     }
     buf_done(&s->body);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "util/err.h"
+#include "util/metric.h"
 
 struct sidecar;
 
@@ -26,5 +27,11 @@ MUST_CHECK int state_start(struct sidecar *sc, struct error *err);
 uint64_t state_seed(const struct sidecar *sc, uint64_t fresh);
 
 MUST_CHECK int state_restore(struct sidecar *sc, struct error *err);
+struct state_stats {
+    struct metric written, failed;
+    uint64_t written_ms; /* monotonic; 0: never */
+};
+struct state_stats state_stats(const struct sidecar *sc); /* zeros without one */
+
 void state_stop(struct sidecar *sc);
 void state_release(struct sidecar *sc);

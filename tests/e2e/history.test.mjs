@@ -1,6 +1,7 @@
 // What is remembered: steps, sparks, lines of a pattern, and what another policy would have cost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { directory } from './lib/disk.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { closeLedger, pair } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
@@ -180,6 +181,23 @@ test('observing, the history has what would be kept', async (t) => {
   const asked = await ask(sidecar, '/api/whatif', { span: '1h', set: {} });
   assert.deepEqual([asked.observing, asked.kept_now], [true, would]);
   await closeLedger(sidecar);
+});
+
+test('on disk, with a budget, and over a reload the history is the ledger\'s', async (t) => {
+  for (const more of [{ durability: 'disk', 'spool.directory': directory(t) }, { 'sampling.budget.records_per_second': 20 }]) {
+    const { sidecar } = await pair(t, { set: { ...SAMPLING, ...more } });
+    await send(sidecar, 1500, { service: 'shop', body: (i) => `order ${i} paid` });
+    sidecar.signal('SIGHUP');
+    await sidecar.until('the reload', () => sidecar.log.some((line) => line.event === 'reloaded'));
+    await send(sidecar, 500, { service: 'pay', body: (i) => `charge ${i} booked` });
+    const history = await remembered(sidecar, 2000);
+    const ledger = await sidecar.ledger();
+    assert.equal(sum(history.total.kept), ledger.kept + ledger.released);
+    assert.deepEqual(history.services.map((s) => sum(s.received)).sort((a, b) => a - b), [500, 1500]);
+    const { month } = history;
+    assert.deepEqual([month.received, month.kept], [2000, ledger.kept + ledger.released]);
+    await closeLedger(sidecar);
+  }
 });
 
 test('without history.memory there is none, and all else goes on', async (t) => {

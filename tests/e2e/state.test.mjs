@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, t
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { smallDisk } from './lib/disk.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { closeLedger, Sidecar } from './lib/sidecar.mjs';
@@ -166,9 +167,32 @@ test('a directory that goes away or fills costs a line of log, and no record', a
   await written(dir);
   rmSync(dir, { recursive: true });
   await first.until('the line', () => first.log.some((entry) => entry.event === 'state_not_written'));
+  const metrics = await first.metrics();
+  assert.ok(metrics['lipservice_state_writes_total{outcome="written"}'] >= 1);
+  assert.ok(metrics['lipservice_state_writes_total{outcome="failed"}'] >= 1);
   await send(first, 50);
   assert.equal((await first.ledger()).received >= 100, true);
   await closeLedger(first);
+});
+
+test('a full disk keeps the file of before, and it is written again when there is room', async (t) => {
+  const disk = smallDisk(t, 1);
+  if (disk === null) return t.skip('no file system can be mounted here');
+  const first = await start(t, disk);
+  await send(first, 50);
+  await until('the history', async () => (await remembered(first)) === 50);
+  await written(disk, Date.now());
+  const filler = path.join(disk, 'filler');
+  assert.throws(() => writeFileSync(filler, Buffer.alloc(2 << 20)), /ENOSPC/);
+  await first.until('the line', () => first.log.some((entry) => entry.event === 'state_not_written' && /no space|room|full/i.test(entry.error)));
+  assert.ok(statSync(path.join(disk, FILE)).size > 1000, 'the file of before is there');
+  rmSync(filler);
+  await first.until('the line', () => first.log.some((entry) => entry.event === 'state_written'));
+  first.signal('SIGKILL');
+  await first.ended;
+  const second = await start(t, disk);
+  await checkKnown(second, 50);
+  await closeLedger(second);
 });
 
 test('with memory and disk, observing, and with a budget', async (t) => {
