@@ -43,7 +43,7 @@ struct pipeline {
     struct anomaly *anomaly; /* NULL: neither boosts nor events */
     struct events *events;   /* NULL: no events are sent */
     struct {
-        pipeline_noticed_fn *fn; /* NULL: nobody asked */
+        pipeline_noticed_fn *fn; /* NULL: it is not called */
         void *ctx;
     } noticed;
     struct usage *usage;       /* NULL: no records of usage are sent */

@@ -4,8 +4,8 @@
  * Each pattern (or family) gets what policy/proposal says, a step of a factor of 4 at most. Of all
  * changes the ones that save most are taken until the next would drop more than
  * `max_drop_change` of what comes. A plan that saves less than PLAN_GAIN_MIN of what is kept is
- * none, and nor is one that saves as much as the last that was made and not applied: nobody reads
- * the same proposal each hour.
+ * none, and nor is one that saves as much as the last that was made and not applied: the
+ * same proposal each hour would not be read.
  *
  * What errors, keep rules and PostHog's alerts protect stays. Patterns whose HTTP answers failed,
  * or that are anomalous, may be lowered with the id that they share with others: that is counted,

@@ -3,8 +3,8 @@
  * CRC32C, and what is kept.
  *
  * Written beside and renamed. One that is of another version, torn or damaged is put aside
- * (STATE_ASIDE), so that it can be looked at and is in nobody's way. The directory is locked: two
- * processes that write one file would each undo what the other knows.
+ * (STATE_ASIDE), so that it can be looked at, and the next start does not meet it. The directory is
+ * locked: two processes that write one file would each undo what the other knows.
  *
  * Errors     ERR_EMPTY: there is none; ERR_MALFORMED: it was put aside; ERR_TOO_BIG; -errno.
  * Blocking   every call may touch the disk.

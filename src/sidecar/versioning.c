@@ -274,7 +274,7 @@ static int rules_of_plan(struct sidecar *sc, const struct plan *plan, struct rul
     return 0;
 }
 
-/* Bytes an hour that the newest proposal of ours saves which nobody has applied; 0: there is none.
+/* Bytes an hour that the newest proposal saves which was not applied; 0: there is none.
  */
 static double open_saving(const struct sidecar *sc)
 {
