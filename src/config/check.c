@@ -15,6 +15,7 @@
 #define BUDGET_BYTES_MIN (1u << 20) /* a month; 0.4 bytes a second */
 #define KEY_BYTES 256               /* a dotted key, longer than any setting */
 #define ADMIN_KEY_BYTES_MIN 16      /* fewer can be guessed */
+#define ERRORS_SPOOL_MIN (8u << 20) /* an eighth of it is the least that a spool can be */
 #define BATCHES_IN_MEMORY 4 /* the one that fills, and three while it is sealed and packed */
 
 int config_check_budget(const struct config *cfg, const char *key, struct error *err)
@@ -57,6 +58,11 @@ static int check_sizes(const struct config *cfg, struct error *err)
                        BATCHES_IN_MEMORY);
     if (cfg->durable && cfg->spool.directory[0] == '\0')
         return err_set(err, ERR_CONFIG, "spool.directory: must be set with durability: disk");
+    if (cfg->durable && cfg->queue.errors_first && cfg->spool.max_bytes < ERRORS_SPOOL_MIN)
+        return err_set(
+            err, ERR_CONFIG,
+            "spool.max_bytes: must be at least 8MiB with queue.errors_first, which takes "
+            "an eighth of it for errors");
     return 0;
 }
 

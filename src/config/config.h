@@ -169,6 +169,7 @@ struct config {
     struct {
         uint64_t max_bytes;
         uint32_t max_age_ms;
+        bool errors_first;
     } queue;
     bool durable; /* durability: disk */
     struct {

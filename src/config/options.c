@@ -319,6 +319,9 @@ const struct option config_options[] = {
         RESTART, "memory for what waits to be sent, within memory.limit", AT_LEAST("64KiB")),
     OPT("queue.max_age", millis, queue.max_age_ms, "0",
         RESTART, "give up what waited longer; 0: never"),
+    OPT("queue.errors_first", flag, queue.errors_first, "false",
+        RESTART, "errors and their context are sent before all that waits; on disk they lie in "
+        "spool.directory/errors"),
     OPT("durability", durability, durable, "memory",
         RESTART, "disk: answer when the kept records are stored in spool.directory"),
     OPT("spool.directory", text, spool.directory, "",

@@ -11,83 +11,104 @@
        */
 #define READ_AHEAD \
     0.375 /* of queue and account: what is on disk can wait there, and must not press */
-#define RETRY_SHORT_S 1 /* JavaScript's exporters give up when asked to wait for long */
+#define READ_AHEAD_URGENT 0.5 /* what is urgent has room where the others have taken theirs */
+#define RETRY_SHORT_S 1       /* JavaScript's exporters give up when asked to wait for long */
 #define RETRY_LONG_S 5
 #define MEMORY_RETRY_MS 100 /* between two looks whether the allocator says yes again */
 #define SAY_MS 10000        /* between two lines of the log about that */
 
-struct exporter {
-    struct exporter_opts opts;
-    struct coder *coder;
+struct collector {
+    struct exporter *exporter;
     struct batch_builder *builder;
-    uint64_t batch_began_ms;
+    uint64_t began_ms;
     struct batch_origin source;    /* of the records that come now */
     struct batch_origin collected; /* of those in the builder */
     uint64_t source_age_ms;
-    uv_timer_t age_timer;
-    struct senders *senders;
     bool lacks_memory; /* for a record or a batch: what is collected stays, nothing more enters */
-    uint64_t said_ms;  /* when that was logged last; 0: never */
+    uv_timer_t age_timer;
+};
+
+struct exporter {
+    struct exporter_opts opts;
+    struct coder *coder;
+    struct collector lanes[LANE_COUNT];
+    int open_timers;
+    struct senders *senders;
+    uint64_t said_ms;            /* when want of memory was logged last; 0: never */
     struct exporter_stats stats; /* the counters of it */
 };
 
 /* ---- collecting -------------------------------------------------------- */
 
+static int flush(struct collector *c);
+
 static void on_batch_age(uv_timer_t *timer)
 {
-    exporter_flush(container_of(timer, struct exporter, age_timer));
+    (void)flush(container_of(timer, struct collector, age_timer));
 }
 
 /* The allocator said no. Nothing is lost by it: what is collected waits for the next try. */
-static void note_no_memory(struct exporter *x)
+static void note_no_memory(struct collector *c)
 {
+    struct exporter *x = c->exporter;
     uint64_t now_ms = clock_now_ms(x->opts.clock);
     metric_inc(&x->stats.memory_failures);
-    if (!x->lacks_memory && (x->said_ms == 0 || now_ms - x->said_ms >= SAY_MS)) {
+    if (!c->lacks_memory && (x->said_ms == 0 || now_ms - x->said_ms >= SAY_MS)) {
         x->said_ms = now_ms;
         diag(DIAG_WARN, "out_of_memory",
              "no memory for records: requests are refused until there is some",
-             "collected_records=%u failures=%llu", batch_builder_records(x->builder),
+             "collected_records=%u failures=%llu", batch_builder_records(c->builder),
              (unsigned long long)x->stats.memory_failures.value);
     }
-    x->lacks_memory = true;
-    uv_timer_start(&x->age_timer, on_batch_age, MEMORY_RETRY_MS, 0);
+    c->lacks_memory = true;
+    uv_timer_start(&c->age_timer, on_batch_age, MEMORY_RETRY_MS, 0);
 }
 
 /* 0: nothing is collected any more. */
-static int flush(struct exporter *x)
+static int flush(struct collector *c)
 {
+    struct exporter *x = c->exporter;
     struct batch *batch;
     int rc = ERR_NOMEM;
     struct parcel *p = parcel_of_logs(); /* first: what was sealed without one could only be lost */
     if (p != NULL)
-        rc = batch_seal(x->builder, &batch);
+        rc = batch_seal(c->builder, &batch);
     if (rc < 0)
         parcel_free(p);
     if (rc < 0 && rc != ERR_EMPTY) {
-        note_no_memory(x);
+        note_no_memory(c);
         return ERR_NOMEM;
     }
-    x->lacks_memory = false;
-    uv_timer_stop(&x->age_timer);
+    c->lacks_memory = false;
+    uv_timer_stop(&c->age_timer);
     if (rc == ERR_EMPTY)
         return 0;
-    batch->first_added_ms = x->batch_began_ms;
-    batch->origin = x->collected;
-    x->collected = (struct batch_origin){0};
+    batch->first_added_ms = c->began_ms;
+    batch->origin = c->collected;
+    c->collected = (struct batch_origin){0};
     parcel_fill(p, &batch, senders_packing(x->senders));
+    p->is_urgent = c == &x->lanes[LANE_URGENT];
     senders_take(x->senders, &p);
     return 0;
 }
 
 void exporter_flush(struct exporter *x)
 {
-    (void)flush(x);
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        (void)flush(&x->lanes[lane]);
+}
+
+static size_t collected_bytes(const struct exporter *x)
+{
+    size_t bytes = 0;
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        bytes += batch_builder_bytes(x->lanes[lane].builder);
+    return bytes;
 }
 
 static size_t held_bytes(const struct exporter *x)
 {
-    return senders_bytes(x->senders) + batch_builder_bytes(x->builder);
+    return senders_bytes(x->senders) + collected_bytes(x);
 }
 
 int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest)
@@ -104,8 +125,9 @@ int exporter_admit_memory(const struct exporter *x, size_t bytes, size_t largest
 int exporter_admit(const struct exporter *x, size_t bytes, size_t largest)
 {
     int rc = exporter_admit_memory(x, bytes, largest);
-    if (rc == 0 && x->lacks_memory)
-        return ERR_FULL;
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        if (rc == 0 && x->lanes[lane].lacks_memory)
+            return ERR_FULL;
     return rc == 0 && held_bytes(x) + bytes > x->opts.queue_bytes ? ERR_FULL : rc;
 }
 
@@ -125,61 +147,63 @@ double exporter_fullness(const struct exporter *x)
     return queue > memory ? queue : memory;
 }
 
-void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,
-                    size_t bytes)
+void exporter_begin(struct exporter *x, enum exporter_lane lane, const struct batch_origin *origin,
+                    uint64_t age_ms, size_t bytes)
 {
-    x->source = *origin;
-    x->source_age_ms = age_ms;
-    if (batch_builder_bytes(x->builder) + bytes > x->opts.batch_bytes)
-        exporter_flush(x);
+    struct collector *c = &x->lanes[lane];
+    c->source = *origin;
+    c->source_age_ms = age_ms;
+    if (batch_builder_bytes(c->builder) + bytes > x->opts.batch_bytes)
+        (void)flush(c);
 }
 
-bool exporter_is_hungry(const struct exporter *x)
+bool exporter_is_hungry(const struct exporter *x, enum exporter_lane lane)
 {
-    uint32_t queued = senders_queued_logs(x->senders);
+    uint32_t queued = senders_queued_logs(x->senders, lane == LANE_URGENT);
+    double most = lane == LANE_URGENT ? READ_AHEAD_URGENT : READ_AHEAD;
     if (exporter_is_idle(x))
         return true;
     /* One at least, or traces that fill the queue would keep the logs out of it. */
-    return queued < senders_sink(x->senders)->concurrency &&
-           exporter_memory_fullness(x) < READ_AHEAD &&
-           (queued == 0 || exporter_fullness(x) < READ_AHEAD);
+    return queued < senders_sink(x->senders)->concurrency && exporter_memory_fullness(x) < most &&
+           (queued == 0 || exporter_fullness(x) < most);
 }
 
-/* A record of x->source is in the builder now. */
-static void note_origin(struct exporter *x)
+/* A record of c->source is in the builder now. */
+static void note_origin(struct collector *c)
 {
-    const struct batch_origin *o = &x->source;
+    const struct batch_origin *o = &c->source;
     if (o->hold == NULL)
         return;
-    if (x->collected.hold == NULL)
-        x->collected = *o;
-    else if (x->collected.last == o->first)
+    if (c->collected.hold == NULL)
+        c->collected = *o;
+    else if (c->collected.last == o->first)
         return;
-    x->collected.last = o->first;
+    c->collected.last = o->first;
     o->hold(o->ctx, o->first, o->first);
 }
 
-int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
-                 struct span stamp, uint32_t service)
+int exporter_add(struct exporter *x, enum exporter_lane lane, const struct logs_group *g,
+                 struct span record, struct span stamp, uint32_t service)
 {
-    size_t before = batch_builder_bytes(x->builder);
-    int rc = batch_add(x->builder, g, record, stamp, service);
+    struct collector *c = &x->lanes[lane];
+    size_t before = batch_builder_bytes(c->builder);
+    int rc = batch_add(c->builder, g, record, stamp, service);
     if (rc == ERR_TOO_BIG) {
-        if (flush(x) < 0)
+        if (flush(c) < 0)
             return ERR_NOMEM;
         before = 0;
-        rc = batch_add(x->builder, g, record, stamp, service);
+        rc = batch_add(c->builder, g, record, stamp, service);
     }
     if (rc < 0) {
-        note_no_memory(x);
+        note_no_memory(c);
         return ERR_NOMEM;
     }
-    if (batch_builder_records(x->builder) == 1) {
-        x->batch_began_ms = clock_now_ms(x->opts.clock) - x->source_age_ms;
-        uv_timer_start(&x->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
+    if (batch_builder_records(c->builder) == 1) {
+        c->began_ms = clock_now_ms(x->opts.clock) - c->source_age_ms;
+        uv_timer_start(&c->age_timer, on_batch_age, x->opts.batch_age_ms, 0);
     }
-    note_origin(x);
-    return (int)(batch_builder_bytes(x->builder) - before);
+    note_origin(c);
+    return (int)(batch_builder_bytes(c->builder) - before);
 }
 
 int exporter_relay(struct exporter *x, enum signal signal, struct span body, enum coding coding,
@@ -213,7 +237,10 @@ int exporter_renew(struct exporter *x, struct sink *sink)
 
 bool exporter_is_idle(const struct exporter *x)
 {
-    return senders_are_idle(x->senders) && batch_builder_records(x->builder) == 0;
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        if (batch_builder_records(x->lanes[lane].builder) > 0)
+            return false;
+    return senders_are_idle(x->senders);
 }
 
 uint32_t exporter_retry_after_s(const struct exporter *x)
@@ -224,9 +251,12 @@ uint32_t exporter_retry_after_s(const struct exporter *x)
 void exporter_stats(const struct exporter *x, struct exporter_stats *out)
 {
     *out = x->stats;
-    out->batch_bytes = batch_builder_bytes(x->builder);
-    if (batch_builder_records(x->builder) > 0)
-        out->oldest_ms = clock_now_ms(x->opts.clock) - x->batch_began_ms;
+    out->batch_bytes = collected_bytes(x);
+    for (const struct collector *c = x->lanes; c < x->lanes + LANE_COUNT; c++) {
+        uint64_t age_ms = clock_now_ms(x->opts.clock) - c->began_ms;
+        if (batch_builder_records(c->builder) > 0 && age_ms > out->oldest_ms)
+            out->oldest_ms = age_ms;
+    }
     senders_gauges(x->senders, out);
 }
 
@@ -239,7 +269,8 @@ const char *exporter_sink_name(const struct exporter *x)
 
 static void exporter_free(struct exporter *x)
 {
-    batch_builder_free(x->builder);
+    for (int lane = 0; lane < LANE_COUNT; lane++)
+        batch_builder_free(x->lanes[lane].builder);
     coder_free(x->coder);
     free(x);
 }
@@ -252,7 +283,12 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
         return ERR_NOMEM;
     x->opts = *opts;
     struct batch_opts batch = {opts->batch_bytes, opts->batch_records, opts->budget};
-    x->builder = batch_builder_new(&batch);
+    bool has_builders = true;
+    for (struct collector *c = x->lanes; c < x->lanes + LANE_COUNT; c++) {
+        c->exporter = x;
+        c->builder = batch_builder_new(&batch);
+        has_builders = has_builders && c->builder != NULL;
+    }
     x->coder = coder_new();
     struct senders_opts senders = {
         .clock = opts->clock,
@@ -267,19 +303,22 @@ int exporter_open(struct exporter **out, uv_loop_t *loop, struct sink *sink,
         .max_age_ms = opts->max_age_ms,
         .refused_file = opts->refused_file,
     };
-    if (x->builder == NULL || x->coder == NULL ||
+    if (!has_builders || x->coder == NULL ||
         senders_open(&x->senders, loop, sink, &senders, &x->stats) < 0) {
         exporter_free(x);
         return ERR_NOMEM;
     }
-    uv_timer_init(loop, &x->age_timer);
+    for (; x->open_timers < LANE_COUNT; x->open_timers++)
+        uv_timer_init(loop, &x->lanes[x->open_timers].age_timer);
     *out = x;
     return 0;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    exporter_free(container_of((uv_timer_t *)handle, struct exporter, age_timer));
+    struct exporter *x = container_of((uv_timer_t *)handle, struct collector, age_timer)->exporter;
+    if (--x->open_timers == 0)
+        exporter_free(x);
 }
 
 void exporter_close(struct exporter *x)
@@ -288,8 +327,11 @@ void exporter_close(struct exporter *x)
         return;
     /* Not sealed first: there may be no memory for that. */
     struct fate_settlement lost = {&x->opts.fates, FATE_LOST_SHUTDOWN};
-    batch_builder_each_service(x->builder, fate_settle_part, &lost);
-    batch_builder_clear(x->builder);
+    for (struct collector *c = x->lanes; c < x->lanes + LANE_COUNT; c++) {
+        batch_builder_each_service(c->builder, fate_settle_part, &lost);
+        batch_builder_clear(c->builder);
+    }
     senders_close(x->senders);
-    uv_close((uv_handle_t *)&x->age_timer, on_timer_closed);
+    for (struct collector *c = x->lanes; c < x->lanes + LANE_COUNT; c++)
+        uv_close((uv_handle_t *)&c->age_timer, on_timer_closed);
 }

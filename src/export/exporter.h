@@ -25,6 +25,10 @@
 
 struct exporter;
 
+/* Each has a batch of its own. What is urgent is sent before all that waits; a sender that has a
+ * parcel in hand finishes that first. */
+enum exporter_lane { LANE_PLAIN, LANE_URGENT, LANE_COUNT };
+
 struct exporter_opts {
     struct budget *budget;
     const struct clock *clock;
@@ -58,18 +62,18 @@ double exporter_fullness(const struct exporter *x);
 /* The records added from now on belong to number origin->first of the one that keeps them until
  * they are settled; they wait for `age_ms` already. The number is held once for each batch
  * with records of it. `bytes` is about what comes: a batch without room for it is sealed. */
-void exporter_begin(struct exporter *x, const struct batch_origin *origin, uint64_t age_ms,
-                    size_t bytes);
+void exporter_begin(struct exporter *x, enum exporter_lane lane, const struct batch_origin *origin,
+                    uint64_t age_ms, size_t bytes);
 
 /* Is there something to do for idle senders, or room to read ahead for them? */
-bool exporter_is_hungry(const struct exporter *x);
+bool exporter_is_hungry(const struct exporter *x, enum exporter_lane lane);
 
 /* Take one survivor; record and stamp are copied. Returns by how many bytes the batch has grown,
  * which is what it adds to the requests that are sent. ERR_NOMEM: the allocator said no, and the
  * record was not taken. What was taken before waits until there is memory for its batch;
  * until then exporter_admit() is ERR_FULL. */
-MUST_CHECK int exporter_add(struct exporter *x, const struct logs_group *g, struct span record,
-                            struct span stamp, uint32_t service);
+MUST_CHECK int exporter_add(struct exporter *x, enum exporter_lane lane, const struct logs_group *g,
+                            struct span record, struct span stamp, uint32_t service);
 
 /* Take a request of another signal as it came, to go on with a key of its client's (empty: ours).
  * 0, ERR_FULL, ERR_NOMEM. */

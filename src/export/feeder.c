@@ -166,7 +166,7 @@ static int on_record(void *ctx, const struct logs_group *g, struct span record)
         w->service = service_of(w, g);
     }
     w->hand->has_records = true;
-    int rc = exporter_add(f->opts.exporter, g, record, (struct span){0}, w->service);
+    int rc = exporter_add(f->opts.exporter, f->opts.lane, g, record, (struct span){0}, w->service);
     if (rc < 0) {
         w->exporter_is_full = true;
         return rc;
@@ -195,8 +195,8 @@ static int walk(struct feeder *f)
         frame_owners_find(&f->owners, h->frame.id, &w.part);
     if (rc == 0) {
         struct batch_origin origin = {f, hold, drop, f->walked, f->walked};
-        exporter_begin(f->opts.exporter, &origin, clock_now_ms(f->opts.clock) - h->born_ms,
-                       h->payload.len);
+        exporter_begin(f->opts.exporter, f->opts.lane, &origin,
+                       clock_now_ms(f->opts.clock) - h->born_ms, h->payload.len);
         f->arena.max_bytes = ARENA_FACTOR * h->payload.len + ARENA_EXTRA_BYTES;
         struct span payload = buf_span(&h->payload);
         rc = logs_each_of_key(payload, batch_stored_key(payload), f->opts.seed, &f->arena,

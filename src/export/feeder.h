@@ -26,6 +26,7 @@ struct feeder;
 
 struct feeder_opts {
     struct exporter *exporter;
+    enum exporter_lane lane; /* of it */
     struct budget *budget;
     const struct clock *clock;
     struct fate_sink fates;

@@ -201,7 +201,7 @@ static void log_state(struct journal *j)
 {
     j->stats.is_full = !j->opts.drops_oldest && j->opts.max_bytes > 0 &&
                        j->stats.spool.room_bytes < j->opts.commit_bytes;
-    journal_log_state(&j->log, &j->job, &j->stats.spool, j->stats.is_full, j->opts.max_bytes);
+    journal_log_state(&j->log, &j->job, &j->stats.spool, j->stats.is_full, &j->opts);
 }
 
 /* What became of the groups; the number of the last. */
@@ -327,7 +327,7 @@ static bool is_reading_due(const struct journal *j)
     const struct spool_stats *s = &j->stats.spool;
     return j->exporter != NULL && !j->read_waits && !j->is_closing && s->frames > s->in_hand &&
            s->next_id != j->drained_id && feeder_is_idle(j->feeder) &&
-           exporter_is_hungry(j->exporter);
+           exporter_is_hungry(j->exporter, j->opts.lane);
 }
 
 /* The time of the open group has come, or others are written anyway. */
@@ -453,16 +453,6 @@ bool journal_is_idle(const struct journal *j)
            (j->feeder == NULL || (feeder_is_idle(j->feeder) && !feeder_has_settled(j->feeder)));
 }
 
-int journal_broken(const struct journal *j)
-{
-    return j->stats.spool.broken;
-}
-
-bool journal_is_unreadable(const struct journal *j)
-{
-    return j->stats.spool.unreadable != 0;
-}
-
 void journal_stats(const struct journal *j, struct journal_stats *out)
 {
     *out = j->stats;
@@ -499,6 +489,7 @@ int journal_start(struct journal *j, struct exporter *x)
         .own_id = j->stats.spool.next_id,
         .seed = j->opts.seed,
         .owners_bytes = j->opts.owners_bytes,
+        .lane = j->opts.lane,
         .ctx = j,
         .service = service_of,
         .found = on_found,

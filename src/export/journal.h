@@ -45,6 +45,7 @@ struct journal_opts {
     size_t commit_bytes;
     size_t max_held_bytes; /* of memory, that may wait to be stored */
     size_t owners_bytes;   /* of memory, to know whose records lie there */
+    enum exporter_lane lane;
     struct budget *budget;
     const struct clock *clock;
     struct fate_sink fates;
@@ -96,10 +97,6 @@ void journal_flush(struct journal *j);
 
 /* Everything is stored, read and delivered. */
 bool journal_is_idle(const struct journal *j);
-/* 0, or why nothing can be stored now: ERR_IO, ERR_DISK_FULL. */
-MUST_CHECK int journal_broken(const struct journal *j);
-/* Stored records cannot be read now. */
-bool journal_is_unreadable(const struct journal *j);
 
 struct journal_stats {
     struct spool_stats spool;
@@ -116,6 +113,10 @@ struct journal_stats {
     bool is_closed;
 };
 void journal_stats(const struct journal *j, struct journal_stats *out);
+
+/* Of two journals together: counts are added, and a fault of either is one of both. Whether it is
+ * full is said of the first: what the second has no room for goes there. */
+void journal_stats_add(struct journal_stats *sum, const struct journal_stats *one);
 
 /* Store what is collected, tell the waiters, and close the spool; it is over when the stats
  * say is_closed, some turns of the loop later. Accepts NULL, and a second time. */

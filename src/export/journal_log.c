@@ -50,16 +50,20 @@ static void log_damage(const struct journal_job *job)
     }
 }
 
-static void log_full(const struct spool_stats *s, bool is_full, uint64_t max_bytes)
+static void log_full(const struct spool_stats *s, bool is_full, uint64_t max_bytes, bool is_urgent)
 {
-    diag(is_full ? DIAG_WARN : DIAG_INFO, "spool_full",
-         is_full ? "the spool is full; clients are answered to send again later"
-                 : "there is room in the spool again",
+    static const char *const texts[2][2] = {
+        {"there is room in the spool again",
+         "the spool is full; clients are answered to send again later"},
+        {"there is room for errors in their own lane again",
+         "the lane of errors is full; further errors wait with the other records"},
+    };
+    diag(is_full && !is_urgent ? DIAG_WARN : DIAG_INFO, "spool_full", texts[is_urgent][is_full],
          "bytes=%llu max_bytes=%llu", (unsigned long long)s->bytes, (unsigned long long)max_bytes);
 }
 
 void journal_log_state(struct journal_log *l, const struct journal_job *job,
-                       const struct spool_stats *s, bool is_full, uint64_t max_bytes)
+                       const struct spool_stats *s, bool is_full, const struct journal_opts *opts)
 {
     log_damage(job);
     if (s->broken != l->broken && s->broken != 0)
@@ -73,6 +77,6 @@ void journal_log_state(struct journal_log *l, const struct journal_job *job,
         diag(DIAG_INFO, "spool_readable", "stored records can be read again", "records=%llu",
              (unsigned long long)s->records);
     if (is_full != l->is_full)
-        log_full(s, is_full, max_bytes);
+        log_full(s, is_full, opts->max_bytes, opts->lane == LANE_URGENT);
     *l = (struct journal_log){s->broken, s->unreadable, is_full};
 }

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "export/journal.h"
 #include "export/journal_job.h"
 
 /* What was logged last. Zero: all is well. */
@@ -13,4 +14,4 @@ struct journal_log {
 
 /* Log the damage that a job met, and what has changed since the last call. */
 void journal_log_state(struct journal_log *l, const struct journal_job *job,
-                       const struct spool_stats *s, bool is_full, uint64_t max_bytes);
+                       const struct spool_stats *s, bool is_full, const struct journal_opts *opts);

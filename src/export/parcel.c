@@ -145,6 +145,7 @@ int parcel_split(struct parcel **whole, struct parcel **a, struct parcel **b,
     parcel_fill(second, &halves[1], packing);
     first->failed_ms = second->failed_ms = w->failed_ms;
     first->is_slow = second->is_slow = w->is_slow;
+    first->is_urgent = second->is_urgent = w->is_urgent;
     parcel_free(w);
     *whole = NULL;
     *a = first;

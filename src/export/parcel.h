@@ -47,6 +47,7 @@ struct parcel {
     uint64_t born_ms;             /* when its oldest record came */
     uint32_t attempts;            /* failed ones */
     uint64_t failed_ms;           /* when it first failed; 0: never */
+    bool is_urgent;               /* it goes before those that are not */
     bool is_slow;                 /* it, or what it is a half of, had no answer in time */
 };
 

@@ -122,7 +122,20 @@ void sender_put_slow(struct sender *s)
     if (p->failed_ms == 0)
         p->failed_ms = senders_now_ms(x);
     p->is_slow = true;
-    queue_push(&x->slow, p);
+    queue_push(senders_queue_of(x, p), p);
+}
+
+struct queue *senders_queue_of(struct senders *x, const struct parcel *p)
+{
+    return &x->queues[p->is_slow ? QUEUE_SLOW : p->is_urgent ? QUEUE_URGENT : QUEUE_PLAIN];
+}
+
+uint32_t senders_queued(const struct senders *x)
+{
+    uint32_t n = 0;
+    for (int q = 0; q < QUEUE_COUNT; q++)
+        n += x->queues[q].count;
+    return n;
 }
 
 static bool slow_is_in_hand(const struct senders *x)
@@ -137,14 +150,15 @@ static bool slow_is_in_hand(const struct senders *x)
  * not well: each may take all the time that a request may take. */
 static struct parcel *next_parcel(struct senders *x)
 {
-    bool may_be_slow = x->slow.count > 0 && !slow_is_in_hand(x);
-    struct parcel *p = NULL;
-    if (may_be_slow && !x->slow_was_last && x->circuit.state == CIRCUIT_CLOSED)
-        p = queue_pop(&x->slow);
+    struct queue *slow = &x->queues[QUEUE_SLOW];
+    bool may_be_slow = slow->count > 0 && !slow_is_in_hand(x);
+    struct parcel *p = queue_pop(&x->queues[QUEUE_URGENT]);
+    if (p == NULL && may_be_slow && !x->slow_was_last && x->circuit.state == CIRCUIT_CLOSED)
+        p = queue_pop(slow);
     if (p == NULL)
-        p = queue_pop(&x->queue);
+        p = queue_pop(&x->queues[QUEUE_PLAIN]);
     if (p == NULL && may_be_slow)
-        p = queue_pop(&x->slow);
+        p = queue_pop(slow);
     if (p != NULL)
         x->slow_was_last = p->is_slow;
     return p;
@@ -192,7 +206,7 @@ int senders_renew(struct senders *x, struct sink *sink)
 
 void senders_take(struct senders *x, struct parcel **parcel)
 {
-    queue_push(&x->queue, *parcel);
+    queue_push(senders_queue_of(x, *parcel), *parcel);
     *parcel = NULL;
     senders_dispatch(x);
 }
@@ -202,7 +216,7 @@ bool senders_are_idle(const struct senders *x)
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].state != SENDER_IDLE)
             return false;
-    return x->queue.count + x->slow.count == 0;
+    return senders_queued(x) == 0;
 }
 
 bool senders_are_waiting(const struct senders *x)
@@ -213,14 +227,16 @@ bool senders_are_waiting(const struct senders *x)
     return x->circuit.state != CIRCUIT_CLOSED;
 }
 
-uint32_t senders_queued_logs(const struct senders *x)
+uint32_t senders_queued_logs(const struct senders *x, bool urgent)
 {
-    return x->queue.logs;
+    return x->queues[urgent ? QUEUE_URGENT : QUEUE_PLAIN].logs;
 }
 
 size_t senders_bytes(const struct senders *x)
 {
-    size_t bytes = x->queue.bytes + x->slow.bytes;
+    size_t bytes = 0;
+    for (int q = 0; q < QUEUE_COUNT; q++)
+        bytes += x->queues[q].bytes;
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].parcel != NULL)
             bytes += parcel_bytes(x->list[i].parcel);
@@ -247,8 +263,8 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
 {
     uint64_t now = senders_now_ms(x);
     out->queue_bytes = senders_bytes(x);
-    out->queued_parcels = x->queue.count + x->slow.count;
-    out->slow_parcels = x->slow.count;
+    out->queued_parcels = senders_queued(x);
+    out->slow_parcels = x->queues[QUEUE_SLOW].count;
     out->last_status = x->last_status;
     out->coding = x->opts.packing.coding;
     out->holds_for_key = x->hold == ANSWER_HOLD;
@@ -262,10 +278,9 @@ void senders_gauges(const struct senders *x, struct exporter_stats *out)
         out->outage_ms = now - x->circuit.opened_ms;
     if (x->opts.refused_file != NULL)
         out->refused_file = refused_file_stats(x->opts.refused_file);
-    if (x->queue.count > 0)
-        note_age(&out->oldest_ms, now, queue_first(&x->queue)->born_ms);
-    if (x->slow.count > 0)
-        note_age(&out->oldest_ms, now, queue_first(&x->slow)->born_ms);
+    for (int q = 0; q < QUEUE_COUNT; q++)
+        if (x->queues[q].count > 0)
+            note_age(&out->oldest_ms, now, queue_first(&x->queues[q])->born_ms);
     for (uint32_t i = 0; i < x->count; i++) {
         const struct sender *s = &x->list[i];
         out->in_flight += s->state == SENDER_SENDING;
@@ -288,8 +303,8 @@ int senders_open(struct senders **out, uv_loop_t *loop, struct sink *sink,
     x->stats = stats;
     x->sink = *sink;
     *sink = (struct sink){0};
-    queue_init(&x->queue);
-    queue_init(&x->slow);
+    for (int q = 0; q < QUEUE_COUNT; q++)
+        queue_init(&x->queues[q]);
     rng_init(&x->rng);
     x->isolate_credit = ISOLATE_CREDIT;
     uv_timer_init(loop, &x->circuit_timer);
@@ -328,8 +343,9 @@ void senders_close(struct senders *x)
         uv_close((uv_handle_t *)&s->timer, on_timer_closed);
     }
     struct parcel *p;
-    while ((p = queue_pop(&x->queue)) != NULL || (p = queue_pop(&x->slow)) != NULL)
-        senders_settle(x, p, fate);
+    for (int q = 0; q < QUEUE_COUNT; q++)
+        while ((p = queue_pop(&x->queues[q])) != NULL)
+            senders_settle(x, p, fate);
     uv_close((uv_handle_t *)&x->circuit_timer, on_timer_closed);
     x->sink.ops->close(x->sink.self);
 }

@@ -57,9 +57,9 @@ MUST_CHECK int senders_renew(struct senders *x, struct sink *sink);
 bool senders_are_idle(const struct senders *x);
 /* One at least waits for its next try, or all do: the upstream is not well. */
 bool senders_are_waiting(const struct senders *x);
-/* Parcels of logs that wait for a sender, but for those that had no answer in time: they must
- * not keep others from being read. */
-uint32_t senders_queued_logs(const struct senders *x);
+/* Parcels of logs that wait for a sender, urgent or not, but for those that had no answer in time:
+ * they must not keep others from being read. */
+uint32_t senders_queued_logs(const struct senders *x, bool urgent);
 /* Memory of all parcels, queued and in hand. */
 size_t senders_bytes(const struct senders *x);
 

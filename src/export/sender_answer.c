@@ -20,7 +20,7 @@ static int sender_split(struct sender *s)
     int rc = parcel_split(&s->parcel, &a, &b, &x->opts.packing);
     if (rc < 0)
         return rc;
-    struct queue *q = a->is_slow ? &x->slow : &x->queue;
+    struct queue *q = senders_queue_of(x, a);
     queue_push_front(q, b);
     queue_push_front(q, a);
     sender_release(s);
@@ -116,7 +116,7 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
     struct senders *x = s->senders;
     struct parcel *p = s->parcel;
     (void)a;
-    if (p->attempts + 1 < SPLIT_LATER_ATTEMPTS || x->queue.count > SPLIT_QUEUE_MAX ||
+    if (p->attempts + 1 < SPLIT_LATER_ATTEMPTS || senders_queued(x) > SPLIT_QUEUE_MAX ||
         sender_split(s) < 0) {
         bool others_passed = p->failed_ms > 0 && x->last_success_ms > p->failed_ms;
         if (p->attempts + 1 >= SPLIT_LATER_ATTEMPTS && p->records <= 1 && others_passed)
@@ -134,7 +134,7 @@ static void answer_split_later(struct sender *s, const struct sink_answer *a)
 static void answer_late(struct sender *s)
 {
     struct senders *x = s->senders;
-    bool halve = s->parcel->is_slow && x->queue.count + x->slow.count <= SPLIT_QUEUE_MAX;
+    bool halve = s->parcel->is_slow && senders_queued(x) <= SPLIT_QUEUE_MAX;
     uint32_t records = s->parcel->records;
     size_t bytes = s->parcel->decoded_bytes;
     if (!halve || sender_split(s) < 0)

@@ -19,10 +19,9 @@ static void give_up_expired(struct senders *x)
     for (uint32_t i = 0; i < x->count; i++)
         if (x->list[i].state == SENDER_PARKED && senders_is_expired(x, x->list[i].parcel))
             sender_settle(&x->list[i], FATE_LOST_EXPIRED);
-    struct queue *const queues[] = {&x->queue, &x->slow};
-    for (size_t i = 0; i < ARRAY_LEN(queues); i++)
-        while (queues[i]->count > 0 && senders_is_expired(x, queue_first(queues[i])))
-            senders_settle(x, queue_pop(queues[i]), FATE_LOST_EXPIRED);
+    for (struct queue *q = x->queues; q < x->queues + QUEUE_COUNT; q++)
+        while (q->count > 0 && senders_is_expired(x, queue_first(q)))
+            senders_settle(x, queue_pop(q), FATE_LOST_EXPIRED);
 }
 
 static void on_circuit_time(uv_timer_t *timer);
@@ -94,7 +93,7 @@ static void log_down(struct senders *x, const struct sink_answer *a, bool opened
     x->cause.status = status;
     memcpy(x->cause.text, text, sizeof text);
     uint64_t now = senders_now_ms(x), at = x->circuit.retry_at_ms;
-    uint32_t waiting = x->queue.count + x->slow.count;
+    uint32_t waiting = senders_queued(x);
     for (uint32_t i = 0; i < x->count; i++)
         waiting += x->list[i].parcel != NULL;
     diag(x->hold != ANSWER_ACCEPT ? DIAG_ERROR : DIAG_WARN, "upstream_down", what_is_down(x, a),

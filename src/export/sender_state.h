@@ -47,12 +47,18 @@ struct sender {
     bool is_probe;         /* in SENDING: of the circuit */
 };
 
+enum {
+    QUEUE_URGENT, /* goes before the others */
+    QUEUE_PLAIN,
+    QUEUE_SLOW, /* parcels that had no answer in time: one sender at most has one */
+    QUEUE_COUNT
+};
+
 struct senders {
     struct sink sink;
     struct senders_opts opts;
     struct exporter_stats *stats; /* the caller's */
-    struct queue queue;
-    struct queue slow;  /* parcels that had no answer in time: one sender at most has one */
+    struct queue queues[QUEUE_COUNT];
     bool slow_was_last; /* the last one taken from a queue was slow */
     struct sender list[SENDERS_MAX];
     uint32_t count;
@@ -81,6 +87,11 @@ static inline uint64_t senders_now_ms(const struct senders *x)
 }
 
 /* ---- sender.c ---- */
+
+/* The queue that a parcel waits in. */
+struct queue *senders_queue_of(struct senders *x, const struct parcel *p);
+/* Parcels that wait in any of them. */
+uint32_t senders_queued(const struct senders *x);
 
 /* The only writer of s->state. */
 void sender_go(struct sender *s, enum sender_state to);

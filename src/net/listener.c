@@ -80,6 +80,31 @@ static int own_port(const struct listener *l)
     return colon == NULL ? 0 : atoi(colon + 1);
 }
 
+/* ---- accepting ---- */
+
+/* At the limit the connection that has been idle for longest makes room for a new one; where all
+ * are at work the new one is refused. A burst waits in the backlog until those that were ended for
+ * it are closed, so that the last of it is not refused for their sake. */
+static void accept_on(struct listener *l, uint32_t i)
+{
+    struct stream_set *set = l->set;
+    l->has_waiting[i] = set->count >= l->max_connections + CLOSING_MAX;
+    if (l->has_waiting[i])
+        return;
+    bool refuse = set->count - set->closing >= l->max_connections && !stream_set_end_idle(set);
+    /* Without memory the connection stays pending as well. libuv reports no other one until it is
+     * accepted: on_freed() and on_tick() try again. */
+    int rc = stream_accept(set, (uv_stream_t *)&l->sockets[i], refuse);
+    l->has_waiting[i] = rc == ERR_NOMEM;
+}
+
+static void accept_waiting(struct listener *l)
+{
+    for (uint32_t i = 0; i < l->socket_count; i++)
+        if (l->has_waiting[i])
+            accept_on(l, i);
+}
+
 /* ---- closing ---- */
 
 static void on_all_closed(struct listener *l)
@@ -114,10 +139,12 @@ static void on_set_closed(uv_handle_t *handle)
     one_closed(handle->data);
 }
 
-static void on_empty(struct stream_set *set)
+static void on_freed(struct stream_set *set)
 {
     struct listener *l = set->turn.data;
-    if (l->is_closing)
+    if (!l->is_closing)
+        accept_waiting(l);
+    else if (set->count == 0)
         stream_set_done(set, on_set_closed);
 }
 
@@ -148,19 +175,6 @@ void listener_close(struct listener *l, void (*on_closed)(struct listener *l))
 
 /* ---- opening ---- */
 
-/* At the limit the connection that has been idle for longest makes room for a new one. Those that
- * close are still counted, so a flood of connections finds no room. */
-static void accept_on(struct listener *l, uint32_t i)
-{
-    bool is_full = l->set->count >= l->max_connections;
-    if (is_full && l->set->count < l->max_connections + CLOSING_MAX)
-        is_full = !stream_set_end_idle(l->set);
-    /* Without memory the connection stays pending, and libuv reports no other one until it is
-     * accepted: on_tick() tries again. */
-    int rc = stream_accept(l->set, (uv_stream_t *)&l->sockets[i], is_full);
-    l->has_waiting[i] = rc == ERR_NOMEM;
-}
-
 static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *l = server->data;
@@ -172,9 +186,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct listener *l = container_of(timer, struct listener, timer);
     stream_set_tick(l->set);
-    for (uint32_t i = 0; i < l->socket_count; i++)
-        if (l->has_waiting[i])
-            accept_on(l, i);
+    accept_waiting(l);
 }
 
 /* `is_spare`: the second address of a name, whose family may be missing here. */
@@ -266,7 +278,7 @@ int listener_open(struct listener *l, uv_loop_t *loop, const struct listener_opt
         return rc;
     }
     l->set->turn.data = l;
-    l->set->on_empty = on_empty;
+    l->set->on_freed = on_freed;
     l->open_handles = 2; /* the timer and the set's */
 
     rc = listen_all(l, opts->addr, err);

@@ -35,7 +35,7 @@ struct listener {
     struct stream_set *set; /* NULL: not open */
     uv_tcp_t sockets[2];
     uint32_t socket_count;
-    bool has_waiting[2]; /* a connection that there was no memory to accept */
+    bool has_waiting[2]; /* a connection that could not be accepted yet */
     uv_timer_t timer;
     uint32_t max_connections;
     uint32_t open_handles;

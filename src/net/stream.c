@@ -28,8 +28,9 @@ static void on_closed(uv_handle_t *handle)
     budget_give(set->service->overhead, sizeof *s);
     free(s);
     set->closing--;
-    if (--set->count == 0 && set->on_empty != NULL)
-        set->on_empty(set);
+    set->count--;
+    if (set->on_freed != NULL)
+        set->on_freed(set);
 }
 
 void stream_close(struct stream *s)

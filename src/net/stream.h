@@ -50,7 +50,7 @@ struct stream_set {
     uint32_t closing; /* of these, the ones that close: their memory comes back in the next turn */
     uv_idle_t turn;   /* runs while one of these lists has members */
     bool is_turning;
-    void (*on_empty)(struct stream_set *set); /* the last stream is freed */
+    void (*on_freed)(struct stream_set *set); /* a stream is gone, maybe the last */
     uint8_t read_bytes[STREAM_READ_BYTES];    /* for bytes that go to no body directly */
 };
 
@@ -86,7 +86,7 @@ void stream_set_slowest(struct stream_set *set, struct stream_victim *out);
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out);
 void stream_evict(const struct stream_victim *v);
 
-/* End every connection now; on_empty follows. */
+/* End every connection now; on_freed follows. */
 void stream_set_close(struct stream_set *set);
 
 /* No exchange is open and no answer is unsent on any connection. */

@@ -69,6 +69,10 @@ struct pipeline_sink {
                 uint32_t service);
     /* How full is what survivors go into, 0 to 1? May be NULL: it never fills. */
     double (*fullness)(void *ctx);
+    /* As emit(), of an error or of what belongs to one, for a sink that has a way of its own for
+     * them. May be NULL: they go the way of all. */
+    int (*emit_error)(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
+                      uint32_t service);
 };
 
 struct pipeline_opts {

@@ -16,7 +16,7 @@ static int send_event(void *ctx, const struct logs_group *g, struct span record)
     if (rc < 0)
         return rc;
     uint32_t service = ledger_service(p->ledger, SPAN("lipservice"));
-    rc = pipeline_emit(p, g, record, (struct span){0}, service);
+    rc = pipeline_emit(p, g, record, (struct span){0}, service, false);
     if (rc < 0) /* sent later, or never: not counted yet */
         return rc == PIPELINE_WITHHELD ? 0 : rc;
     ledger_decide(p->ledger, service, VERDICT_KEPT, 1, (uint64_t)rc);

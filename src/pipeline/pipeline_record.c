@@ -286,7 +286,7 @@ static int release_context(struct pass *pass, const struct subject *s)
         uint8_t room[STAMP_BYTES];
         struct span stamps = pipeline_context_stamp(p, c, room);
         struct logs_group g = recorder_group(p->recorder, c);
-        int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service);
+        int rc = pipeline_emit(p, &g, c->bytes, stamps, c->service, true);
         if (rc < 0 && rc != PIPELINE_WITHHELD)
             return rc;
         recorder_release(p->recorder, c);
@@ -316,7 +316,7 @@ static bool release_follower(struct pass *pass, const struct subject *s, size_t 
     size_t bytes = s->bytes.len + added;
     if (pipeline_admit(p, pass->request_bytes + bytes, bytes) < 0)
         return false;
-    int rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
+    int rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service, true);
     if (rc < 0)
         return false;
     follow_took(&p->follow, instance);
@@ -347,7 +347,8 @@ static int emit(struct pass *pass, const struct subject *s, const struct decisio
         rc = release_context(pass, s);
     added += pipeline_stamp(p, s, d, room + added).len;
     if (rc == 0)
-        rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service);
+        rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service,
+                           s->level >= LEVEL_ERROR);
     if (rc < 0)
         return rc;
     size_t own = metering_framed(s->bytes.len + added);

@@ -117,11 +117,13 @@ MUST_CHECK int pipeline_admit(const struct pipeline *p, size_t bytes, size_t lar
 
 #define PIPELINE_WITHHELD (-30000) /* no failure: clear of util/err.h */
 
-/* The one door: a survivor, the context of an error, an event; record and stamp are copied. By
- * how many bytes the request that is sent has grown; PIPELINE_WITHHELD: redaction drops it; or
- * ERR_*: it was not taken and is in no count. */
+/* The one door: a survivor, the context of an error, an event; record and stamp are copied.
+ * `of_error`: it is an error, or is sent on with one. By how many bytes the request that is sent
+ * has grown; PIPELINE_WITHHELD: redaction drops it; or ERR_*: it was not taken and is in no count.
+ */
 MUST_CHECK int pipeline_emit(const struct pipeline *p, const struct logs_group *g,
-                             struct span record, struct span stamp, uint32_t service);
+                             struct span record, struct span stamp, uint32_t service,
+                             bool of_error);
 
 /* ---- pipeline_record.c ------------------------------------------------- */
 

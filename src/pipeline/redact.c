@@ -93,7 +93,9 @@ void redact_note(struct redactor *r, const struct redact_hit *hit)
 /* Begin to scan a text. False: there is none in it. */
 static bool first_hit(struct redactor *r, struct span text, struct redact_hit *hit)
 {
-    redact_scan_init(&r->scan, &r->detector, &r->patterns, text);
+    if (r->patterns.count == 0 && redact_look_clears(&r->look, &r->detector.triggers, text))
+        return false;
+    redact_scan_init(&r->scan, &r->detector, &r->patterns, &r->look, text);
     return redact_scan_next(&r->scan, hit);
 }
 
@@ -171,12 +173,28 @@ static enum redact_name judge_name(const struct redactor *r, struct span name)
                : NAME_PLAIN;
 }
 
+/* Eight bytes or more, the last of which may be looked at twice: memcmp() of so few bytes is mostly
+ * the call. */
+static bool is_same(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    uint64_t x, y, different = 0;
+    for (size_t i = 0; i < n; i += 8) {
+        size_t at = i + 8 <= n ? i : n - 8;
+        memcpy(&x, a + at, 8);
+        memcpy(&y, b + at, 8);
+        different |= x ^ y;
+    }
+    return different == 0;
+}
+
 static enum redact_name look_up_name(struct redactor *r, struct span name)
 {
     struct redact_known *k = &r->known[r->place++ % REDACT_PLACES];
     if (name.len == 0 || name.len > sizeof k->name)
         return judge_name(r, name);
-    if (k->len != name.len || memcmp(k->name, name.base, name.len) != 0) {
+    bool is_known = k->len == name.len && (name.len < 8 ? memcmp(k->name, name.base, name.len) == 0
+                                                        : is_same(k->name, name.base, name.len));
+    if (!is_known) {
         k->what = (uint8_t)judge_name(r, name);
         k->len = (uint8_t)name.len;
         memcpy(k->name, name.base, name.len);
@@ -219,6 +237,7 @@ static int redact_message(struct redactor *r, enum edit_root root, struct span m
     r->around = around[root];
     r->is_dropped = false;
     r->place = 0;
+    redact_look_at(&r->look, &r->detector.triggers, message);
     int rc = edit_find(&r->edit, root, message, &asker);
     if (rc > 0) {
         buf_clear(room);
@@ -226,6 +245,7 @@ static int redact_message(struct redactor *r, enum edit_root root, struct span m
         *out = buf_span(room);
         rc = rc < 0 ? rc : REDACT_CHANGED;
     }
+    r->look.text = (struct span){0};
     if (r->texts.used_bytes > 0)
         arena_reset(&r->texts);
     return rc == 0 && r->is_dropped && !r->is_quiet ? REDACT_DROPPED : rc;

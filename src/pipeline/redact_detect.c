@@ -4,33 +4,6 @@
 /* Bytes that a name of a secret, its quotes or blanks end with, before = or : or %. */
 static const char name_ends[] = "dtynDTYN\"'\\ ";
 
-/* Seconds of a bin share their firsts. */
-enum { BIN_DIGIT, BIN_AT, BIN_ASSIGN, BIN_COLON, BIN_SLASH, BIN_LETTERS, BINS = 16 };
-
-static unsigned bin_of(unsigned second)
-{
-    switch (second) {
-    case '@':
-        return BIN_AT;
-    case '=':
-    case '%':
-        return BIN_ASSIGN;
-    case ':':
-        return BIN_COLON;
-    case '/':
-        return BIN_SLASH;
-    }
-    return redact_is_digit((uint8_t)second) ? BIN_DIGIT
-                                            : BIN_LETTERS + second % (BINS - BIN_LETTERS);
-}
-
-static void set_pair(struct redact_detector *d, uint8_t first, unsigned second)
-{
-    uint16_t bit = (uint16_t)(1u << bin_of(second));
-    d->firsts[first] |= bit;
-    d->seconds[second] |= bit;
-}
-
 static bool has_kind(const struct redact_detector *d, unsigned kind)
 {
     return (d->kinds >> kind & 1) != 0;
@@ -40,33 +13,27 @@ static bool has_kind(const struct redact_detector *d, unsigned kind)
 static void set_numbers(struct redact_detector *d)
 {
     bool alone = has_kind(d, REDACT_CARD) || has_kind(d, REDACT_SSN) || has_kind(d, REDACT_IP);
-    for (unsigned first = 0; first < 256; first++) {
-        bool wanted = (alone && !redact_is_word((uint8_t)first)) ||
-                      (has_kind(d, REDACT_IBAN) && redact_is_upper((uint8_t)first)) ||
-                      (has_kind(d, REDACT_PHONE) && first == '+');
-        for (unsigned digit = '0'; digit <= '9' && wanted; digit++)
-            set_pair(d, (uint8_t)first, digit);
-    }
+    for (unsigned first = 0; first < 256; first++)
+        if ((alone && !redact_is_word((uint8_t)first)) ||
+            (has_kind(d, REDACT_IBAN) && redact_is_upper((uint8_t)first)) ||
+            (has_kind(d, REDACT_PHONE) && first == '+'))
+            redact_triggers_add_number(&d->triggers, (uint8_t)first);
+    d->triggers.has_short_numbers = has_kind(d, REDACT_IP) || has_kind(d, REDACT_PHONE);
 }
 
 static void set_signs(struct redact_detector *d)
 {
     if (has_kind(d, REDACT_EMAIL))
-        for (unsigned first = 0; first < 256; first++)
-            set_pair(d, (uint8_t)first, '@');
-    if (has_kind(d, REDACT_ASSIGNED))
-        for (const char *c = name_ends; *c != '\0'; c++) {
-            set_pair(d, (uint8_t)*c, '=');
-            set_pair(d, (uint8_t)*c, ':');
-            set_pair(d, (uint8_t)*c, '%');
-        }
-    if (has_kind(d, REDACT_URL_PASSWORD))
-        set_pair(d, ':', '/');
-    if (has_kind(d, REDACT_PRIVATE_KEY))
-        set_pair(d, '-', 'B');
+        redact_triggers_add_sign(&d->triggers, '@');
     if (has_kind(d, REDACT_IP))
-        for (unsigned first = 0; first < 256; first++)
-            set_pair(d, (uint8_t)first, ':');
+        redact_triggers_add_sign(&d->triggers, ':');
+    if (has_kind(d, REDACT_ASSIGNED))
+        for (const char *c = name_ends; *c != '\0'; c++)
+            redact_triggers_add_assign(&d->triggers, (uint8_t)*c);
+    if (has_kind(d, REDACT_URL_PASSWORD))
+        redact_triggers_add(&d->triggers, ':', '/');
+    if (has_kind(d, REDACT_PRIVATE_KEY))
+        redact_triggers_add(&d->triggers, '-', 'B');
 }
 
 void redact_detector_init(struct redact_detector *d, uint64_t kinds)
@@ -74,13 +41,13 @@ void redact_detector_init(struct redact_detector *d, uint64_t kinds)
     *d = (struct redact_detector){.kinds = kinds};
     for (unsigned c = 0; c < 256; c++)
         d->is_word[c] = redact_is_word((uint8_t)c);
-    d->has_short_numbers = has_kind(d, REDACT_IP) || has_kind(d, REDACT_PHONE);
+    redact_triggers_init(&d->triggers);
     set_numbers(d);
     set_signs(d);
     for (size_t i = 0; redact_keys[i].prefix != NULL; i++) {
         const uint8_t *prefix = (const uint8_t *)redact_keys[i].prefix;
         if (has_kind(d, redact_keys[i].kind))
-            set_pair(d, prefix[0], prefix[1]);
+            redact_triggers_add_key(&d->triggers, redact_keys[i].prefix);
         if (d->keys_of[prefix[0]] == 0)
             d->keys_of[prefix[0]] = (uint8_t)(i + 1);
     }
@@ -145,46 +112,30 @@ static bool find_at(const struct redact_detector *d, const struct redact_view *v
     return find_key(d, v, at, hit);
 }
 
-/* Which of the `n` pairs at t, 64 at most, are triggers: no branch a byte, since what the bytes are
- * cannot be predicted. */
-static uint64_t triggers(const struct redact_detector *d, const uint8_t *t, size_t n)
-{
-    uint64_t found = 0;
-    size_t i = 0;
-#define IS_TRIGGER(at) (uint64_t)((d->firsts[t[at]] & d->seconds[t[(at) + 1]]) != 0)
-    for (; i + 4 <= n; i += 4)
-        found = found >> 4 | IS_TRIGGER(i) << 60 | IS_TRIGGER(i + 1) << 61 |
-                IS_TRIGGER(i + 2) << 62 | IS_TRIGGER(i + 3) << 63;
-    for (; i < n; i++)
-        found = found >> 1 | IS_TRIGGER(i) << 63;
-#undef IS_TRIGGER
-    return found >> (64 - n);
-}
-
 /* Is a trigger at `i` not worth a check? */
 static bool is_idle(const struct redact_detector *d, const struct redact_view *v, size_t i)
 {
     const uint8_t *t = v->t;
     /* Most numbers are short: neither a card nor a social security number. */
     if (redact_is_digit(t[i + 1]))
-        return !d->is_word[t[i]] && !d->has_short_numbers && !may_be_long(v, i + 1);
+        return !d->is_word[t[i]] && !d->triggers.has_short_numbers && !may_be_long(v, i + 1);
     /* In the middle of a word only a number may begin, of an account. */
     return i > 0 && d->is_word[t[i + 1]] && d->is_word[t[i - 1]];
 }
 
-bool redact_next(const struct redact_detector *d, struct span text, size_t from,
-                 struct redact_hit *hit)
+bool redact_next(const struct redact_detector *d, const struct redact_look *look, struct span text,
+                 size_t from, struct redact_hit *hit)
 {
     const struct redact_view v = {text.base, text.len, from};
     if (from == 0 && text.len > 0 && redact_is_digit(text.base[0]) && find_number(d, &v, 0, hit))
         return true;
     /* The pair that begins before `from` may have its trigger behind it. */
     for (size_t base = from > 0 ? from - 1 : 0; base + 1 < text.len; base += 64) {
-        size_t n = text.len - 1 - base;
-        uint64_t found = triggers(d, text.base + base, n < 64 ? n : 64);
+        uint64_t found = redact_look_bits(look, &d->triggers, text, base);
         for (; found != 0; found &= found - 1) {
             size_t i = base + (size_t)__builtin_ctzll(found);
-            if (!is_idle(d, &v, i) && find_at(d, &v, i, hit) && hit->at >= from && hit->len > 0)
+            if (redact_triggers_has(&d->triggers, text.base + i) && !is_idle(d, &v, i) &&
+                find_at(d, &v, i, hit) && hit->at >= from && hit->len > 0)
                 return true;
         }
     }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "pipeline/redact_kinds.h"
+#include "pipeline/redact_triggers.h"
 #include "util/span.h"
 
 struct redact_hit {
@@ -27,10 +28,7 @@ struct redact_hit {
 
 struct redact_detector {
     uint64_t kinds; /* bit per enum redact_kind */
-    /* The trigger table: a pair of bytes is a trigger when both have a bit in common, that of the
-     * bin of the second. A bit per pair would be exact, and 8 KiB. */
-    uint16_t firsts[256], seconds[256];
-    bool has_short_numbers; /* addresses and telephones are asked for */
+    struct redact_triggers triggers;
     bool is_word[256];
     uint8_t keys_of[256]; /* the first row of keys that begins with this byte, plus 1; 0: none */
 };
@@ -38,9 +36,9 @@ struct redact_detector {
 void redact_detector_init(struct redact_detector *d, uint64_t kinds);
 
 /* The first hit that begins at or behind `from`. Hits do not overlap: ask again from at + len.
- * False: there is none. */
-bool redact_next(const struct redact_detector *d, struct span text, size_t from,
-                 struct redact_hit *hit);
+ * `look`: of the message that the text may be a part of; NULL: none. False: there is none. */
+bool redact_next(const struct redact_detector *d, const struct redact_look *look, struct span text,
+                 size_t from, struct redact_hit *hit);
 
 /* Is this what redaction puts in the place of a value, or what stands for one elsewhere: ***,
  * xxxxx, $VAR, %s, <any>, null? */

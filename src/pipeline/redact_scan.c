@@ -2,10 +2,12 @@
 #include "pipeline/redact_scan.h"
 
 void redact_scan_init(struct redact_scan *s, const struct redact_detector *d,
-                      const struct redact_patterns *patterns, struct span text)
+                      const struct redact_patterns *patterns, const struct redact_look *look,
+                      struct span text)
 {
     s->detector = d;
     s->patterns = patterns;
+    s->look = look;
     s->text = text;
     s->at = 0;
     s->built_in.len = 0;
@@ -20,7 +22,7 @@ static void ask_detector(struct redact_scan *s)
 {
     if (s->built_in_done || (s->built_in.len > 0 && s->built_in.at >= s->at))
         return;
-    if (!redact_next(s->detector, s->text, s->at, &s->built_in)) {
+    if (!redact_next(s->detector, s->look, s->text, s->at, &s->built_in)) {
         s->built_in.len = 0;
         s->built_in_done = true;
     }

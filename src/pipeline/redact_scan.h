@@ -28,6 +28,7 @@ struct redact_patterns {
 struct redact_scan {
     const struct redact_detector *detector;
     const struct redact_patterns *patterns;
+    const struct redact_look *look;
     struct span text;
     size_t at;                                      /* hits begin here or behind */
     struct redact_hit built_in;                     /* len 0: unknown */
@@ -37,8 +38,10 @@ struct redact_scan {
     uint64_t given_up; /* matches that stand for a limit */
 };
 
+/* `look`: as redact_next() has it. */
 void redact_scan_init(struct redact_scan *s, const struct redact_detector *d,
-                      const struct redact_patterns *patterns, struct span text);
+                      const struct redact_patterns *patterns, const struct redact_look *look,
+                      struct span text);
 
 /* False: there are no more. */
 bool redact_scan_next(struct redact_scan *s, struct redact_hit *hit);

@@ -28,6 +28,7 @@ struct redactor {
     struct redact_opts opts;
     struct redact_detector detector;
     struct redact_patterns patterns;
+    struct redact_look look; /* of the message under way */
     struct redact_scan scan; /* of the text under way */
     struct redact_stats stats;
     struct edit edit;

@@ -272,7 +272,7 @@ static void on_gone(void *ctx, struct http_exchange *x)
     struct receiver *r = ((const struct port *)ctx)->receiver;
     struct call *call = x->user;     /* nothing entered before the whole body was there */
     if (call != NULL && call->waits) /* what entered stays, as if the answer had been lost */
-        journal_forget(&call->waiter);
+        hold_forget(&call->waiter);
     if (call == NULL)
         return;
     proxy_forget(call->proxied);
@@ -327,7 +327,7 @@ static void answer_yes(struct receiver *r, struct http_exchange *x, size_t sent_
     reply_success(x, call->form, call->rejected, call->warning);
 }
 
-static void on_stored(struct journal_waiter *w, int rc)
+static void on_stored(struct hold_waiter *w, int rc)
 {
     struct call *call = container_of(w, struct call, waiter);
     call->waits = false;
@@ -342,7 +342,7 @@ int receiver_wait_for_hold(struct receiver *r, struct http_exchange *x)
 {
     struct call *call = x->user;
     call->waiter.done = on_stored;
-    int rc = r->opts.hold->ops->wait(r->opts.hold, &call->waiter);
+    int rc = r->opts.hold->ops.wait(r->opts.hold, &call->waiter);
     call->waits = rc > 0;
     if (call->waits)
         buf_done(&x->body); /* nobody reads it again */

@@ -88,7 +88,7 @@ static int enter(struct receiver *r, struct http_exchange *x, struct decode_logs
         warn_not_otlp(r, x);
     if (logs->mended.rejected > 0)
         warn_rejected(x, &logs->mended, &logs->count);
-    r->opts.hold->ops->begin(r->opts.hold);
+    r->opts.hold->ops.begin(r->opts.hold);
     join(r, &logs->request, &logs->count, &joined);
     rc = push(r, logs->request, call->pass.upstream_key, &logs->count, &joined);
     pipeline_set_aside(r->opts.pipeline, logs->request, &logs->mended, VERDICT_REJECTED);

@@ -55,7 +55,7 @@ struct call {
 
     /* While its records are on their way to the disk. */
     bool waits;
-    struct journal_waiter waiter;
+    struct hold_waiter waiter;
 
     /* For who answers later. */
     struct receiver *receiver;

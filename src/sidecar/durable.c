@@ -1,6 +1,8 @@
-/* journal: durability: disk, as the app's other parts see it. */
+/* durable: durability: disk, as the sidecar's other parts see it. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sidecar/sidecar_state.h"
 #include "util/json.h"
@@ -8,6 +10,8 @@
 
 #define HELD_SHARE 2   /* of queue.max_bytes: what may wait for the disk; the rest is to be sent */
 #define OWNERS_SHARE 8 /* of memory.limit: see export/frame_owners.h */
+#define ERRORS_SHARE 8 /* of spool.max_bytes, for errors that have a lane of their own */
+#define ERRORS_DIRECTORY "errors"
 
 static uint32_t on_service(void *ctx, struct span name)
 {
@@ -32,25 +36,26 @@ static int open_disk(struct disk *disk, const char *dir, struct error *err)
                : err_set(err, ERR_UNAVAILABLE, "spool.directory %.300s: %s", dir, strerror(-rc));
 }
 
-int durable_open(struct sidecar *sc, struct error *err)
+static int open_lane(struct sidecar *sc, enum exporter_lane lane, const char *dir,
+                     uint64_t max_bytes, struct error *err)
 {
     const struct config *cfg = sc->cfg;
     struct error why = {{0}};
     struct disk disk;
     struct rng rng;
-    if (!cfg->durable)
-        return 0;
     rng_init(&rng);
     const struct journal_opts opts = {
-        .max_bytes = cfg->spool.max_bytes,
+        .max_bytes = max_bytes,
         .max_age_ms = cfg->spool.max_age_ms,
-        .drops_oldest = cfg->spool.drops_oldest,
+        /* Without room there errors go with the others, so none of them has to be dropped. */
+        .drops_oldest = cfg->spool.drops_oldest && lane == LANE_PLAIN,
         .fsync = cfg->spool.fsync,
         .fsync_interval_ms = cfg->spool.fsync_interval_ms,
         .commit_delay_ms = cfg->spool.commit_delay_ms,
         .commit_bytes = cfg->spool.commit_bytes,
         .max_held_bytes = cfg->queue.max_bytes / HELD_SHARE,
         .owners_bytes = cfg->memory_limit_bytes / OWNERS_SHARE,
+        .lane = lane,
         .budget = &sc->budget,
         .clock = sc->clock,
         .fates = {sc, on_settle},
@@ -59,10 +64,10 @@ int durable_open(struct sidecar *sc, struct error *err)
         .service = on_service,
         .found = on_found,
     };
-    int rc = open_disk(&disk, cfg->spool.directory, err);
+    int rc = open_disk(&disk, dir, err);
     if (rc < 0)
         return rc;
-    rc = journal_open(&sc->journal, &sc->loop, &disk, &opts, &why);
+    rc = journal_open(&sc->journals[lane], &sc->loop, &disk, &opts, &why);
     if (rc == 0)
         return 0;
     /* A newer version is for a person to decide on; the rest may pass by itself. */
@@ -70,57 +75,92 @@ int durable_open(struct sidecar *sc, struct error *err)
                    rc == ERR_UNSUPPORTED ? ERR_CONFIG
                    : rc == ERR_IO        ? ERR_UNAVAILABLE
                                          : rc,
-                   "spool.directory %.200s: %.200s", cfg->spool.directory,
+                   "spool.directory %.200s: %.200s", dir,
                    why.text[0] != '\0' ? why.text : err_text(rc));
 }
 
+/* What lies in the lane of errors is delivered also where the setting was switched off since. */
+int durable_open(struct sidecar *sc, struct error *err)
+{
+    const struct config *cfg = sc->cfg;
+    char errors[CONFIG_TEXT_BYTES + sizeof ERRORS_DIRECTORY + 1];
+    if (!cfg->durable)
+        return 0;
+    snprintf(errors, sizeof errors, "%s/" ERRORS_DIRECTORY, cfg->spool.directory);
+    bool has_errors = cfg->queue.errors_first || access(errors, F_OK) == 0;
+    uint64_t share = has_errors ? cfg->spool.max_bytes / ERRORS_SHARE : 0;
+    int rc = open_lane(sc, LANE_PLAIN, cfg->spool.directory, cfg->spool.max_bytes - share, err);
+    return rc == 0 && has_errors ? open_lane(sc, LANE_URGENT, errors, share, err) : rc;
+}
+
+/* Calls of journal_*() take NULL for a lane that there is not. */
+#define EACH_LANE(lane) for (int lane = 0; lane < LANE_COUNT; lane++)
+
 int durable_start(struct sidecar *sc, struct error *err)
 {
+    int rc = 0;
     (void)err;
-    return sc->journal == NULL ? 0 : journal_start(sc->journal, sc->exporter);
+    EACH_LANE(lane)
+    if (rc == 0 && sc->journals[lane] != NULL)
+        rc = journal_start(sc->journals[lane], sc->exporter);
+    return rc;
 }
 
 void durable_leave(struct sidecar *sc)
 {
-    sc->leaves_on_disk = sc->journal != NULL;
-    journal_leave(sc->journal);
+    sc->leaves_on_disk = sc->journals[LANE_PLAIN] != NULL;
+    EACH_LANE(lane)
+    journal_leave(sc->journals[lane]);
 }
 
 void durable_close(struct sidecar *sc)
 {
-    journal_close(sc->journal);
+    EACH_LANE(lane)
+    journal_close(sc->journals[lane]);
 }
 
 void durable_free(struct sidecar *sc)
 {
-    journal_free(sc->journal);
-    sc->journal = NULL;
+    EACH_LANE(lane)
+    {
+        journal_free(sc->journals[lane]);
+        sc->journals[lane] = NULL;
+    }
 }
 
 struct journal_stats durable_stats(const struct sidecar *sc)
 {
-    struct journal_stats s = {0};
-    if (sc->journal != NULL)
-        journal_stats(sc->journal, &s);
-    return s;
+    struct journal_stats sum = {0};
+    if (sc->journals[LANE_PLAIN] != NULL)
+        journal_stats(sc->journals[LANE_PLAIN], &sum);
+    if (sc->journals[LANE_URGENT] != NULL) {
+        struct journal_stats errors;
+        journal_stats(sc->journals[LANE_URGENT], &errors);
+        journal_stats_add(&sum, &errors);
+    }
+    return sum;
 }
 
 bool durable_is_idle(const struct sidecar *sc)
 {
-    return sc->journal == NULL || journal_is_idle(sc->journal);
+    EACH_LANE(lane)
+    if (sc->journals[lane] != NULL && !journal_is_idle(sc->journals[lane]))
+        return false;
+    return true;
 }
 
 void durable_flush(struct sidecar *sc)
 {
-    if (sc->journal != NULL)
-        journal_flush(sc->journal);
+    EACH_LANE(lane)
+    if (sc->journals[lane] != NULL)
+        journal_flush(sc->journals[lane]);
 }
 
 void durable_end(struct sidecar *sc)
 {
-    if (sc->journal == NULL)
+    if (sc->journals[LANE_PLAIN] == NULL)
         return;
-    journal_close(sc->journal);
+    durable_close(sc);
     while (!durable_stats(sc).is_closed)
         uv_run(&sc->loop, UV_RUN_ONCE);
     durable_leave(sc);
@@ -135,7 +175,7 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
     uint64_t gone = s.spool.nameless_records + s.spool.dropped_records;
     uint64_t elsewhere = gone + s.unstored_records;
     *out = (struct durable_end_counts){
-        .left = sc->journal == NULL || queued < elsewhere ? 0 : queued - elsewhere,
+        .left = sc->journals[LANE_PLAIN] == NULL || queued < elsewhere ? 0 : queued - elsewhere,
         .earlier_unread = s.unfound_records,
         .removed = s.spool.nameless_records,
         .dropped = s.spool.dropped_records,
@@ -150,11 +190,12 @@ void durable_end_counts(const struct sidecar *sc, struct durable_end_counts *out
 
 const char *durable_status(const struct sidecar *sc)
 {
-    if (sc->journal == NULL)
+    if (sc->journals[LANE_PLAIN] == NULL)
         return NULL;
-    return journal_broken(sc->journal) != 0     ? "spool_broken"
-           : journal_is_unreadable(sc->journal) ? "spool_unreadable"
-                                                : NULL;
+    struct journal_stats s = durable_stats(sc);
+    return s.spool.broken != 0       ? "spool_broken"
+           : s.spool.unreadable != 0 ? "spool_unreadable"
+                                     : NULL;
 }
 
 void durable_write(struct json *j, const struct sidecar *sc)

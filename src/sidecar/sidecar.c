@@ -85,7 +85,7 @@ static int exporter_start(struct sidecar *sc, struct error *err)
     rc = exporter_open(&sc->exporter, &sc->loop, &sink, &opts);
     if (rc < 0)
         sink.ops->close(sink.self);
-    hold_init(&sc->hold, sc->exporter, sc->journal);
+    hold_init(&sc->hold, sc->exporter, sc->journals, cfg->queue.errors_first);
     return rc;
 }
 
@@ -126,8 +126,8 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     opts.seed = state_seed(sc, rng_next(&rng));
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
-    opts.sink = (struct pipeline_sink){&sc->hold, sc->hold.ops->admit, sc->hold.ops->add,
-                                       sc->hold.ops->fullness};
+    opts.sink = (struct pipeline_sink){&sc->hold, sc->hold.ops.admit, sc->hold.ops.add,
+                                       sc->hold.ops.fullness, sc->hold.ops.add_error};
     opts.service_seen = on_service_seen;
     opts.service_ctx = sc;
     int rc = pipeline_new(&sc->pipeline, &opts, sc->cfg->sampling.rules);

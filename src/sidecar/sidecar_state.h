@@ -93,10 +93,11 @@ struct sidecar {
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
-    struct refused_file *refused_file; /* NULL without exporters.refused_file */
-    struct journal *journal;           /* durability: disk; else NULL */
-    struct hold hold;                  /* of both */
-    bool leaves_on_disk;               /* the end: what is not delivered now is not lost */
+    struct refused_file *refused_file;    /* NULL without exporters.refused_file */
+    struct journal *journals[LANE_COUNT]; /* durability: disk; else NULL; of errors where they
+                                           * have a lane, or have left records in one */
+    struct hold hold;                     /* of both */
+    bool leaves_on_disk;                  /* the end: what is not delivered now is not lost */
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */

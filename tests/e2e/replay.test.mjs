@@ -86,9 +86,10 @@ const BRIEF = { 'sampling.first.window': '1s' }; // some of them in the stream
 const rows = {
   defaults: { stream: streams.plain, set: { ...BRIEF } },
   families: { stream: streams.names, set: { ...BRIEF }, also: ({ ledger }) => assert.ok(ledger.kept < 0.25 * ledger.received, 'the firsts are the family\'s') },
-  'a budget in records': { stream: streams.plain, set: { ...BRIEF, 'sampling.budget.records_per_second': 150 }, also: ({ ledger }) => assert.ok(ledger.kept < 1.6 * 150 * SECONDS, `${ledger.kept}`) },
+  // Under a budget the two draw from different starts and differ by a few records: enough are left for those to be below 0.5 %.
+  'a budget in records': { stream: streams.plain, set: { ...BRIEF, 'sampling.budget.records_per_second': 450 }, also: ({ ledger }) => assert.ok(ledger.kept < 1.6 * 450 * SECONDS, `${ledger.kept}`) },
   'a budget in bytes': { stream: streams.errors, set: { ...BRIEF, 'sampling.budget.bytes_per_month': '200GiB' } },
-  'a share to save': { stream: streams.plain, set: { ...BRIEF, 'sampling.budget.target_reduction': 0.9 } },
+  'a share to save': { stream: streams.plain, set: { ...BRIEF, 'sampling.budget.target_reduction': 0.7 } },
   'a limit on errors, of some days ago': { ago: 6 * 24 * 3600, stream: streams.errors, set: { ...BRIEF, 'sampling.floor.max_per_second': 5 }, also: ({ ledger }) => assert.ok(ledger.dropped_by_rule > 200 && ledger.dropped_by_rule < 300 - 5 * (SECONDS - 1), `${ledger.dropped_by_rule}`) },
   'context by instance': { stream: streams.errors, set: { ...BRIEF }, also: ({ ledger }) => assert.ok(ledger.released > 100) },
   'context by trace': { stream: streams.traced, set: { ...BRIEF }, also: ({ ledger }) => assert.ok(ledger.released > 100) },

@@ -272,6 +272,9 @@ static void what_is_refused_and_where(void **state)
         {"spool:\n  commit_bytes: 1\n", "spool.commit_bytes", "from 4KiB"},
         {"spool:\n  fsync_interval: 1ms\n", "spool.fsync_interval", "from 10ms"},
         {"durability: disk\n", "spool.directory", "must be set with durability: disk"},
+        {"durability: disk\nspool: {directory: /tmp, max_bytes: 4MiB}\nqueue: {errors_first: "
+         "true}\n",
+         "spool.max_bytes", "at least 8MiB with queue.errors_first"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct config cfg;

@@ -158,7 +158,8 @@ static int add(struct rig *r, uint8_t number, uint32_t service)
 {
     struct logs_group g = {0};
     uint8_t bytes[] = {0x10, number, 0x1a, 4, 't', 'e', 'x', 't'};
-    int rc = exporter_add(r->exporter, &g, span_of(bytes, sizeof bytes), (struct span){0}, service);
+    int rc = exporter_add(r->exporter, LANE_PLAIN, &g, span_of(bytes, sizeof bytes),
+                          (struct span){0}, service);
     r->added[service] += rc > 0; /* what it makes longer is checked in the batch's own test */
     return rc < 0 ? rc : 0;
 }
@@ -525,7 +526,7 @@ static void what_is_late_is_halved_and_holds_nobody_up(void **state)
         assert_int_equal(stats.circuit, CIRCUIT_CLOSED);
         assert_int_equal(open_calls(&r), 1); /* one half at a time */
         assert_int_equal(stats.slow_parcels, 2);
-        assert_true(exporter_is_hungry(r.exporter)); /* nor behind them on disk */
+        assert_true(exporter_is_hungry(r.exporter, LANE_PLAIN)); /* nor behind them on disk */
         for (int i = 0; i < 3; i++)
             add_batch(&r, 1);
         assert_int_equal(open_calls(&r), senders); /* the others are not behind them */

@@ -113,7 +113,7 @@ static int admit(void *ctx, size_t bytes, size_t largest)
 static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
                 uint32_t service)
 {
-    return exporter_add(((struct rig *)ctx)->exporter, g, record, stamp, service);
+    return exporter_add(((struct rig *)ctx)->exporter, LANE_PLAIN, g, record, stamp, service);
 }
 
 static void on_settled(void *ctx, uint32_t service, enum fate fate, uint64_t records)

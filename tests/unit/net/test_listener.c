@@ -445,6 +445,31 @@ static void connections_are_bounded(void **state)
     rig_close(&r);
 }
 
+/* All of a burst is in the backlog at once, and more of it than may close in one turn. Each
+ * connection is idle when the next comes, so the last of them has room. */
+static void a_burst_beyond_the_limit(void **state)
+{
+    (void)state;
+    struct rig r;
+    char text[4096];
+    int fds[CROWD];
+    rig_open(&r, 2);
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = dial(&r);
+    say(fds[CROWD - 1], SPAN(GET));
+    uint64_t deadline = uv_hrtime() + DEADLINE_NS;
+    while (r.probe.requests == 0 && uv_hrtime() < deadline)
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    spin(&r, 20);
+    assert_true(hear(fds[CROWD - 1], text) > 0);
+    assert_non_null(strstr(text, "HTTP/1.1 200 OK"));
+    assert_int_equal(listener_connections(&r.listener), 2);
+    assert_int_equal(r.probe.service.faults[HTTP_FAULT_CONNECTIONS].value, CROWD - 2);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    rig_close(&r);
+}
+
 static void silence_is_ended(void **state)
 {
     (void)state;
@@ -580,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_crowd_that_goes_on_shares_the_turns),
         cmocka_unit_test(a_peer_that_does_not_read_is_cut),
         cmocka_unit_test(connections_are_bounded),
+        cmocka_unit_test(a_burst_beyond_the_limit),
         cmocka_unit_test(silence_is_ended),
         cmocka_unit_test(going_down),
         cmocka_unit_test(closing_with_work_open),

@@ -12,14 +12,13 @@
 #define MIB (1u << 20)
 
 /* "kind:value kind:value" of all hits, for a comparison with one string. */
-static const char *hits_of(uint64_t kinds, struct span text, struct buf *out)
+static const char *hits_by(const struct redact_detector *d, const struct redact_look *look,
+                           struct span text, struct buf *out)
 {
-    struct redact_detector d;
     struct redact_hit hit;
     size_t at = 0;
-    redact_detector_init(&d, kinds);
     buf_clear(out);
-    while (redact_next(&d, text, at, &hit)) {
+    while (redact_next(d, look, text, at, &hit)) {
         assert_true(hit.at >= at && hit.len > 0 && hit.at + hit.len <= text.len);
         buf_printf(out, "%s%s:%.*s", out->len > 0 ? " | " : "", redact_kind_name(hit.kind),
                    (int)hit.len, (const char *)text.base + hit.at);
@@ -27,6 +26,41 @@ static const char *hits_of(uint64_t kinds, struct span text, struct buf *out)
     }
     buf_append_byte(out, '\0');
     return (const char *)out->base;
+}
+
+/* The text in the midst of a message that was looked at as a whole: in what stands around it there
+ * are words and numbers, which are none of its. */
+static void check_in_message(const struct redact_detector *d, struct span text, const char *wanted)
+{
+    static const char around[] = "k7_9aZ-Bey4111";
+    struct redact_look look;
+    struct buf message = {0}, out = {0};
+    for (size_t before = 0; before < sizeof around; before++) {
+        buf_clear(&message);
+        buf_append(&message, span_of(around, before));
+        buf_append(&message, text);
+        buf_append(&message, span_of(around + before, sizeof around - 1 - before));
+        buf_append_str(&message, "0123456789 0123456789 0123456789");
+        redact_look_at(&look, &d->triggers, buf_span(&message));
+        struct span there = span_of(message.base + before, text.len);
+        const char *got = hits_by(d, &look, there, &out);
+        assert_row(strcmp(got, wanted) == 0,
+                   "'%.*s' %zu bytes into a message gave\n  '%s'\n  not '%s'", (int)text.len,
+                   (const char *)text.base, before, got, wanted);
+        assert_row(wanted[0] == '\0' || !redact_look_clears(&look, &d->triggers, there), "%s",
+                   wanted);
+    }
+    buf_done(&message);
+    buf_done(&out);
+}
+
+static const char *hits_of(uint64_t kinds, struct span text, struct buf *out)
+{
+    struct redact_detector d;
+    redact_detector_init(&d, kinds);
+    const char *hits = hits_by(&d, NULL, text, out);
+    check_in_message(&d, text, hits);
+    return hits;
 }
 
 static void check_row(const char *text, const char *wanted)
@@ -384,7 +418,7 @@ static uint64_t ns_of(struct span text)
     size_t at = 0;
     redact_detector_init(&d, REDACT_KINDS_ALL);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
-    while (redact_next(&d, text, at, &hit))
+    while (redact_next(&d, NULL, text, at, &hit))
         at = hit.at + hit.len;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
     return (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)(b.tv_nsec - a.tv_nsec);
@@ -468,7 +502,7 @@ static void real_logs_have_mail_and_nothing_else(void **state)
         while (fgets(line, sizeof line, f) != NULL) {
             struct redact_hit hit;
             size_t at = 0;
-            for (; redact_next(&d, span_str(line), at, &hit); at = hit.at + hit.len) {
+            for (; redact_next(&d, NULL, span_str(line), at, &hit); at = hit.at + hit.len) {
                 assert_row(hit.kind == REDACT_EMAIL, "%s: %s", redact_kind_name(hit.kind), line);
                 mails++;
             }
@@ -480,9 +514,60 @@ static void real_logs_have_mail_and_nothing_else(void **state)
     assert_int_equal(mails, 12);
 }
 
+/* Made of what triggers: what is found by vectors is what is found byte by byte. */
+static void vectors_find_the_same(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {
+        "4111 1111 1111 1111",
+        "4111111111111111",
+        "078-05-1121",
+        "a@b.example",
+        "://u:p4ssw0rd@h/",
+        "=",
+        ":",
+        "%3D",
+        "password",
+        "token",
+        "\"",
+        " ",
+        "-",
+        "_",
+        "7",
+        "12",
+        "345",
+        "DE89370400440532013000",
+        "ghp_" A10 A10 A10 "abcdef",
+        "sk-",
+        "eyJ",
+        "-----BEGIN",
+        "Bearer ",
+        "10.1.2.3",
+        "::1",
+        "x",
+        "Q",
+        "\xc3\xa9",
+        "+49 30 901820",
+        "batch",
+        "shard",
+    };
+    struct rng rng = {1};
+    struct buf text = {0}, out = {0};
+    for (int i = 0; i < 3000; i++) {
+        buf_clear(&text);
+        for (size_t n = rng_next(&rng) % 24; n > 0; n--)
+            buf_append_str(&text, pieces[rng_next(&rng) % ARRAY_LEN(pieces)]);
+        if (text.len > 0)
+            hits_of(i % 2 ? REDACT_KINDS_ALL : REDACT_KINDS_USUAL, buf_span(&text), &out);
+    }
+    buf_done(&text);
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(vectors_find_the_same),
         cmocka_unit_test(every_kind_is_found),
         cmocka_unit_test(what_only_looks_so_is_left),
         cmocka_unit_test(letters_of_others_beside_a_hit),
