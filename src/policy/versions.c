@@ -97,7 +97,9 @@ int versions_add(struct versions *v, const struct version *like, struct span doc
                  uint32_t *number)
 {
     struct version it = *like;
+    const struct version *active = versions_in(v, VERSION_ACTIVE);
     it.number = v->last_number + 1;
+    it.base = active == NULL ? 0 : active->number;
     it.state = VERSION_PROPOSED;
     int rc = put(v, &it, document);
     if (rc == 0)

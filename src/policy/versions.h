@@ -48,7 +48,8 @@ struct version {
     uint64_t created_unix_s;
     char by[VERSION_BY_BYTES], why[VERSION_WHY_BYTES];
     double saving_bytes, saving_money; /* a month, as it was estimated */
-    uint32_t changes;                  /* rates that differ from what was in force then */
+    uint32_t changes;                  /* rates that differ from what was in force then, */
+    uint32_t base;                     /* which was this version; 0: none */
     struct span document;              /* owned by the list */
 };
 

@@ -18,6 +18,7 @@ void versions_save(const struct versions *v, struct buf *out)
         saved_put_double(out, it->saving_bytes);
         saved_put_double(out, it->saving_money);
         saved_put_u32(out, it->changes);
+        saved_put_u32(out, it->base);
         saved_put_span(out, it->document);
     }
 }
@@ -46,6 +47,7 @@ int versions_read(struct versions *v, struct span text)
         it.saving_bytes = saved_double(&s);
         it.saving_money = saved_double(&s);
         it.changes = saved_u32(&s);
+        it.base = saved_u32(&s);
         it.document = saved_span(&s);
         if (!s.is_bad)
             rc = versions_restore(v, &it);

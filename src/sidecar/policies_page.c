@@ -38,6 +38,7 @@ static void write_version(struct json *j, const struct sidecar *sc, const struct
     json_bool(j, "is_assumed", terms.is_assumed);
     json_end(j);
     json_u64(j, "changes", it->changes);
+    json_u64(j, "base", it->base);
 }
 
 /* ---- the list ---------------------------------------------------------- */
@@ -83,15 +84,22 @@ static double own_rate(const struct rules *rules, const struct standing_facts *f
     return standing_of(rules, facts).own;
 }
 
+/* Two policies side by side: one of them is in force, or both are held against what is. */
+struct pair {
+    const struct rules *before, *after; /* bound to families */
+    bool is_in_force;                   /* after is: the model's other side is `before` */
+};
+
 /* Patterns whose own rate differs, the most bytes first. NULL: no memory. */
-static struct row *list_rows(struct asking *a, const struct rules *then, size_t *count)
+static struct row *list_rows(struct asking *a, const struct pair *pair, size_t *count)
 {
     size_t n = 0;
     struct row *rows = arena_alloc(&a->census.arena, (a->census.pattern_count + 1) * sizeof *rows);
     for (uint32_t i = 0; rows != NULL && i < a->census.pattern_count; i++) {
         const struct whatif_pattern *w = &a->list[i];
-        struct row r = {i, own_rate(w->now, w->facts), own_rate(then, w->facts),
-                        w->bytes * (w->share_now - w->share_then)};
+        double saved = w->bytes * (w->share_now - w->share_then);
+        struct row r = {i, own_rate(pair->before, w->facts), own_rate(pair->after, w->facts),
+                        pair->is_in_force ? -saved : saved};
         bool is_own = pipeline_has_own_rules(a->sc->pipeline, a->census.patterns[i].key.service);
         if (!is_own && (r.now < r.then || r.now > r.then))
             rows[n++] = r;
@@ -170,37 +178,54 @@ static void write_row(struct json *j, const struct asking *a, const struct censu
     json_end(j);
 }
 
-/* Without a history or memory there are none. */
-static void write_changes(struct json *j, struct sidecar *sc, const struct rules *then)
+static void write_rows(struct json *j, struct asking *a, const struct pair *pair)
+{
+    struct census named = {0};
+    struct shown shown = {.asking = a};
+    const struct census_want want = {.services = true,
+                                     .patterns = true,
+                                     .templates = true,
+                                     .is_wanted = is_shown,
+                                     .ctx = &shown,
+                                     .budget = j->out->budget};
+    shown.rows = list_rows(a, pair, &shown.count);
+    if (shown.rows == NULL || census_take(a->sc->pipeline, &want, &named) < 0)
+        return;
+    for (size_t i = 0; i < shown.count; i++) {
+        const struct row *r = &shown.rows[i];
+        const struct census_pattern *p = find_named(&named, a->census.patterns[r->at].number);
+        if (p != NULL)
+            write_row(j, a, &named, p, pair->after, r);
+    }
+    census_done(&named);
+}
+
+/* What a version changes of what was in force before it, while it is in force; else of what is.
+ * Without a history or memory there are no rows. */
+static void write_changes(struct json *j, struct sidecar *sc, const struct version *it,
+                          const struct rules *rules)
 {
     struct asking a;
-    struct census named = {0};
-    struct rules *bound = NULL;
+    struct rules *before = NULL, *bound = NULL, *bound_before = NULL;
     const struct governor_target target = sidecar_target(sc);
+    const struct version *base = versions_find(versioning_list(sc), it->base);
+    bool is_in_force = it->state == VERSION_ACTIVE;
+    if (is_in_force && base != NULL && versioning_rules(sc, base, &before, NULL) < 0)
+        before = NULL;
+    if (before == NULL)
+        before = rules_ref(pipeline_rules(sc->pipeline, LEDGER_OTHER));
     json_begin_list(j, "changes");
-    if (asking_open(&a, sc, SERIES_DAY, then, &target, j->out->budget) == 0) {
-        struct shown shown = {.asking = &a};
-        const struct census_want want = {.services = true,
-                                         .patterns = true,
-                                         .templates = true,
-                                         .is_wanted = is_shown,
-                                         .ctx = &shown,
-                                         .budget = j->out->budget};
-        if (pipeline_bind(sc->pipeline, then, &bound) == 0)
-            shown.rows = list_rows(&a, bound, &shown.count);
-        if (shown.rows != NULL && census_take(sc->pipeline, &want, &named) == 0)
-            for (size_t i = 0; i < shown.count; i++) {
-                const struct row *r = &shown.rows[i];
-                const struct census_pattern *p =
-                    find_named(&named, a.census.patterns[r->at].number);
-                if (p != NULL)
-                    write_row(j, &a, &named, p, bound, r);
-            }
-        census_done(&named);
-        rules_unref(bound);
+    if (asking_open(&a, sc, SERIES_DAY, is_in_force ? before : rules, &target, j->out->budget) ==
+        0) {
+        if (pipeline_bind(sc->pipeline, rules, &bound) == 0 &&
+            pipeline_bind(sc->pipeline, before, &bound_before) == 0)
+            write_rows(j, &a, &(struct pair){bound_before, bound, is_in_force});
         asking_done(&a);
     }
     json_end_list(j);
+    rules_unref(bound);
+    rules_unref(bound_before);
+    rules_unref(before);
 }
 
 static bool read_number(struct span query, const char *name, uint32_t *out)
@@ -256,7 +281,7 @@ static int write_one(struct sidecar *sc, struct span query, struct buf *out)
     if (span_eq(as, SPAN("diff")))
         rc = write_diff(&j, sc, rules, query, &err);
     if (rc == 0 && as.len == 0) {
-        write_changes(&j, sc, rules);
+        write_changes(&j, sc, it, rules);
     }
     json_end(&j);
     json_line(&j);

@@ -200,6 +200,33 @@ test('on disk, with a budget, and over a reload the history is the ledger\'s', a
   }
 });
 
+test('marks say when something was new, and when the upstream was away; a budget is a reason', async (t) => {
+  const set = { ...SAMPLING, 'sampling.anomaly_boost': 2, 'events.learning': '1ms', 'events.interval': '100ms', 'sampling.severity_rates.INFO': 1, 'sampling.budget.records_per_second': 5 };
+  const { sidecar, stub } = await pair(t, { set });
+  const marks = async (kind) => (await get(sidecar, '/api/history')).marks.filter((m) => m.kind === kind);
+  let n = 0; // what comes while the process learns is not new: another is tried then
+  await until('a mark', async () => {
+    const word = 'abcdefghijklmnop'[n++ % 16].repeat(6);
+    await send(sidecar, 1, { service: 'shop', body: () => `${word} came for the ${n}. time` });
+    return (await marks('new')).some((m) => /^new: shop |^\d+ new patterns, the first: shop /.test(m.text));
+  });
+  await until('the budget as a reason', async () => {
+    await send(sidecar, 400, { service: 'shop', body: (i) => `order ${i} paid` });
+    const { patterns } = await get(sidecar, '/api/patterns?spark=1');
+    const row = patterns.find((p) => p.template === 'order <*> paid');
+    return row.rate_origin === 'budget' && row.rate < 1 && /^the budget leaves .* of it; its own rate is 100%$/.test(row.why);
+  });
+  await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+  stub.answer = () => ({ status: 503 });
+  await until('the mark of an outage', async () => {
+    await send(sidecar, 1, { service: 'shop', body: () => 'is it there', base: { severityNumber: ERROR } });
+    return (await marks('outage')).some((m) => m.text === 'the upstream does not answer');
+  });
+  stub.answer = null;
+  await until('that it is over', async () => (await marks('outage')).some((m) => m.text === 'it answers again'));
+  await closeLedger(sidecar);
+});
+
 test('without history.memory there is none, and all else goes on', async (t) => {
   const { sidecar } = await pair(t, { set: { ...SAMPLING, 'history.memory': 0 } });
   await send(sidecar, 100, { service: 'shop', body: (i) => `order ${i} paid` });

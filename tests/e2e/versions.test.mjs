@@ -72,6 +72,11 @@ test('a proposal is made, shown, applied and taken back', async (t) => {
   const kept = (await sidecar.ledger()).kept - before;
   assert.ok(kept > 2000 * row.rate_proposed * 0.7 && kept < 2000 * row.rate_proposed * 1.3, `${kept} of 2000 at ${row.rate_proposed}`);
   assert.equal((await get(sidecar, '/api/patterns?spark=1')).patterns.find((p) => p.pattern === id).rate_origin, 'pattern');
+  // In force it shows what it changed of the version before it.
+  const active = await get(sidecar, '/api/policies?version=2');
+  assert.equal(active.base, 1);
+  assert.deepEqual(active.changes.map((r) => [r.pattern, r.rate_now, r.rate_proposed]), [[id, 1, row.rate_proposed]]);
+  assert.ok(active.changes[0].bytes_a_month > 0);
   assert.ok((await get(sidecar, '/api/history')).marks.some((m) => m.kind === 'policy' && /policy 2/.test(m.text)));
   assert.equal((await ask(sidecar, '/api/policies/apply', { version: 2 })).status, 422);
   assert.equal((await ask(sidecar, '/api/policies/apply', { version: 1 })).status, 422);
