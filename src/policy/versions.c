@@ -54,11 +54,21 @@ void versions_free(struct versions *v)
     free(v);
 }
 
-/* The oldest that is neither in force nor counted goes. False: there is none. */
+/* Is it what its maker outside says now? */
+static bool is_last_from_outside(const struct versions *v, uint32_t i)
+{
+    bool is_last = v->list[i].is_from_outside;
+    for (uint32_t k = i + 1; k < v->count; k++)
+        is_last &= strcmp(v->list[k].by, v->list[i].by) != 0;
+    return is_last;
+}
+
+/* The oldest that is not needed goes. False: there is none. */
 static bool make_room(struct versions *v)
 {
     for (uint32_t i = 0; i < v->count; i++) {
-        if (v->list[i].state == VERSION_ACTIVE || v->list[i].state == VERSION_SHADOW)
+        if (v->list[i].state == VERSION_ACTIVE || v->list[i].state == VERSION_SHADOW ||
+            is_last_from_outside(v, i))
             continue;
         drop(v, i);
         return true;

@@ -6,7 +6,8 @@
  *          \______________________^
  *
  * A rollback is a new version with the content of an old one, so numbers only rise. At most one is
- * ACTIVE and one SHADOW. The list is bounded: the oldest that is neither goes first.
+ * ACTIVE and one SHADOW. The list is bounded: the oldest that is neither goes first, but for the
+ * newest of each maker outside.
  *
  * Units      seconds since 1970; bytes and money a month.
  * Ownership  texts are copied. Pointers to versions hold until the next call that changes the list.
@@ -50,6 +51,8 @@ struct version {
     double saving_bytes, saving_money; /* a month, as it was estimated */
     uint32_t changes;                  /* rates that differ from what was in force then, */
     uint32_t base;                     /* which was this version; 0: none */
+    bool is_from_outside;              /* of the configuration, or of a file: the newest of such a
+                                        * maker stays, or a start would take it for a new one */
     struct span document;              /* owned by the list */
 };
 

@@ -19,6 +19,7 @@ void versions_save(const struct versions *v, struct buf *out)
         saved_put_double(out, it->saving_money);
         saved_put_u32(out, it->changes);
         saved_put_u32(out, it->base);
+        saved_put_u8(out, it->is_from_outside);
         saved_put_span(out, it->document);
     }
 }
@@ -48,6 +49,7 @@ int versions_read(struct versions *v, struct span text)
         it.saving_money = saved_double(&s);
         it.changes = saved_u32(&s);
         it.base = saved_u32(&s);
+        it.is_from_outside = saved_u8(&s) != 0;
         it.document = saved_span(&s);
         if (!s.is_bad)
             rc = versions_restore(v, &it);

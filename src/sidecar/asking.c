@@ -20,6 +20,7 @@ static void fill_counts(struct whatif_pattern *w, const struct asking *a,
     double seconds = fmin(span_s, age_s);
     if (sparks_of(history_sparks(a->history), p, &v)) {
         w->records = a->span == SERIES_HOUR ? v.hour : v.day;
+        mean = v.mean_bytes;
         w->busy_s = v.hour > 0 ? w->records / v.hour * v.busy_minutes * 60 : seconds;
     } else {
         w->records = all * seconds / age_s;

@@ -140,12 +140,12 @@ int state_start(struct sidecar *sc, struct error *err)
     int rc = disk_open(&s->disk, dir, true);
     if (rc < 0) {
         s->disk.ops = NULL;
-        return err_set(err, ERR_CONFIG, "state.directory: cannot use '%.200s': %s", dir,
+        return err_set(err, ERR_UNAVAILABLE, "state.directory: cannot use '%.200s': %s", dir,
                        strerror(-rc));
     }
     rc = s->disk.ops->lock(s->disk.self, STATE_LOCK);
     if (rc < 0)
-        return err_set(err, ERR_CONFIG, "state.directory: '%.200s' %s", dir,
+        return err_set(err, ERR_UNAVAILABLE, "state.directory: '%.200s' %s", dir,
                        rc == -EAGAIN ? "is used by another process" : strerror(-rc));
     read_before(s);
     return 0;

@@ -19,7 +19,7 @@
 
 struct sidecar;
 
-/* Lock the directory and read the file. ERR_CONFIG: the directory cannot be used, or another
+/* Lock the directory and read the file. ERR_UNAVAILABLE: the directory cannot be used, or another
  * process does. */
 MUST_CHECK int state_start(struct sidecar *sc, struct error *err);
 

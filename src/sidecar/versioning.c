@@ -81,6 +81,7 @@ static int add(struct sidecar *sc, const struct rules *rules, struct span docume
 {
     struct version like = {.created_unix_s = clock_unix_ns(sc->clock) / 1000000000};
     snprintf(like.by, sizeof like.by, "%s", by);
+    like.is_from_outside = strcmp(by, BY_CONFIG) == 0 || strcmp(by, BY_FILE) == 0;
     snprintf(like.why, sizeof like.why, "%s", why);
     estimate(sc, &like, rules);
     int rc = versions_add(sc->versioning->list, &like, document, number);

@@ -1,6 +1,7 @@
 /* history: differences between two censuses, and who has a place of its own. */
 #include "telemetry/history.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -220,11 +221,31 @@ static void feed_totals(struct history *h, const struct census *c)
     count_month(h, &n);
 }
 
+/* Time without a process is no time in which nothing was counted. */
+static void cover(struct history *h, uint64_t from, uint64_t to)
+{
+    for (uint64_t m = to - from > HISTORY_MINUTES ? to - HISTORY_MINUTES : from; m < to; m++)
+        h->covered[(m + 1) % HISTORY_MINUTES / 8] &=
+            (uint8_t) ~(1u << (m + 1) % HISTORY_MINUTES % 8);
+    h->covered[to % HISTORY_MINUTES / 8] |= (uint8_t)(1u << to % HISTORY_MINUTES % 8);
+}
+
+/* Seconds of the last so many minutes in which there was a process. */
+static double covered_s(const struct history *h, uint32_t minutes)
+{
+    uint64_t last = (h->now_s - 1) / 60, known = h->now_s - h->since_s;
+    uint32_t n = 0;
+    for (uint64_t m = last; n <= minutes && last - m < minutes; m--)
+        n += h->covered[m % HISTORY_MINUTES / 8] >> m % HISTORY_MINUTES % 8 & 1;
+    return fmin((double)n * 60, (double)known);
+}
+
 static void advance(struct history *h, uint64_t to_s)
 {
     if (to_s <= h->now_s)
         return; /* the clock was set back: it is the same step still */
     uint64_t from = h->now_s - 1, to = to_s - 1;
+    cover(h, from / 60, to / 60);
     series_advance(&h->total, from, to, h->budget);
     series_advance(&h->would, from, to, h->budget);
     series_advance(&h->other, from, to, h->budget);
@@ -283,9 +304,8 @@ uint64_t history_left_out(const struct history *h)
 struct history_sum history_sum(const struct history *h, enum series_span span)
 {
     uint32_t step_s = series_step_s(span), steps = series_steps(span);
-    uint64_t last = (h->now_s - 1) / step_s * step_s, length = (uint64_t)steps * step_s;
-    uint64_t known = h->now_s - h->since_s;
-    struct history_sum sum = {.seconds = (double)(known < length ? known : length)};
+    uint64_t last = (h->now_s - 1) / step_s * step_s;
+    struct history_sum sum = {.seconds = covered_s(h, steps * step_s / 60)};
     for (uint32_t i = 0; i < steps && last >= (uint64_t)i * step_s; i++) {
         struct series_cell n = series_at(&h->total, span, last - (uint64_t)i * step_s);
         struct series_cell m = series_at(&h->would, span, last - (uint64_t)i * step_s);

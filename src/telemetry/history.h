@@ -72,7 +72,7 @@ uint64_t history_left_out(const struct history *h); /* steps for which there was
 
 /* Of the whole span, up to the last census. */
 struct history_sum {
-    double seconds; /* that it is known of, the span at most */
+    double seconds; /* of it in which there was a process, to the minute */
     double received, kept, received_bytes, kept_bytes, would_keep, would_keep_bytes;
 };
 struct history_sum history_sum(const struct history *h, enum series_span span);

@@ -92,6 +92,7 @@ static void save_sparks(const struct history *h, const struct census *c, struct 
         saved_put_u8(out, p->key.level);
         saved_put_u8(out, p->key.status_class);
         saved_put_u32(out, one.minute);
+        saved_put_double(out, (double)one.mean_bytes);
         save_counts(one.minutes, SPARK_MINUTES, out);
         save_counts(one.hours, SPARK_HOURS, out);
         count++;
@@ -125,6 +126,7 @@ static void restore_sparks(struct history *h, const struct census *c, struct sav
         key.level = saved_u8(s);
         key.status_class = saved_u8(s);
         one.minute = saved_u32(s);
+        one.mean_bytes = (float)saved_double(s);
         read_counts(s, one.minutes, SPARK_MINUTES);
         read_counts(s, one.hours, SPARK_HOURS);
         const struct census_pattern *p = s->is_bad ? NULL : census_find(c, &key);
@@ -177,6 +179,7 @@ void history_save(const struct history *h, const struct census *c, struct buf *o
     saved_put_u64(out, h->now_s);
     saved_put_u64(out, h->since_s);
     save_month(&h->month, out);
+    saved_put_span(out, span_of(h->covered, sizeof h->covered));
     saved_put_u32(out, h->mark_count);
     for (uint32_t i = 0; i < h->mark_count; i++)
         save_mark(history_mark_at(h, i), out);
@@ -224,6 +227,10 @@ int history_restore(struct history *h, const struct census *c, struct span text,
     h->since_s = since_s;
     h->now_s = now_s;
     restore_month(&h->month, &s);
+    struct span covered = saved_span(&s);
+    s.is_bad |= covered.len != sizeof h->covered;
+    if (!s.is_bad)
+        memcpy(h->covered, covered.base, sizeof h->covered);
     for (uint32_t n = saved_u32(&s); n > 0 && !s.is_bad; n--)
         restore_mark(h, &s);
     restore_series(h, &h->total, &s);

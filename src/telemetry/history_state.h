@@ -5,6 +5,8 @@
 
 #include "telemetry/history.h"
 
+#define HISTORY_MINUTES 1440
+
 /* A service with a place. */
 struct history_place {
     bool is_used;
@@ -37,6 +39,7 @@ struct history {
     uint32_t mark_count, next_mark;
     struct sparks *sparks;
     struct history_month month;
+    uint8_t covered[HISTORY_MINUTES / 8]; /* of the last day: minutes in which a census was fed */
 };
 
 /* The i-th mark, oldest first. */

@@ -13,6 +13,7 @@ struct spark {
     uint64_t received;           /* at the last feed */
     uint64_t of_minute, of_hour; /* received when the present ones began */
     uint32_t minute;             /* since 1970, the present one */
+    float mean_bytes; /* of a record: what came before this process is in it, until one comes */
     uint16_t minutes[SPARK_MINUTES], hours[SPARK_HOURS]; /* rings */
 };
 
@@ -183,6 +184,8 @@ static void feed(struct spark *s, const struct census_pattern *p, uint32_t minut
 {
     advance(s, minute);
     s->received = p->counts.received;
+    if (s->received > 0)
+        s->mean_bytes = (float)p->counts.received_bytes / (float)s->received;
     s->minutes[s->minute % SPARK_MINUTES] = pack(s->received - s->of_minute);
     s->hours[s->minute / 60 % SPARK_HOURS] = pack(s->received - s->of_hour);
 }
@@ -210,6 +213,7 @@ bool sparks_of(const struct sparks *s, const struct census_pattern *p, struct sp
     if (one == NULL)
         return false;
     out->last_minute = one->minute;
+    out->mean_bytes = (double)one->mean_bytes;
     for (uint32_t i = 0; i < SPARK_MINUTES; i++) {
         uint64_t n = unpack(one->minutes[(one->minute + 1 + i) % SPARK_MINUTES]);
         out->minutes[i] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
@@ -227,6 +231,7 @@ bool sparks_save(const struct sparks *s, const struct census_pattern *p, struct 
     if (one == NULL)
         return false;
     out->minute = one->minute;
+    out->mean_bytes = one->mean_bytes;
     memcpy(out->minutes, one->minutes, sizeof out->minutes);
     memcpy(out->hours, one->hours, sizeof out->hours);
     return true;
@@ -244,6 +249,7 @@ void sparks_restore(struct sparks *s, const struct census_pattern *p,
         return;
     memcpy(one->minutes, saved->minutes, sizeof one->minutes);
     memcpy(one->hours, saved->hours, sizeof one->hours);
+    one->mean_bytes = saved->mean_bytes;
     one->received = p->counts.received;
     one->of_minute = one->received - unpack(one->minutes[one->minute % SPARK_MINUTES]);
     one->of_hour = one->received - unpack(one->hours[one->minute / 60 % SPARK_HOURS]);

@@ -36,6 +36,7 @@ struct spark_view {
     uint64_t last_minute;            /* since 1970, that of the last of them */
     double hour, day;                /* records of the last 60 minutes, and of the last 24 hours */
     uint32_t busy_minutes;           /* of the 60: with records */
+    double mean_bytes;               /* of a record, as metered; 0: not known */
 };
 
 /* False: there is none, and *out is zeros. */
@@ -48,6 +49,7 @@ bool sparks_give_way(struct sparks *s);
 struct spark_saved {
     uint16_t minutes[SPARK_MINUTES], hours[SPARK_HOURS]; /* as they are held, by their place */
     uint32_t minute;                                     /* of the last one */
+    float mean_bytes;
 };
 bool sparks_save(const struct sparks *s, const struct census_pattern *p, struct spark_saved *out);
 void sparks_restore(struct sparks *s, const struct census_pattern *p,
