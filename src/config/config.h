@@ -63,6 +63,7 @@ enum config_file {
     CONFIG_FILE_READ,
     CONFIG_FILE_APPEND, /* made where it is missing */
     CONFIG_FILE_SPOOL,  /* a directory; its files come and go */
+    CONFIG_FILE_STATE,  /* likewise */
 };
 
 /* key: value pairs and lists of maps, as they were written, for print-config. */
@@ -182,6 +183,9 @@ struct config {
         config_text server, api_key;
         struct config_route route;
         uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
+        bool applies; /* proposals, by itself */
+        uint32_t propose_interval_ms;
+        double max_drop_change;
     } policy;
     struct {
         enum passthrough traces, metrics;
@@ -195,7 +199,11 @@ struct config {
         bool log_json;
     } telemetry;
     bool allow_insecure;
-    uint64_t memory_limit_bytes;
+    struct {
+        config_text directory;
+        uint32_t interval_ms;
+    } state;
+    uint64_t memory_limit_bytes, history_bytes;
     uint32_t shutdown_timeout_ms;
     bool sandbox;
 
