@@ -134,5 +134,6 @@ void figures_take(struct figures *f, const struct sidecar *sc)
     take_spool(f, sc);
     take_policies(f, sc);
     f->live = live_stats(sc->live);
+    f->readers = feed_readers(sc->feed);
     take_process(f, sc);
 }

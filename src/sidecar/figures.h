@@ -44,6 +44,7 @@ struct figures {
     struct receiver_stats receiver;
     struct proxy_stats proxy;
     struct live_stats live;
+    uint32_t readers; /* of /api/events */
     struct policy_file_stats policy_file;
     struct remote_stats remote;
     struct report_stats report;

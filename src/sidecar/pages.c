@@ -6,6 +6,7 @@
 #include "pattern/signature.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/summary.h"
 #include "sidecar/verify.h"
 #include "util/json.h"
 
@@ -489,6 +490,9 @@ static const struct {
     {"/readyz", "200 when it listens and does not drain and, with `durability: disk`, can store; not that PostHog is up; else 503"},
     {"/status", "circuit, next retry, backlog, age of the oldest record; 200 whatever it says"},
     {"/metrics", "Prometheus text"},
+    {"/api/", "this list, as text"},
+    {"/api/summary", "how it stands: counts, errors, money, budget, upstream, the loudest services"},
+    {"/api/events", "the same as server-sent events, each second"},
     {"/api/ledger", "what happened to every record, in total and per service"},
     {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1"},
     {"/api/top", "totals and patterns, one a line, for lipservice top"},
@@ -521,7 +525,9 @@ static int write_index(void *ctx, struct span query, struct buf *out)
 }
 
 const struct page sidecar_admin_pages[] = {
-    {"/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/summary", "application/json", summary_write},
+    {"/api/events", "application/json", .stream = feed_stream, .gone = feed_gone},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", write_patterns},
     {"/api/top", "application/x-ndjson", write_top},

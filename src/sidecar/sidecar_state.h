@@ -25,6 +25,7 @@
 #include "policy/remote.h"
 #include "policy/report.h"
 #include "receiver/receiver.h"
+#include "sidecar/feed.h"
 #include "sidecar/live.h"
 #include "util/budget.h"
 #include "util/clock.h"
@@ -113,6 +114,7 @@ struct sidecar {
     struct annotating *annotating; /* NULL but for a leader */
     struct guarding *guarding;     /* NULL without posthog.personal_api_key */
     struct live *live;             /* what the admin pages answer from the running pipeline */
+    struct feed *feed;             /* readers of /api/events */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;

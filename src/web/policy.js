@@ -1,0 +1,98 @@
+// ---- policy documents: the YAML that people know, with one rate changed, and what is done with them
+
+const BY = 'lipservice-by';
+
+// Set `rates` in the map `section` of a document of ours; what else it says stays. The server reads
+// it all again and refuses what is wrong.
+function withRates(document, section, rates) {
+  const lines = document.replace(/\n+$/, '').split('\n').filter((line, i, all) => line !== '' || i < all.length - 1);
+  let at = lines.findIndex((line) => line.startsWith(`${section}:`));
+  if (at < 0) at = lines.push(`${section}:`) - 1;
+  else lines[at] = `${section}:`;
+  let end = at + 1;
+  while (end < lines.length && /^\s+\S/.test(lines[end])) end++;
+  for (const [key, rate] of Object.entries(rates)) {
+    const name = key.includes(':') ? `"${key}"` : key;
+    const old = lines.slice(at + 1, end).findIndex((line) => line.trim().replaceAll('"', '').startsWith(`${key}:`));
+    if (old >= 0) lines[at + 1 + old] = `  ${name}: ${rate}`;
+    else lines.splice(end++, 0, `  ${name}: ${rate}`);
+  }
+  return `${lines.filter((line) => line !== '').join('\n')}\n`;
+}
+
+const policy = {
+  by: sessionStorage.getItem(BY) ?? '',
+
+  // Who decides: kept with the version, and in this tab.
+  byField() {
+    const input = h('input', { type: 'text', value: this.by, maxlength: 60, autocomplete: 'name', placeholder: 'your name', 'aria-label': 'Your name, which is kept with the version' });
+    input.addEventListener('input', () => {
+      this.by = input.value.trim();
+      sessionStorage.setItem(BY, this.by);
+      document.querySelectorAll('input[autocomplete="name"]').forEach((other) => other !== input && (other.value = input.value));
+    });
+    return input;
+  },
+
+  who() {
+    return this.by || 'page';
+  },
+
+  // The document in force, or what an empty one is.
+  async active() {
+    if (!data.has('policies')) return '';
+    const { active } = await data.ask('policies');
+    return active > 0 ? (await data.ask('policies', { query: { version: active } })).document : '';
+  },
+
+  // A new version, and what becomes of it: 'apply', 'shadow' or nothing.
+  async draft(document, why, then) {
+    const made = await data.ask('draft', { body: { document, by: this.who(), why } });
+    if (then) await data.ask('apply', { body: { version: made.version, by: this.who(), ...(then === 'shadow' ? { shadow: true } : {}) } });
+    return made.version;
+  },
+};
+
+// ---- rates on a scale where 1 % has as much room as 100 %
+
+const RATE_MIN = 0.001;
+const toSlider = (value) => (value <= RATE_MIN ? 0 : 100 * (1 + Math.log10(value) / 3));
+const fromSlider = (at) => (at <= 0 ? RATE_MIN : Number((10 ** ((at / 100 - 1) * 3)).toPrecision(2)));
+const rateText = (value) => (value >= 1 ? 'all' : `${Number((value * 100).toPrecision(2))} %`);
+
+// {node, value, set(rate)}; `changed(rate)` while it moves.
+function rateSlider(title, value, changed) {
+  const id = `rate-${title.replace(/\W+/g, '-')}`;
+  const output = h('output', { for: id });
+  const input = h('input', { type: 'range', id, min: 0, max: 100, step: 1 });
+  const show = (now) => {
+    setText(output, rateText(now));
+    input.setAttribute('aria-valuetext', rateText(now));
+  };
+  const slider = {
+    node: h('div', { class: 'slider' }, h('label', { for: id }, title), input, output),
+    value,
+    set(now) {
+      slider.value = now;
+      input.value = toSlider(now);
+      show(now);
+    },
+  };
+  input.addEventListener('input', () => {
+    slider.value = fromSlider(Number(input.value));
+    show(slider.value);
+    changed(slider.value);
+  });
+  slider.set(value);
+  return slider;
+}
+
+// Runs the last of many calls, when there is quiet.
+function settled(ms, run) {
+  let timer;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => run(...args), ms);
+  };
+}
+const QUIET_MS = 150;
