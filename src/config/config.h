@@ -194,7 +194,7 @@ struct config {
         bool log_json;
     } telemetry;
     bool allow_insecure;
-    uint64_t memory_limit_bytes;
+    uint64_t memory_limit_bytes, history_bytes;
     uint32_t shutdown_timeout_ms;
     bool sandbox;
 

@@ -362,6 +362,9 @@ const struct option config_options[] = {
         "exporters.posthog.host as it came, where there is an api_key"),
     OPT("memory.limit", bytes, memory_limit_bytes, "64MiB",
         RESTART, "one account for bodies, inflation, queue and tables", AT_LEAST("8MiB")),
+    OPT("history.memory", bytes, history_bytes, "2MiB",
+        RESTART, "within memory.limit, at most a sixteenth of it: what was counted in the last hour "
+        "and day, a few lines of each pattern; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
     OPT("telemetry.health.endpoint", text, telemetry.health_endpoint, "localhost:13133",
         RESTART, "/livez, /readyz, /status; empty: not at all"),
     OPT("telemetry.metrics.endpoint", text, telemetry.metrics_endpoint, "localhost:8888",

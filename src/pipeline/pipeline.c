@@ -57,6 +57,9 @@ static void on_new_pattern(void *ctx, uint32_t number, bool is_overflow)
         shadow_begin(p->shadow, e);
     if (p->events != NULL)
         events_forget(p->events, number);
+    if (p->samples != NULL)
+        samples_forget(p->samples, number);
+    p->guarded[number / 64] &= ~(UINT64_C(1) << number % 64);
     if (p->anomaly != NULL) {
         bool has_merged =
             p->families != NULL && families_generation(p->families) != p->placing.generation;
@@ -126,6 +129,9 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
         pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0 ||
         pipeline_start_redaction(p) < 0 ||
+        (opts->samples != NULL &&
+         samples_new(&p->samples, opts->max_patterns, opts->samples) < 0) ||
+        (p->guarded = calloc(opts->max_patterns / 64 + 1, sizeof *p->guarded)) == NULL ||
         (opts->minutes && minutes_new(&p->minutes, opts->max_services, opts->budget) < 0))
         goto fail;
     if (p->minutes != NULL)
@@ -164,6 +170,8 @@ void pipeline_free(struct pipeline *p)
     anomaly_free(p->anomaly);
     events_free(p->events);
     usage_free(p->usage);
+    samples_free(p->samples);
+    free(p->guarded);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);
@@ -370,6 +378,21 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
     return rulebook_given(&p->rulebook, service);
 }
 
+const struct rules *pipeline_bound_rules(struct pipeline *p, uint32_t service)
+{
+    return rulebook_of(&p->rulebook, service, p->clock.now_ms);
+}
+
+bool pipeline_has_own_rules(const struct pipeline *p, uint32_t service)
+{
+    return p->rulebook.of_service[service].given != NULL;
+}
+
+int pipeline_bind(const struct pipeline *p, const struct rules *rules, struct rules **out)
+{
+    return rulebook_bind(&p->rulebook, rules, out);
+}
+
 uint32_t pipeline_service(struct pipeline *p, struct span name)
 {
     if (redactor_enforces(p->redactor))
@@ -378,6 +401,12 @@ uint32_t pipeline_service(struct pipeline *p, struct span name)
     if (service == known && p->opts.service_seen != NULL)
         p->opts.service_seen(p->opts.service_ctx, service, ledger_service_name(p->ledger, service));
     return service;
+}
+
+bool pipeline_find_service(const struct pipeline *p, struct span name, uint32_t *service)
+{
+    *service = ledger_find(p->ledger, name);
+    return *service != LEDGER_OTHER || span_eq(name, SPAN("(other)"));
 }
 
 struct span pipeline_service_name(const struct pipeline *p, uint32_t service)
@@ -401,6 +430,12 @@ void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint6
 uint64_t pipeline_day(struct pipeline *p)
 {
     return day_counts_tick(&p->today);
+}
+
+unsigned pipeline_samples(const struct pipeline *p, uint32_t number, bool is_kept,
+                          struct sample_text out[SAMPLES_EACH])
+{
+    return samples_of(p->samples, number, is_kept, out);
 }
 
 uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out)

@@ -40,9 +40,15 @@ struct pipeline {
     } looked;
     struct record_clock clock;
     struct metering metering;
-    struct anomaly *anomaly;   /* NULL: neither boosts nor events */
-    struct events *events;     /* NULL: no events are sent */
+    struct anomaly *anomaly; /* NULL: neither boosts nor events */
+    struct events *events;   /* NULL: no events are sent */
+    struct {
+        pipeline_noticed_fn *fn; /* NULL: nobody asked */
+        void *ctx;
+    } noticed;
     struct usage *usage;       /* NULL: no records of usage are sent */
+    struct samples *samples;   /* NULL: none are taken */
+    uint64_t *guarded;         /* entries of which a record was kept for PostHog; bit per number */
     struct minutes *minutes;   /* NULL: they are not counted */
     struct redactor *redactor; /* NULL: nothing is looked for */
     struct {

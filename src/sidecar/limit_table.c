@@ -81,6 +81,8 @@ static void write_rows(struct buf *out, void (*row)(struct buf *out, const struc
         SETTING("patterns counted apart", "sampling.max_patterns", "the ones seen longest ago give way; no count is lost", "patterns"),
         SETTING("patterns of a service", "sampling.max_patterns_per_service", "new ones are counted as lps1:overflow", ""),
         SETTING("error context", "sampling.error_context.bytes", "the oldest records go", ""),
+        SETTING("history", "history.memory", "sparks of the quietest patterns go, then what is new is left out", ""),
+        CONSTANT("services in the history", HISTORY_SERVICES, COUNT, "the quieter ones are counted together", ""),
         SETTING("queue", "queue.max_bytes", "sampled harder, then 503 or UNAVAILABLE", REFUSED("full")),
         SETTING("spool", "spool.max_bytes", "503 or UNAVAILABLE, or the oldest records go (spool.when_full)", REFUSED("full")),
         CONSTANT("answer of the upstream", CLIENT_ANSWER_BYTES, BYTES, "the rest is not read", ""),

@@ -18,8 +18,10 @@ static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
     struct sidecar *sc = ctx;
     int rc = pipeline_set_rules(sc->pipeline, service, rules);
     log_failure("policy.server", rc);
-    if (rc == 0)
-        annotating_note(sc, pipeline_service_name(sc->pipeline, service), rules);
+    if (rc < 0)
+        return;
+    annotating_note(sc, pipeline_service_name(sc->pipeline, service), rules);
+    history_note_policy(sc, pipeline_service_name(sc->pipeline, service), rules);
 }
 
 static void on_policy_file(void *ctx, const struct rules *rules)
@@ -27,6 +29,7 @@ static void on_policy_file(void *ctx, const struct rules *rules)
     struct sidecar *sc = ctx;
     pipeline_set_common_rules(sc->pipeline, rules);
     annotating_note(sc, SPAN(""), rules);
+    history_note_policy(sc, SPAN(""), rules);
 }
 
 static void on_shadow_file(void *ctx, const struct rules *rules)

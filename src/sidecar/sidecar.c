@@ -121,6 +121,8 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
     opts.logs_secrets = true;
+    if (sc->cfg->telemetry.admin_endpoint[0] != '\0' && sc->history_memory.limit > 0)
+        opts.samples = &sc->sample_memory;
     opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
     opts.seed = rng_next(&rng);
     opts.budget = &sc->budget;
@@ -310,6 +312,7 @@ static const struct part {
     {durable_open, durable_close, durable_free},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
+    {history_start, history_stop, history_release},
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
     {policies_start, policies_stop, NULL},

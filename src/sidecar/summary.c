@@ -37,12 +37,12 @@ static void write_losses(struct json *j, const struct ledger_row *t)
 }
 
 /* What the floor is for: all of them are kept, but beyond sampling.floor.max_per_second. */
-static void write_errors(struct json *j, const struct census_reasons *r)
+static void write_errors(struct json *j, const struct census *c)
 {
-    uint64_t kept = r->kept[REASON_FLOOR] + r->kept[REASON_FLOOR_LIMIT];
+    uint64_t dropped = c->reasons.dropped[REASON_FLOOR_LIMIT];
     json_begin(j, "errors");
-    json_u64(j, "received", kept + r->dropped[REASON_FLOOR] + r->dropped[REASON_FLOOR_LIMIT]);
-    json_u64(j, "kept", kept);
+    json_u64(j, "received", c->total.errors);
+    json_u64(j, "kept", c->total.errors - dropped);
     json_end(j);
 }
 
@@ -240,7 +240,7 @@ static void write_all(struct json *j, const struct sidecar *sc, const struct cen
     write_head(j, sc, c);
     write_counts(j, t);
     write_losses(j, t);
-    write_errors(j, &c->reasons);
+    write_errors(j, c);
     if (looks_on) {
         json_u64(j, "would_keep", would->kept + would->released);
         json_u64(j, "would_keep_bytes", would->kept_bytes);
