@@ -330,7 +330,7 @@ static const struct {
     {"/api/summary", "how it stands: counts, errors, money, budget, upstream, the loudest services"},
     {"/api/events", "the same as server-sent events, each second"},
     {"/api/ledger", "what happened to every record, in total and per service"},
-    {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1, service=NAME, from=S&to=S; spark=1: the last hour, rates and why"},
+    {"/api/patterns?limit=N", "the patterns; offset=N, sort=volume, kept, saved or severity, reverse=1, service=NAME, from=S&to=S; spark=1: the last hour, rates and why"},
     {"/api/pattern?id=ID", "one pattern, with lines that were kept and dropped; service=NAME, severity=LEVEL"},
     {"/api/history?span=T", "what was counted in steps: 15m, 1h or 24h; service=NAME"},
     {"/api/whatif", "POST {\"span\": \"1h\", \"set\": {KEY: VALUE}} or {\"document\": POLICY}: what that time would have cost"},

@@ -47,7 +47,8 @@ function roundUp(n) {
 
 const CHART_W = 1000;
 const CHART_H = 220;
-const PLOT = { top: 22, bottom: CHART_H - 24 };
+const PLOT = { top: 22, bottom: CHART_H - 2 };
+const ERROR_LEAST = 5;
 const MARK_NAMES = { policy: 'Policy', surge: 'Surge', silent: 'Silent', new: 'New', outage: 'Outage' };
 
 // received as outline, kept filled, errors as bars at the ground. `pick(index)` when a moment is
@@ -117,9 +118,26 @@ class TrafficChart {
       if (index !== null && index !== undefined) this.svg.append(s('line', { class: `cursor ${name}`, x1: this.#x(index), x2: this.#x(index), y1: 0, y2: PLOT.bottom }));
   }
 
+  // Of the steps that are known.
   #line(list, top) {
     const y = (n) => PLOT.bottom - (n / top) * (PLOT.bottom - PLOT.top);
-    return list.map((n, i) => `${this.#x(i).toFixed(1)},${y(n).toFixed(1)}`).join(' ');
+    const points = [];
+    for (let i = this.first; i <= this.last; i++) points.push(`${this.#x(i).toFixed(1)},${y(list[i]).toFixed(1)}`);
+    return points.join(' ');
+  }
+
+  // A bar for each step with some, which can be seen however few they are.
+  #bars(list, top) {
+    const width = Math.max(1.5, (CHART_W / this.length) * 0.7);
+    const bar = (n, i) => `M${(this.#x(i) - width / 2).toFixed(1)} ${PLOT.bottom}v-${Math.max(ERROR_LEAST, (n / top) * (PLOT.bottom - PLOT.top)).toFixed(1)}h${width.toFixed(1)}V${PLOT.bottom}z`;
+    return list.map((n, i) => (n > 0 ? bar(n, i) : '')).join('');
+  }
+
+  // Before the first count nothing is known, and the last step is not over.
+  #known({ from_unix_s: from, step_s: step, since_unix_s: since, until_unix_s: until }) {
+    this.first = since > from ? Math.min(this.length - 1, Math.floor((since - from) / step)) : 0;
+    const whole = until === undefined ? this.length : Math.floor((until - from) / step);
+    this.last = Math.max(this.first, Math.min(this.length, whole) - 1);
   }
 
   draw(history, marks) {
@@ -127,14 +145,15 @@ class TrafficChart {
     const top = roundUp(Math.max(1, ...total.received, ...total.kept) / step) * step;
     Object.assign(this, { history, length: total.received.length, chosen: this.chosen ?? null });
     const kept = history.total.would_keep ?? total.kept;
-    const ground = `${this.#x(this.length - 1)},${PLOT.bottom} ${this.#x(0)},${PLOT.bottom}`;
+    this.#known(history);
+    const ground = `${this.#x(this.last)},${PLOT.bottom} ${this.#x(this.first)},${PLOT.bottom}`;
     const grid = [0.5, 1].map((share) => s('line', { class: 'grid', x1: 0, x2: CHART_W, y1: PLOT.bottom - share * (PLOT.bottom - PLOT.top), y2: PLOT.bottom - share * (PLOT.bottom - PLOT.top) }));
     this.svg.replaceChildren(
       ...grid,
       s('line', { class: 'ground', x1: 0, x2: CHART_W, y1: PLOT.bottom, y2: PLOT.bottom }),
       s('polygon', { class: 'kept', points: `${this.#line(kept, top)} ${ground}` }),
       s('polyline', { class: 'received', points: this.#line(total.received, top) }),
-      s('polygon', { class: 'errors', points: `${this.#line(total.errors, top)} ${ground}` }),
+      s('path', { class: 'errors', d: this.#bars(total.errors, top) }),
       ...marks.map(({ index, kind }) => s('line', { class: `mark ${kind}`, x1: this.#x(index), x2: this.#x(index), y1: 0, y2: PLOT.bottom })),
     );
     this.#cursor();

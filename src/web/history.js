@@ -5,6 +5,12 @@ const HISTORY_MS = 10000; // a step of the finest span
 const TABLE_ROWS = 30;
 const MOMENT_STEPS = 6; // around a chosen moment: a minute of 10 s steps
 
+// A service that the history does not know.
+function emptyOf(steps) {
+  const none = Array(steps).fill(0);
+  return { received: none, kept: none, errors: none };
+}
+
 const traffic = {
   span: '1h',
   service: null,
@@ -24,6 +30,7 @@ const traffic = {
 
   useSpan(span) {
     this.span = span;
+    this.isChosen = true;
     for (const button of $('spans').children) setAttribute(button, 'aria-pressed', button.dataset.span === span);
     this.chart.chosen = null;
     this.chart.at = null;
@@ -56,8 +63,15 @@ const traffic = {
     if (!data.has('history')) return;
     const query = { span: this.span, service: this.service ?? undefined };
     const got = await data.ask('history', { query });
+    if (this.service !== null) got.total = got.services[0] ?? emptyOf(got.steps);
     $('history').hidden = false;
+    const isFirst = this.loaded === null;
     this.loaded = got;
+    // Of a short life a short span shows more.
+    if (isFirst && !this.isChosen && got.until_unix_s - got.since_unix_s < 900) {
+      this.useSpan('15m');
+      return;
+    }
     const marks = (got.marks ?? [])
       .map((mark) => ({ ...mark, index: Math.floor((mark.unix_s - got.from_unix_s) / got.step_s) }))
       .filter(({ index }) => index >= 0 && index < got.total.received.length);

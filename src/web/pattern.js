@@ -50,7 +50,7 @@ const opened = {
       pair('Service', serviceName(row.service)),
       pair('Severity', row.status_class ? `${row.severity}, ${row.status_class}` : row.severity),
       pair('Received', `${number(row.received)} records, ${bytes(row.received_bytes)}`),
-      pair('Kept', `${number(row.kept)}, ${percent(row.kept, row.received)}`),
+      row.would_keep === undefined ? pair('Kept', `${number(row.kept)}, ${percent(row.kept, row.received)}`) : pair('Enforcing would keep', `${number(row.would_keep)}, ${percent(row.would_keep, row.received)}`),
       pair('Dropped', `${number(row.sampled_out)} sampled out, ${number(row.dropped_by_rule)} by rule`),
       pair('Seen', `${day(row.first_seen)} to ${day(row.last_seen)}`),
       pair('Pattern', h('code', {}, row.pattern), ' ', copyId),
@@ -96,7 +96,7 @@ const opened = {
     const id = got?.family ?? row.family ?? row.pattern;
     const words = h('p', { role: 'status' });
     const yaml = h('pre', { tabindex: 0, 'aria-label': 'As a policy' });
-    const now = Math.max(RATE_MIN, got?.own_rate ?? got?.rate ?? (row.received ? row.kept / row.received : 1));
+    const now = Number(Math.max(RATE_MIN, got?.own_rate ?? got?.rate ?? (row.received ? keptOf(row) / row.received : 1)).toPrecision(3));
     const perHour = got?.spark ? got.spark.reduce((a, b) => a + b, 0) : 0;
     const ask = settled(QUIET_MS, async (value) => {
       try {
@@ -144,6 +144,7 @@ function rateWords(value, perHour, answer) {
   const left = perHour * value;
   const off = value >= 1 ? 'counts stay exact' : left < 1 ? 'too few are left to count an hour' : `an hour is counted to ± ${percent(Math.min(1, (2 * Math.sqrt(1 - value)) / Math.sqrt(left)), 1)}`;
   const m = answer.month;
-  const change = m.is_free ? `${bytes(Math.abs(answer.kept_bytes_now - answer.kept_bytes_then))} an hour ${answer.kept_bytes_then <= answer.kept_bytes_now ? 'less' : 'more'}` : `${money(Math.abs(m.saving), m.currency)} a month ${m.saving >= 0 ? 'less' : 'more'}`;
+  const less = answer.kept_bytes_now - answer.kept_bytes_then;
+  const change = Math.abs(less) < 0.005 * Math.max(1, answer.kept_bytes_now) ? 'as it is' : m.is_free ? `${bytes(Math.abs(less))} an hour ${less >= 0 ? 'less' : 'more'}` : `${money(Math.abs(m.saving), m.currency)} a month ${m.saving >= 0 ? 'less' : 'more'}`;
   return `${change}; ${off}.`;
 }

@@ -1,19 +1,23 @@
 // ---- patterns: a table with as many nodes as can be seen, whose rows stay where they are
 
 const FEW = 200; // patterns that are asked for, until all are wanted
-const ALL = 16384;
+const PIECE = 2048; // of all, at once: what the server may hold for an answer is bounded
 const PATTERNS_MS = 5000;
 const PATIENCE = 150; // times as long as a refresh took: its cost stays below a hundredth
 const OVERSCAN = 6;
+
+// While observing, what enforcing would keep.
+const keptOf = (row) => row.would_keep ?? row.kept;
+const keptBytesOf = (row) => row.would_keep_bytes ?? row.kept_bytes;
 
 const COLUMNS = [
   { name: 'template', title: 'Pattern', text: (row) => row.template },
   { name: 'spark', title: 'Last hour', needs: 'spark' },
   { name: 'volume', title: 'Rate', of: (row) => row.received, server: 'volume' },
   { name: 'share', title: 'Share', of: (row) => row.received_bytes, server: 'volume' },
-  { name: 'kept', title: 'Kept', of: (row) => (row.received ? row.kept / row.received : 0), server: 'kept' },
+  { name: 'kept', title: 'Kept', of: (row) => (row.received ? keptOf(row) / row.received : 0), server: 'kept' },
   { name: 'why', title: 'Why', text: (row) => row.why ?? '', needs: 'why' },
-  { name: 'saved', title: 'Saved a month', of: (row) => row.received_bytes - row.kept_bytes, server: 'saved' },
+  { name: 'saved', title: 'Saved a month', of: (row) => row.received_bytes - keptBytesOf(row), server: 'saved' },
 ];
 
 const patterns = {
@@ -81,13 +85,17 @@ const patterns = {
 
   async refresh() {
     const column = COLUMNS.find(({ name }) => name === this.sort);
-    const limit = this.wantAll || $('filter').value !== '' ? ALL : FEW;
+    const all = this.wantAll || $('filter').value !== '';
     const moment = traffic.moment;
-    const query = { limit, sort: column.server ?? 'volume', reverse: this.reverse ? 1 : undefined, spark: 1, service: services.chosen ?? undefined, from: moment?.from, to: moment?.to };
+    const query = { limit: all ? PIECE : FEW, sort: column.server ?? 'volume', reverse: this.reverse ? 1 : undefined, spark: 1, service: services.chosen ?? undefined, from: moment?.from, to: moment?.to };
     const began = performance.now();
     const got = await data.ask('patterns', { query });
+    for (let more = got; all && more.patterns.length === PIECE; got.patterns.push(...more.patterns)) {
+      query.offset = (query.offset ?? 0) + PIECE;
+      more = await data.ask('patterns', { query });
+    }
     const came = performance.now();
-    this.take(got);
+    this.take(got, moment);
     this.took = performance.now() - began;
     performance.clearMeasures();
     performance.measure('patterns-drawn', { start: came });
@@ -99,18 +107,23 @@ const patterns = {
     return Math.max(PATTERNS_MS, this.took * PATIENCE);
   },
 
-  take(got) {
+  // `moment`: the time that its records are of; null: until now.
+  take(got, moment) {
     const nowMs = performance.now();
     const gap = this.before ? (nowMs - this.before.at) / 1000 : 0;
     const counts = new Map();
+    this.all = [];
     for (const row of got.patterns) {
       row.key = `${row.pattern} ${row.severity} ${row.status_class ?? ''} ${row.service}`;
+      if (counts.has(row.key)) continue; // it changed its place between two pieces
       counts.set(row.key, row.received);
+      this.all.push(row);
       const was = this.before?.counts.get(row.key);
-      row.per_s = row.spark?.length > 1 ? row.spark.at(-2) / 60 : was !== undefined && gap > 0 ? (row.received - was) / gap : undefined;
+      if (moment) row.per_s = (row.records ?? 0) / Math.max(60, moment.to - moment.from);
+      else if (was !== undefined && gap > 0) row.per_s = (row.received - was) / gap;
+      else row.per_s = row.spark?.length > 1 && row.spark.at(-2) > 0 ? row.spark.at(-2) / 60 : undefined;
     }
     this.before = { at: nowMs, counts };
-    this.all = got.patterns;
     this.held = got.patterns_held;
     this.total = got.patterns.reduce((sum, row) => sum + row.received_bytes, 0) || 1;
     for (const column of COLUMNS) if (column.needs) this.table.classList.toggle(`no-${column.name}`, !got.patterns.some((row) => row[column.needs] !== undefined));
@@ -199,7 +212,7 @@ const patterns = {
     row.drawn = drawn;
     setText(row.cells.volume, of.per_s === undefined ? '–' : rate(of.per_s));
     setText(row.cells.share, percent(of.received_bytes, this.total));
-    setText(row.cells.kept, percent(of.kept, of.received));
+    setText(row.cells.kept, percent(keptOf(of), of.received));
     setText(row.cells.why, of.why ?? '');
     setText(row.cells.saved, savedText(of));
   },
@@ -237,10 +250,10 @@ function setHeight(row, px) {
 
 // Its part of what sampling saves; in bytes where they are free.
 function savedText(row) {
-  const saved = Math.max(0, row.received_bytes - row.kept_bytes);
+  const saved = Math.max(0, row.received_bytes - keptBytesOf(row));
   const month = state.now?.month;
   if (!month || saved === 0) return '–';
-  const factor = month.without_bytes > 0 && state.now.received_bytes > 0 ? month.by_sampling / Math.max(1, state.now.received_bytes - state.now.kept_bytes) : 0;
+  const factor = month.without_bytes > 0 && state.now.received_bytes > 0 ? month.by_sampling / Math.max(1, state.now.received_bytes - keptBytesOf(state.now)) : 0;
   if (!month.is_free && factor > 0) return money(saved * factor, month.currency);
   return bytes((saved / Math.max(1, state.now.uptime_ms)) * 1000 * MONTH_S);
 }

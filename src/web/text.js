@@ -74,8 +74,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 function fill(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (key === 'on') for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
-    else if (value === true) node.setAttribute(key, '');
-    else if (value !== false && value !== undefined && value !== null) node.setAttribute(key, value);
+    else setAttribute(node, key, value);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
@@ -91,8 +90,9 @@ function setText(node, text) {
 }
 
 function setAttribute(node, name, value) {
-  if (value === null || value === undefined || value === false) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+  const text = typeof value === 'boolean' && !name.startsWith('aria-') ? (value ? '' : null) : (value ?? null);
+  if (text === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(text)) node.setAttribute(name, text);
 }
 
 // A short-lived note of what was done or refused.

@@ -79,7 +79,7 @@ const whatif = {
     const big = (title, now, then) => h('div', {}, h('dt', {}, title), h('dd', { class: 'value' }, then), h('dd', { class: 'more' }, `now ${now}`));
     const cost = m.is_free ? big('Sent in this time', bytes(got.kept_bytes_now), bytes(got.kept_bytes_then)) : big('A month costs', money(m.now, m.currency), money(m.then, m.currency));
     const known = got.known_s !== undefined && got.known_s < got.span_s ? `Known: the last ${duration(got.known_s * 1000)}. ` : '';
-    const free = m.is_free ? 'A month of this is within what is free. ' : `${m.saving >= 0 ? 'Saves' : 'Costs'} ${money(Math.abs(m.saving), m.currency)} a month more than now. `;
+    const free = m.is_free ? 'A month of this is within what is free. ' : Math.abs(m.saving) < 0.005 ? 'As it is now. ' : `${m.saving >= 0 ? 'Saves' : 'Costs'} ${money(Math.abs(m.saving), m.currency)} a month more than now. `;
     const rows = got.rows.map((row) => h('tr', {}, h('th', { scope: 'row' }, h('span', { class: 'template' }, visible(row.template, 200)), h('span', { class: 'under' }, `${row.severity} · ${serviceName(row.service)}`)), h('td', {}, number(row.records)), h('td', {}, percent(row.share_now, 1)), h('td', {}, percent(row.share_then, 1))));
     const head = h('tr', {}, ...['What changes most', 'Records', 'Kept now', 'Then'].map((title) => h('th', { scope: 'col' }, title)));
     this.result.replaceChildren(

@@ -197,6 +197,136 @@ test('a narrow screen has room for all of it', { skip }, async (t) => {
   await closeLedger(sidecar, { received: records });
 });
 
+// ---- what was, why, and what would be
+
+test('the hour: outline, kept and errors, a moment for the tables, marks, and the same as a table', { skip }, async (t) => {
+  const { stub, sidecar } = await pair(t, { set: DROPPING });
+  const { records, errors } = await traffic(sidecar);
+  const { page, check } = await open(t, origin(sidecar));
+  await ready(page);
+  await page.waitForSelector('#history:not([hidden]) .received');
+  await stub.down();
+  await post(sidecar, request(4, { service: 'late', base: { severityNumber: 17, severityText: 'ERROR' } }));
+  await until('the mark of the outage', async () => /Outage/.test(await text(page, '#marks')), { timeout: 60000 });
+  await stub.up();
+  // The table says what was counted.
+  await page.locator('#chart-table summary').click();
+  const sums = () => page.locator('#chart-table tbody tr').evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td')].map((td) => Number(td.innerText.replaceAll(',', '')))).reduce((a, b) => a.map((n, i) => n + b[i]), [0, 0, 0, 0]));
+  await until('all of them in the table', async () => (await sums())[0] === records + 4);
+  assert.equal((await sums())[2], errors + 4);
+  await accessible(page, 'with history');
+  // Spans.
+  await page.getByRole('button', { name: '24 hours' }).click();
+  assert.equal(await page.locator('#spans [aria-pressed="true"]').innerText(), '24 hours');
+  await page.getByRole('button', { name: '15 min' }).click();
+  // A moment, by the keyboard: the tables are of it, and come back.
+  const slider = page.getByRole('slider', { name: 'Moment' });
+  await until('the steps of 15 minutes', async () => (await slider.getAttribute('aria-valuemax')) === '89');
+  await slider.focus();
+  for (const [key, at] of [['End', 89], ['ArrowLeft', 88], ['PageDown', 78], ['PageUp', 88], ['Home', 0], ['End', 89]]) {
+    await page.keyboard.press(key);
+    assert.equal(Number(await slider.getAttribute('aria-valuenow')), at, key);
+    assert.match(await slider.getAttribute('aria-valuetext'), /^\d\d:\d\d:\d\d: .* received a second, .* kept, .* errors$/);
+  }
+  await page.keyboard.press('Home');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => /^The tables are of/.test(document.getElementById('moment').innerText));
+  await until('nothing was then', async () => (await templates(page)).length === 0);
+  await page.keyboard.press('Escape');
+  assert.equal(await text(page, '#moment'), '');
+  await until('all patterns', async () => (await templates(page)).length > 4);
+  // By the pointer: where all of it came.
+  const box = await page.locator('#chart .plot').boundingBox();
+  await page.mouse.click(box.x + box.width - 3, box.y + box.height / 2);
+  await until('the patterns of then', async () => (await templates(page)).length > 4);
+  assert.match(await text(page, '#moment'), /^The tables are of/);
+  await page.getByRole('button', { name: 'back to now' }).click();
+  // Of one service.
+  await page.locator('#services li button', { hasText: 'late' }).click();
+  await until('its name over the chart', async () => (await text(page, '#history-title')) === 'Traffic of late');
+  await until('its records', async () => (await sums())[0] === 4);
+  await page.getByRole('button', { name: 'Show all' }).click();
+  for (const theme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: theme });
+    await picture(page, `hour-${theme}`);
+  }
+  check();
+  await closeLedger(sidecar, { received: records + 4, delivered: (await sidecar.ledger()).kept + (await sidecar.ledger()).released });
+});
+
+test('a pattern opened: its lines, the reason, the steps, and what another rate would do', { skip }, async (t) => {
+  const { sidecar } = await pair(t, { set: { ...DROPPING, 'cost.free_gb': 0 } });
+  const { records } = await traffic(sidecar, 3);
+  await until('the minute is known', async () => JSON.parse(await sidecar.page('admin', '/api/patterns?limit=20&spark=1')).patterns.every((row) => row.spark));
+  const { page, check } = await open(t, origin(sidecar));
+  await ready(page);
+  await page.locator('#rows .open', { hasText: 'cache hit for cart' }).click();
+  await page.waitForSelector('#pattern[open] .steps');
+  const lines = (n) => page.locator('#pattern .lines').nth(n).locator('code').allInnerTexts();
+  for (const n of [0, 1]) {
+    assert.equal((await lines(n)).length, 5, `list ${n}`);
+    for (const line of await lines(n)) assert.match(line, /^cache hit for cart \d+$/);
+  }
+  assert.match(await text(page, '#pattern .why'), /DEBUG/);
+  assert.match(await text(page, '#pattern .steps'), /Which rate holds\?\s+yes: 5 %/);
+  assert.match(await text(page, '#pattern figcaption'), /^The last hour: 360 records/);
+  const slider = page.getByRole('slider', { name: 'Rate' });
+  assert.equal(await slider.getAttribute('aria-valuetext'), '5 %');
+  await until('as it is', async () => /^as it is; an hour is counted to ±/.test(await page.locator('#pattern section p[role="status"]').first().innerText()));
+  await slider.focus();
+  await page.keyboard.press('End');
+  assert.equal(await slider.getAttribute('aria-valuetext'), 'all');
+  await until('it costs more', async () => /a month more; counts stay exact\.$/.test(await page.locator('#pattern section p[role="status"]').first().innerText()));
+  assert.match(await text(page, '#pattern pre'), /^pattern_rates:\n {2}"lps1:[0-9a-f]{16}": 1\n$/);
+  await page.getByRole('button', { name: 'Copy YAML' }).click();
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^pattern_rates:\n {2}"lps1:[0-9a-f]{16}": 1\n$/);
+  await accessible(page, 'a pattern with its lines');
+  await picture(page, 'pattern-light');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await picture(page, 'pattern-dark');
+  await page.getByRole('button', { name: 'Watch it live' }).click();
+  await until('a tap', async () => (await sidecar.metrics()).lipservice_taps === 1);
+  await post(sidecar, request(5, { service: 'checkout', body: (i) => `cache hit for cart ${i}`, base: { severityNumber: 5, severityText: 'DEBUG' } }), request(5, { service: 'checkout', body: () => 'not this one' }));
+  await until('its decisions', async () => (await page.locator('#live .lines li').count()) === 5);
+  assert.match(await text(page, '#live'), /Of one pattern: cache hit for cart <\*>/);
+  check();
+  await closeLedger(sidecar, { received: records + 10 });
+});
+
+test('what if: rates, a budget, a policy as YAML, and what is wrong with it', { skip }, async (t) => {
+  const { sidecar } = await pair(t, { set: { ...DROPPING, 'cost.free_gb': 0 } });
+  const { records } = await traffic(sidecar, 3);
+  const { page, check } = await open(t, origin(sidecar), { expected: [/422 \(Unprocessable/, /400 \(Bad Request\)/] });
+  await ready(page);
+  await page.keyboard.press('2');
+  await until('as it is', async () => /Nothing would change/.test(await text(page, '#whatif .result')));
+  await page.getByRole('slider', { name: 'INFO' }).focus();
+  await page.keyboard.press('Home');
+  await until('less is kept', async () => /Saves \$[\d.,]+[a-zA-Z]* a month more than now/.test(await text(page, '#whatif .result')));
+  const kept = async () => /Kept\s+([\d.]+) %\s+now ([\d.]+) %/.exec(await text(page, '#whatif .numbers')).slice(1).map(Number);
+  const [then, now] = await kept();
+  assert.ok(then < now, `${then} of ${now}`);
+  assert.match(await text(page, '#whatif table'), /answered in/);
+  await accessible(page, 'what if');
+  await picture(page, 'whatif-light');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await picture(page, 'whatif-dark');
+  await page.getByRole('button', { name: 'As it is' }).click();
+  await until('as it is again', async () => /Nothing would change/.test(await text(page, '#whatif .result')));
+  await page.locator('#whatif details summary').click();
+  await page.fill('#whatif-document', 'severity_rates:\n  INFO: 1\n  DEBUG: 1\n  WARN: 1\n');
+  await until('more is kept', async () => (await kept())[0] > now);
+  await page.fill('#whatif-document', 'severity_rates:\n  INFO: 2\n');
+  await until('why not', async () => /rate is a number from 0 to 1/.test(await text(page, '#whatif .form')));
+  await page.fill('#whatif-document', '');
+  await page.fill('#whatif-budget', '0.01');
+  await until('less is kept by the budget', async () => (await kept())[0] < now);
+  await page.setViewportSize({ width: 320, height: 800 });
+  await fits(page, 'what if');
+  check();
+  await closeLedger(sidecar, { received: records });
+});
+
 // ---- lines that want to be more than text
 
 const HOSTILE = [
@@ -326,7 +456,7 @@ const REFRESH_MS = 100;
 const word = (n) => [...Array(6)].map((_, i) => String.fromCharCode(97 + (Math.floor(n / 26 ** i) % 26))).join('');
 
 test('16,384 patterns: a refresh takes less than 100 ms, and the page stays small', { skip }, async (t) => {
-  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.family_weight': 0, 'sampling.max_patterns_per_service': PATTERNS, 'memory.limit': '256MiB' } });
+  const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'sampling.family_weight': 0, 'sampling.max_patterns_per_service': PATTERNS } });
   for (let from = 0; from < PATTERNS; from += 1024) await post(sidecar, request(1024, { service: `s${from / 1024}`, body: (i) => `${word(from + i)} ${word((from + i) * 7)} happened to ${word((from + i) * 13)} 17` }));
   const held = JSON.parse(await sidecar.page('admin', '/api/patterns?limit=1')).patterns_held;
   assert.ok(held >= PATTERNS - 8, `${held} patterns`);
