@@ -181,6 +181,9 @@ struct config {
         config_text server, api_key;
         struct config_route route;
         uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
+        bool applies; /* proposals, by itself */
+        uint32_t propose_interval_ms;
+        double max_drop_change;
     } policy;
     struct {
         enum passthrough traces, metrics;

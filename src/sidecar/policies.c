@@ -27,7 +27,7 @@ static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
 static void on_policy_file(void *ctx, const struct rules *rules)
 {
     struct sidecar *sc = ctx;
-    pipeline_set_common_rules(sc->pipeline, rules);
+    versioning_file(sc, rules);
     annotating_note(sc, SPAN(""), rules);
     history_note_policy(sc, SPAN(""), rules);
 }
@@ -144,6 +144,8 @@ int policies_start(struct sidecar *sc, struct error *err)
 {
     report_marks_init(&sc->report_marks, &sc->budget);
     int rc = policies_set_files(sc, NULL, err);
+    if (rc == 0)
+        versioning_configured(sc);
     return rc < 0 ? rc : policies_open_server(sc, err);
 }
 

@@ -315,6 +315,7 @@ static const struct part {
     {history_start, history_stop, history_release},
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
+    {versioning_start, versioning_stop, versioning_release},
     {policies_start, policies_stop, NULL},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},

@@ -28,6 +28,7 @@
 #include "sidecar/feed.h"
 #include "sidecar/history.h"
 #include "sidecar/live.h"
+#include "sidecar/versioning.h"
 #include "util/budget.h"
 #include "util/clock.h"
 #include "util/buf.h"
@@ -114,11 +115,12 @@ struct sidecar {
     struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
-    struct remembering *remembering; /* NULL with history.memory: 0 */
-    struct annotating *annotating;   /* NULL but for a leader */
-    struct guarding *guarding;       /* NULL without posthog.personal_api_key */
-    struct live *live;               /* what the admin pages answer from the running pipeline */
     struct feed *feed;               /* readers of /api/events */
+    struct remembering *remembering; /* NULL with history.memory: 0 */
+    struct versioning *versioning;
+    struct annotating *annotating; /* NULL but for a leader */
+    struct guarding *guarding;     /* NULL without posthog.personal_api_key */
+    struct live *live;             /* what the admin pages answer from the running pipeline */
     struct sidecar_signals signals;
     atomic_bool is_ledger_logged; /* the last line of the log */
     uv_timer_t drain_timer, tick_timer;

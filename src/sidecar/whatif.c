@@ -10,10 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/money.h"
 #include "otlp/json_doc.h"
 #include "pattern/signature.h"
-#include "policy/whatif.h"
+#include "sidecar/asking.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 
@@ -195,42 +194,6 @@ static int read_question(struct question *q, struct json_node root)
 
 /* ---- the answer -------------------------------------------------------- */
 
-/* Records of the time; without a spark at the mean rate since the first. */
-static void fill_counts(struct whatif_pattern *w, const struct history *h,
-                        const struct census_pattern *p, const struct question *q, uint64_t now_ns)
-{
-    struct spark_view v;
-    double all = (double)p->counts.received,
-           mean = all > 0 ? (double)p->counts.received_bytes / all : 0;
-    double age_s = fmax((double)(now_ns - p->first_seen_ns) / 1e9, 1);
-    double seconds = fmin((double)q->seconds, age_s);
-    if (sparks_of(history_sparks(h), p, &v)) {
-        w->records = q->span == SERIES_HOUR ? v.hour : v.day;
-        w->busy_s = v.hour > 0 ? w->records / v.hour * v.busy_minutes * 60 : seconds;
-    } else {
-        w->records = all * seconds / age_s;
-        w->busy_s = seconds;
-    }
-    w->busy_s = fmin(w->busy_s, (double)q->seconds);
-    w->bytes = w->records * mean;
-}
-
-static struct whatif_pattern *list_patterns(const struct question *q, const struct rules *then,
-                                            const struct history *h, struct census *c)
-{
-    struct pipeline *p = q->sc->pipeline;
-    uint64_t now_ns = clock_unix_ns(q->sc->clock);
-    struct whatif_pattern *list = arena_alloc(&c->arena, (c->pattern_count + 1) * sizeof *list);
-    for (uint32_t i = 0; list != NULL && i < c->pattern_count; i++) {
-        const struct census_pattern *row = &c->patterns[i];
-        list[i].facts = *row->facts;
-        list[i].now = pipeline_bound_rules(p, row->key.service);
-        list[i].then = pipeline_has_own_rules(p, row->key.service) ? list[i].now : then;
-        fill_counts(&list[i], h, row, q, now_ns);
-    }
-    return list;
-}
-
 struct change {
     double bytes;
     uint32_t at;
@@ -317,48 +280,39 @@ static void write_rows(struct json *j, struct sidecar *sc, const struct rows *r)
     census_done(&named);
 }
 
-static void write_month(struct json *j, const struct question *q, double seconds, double received,
-                        double now, double then)
+static void write_month(struct json *j, const struct asking *a)
 {
-    const struct money_terms terms = posthog_terms(q->sc);
-    const struct money_month a = sidecar_month_of(q->sc, seconds, received, now);
-    const struct money_month b = sidecar_month_of(q->sc, seconds, received, then);
+    const struct money_terms terms = posthog_terms(a->sc);
+    const struct money_month now = asking_month(a, a->now.bytes);
+    const struct money_month then = asking_month(a, a->then.bytes);
     json_begin(j, "month");
-    json_printf(j, "without", "%.6g", a.without);
-    json_printf(j, "now", "%.6g", a.with);
-    json_printf(j, "then", "%.6g", b.with);
-    json_printf(j, "saving", "%.6g", a.with - b.with);
-    json_str(j, "currency", q->sc->cfg->cost.currency);
+    json_printf(j, "without", "%.6g", now.without);
+    json_printf(j, "now", "%.6g", now.with);
+    json_printf(j, "then", "%.6g", then.with);
+    json_printf(j, "saving", "%.6g", now.with - then.with);
+    json_str(j, "currency", a->sc->cfg->cost.currency);
     json_bool(j, "is_assumed", terms.is_assumed);
-    json_bool(j, "is_free", a.is_free);
+    json_bool(j, "is_free", now.is_free);
     json_end(j);
 }
 
-static void write_answer(const struct question *q, const struct history *h, const struct whatif *w,
-                         const struct census *c, const struct whatif_pattern *list, struct buf *out)
+static void write_answer(const struct question *q, const struct asking *a, struct buf *out)
 {
-    const struct history_sum sum = history_sum(h, q->span);
-    bool observes =
-        q->sc->cfg->observe; /* what goes on is all of it: what enforcing would keep is asked */
-    const struct whatif_sum received = {sum.received, sum.received_bytes};
-    const struct whatif_sum now = {observes ? sum.would_keep : sum.kept,
-                                   observes ? sum.would_keep_bytes : sum.kept_bytes};
-    const struct whatif_sum then = whatif_scaled(w, &received, &now);
-    struct rows rows = {.list = list, .census = c};
+    struct rows rows = {.list = a->list, .census = &a->census};
     struct json j = json_on(out);
-    rows.count = largest(list, c->pattern_count, rows.top);
+    rows.count = largest(a->list, a->census.pattern_count, rows.top);
     json_begin(&j, NULL);
     json_u64(&j, "span_s", q->seconds);
-    json_u64(&j, "known_s", (uint64_t)sum.seconds);
-    json_bool(&j, "observing", observes);
-    json_u64(&j, "received", (uint64_t)received.records);
-    json_u64(&j, "received_bytes", (uint64_t)received.bytes);
-    json_u64(&j, "kept_now", (uint64_t)now.records);
-    json_u64(&j, "kept_then", (uint64_t)llround(then.records));
-    json_u64(&j, "kept_bytes_now", (uint64_t)now.bytes);
-    json_u64(&j, "kept_bytes_then", (uint64_t)llround(then.bytes));
-    json_u64(&j, "patterns_with_unasked_rules", w->unasked);
-    write_month(&j, q, sum.seconds, received.bytes, now.bytes, then.bytes);
+    json_u64(&j, "known_s", (uint64_t)a->known_s);
+    json_bool(&j, "observing", q->sc->cfg->observe);
+    json_u64(&j, "received", (uint64_t)a->received.records);
+    json_u64(&j, "received_bytes", (uint64_t)a->received.bytes);
+    json_u64(&j, "kept_now", (uint64_t)a->now.records);
+    json_u64(&j, "kept_then", (uint64_t)llround(a->then.records));
+    json_u64(&j, "kept_bytes_now", (uint64_t)a->now.bytes);
+    json_u64(&j, "kept_bytes_then", (uint64_t)llround(a->then.bytes));
+    json_u64(&j, "patterns_with_unasked_rules", a->model.unasked);
+    write_month(&j, a);
     write_rows(&j, q->sc, &rows);
     json_end(&j);
     json_line(&j);
@@ -366,29 +320,15 @@ static void write_answer(const struct question *q, const struct history *h, cons
 
 static int answer(struct question *q, struct buf *out)
 {
-    struct sidecar *sc = q->sc;
-    struct history *h = history_now(sc);
-    struct rules *bound = NULL;
-    struct census c;
-    struct whatif w;
-    const struct governor_target target = sidecar_target(sc);
-    const struct census_want want = {
-        .services = true, .patterns = true, .templates = false, .facts = true};
-    if (h == NULL)
+    struct asking a;
+    int rc = asking_open(&a, q->sc, q->span, q->then, &q->target, out->budget);
+    if (rc == ERR_EMPTY)
         return sidecar_refuse(out, 404, "history.memory is 0: nothing is remembered");
-    int refused = sidecar_take(sc, want, out, &c);
-    if (refused != 0)
-        return refused;
-    int rc = pipeline_bind(sc->pipeline, q->then, &bound);
-    struct whatif_pattern *list = rc < 0 ? NULL : list_patterns(q, bound, h, &c);
-    rc = list == NULL ? ERR_NOMEM
-                      : whatif_of(&w, list, c.pattern_count, &c.arena,
-                                  fmax(history_sum(h, q->span).seconds, 1), &target, &q->target);
-    if (rc == 0)
-        write_answer(q, h, &w, &c, list, out);
-    rules_unref(bound);
-    census_done(&c);
-    return rc < 0 ? sidecar_refuse(out, 503, "no memory for this page now") : 200;
+    if (rc < 0)
+        return sidecar_refuse(out, 503, "no memory for this page now");
+    write_answer(q, &a, out);
+    asking_done(&a);
+    return 200;
 }
 
 int whatif_ask(void *ctx, struct span query, struct span body, struct buf *out)
