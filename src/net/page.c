@@ -69,6 +69,14 @@ static bool is_foreign(const struct http_head *head)
             !span_eq(head->fetch_site, SPAN("none"))); /* typed, or a bookmark */
 }
 
+/* Only browsers send these two. */
+static bool is_unsure_change(const struct http_head *head, const struct page *p)
+{
+    bool is_browser = head->origin.len > 0 || head->fetch_site.len > 0;
+    return p->is_change && head->method == METHOD_POST && is_browser &&
+           (head->origin.len == 0 || !span_starts(head->content_type, SPAN("application/json")));
+}
+
 static bool has_key(const struct page_server *s, const struct http_head *head)
 {
     struct secret shown;
@@ -272,6 +280,9 @@ static void on_head(void *ctx, struct http_exchange *x)
         struct buf out = {.budget = s->opts.budget};
         int status = p->write(s->opts.ctx, x->head.query, &out);
         answer_page(x, p, status, &out);
+    } else if (is_unsure_change(&x->head, p)) {
+        answer(x, 415, "text/plain", SPAN("from a browser: as application/json, with Origin\n"),
+               NULL);
     } else if ((p->ask != NULL && x->head.method == METHOD_POST) || (p->stream != NULL && get)) {
         x->user = (void *)(uintptr_t)p; /* on_request() goes on */
     } else {

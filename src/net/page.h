@@ -41,6 +41,9 @@ struct page {
     void (*gone)(void *ctx, struct http_exchange *x);
     bool
         is_public; /* cheap and without content: no key is needed, and other sites may link to it */
+    /* ask() changes something: a browser has to name its page (Origin) and to send JSON, which no
+     * form can. */
+    bool is_change;
 };
 
 #define PAGE_BODY_BYTES ((size_t)256 * 1024) /* of a POST: a person's question */

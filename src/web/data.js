@@ -18,6 +18,7 @@ const ENDPOINTS = {
   rollback: { path: '/api/policies/rollback', method: 'POST' },
   draft: { path: '/api/policies/draft', method: 'POST' },
   whatif: { path: '/api/whatif', method: 'POST' },
+  shadow: { path: '/api/shadow' },
   tap: { path: '/api/tap' },
 };
 const KEY = 'lipservice-admin-key';

@@ -114,8 +114,7 @@ const opened = {
     const done = h('p', { role: 'status' });
     const decide = async (then) => {
       try {
-        const version = await policy.draft(withRates(await policy.active(), 'pattern_rates', { [id]: slider.value }), `rate of ${id}`, then);
-        say(done, then === 'shadow' ? `Version ${version} is counted as a shadow.` : `Version ${version} is in force.`);
+        say(done, await policy.draft(withRates(await policy.active(), 'pattern_rates', { [id]: slider.value }), `rate of ${id}`, then));
         proposals.refresh();
       } catch (error) {
         say(done, error.message, true);

@@ -45,11 +45,16 @@ const policy = {
     return active > 0 ? (await data.ask('policies', { query: { version: active } })).document : '';
   },
 
-  // A new version, and what becomes of it: 'apply', 'shadow' or nothing.
+  // A new version, in force or counted as a shadow; resolves to what has become of it.
   async draft(document, why, then) {
     const made = await data.ask('draft', { body: { document, by: this.who(), why } });
-    if (then) await data.ask('apply', { body: { version: made.version, by: this.who(), ...(then === 'shadow' ? { shadow: true } : {}) } });
-    return made.version;
+    return this.outcome(await data.ask('apply', { body: { version: made.version, by: this.who(), ...(then === 'shadow' ? { shadow: true } : {}) } }));
+  },
+
+  // What has become of a version, in words; `note` says why it is another than what was asked for.
+  outcome({ version, state: now, note }) {
+    const words = now === 'shadow' ? `Version ${version} is counted as a shadow, beside what is in force.` : now === 'active' ? `Version ${version} is in force.` : `Version ${version} is ${now}.`;
+    return note ? `${words} ${visible(note, 300)}` : words;
   },
 };
 

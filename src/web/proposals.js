@@ -1,5 +1,7 @@
 // ---- proposals: versions of the policy, who made them and why; apply, compare, roll back
 
+const DOCUMENT_MOST = 20000; // characters that are shown
+
 const proposals = {
   build() {
     this.status = h('p', { role: 'status' });
@@ -26,8 +28,7 @@ const proposals = {
 
   apply(version, shadow) {
     return this.act('Not applied', async () => {
-      await data.ask('apply', { body: { version, by: policy.who(), ...(shadow ? { shadow: true } : {}) } });
-      return shadow ? `Version ${version} is counted as a shadow.` : `Version ${version} is in force.`;
+      return policy.outcome(await data.ask('apply', { body: { version, by: policy.who(), ...(shadow ? { shadow: true } : {}) } }));
     });
   },
 
@@ -43,8 +44,9 @@ const proposals = {
     if (!this.list) this.build();
     try {
       const got = await data.ask('policies');
+      await this.count(got.versions.find(({ state: now }) => now === 'shadow'));
       // Open details stay as they are while nothing has changed.
-      const drawn = JSON.stringify(got);
+      const drawn = JSON.stringify([got, this.counted]);
       if (drawn === this.drawn && !force) return;
       this.drawn = drawn;
       this.list.replaceChildren(...[...got.versions].reverse().map((version) => this.row(version)));
@@ -52,6 +54,19 @@ const proposals = {
     } catch (error) {
       say(this.status, error.message, true);
     }
+  },
+
+  // What the shadow would have kept by now, beside what was kept.
+  async count(shadow) {
+    this.counted = '';
+    if (!shadow) return;
+    const { lanes, currency } = await data.ask('shadow', { query: { limit: 1 } });
+    const lane = (name) => lanes.find((one) => one.lane === name);
+    const would = lane('shadow');
+    if (!would) return;
+    const all = lane('everything').kept;
+    const did = lane('enforced') ?? lane('done');
+    this.counted = `So far it would have kept ${percent(would.kept, all)} where ${percent(did.kept, all)} is kept; a month costs ${money(would.price_a_month, currency)} instead of ${money(did.price_a_month, currency)}.`;
   },
 
   row(v) {
@@ -71,6 +86,7 @@ const proposals = {
       { 'data-state': v.state },
       h('p', { class: 'bar' }, h('strong', {}, `Version ${v.version}`), h('span', { class: 'pill' }, v.state === 'active' ? 'in force' : v.state), h('span', { class: 'saving' }, saving)),
       h('p', { class: 'under' }, `${day(v.created_unix_s)}, by ${visible(v.by, 60)}${v.why ? `: ${visible(v.why, 300)}` : ''}`),
+      v.state === 'shadow' && this.counted ? h('p', {}, this.counted) : null,
       details,
       h('p', { class: 'row' }, ...actions),
     );
@@ -81,7 +97,7 @@ const proposals = {
       const got = await data.ask('policies', { query: { version } });
       const rows = got.changes.map((c) => h('tr', {}, h('th', { scope: 'row' }, h('span', { class: 'template' }, visible(c.template ?? c.pattern, 200)), h('span', { class: 'under' }, [c.severity, c.service !== undefined ? serviceName(c.service) : '', c.why, c.protected_by ? `protected: ${c.protected_by}` : ''].filter(Boolean).map((part) => visible(part, 200)).join(' · '))), h('td', {}, rateText(c.rate_now)), h('td', {}, rateText(c.rate_proposed)), h('td', {}, bytes(c.bytes_a_month))));
       const head = h('tr', {}, ...['Pattern', 'Rate', 'Proposed', 'A month'].map((title) => h('th', { scope: 'col' }, title)));
-      const diff = h('pre', { tabindex: 0, 'aria-label': `Version ${version} as YAML` }, visible(got.document, 20000).replaceAll('\\n', '\n'));
+      const diff = h('pre', { tabindex: 0, 'aria-label': `Version ${version} as YAML` }, got.document.slice(0, DOCUMENT_MOST).split('\n').map((line) => visible(line, 300)).join('\n'));
       const against = h('button', { type: 'button', class: 'quiet', on: { click: () => this.diff(version, diff) } }, 'Compare with what is in force');
       body.replaceChildren(rows.length > 0 ? h('table', { class: 'plain' }, h('thead', {}, head), h('tbody', {}, ...rows)) : '', diff, h('p', { class: 'row' }, against));
     } catch (error) {

@@ -92,8 +92,8 @@ const whatif = {
   async shadow() {
     try {
       const document = this.text.value.trim() !== '' ? this.text.value : withRates(await policy.active(), 'severity_rates', this.rates);
-      const version = await policy.draft(document, 'tried in what if', 'shadow');
-      say(this.status, `Version ${version} is counted as a shadow, beside what is in force; a budget is no part of it.`);
+      const words = await policy.draft(document, 'tried in what if', 'shadow');
+      say(this.status, this.budget.value === '' ? words : `${words} The budget is no part of it.`);
       proposals.refresh();
     } catch (error) {
       say(this.status, error.message, true);

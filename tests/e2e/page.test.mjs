@@ -246,6 +246,8 @@ test('the hour: outline, kept and errors, a moment for the tables, marks, and th
   await until('its name over the chart', async () => (await text(page, '#history-title')) === 'Traffic of late');
   await until('its records', async () => (await sums())[0] === 4);
   await page.getByRole('button', { name: 'Show all' }).click();
+  await page.locator('#chart-table summary').click();
+  await page.evaluate(() => scrollTo(0, 0));
   for (const theme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: theme });
     await picture(page, `hour-${theme}`);
@@ -325,6 +327,74 @@ test('what if: rates, a budget, a policy as YAML, and what is wrong with it', { 
   await fits(page, 'what if');
   check();
   await closeLedger(sidecar, { received: records });
+});
+
+test('proposals: made, compared, applied, tried as a shadow, and taken back', { skip }, async (t) => {
+  const { sidecar } = await pair(t, { set: { ...DROPPING, 'cost.free_gb': 0 } });
+  const { records } = await traffic(sidecar, 20);
+  const { page, check } = await open(t, origin(sidecar));
+  const policies = async () => JSON.parse(await sidecar.page('admin', '/api/policies'));
+  const version = (n) => page.locator('#proposals .versions > li', { hasText: `Version ${n}` });
+  await ready(page);
+  await page.keyboard.press('3');
+  await page.waitForSelector('#proposals .versions > li');
+  assert.match(await version(1).innerText(), /in force[\s\S]*by config/);
+  await page.getByRole('button', { name: 'Propose now' }).click();
+  await page.waitForSelector('#proposals [data-state="proposed"]');
+  assert.match(await version(2).innerText(), /proposed\s+\$[\d.,]+[a-zA-Z]* a month[\s\S]*by auto: \d+ rates/);
+  await version(2).locator('summary').click();
+  await page.waitForSelector('#proposals .changes table');
+  assert.match(await version(2).locator('.changes table').innerText(), /GET <\*> answered in/);
+  assert.match(await version(2).locator('pre').innerText(), /pattern_rates:\n/);
+  await version(2).getByRole('button', { name: 'Compare' }).click();
+  await page.waitForSelector('#proposals pre .more');
+  assert.match(await version(2).locator('pre').innerText(), /^\+.*lps1:/m);
+  await accessible(page, 'proposals');
+  await picture(page, 'proposals-light');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await picture(page, 'proposals-dark');
+  // A name that wants to be markup is kept with the version, as text.
+  await page.fill('#proposals input[autocomplete="name"]', '<b>Ann\u202e</b>');
+  await version(2).getByRole('button', { name: 'Try as shadow' }).click();
+  await page.waitForSelector('#proposals [data-state="shadow"]');
+  await traffic(sidecar);
+  await page.keyboard.press('1');
+  await page.keyboard.press('3');
+  await until('what it would have kept', async () => /would have kept [\d.]+ % where [\d.]+ % is kept/.test(await version(2).innerText()));
+  await version(2).getByRole('button', { name: 'Apply' }).click();
+  await until('in force', async () => (await policies()).active === 2);
+  await page.waitForSelector('#proposals [data-state="active"]:has-text("Version 2")');
+  // From a pattern: another rate, at once.
+  await page.keyboard.press('1');
+  await page.locator('#rows .open', { hasText: 'order' }).click();
+  await page.waitForSelector('#pattern[open] .steps');
+  await page.getByRole('slider', { name: 'Rate' }).focus();
+  await page.keyboard.press('End');
+  await page.getByRole('button', { name: 'Apply' }).click();
+  await until('in force too', async () => (await policies()).active === 3);
+  await until('it is said', async () => /Version 3 is in force/.test(await text(page, '#pattern')));
+  await page.keyboard.press('Escape');
+  const three = JSON.parse(await sidecar.page('admin', '/api/policies?version=3'));
+  const two = JSON.parse(await sidecar.page('admin', '/api/policies?version=2'));
+  assert.equal(three.by, '<b>Ann\u202e</b>');
+  const rates = (document) => document.split('\n').filter((line) => /lps1:/.test(line)).length;
+  assert.ok(rates(three.document) >= rates(two.document), 'the other rates stay');
+  assert.match(three.document, /"?lps1:[0-9a-f]{16}"?: 1$/m);
+  // And back: what was in force before is so again.
+  await page.keyboard.press('3');
+  await page.waitForSelector('#proposals [data-state="active"]:has-text("Version 3")');
+  assert.match(await version(3).innerText(), /by <b>Ann\\u\{202e\}<\/b>: rate of lps1:/);
+  await version(2).getByRole('button', { name: 'Roll back to it' }).click();
+  await until('the old content', async () => (await policies()).active === 4);
+  const four = JSON.parse(await sidecar.page('admin', '/api/policies?version=4'));
+  assert.equal(rates(four.document), rates(two.document));
+  await page.setViewportSize({ width: 320, height: 800 });
+  await fits(page, 'proposals');
+  await accessible(page, 'proposals at 320 px');
+  // Each is a mark of the hour.
+  await until('the marks', async () => /Policy/.test(await text(page, '#marks')), { timeout: 60000 });
+  check();
+  await closeLedger(sidecar, { received: records + 630 });
 });
 
 // ---- lines that want to be more than text

@@ -54,6 +54,7 @@ static int open_stream(void *ctx, struct span query, struct http_exchange *x, st
 
 static const struct page pages[] = {
     {"/ask", "text/plain", .ask = take_question},
+    {"/change", "text/plain", .ask = take_question, .is_change = true},
     {"/stream", "text/plain", .stream = open_stream},
     {"/hello", "text/x", write_hello},
     {"/readyz", "text/plain", write_not_ready},
@@ -310,6 +311,31 @@ static void files_off_loopback_need_a_key(void **state)
     rig_close(&r);
 }
 
+static void a_browser_changes_by_json_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        int status;
+    } rows[] = {
+        {"localhost", 200}, /* no browser */
+        {"localhost\r\nContent-Type: text/plain", 200},
+        {"localhost\r\nOrigin: http://localhost", 415},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: text/plain", 415},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: application/json", 200},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: application/json; charset=utf-8",
+         200},
+        {"localhost\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json", 415},
+        {"localhost\r\nOrigin: http://evil\r\nContent-Type: application/json", 403},
+    };
+    struct rig r;
+    rig_open(&r, "127.0.0.1:0");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(ask(&r, "POST", "/change", rows[i].head) == rows[i].status, "%s: %s",
+                   rows[i].head, r.text);
+    rig_close(&r);
+}
+
 static void queries(void **state)
 {
     (void)state;
@@ -395,6 +421,7 @@ int main(void)
         cmocka_unit_test(where_a_key_is_set_it_is_asked_for),
         cmocka_unit_test(files_have_tags_and_a_policy),
         cmocka_unit_test(files_off_loopback_need_a_key),
+        cmocka_unit_test(a_browser_changes_by_json_alone),
         cmocka_unit_test(queries),
         cmocka_unit_test(query_texts),
     };
