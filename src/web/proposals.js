@@ -70,7 +70,7 @@ const proposals = {
   },
 
   row(v) {
-    const saving = v.saving ? (v.saving.money_a_month > 0 ? `${money(v.saving.money_a_month, v.saving.currency)} a month` : `${bytes(v.saving.bytes_a_month)} a month`) : '';
+    const saving = v.saving?.bytes_a_month > 0 ? (v.saving.money_a_month > 0 ? `${money(v.saving.money_a_month, v.saving.currency)} a month` : `${bytes(v.saving.bytes_a_month)} a month`) : '';
     const button = (title, run, kind = '') => h('button', { type: 'button', class: kind, on: { click: run } }, title);
     const actions = {
       proposed: [button('Apply', () => this.apply(v.version), 'main'), button('Try as shadow', () => this.apply(v.version, true))],
@@ -79,7 +79,7 @@ const proposals = {
       active: [],
     }[v.state] ?? [];
     const body = h('div', { class: 'changes' });
-    const details = h('details', {}, h('summary', {}, v.changes === 1 ? '1 change' : `${number(v.changes)} changes`), body);
+    const details = h('details', {}, h('summary', {}, v.changes === 0 ? 'The policy' : v.changes === 1 ? '1 change' : `${number(v.changes)} changes`), body);
     details.addEventListener('toggle', () => details.open && body.children.length === 0 && this.changes(v.version, body));
     return h(
       'li',

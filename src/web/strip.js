@@ -40,7 +40,7 @@ const strip = {
       this.set('saved', bytes(Math.max(0, m.without_bytes - m.with_bytes)), `of ${bytes(m.without_bytes)}; within what is free`);
       return;
     }
-    const parts = m.by_encoding > 0 ? ` · ${money(m.by_sampling, m.currency)} by sampling, ${money(m.by_encoding, m.currency)} by encoding` : ' · by sampling';
+    const parts = m.by_encoding >= 0.005 ? ` · ${money(m.by_sampling, m.currency)} by sampling, ${money(m.by_encoding, m.currency)} by encoding` : ' · by sampling';
     this.set('saved', money(m.saving, m.currency), `${money(m.saved_so_far, m.currency)} so far${parts}${m.is_assumed ? ' · price assumed' : ''}`);
   },
 

@@ -99,7 +99,7 @@ test('numbers follow while it is open; a hidden tab asks for nothing and comes b
   await closeLedger(sidecar, { received: 3 * first.records, sampled_out: 0 });
 });
 
-test('with the keyboard alone: filter, from row to row, open, close, views, help', { skip }, async (t) => {
+test('with the keyboard alone, and nothing that moves: filter, rows, open, close, help', { skip }, async (t) => {
   const { sidecar } = await pair(t, { set: DROPPING });
   const { records } = await traffic(sidecar);
   const { page, check } = await open(t, origin(sidecar), { motion: 'reduce' });
