@@ -63,6 +63,7 @@ enum config_file {
     CONFIG_FILE_READ,
     CONFIG_FILE_APPEND, /* made where it is missing */
     CONFIG_FILE_SPOOL,  /* a directory; its files come and go */
+    CONFIG_FILE_STATE,  /* likewise */
 };
 
 /* key: value pairs and lists of maps, as they were written, for print-config. */
@@ -197,6 +198,10 @@ struct config {
         bool log_json;
     } telemetry;
     bool allow_insecure;
+    struct {
+        config_text directory;
+        uint32_t interval_ms;
+    } state;
     uint64_t memory_limit_bytes, history_bytes;
     uint32_t shutdown_timeout_ms;
     bool sandbox;

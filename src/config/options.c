@@ -373,6 +373,12 @@ const struct option config_options[] = {
     OPT("history.memory", bytes, history_bytes, "2MiB",
         RESTART, "within memory.limit, at most a sixteenth of it: what was counted in the last hour "
         "and day, a few lines of each pattern; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
+    OPT("state.directory", text, state.directory, "",
+        RESTART, "of this process alone, made where it is missing: patterns, families, history and "
+        "versions of the policy survive a restart in it; empty: they do not",
+        .file = CONFIG_FILE_STATE),
+    OPT("state.interval", millis, state.interval_ms, "1m",
+        RESTART, "how often that is written; at the end it is written once more", FROM("1s", "1h")),
     OPT("telemetry.health.endpoint", text, telemetry.health_endpoint, "localhost:13133",
         RESTART, "/livez, /readyz, /status; empty: not at all"),
     OPT("telemetry.metrics.endpoint", text, telemetry.metrics_endpoint, "localhost:8888",

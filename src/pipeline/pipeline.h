@@ -15,6 +15,8 @@
  *     call                    where                           what goes on, and to where
  *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
  *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
+ *     pattern_set_template()  pipeline/pipeline_save.c        the same, of the process before
+ *     families_save()         pipeline/pipeline_save.c        templates of families: the state file
  *     families_each_alias()   pipeline/census.c               a family's template: pages
  *     recorder_put()          pipeline/pipeline_record.c      a record: context of an error later
  *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
@@ -167,6 +169,16 @@ MUST_CHECK int pipeline_canary(struct pipeline *p, struct span id);
  * opts.minutes is not set. */
 struct minutes_cell pipeline_minute(const struct pipeline *p, uint32_t service, uint64_t minute);
 uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
+
+/* ---- a process before this one --------------------------------------- */
+
+/* What it knows of patterns and families. Failures are the buf's. */
+void pipeline_save(const struct pipeline *p, struct buf *out);
+
+/* The same into a pipeline that has seen nothing yet and has the same seed: what is in it is not
+ * new when it comes, and a window that was begun goes on. ERR_MALFORMED: it is no such text; what
+ * of it was read stays. */
+MUST_CHECK int pipeline_restore(struct pipeline *p, struct span text);
 
 /* ---- records that are elsewhere ---------------------------------------- */
 

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "util/budget.h"
+#include "util/buf.h"
 #include "util/err.h"
 #include "util/span.h"
 
@@ -63,6 +64,11 @@ MUST_CHECK int versions_add(struct versions *v, const struct version *like, stru
 
 /* One of an earlier process, with its number and state. */
 MUST_CHECK int versions_restore(struct versions *v, const struct version *it);
+
+/* All of them, and into an empty list. Failures of the first are the buf's; ERR_MALFORMED: it is no
+ * such text, ERR_*: there is no room for all; what was read stays. */
+void versions_save(const struct versions *v, struct buf *out);
+MUST_CHECK int versions_read(struct versions *v, struct span text);
 
 /* Oldest first. NULL: past the last; there is none of that number. */
 const struct version *versions_at(const struct versions *v, uint32_t i);

@@ -173,7 +173,7 @@ static void on_file(void *ctx, const char *key, const char *path, enum config_fi
         allow_read(&sc->sandbox, path);
     else if (use == CONFIG_FILE_APPEND)
         allow_append(&sc->sandbox, path);
-    else if (sc->cfg->durable)
+    else if (use == CONFIG_FILE_STATE || sc->cfg->durable)
         allow_spool(&sc->sandbox, path);
 }
 
@@ -235,8 +235,8 @@ static void check_file(void *ctx, const char *key, const char *path, enum config
     char *real = realpath(path, NULL);
     if (real == NULL)
         real = directory_of(path); /* it is made there, or its opener misses it */
-    if (o->rc == 0 && use != CONFIG_FILE_SPOOL && strcmp(path, "-") != 0 && real != NULL &&
-        !is_covered(o->sandbox, real))
+    if (o->rc == 0 && use != CONFIG_FILE_SPOOL && use != CONFIG_FILE_STATE &&
+        strcmp(path, "-") != 0 && real != NULL && !is_covered(o->sandbox, real))
         o->rc = err_set(o->err, ERR_CONFIG,
                         "%s: '%.200s' is not where the sandbox of this process ends: files beside "
                         "those of the start can be named; else a restart is needed",

@@ -124,7 +124,7 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     if (sc->cfg->telemetry.admin_endpoint[0] != '\0' && sc->history_memory.limit > 0)
         opts.samples = &sc->sample_memory;
     opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
-    opts.seed = rng_next(&rng);
+    opts.seed = state_seed(sc, rng_next(&rng));
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
     opts.sink = (struct pipeline_sink){&sc->hold, sc->hold.ops->admit, sc->hold.ops->add,
@@ -309,6 +309,7 @@ static const struct part {
     {sandbox_start, NULL, sandbox_release},
     {sidecar_signals_start, sidecar_signals_stop, sidecar_signals_release},
     {drain_start, drain_stop, NULL},
+    {state_start, state_stop, state_release},
     {durable_open, durable_close, durable_free},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
@@ -316,6 +317,7 @@ static const struct part {
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
     {versioning_start, versioning_stop, versioning_release},
+    {state_restore, NULL, NULL},
     {policies_start, policies_stop, NULL},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},

@@ -28,6 +28,7 @@
 #include "sidecar/feed.h"
 #include "sidecar/history.h"
 #include "sidecar/live.h"
+#include "sidecar/state.h"
 #include "sidecar/versioning.h"
 #include "util/budget.h"
 #include "util/clock.h"
@@ -117,6 +118,7 @@ struct sidecar {
     struct page_server health, metrics, admin;
     struct feed *feed;               /* readers of /api/events */
     struct remembering *remembering; /* NULL with history.memory: 0 */
+    struct state *state;             /* NULL without state.directory */
     struct versioning *versioning;
     struct annotating *annotating; /* NULL but for a leader */
     struct guarding *guarding;     /* NULL without posthog.personal_api_key */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "telemetry/history_state.h"
 #include "util/unicode.h"
@@ -176,6 +177,25 @@ static void feed_service(struct history *h, const struct census *c, uint32_t i)
     count(h, has_place ? &h->places[seen->place].series : &h->other, &n);
 }
 
+static void count_month(struct history *h, const struct series_cell *n)
+{
+    struct tm tm;
+    time_t at = (time_t)(h->now_s - 1);
+    gmtime_r(&at, &tm);
+    uint32_t month = (uint32_t)(tm.tm_year + 1900) * 12 + (uint32_t)tm.tm_mon;
+    if (month != h->month.month)
+        h->month = (struct history_month){.month = month, .since_s = h->now_s - 1};
+    h->month.received += n->received;
+    h->month.kept += n->kept;
+    h->month.received_bytes += n->received_bytes;
+    h->month.kept_bytes += n->kept_bytes;
+}
+
+struct history_month history_month(const struct history *h)
+{
+    return h->month;
+}
+
 static void feed_totals(struct history *h, const struct census *c)
 {
     const struct ledger_row *t = &c->total;
@@ -197,6 +217,7 @@ static void feed_totals(struct history *h, const struct census *c)
     };
     count(h, &h->total, &n);
     count(h, &h->would, &m);
+    count_month(h, &n);
 }
 
 static void advance(struct history *h, uint64_t to_s)

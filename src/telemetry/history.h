@@ -33,6 +33,7 @@
 #define HISTORY_MARKS 128   /* the oldest go: with one in ten minutes, a day */
 #define HISTORY_TEXT_BYTES 120
 #define HISTORY_FEED_S 10
+#define HISTORY_AHEAD_S 120 /* that a saved one may be ahead of the clock */
 
 /* clang-format off */
 #define HISTORY_KINDS(X) \
@@ -75,6 +76,23 @@ struct history_sum {
     double received, kept, received_bytes, kept_bytes, would_keep, would_keep_bytes;
 };
 struct history_sum history_sum(const struct history *h, enum series_span span);
+
+/* The present month (UTC), which is what bills are of. */
+struct history_month {
+    uint32_t month;   /* year * 12 + month, from 0 */
+    uint64_t since_s; /* when counting began in it */
+    uint64_t received, kept, received_bytes, kept_bytes;
+};
+struct history_month history_month(const struct history *h);
+
+/* For the process after this one; the census has services and all patterns. Failures are the
+ * buf's. */
+void history_save(const struct history *h, const struct census *c, struct buf *out);
+
+/* Into one that was just made; the census is of the patterns that were restored, and sorted
+ * (census_sort()). A history from the future is left. ERR_MALFORMED: it is no such text. */
+MUST_CHECK int history_restore(struct history *h, const struct census *c, struct span text,
+                               uint64_t unix_ns);
 
 /* The members of a page, into an object that is open: the last so many seconds of a span, all
  * services or the one of that name (base NULL: all). */

@@ -150,6 +150,13 @@ void history_write(const struct history *h, const struct history_view *view, str
     if (view->is_observing)
         write_columns(j, &h->would, &r, would_columns, ARRAY_LEN(would_columns));
     json_end(j);
+    json_begin(j, "month");
+    json_u64(j, "since_unix_s", h->month.since_s);
+    json_u64(j, "received", h->month.received);
+    json_u64(j, "kept", h->month.kept);
+    json_u64(j, "received_bytes", h->month.received_bytes);
+    json_u64(j, "kept_bytes", h->month.kept_bytes);
+    json_end(j);
     write_services(h, view, &r, j);
     write_marks(h, &r, j);
 }

@@ -36,6 +36,7 @@ struct history {
     struct history_mark marks[HISTORY_MARKS];
     uint32_t mark_count, next_mark;
     struct sparks *sparks;
+    struct history_month month;
 };
 
 /* The i-th mark, oldest first. */

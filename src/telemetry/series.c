@@ -67,16 +67,16 @@ void series_advance(struct series *s, uint64_t from_s, uint64_t to_s, struct bud
         advance(s, (enum series_span)span, from_s, to_s, budget);
 }
 
-static struct series_cell *use(struct series *s, enum series_span span, uint32_t at,
-                               struct budget *budget)
+struct series_cell *series_block(struct series *s, enum series_span span, uint32_t block,
+                                 struct budget *budget)
 {
-    struct series_cell **block = &s->blocks[span][at / SERIES_BLOCK];
-    if (*block == NULL && budget_take(budget, BLOCK_BYTES) == 0) {
-        *block = calloc(SERIES_BLOCK, sizeof **block);
-        if (*block == NULL)
+    struct series_cell **at = &s->blocks[span][block];
+    if (*at == NULL && budget_take(budget, BLOCK_BYTES) == 0) {
+        *at = calloc(SERIES_BLOCK, sizeof **at);
+        if (*at == NULL)
             budget_give(budget, BLOCK_BYTES);
     }
-    return *block == NULL ? NULL : *block + at % SERIES_BLOCK;
+    return *at;
 }
 
 static uint32_t add_saturated(uint32_t a, uint32_t b)
@@ -98,11 +98,12 @@ bool series_add(struct series *s, uint64_t at_s, const struct series_cell *n, st
 {
     bool is_whole = true;
     for (int span = 0; span < SERIES_SPAN_COUNT; span++) {
-        struct series_cell *cell =
-            use(s, (enum series_span)span, place_of((enum series_span)span, at_s), budget);
-        if (cell != NULL)
-            add(cell, n);
-        is_whole &= cell != NULL;
+        uint32_t at = place_of((enum series_span)span, at_s);
+        struct series_cell *block =
+            series_block(s, (enum series_span)span, at / SERIES_BLOCK, budget);
+        if (block != NULL)
+            add(&block[at % SERIES_BLOCK], n);
+        is_whole &= block != NULL;
     }
     return is_whole;
 }

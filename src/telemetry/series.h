@@ -50,6 +50,10 @@ void series_advance(struct series *s, uint64_t from_s, uint64_t to_s, struct bud
 bool series_add(struct series *s, uint64_t at_s, const struct series_cell *n,
                 struct budget *budget);
 
+/* A block of a span, made where there is none; NULL: no memory. */
+struct series_cell *series_block(struct series *s, enum series_span span, uint32_t block,
+                                 struct budget *budget);
+
 /* The step that begins with that second, which has not been forgotten. */
 struct series_cell series_at(const struct series *s, enum series_span span, uint64_t at_s);
 

@@ -1,6 +1,8 @@
 /* Versions: states, numbers, bounds; and documents that are read as what was written. */
 #include "unit/test.h"
 
+#include <stdlib.h>
+
 #include "config/config.h"
 #include "policy/document.h"
 #include "policy/document_write.h"
@@ -95,6 +97,39 @@ static void an_earlier_process_is_restored(void **state)
     versions_free(v);
 }
 
+static void a_list_is_read_as_it_was_saved(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct versions *a, *b;
+    struct buf text = {0};
+    budget_init(&budget, 1 << 20);
+    assert_int_equal(versions_new(&a, &budget), 0);
+    add(a, "config", "first");
+    add(a, "ann", "second");
+    versions_set_active(a, 2);
+    versions_save(a, &text);
+    assert_int_equal(versions_new(&b, &budget), 0);
+    assert_int_equal(versions_read(b, buf_span(&text)), 0);
+    assert_int_equal(versions_count(b), 2);
+    assert_int_equal(versions_in(b, VERSION_ACTIVE)->number, 2);
+    assert_string_equal(versions_find(b, 2)->by, "ann");
+    assert_int_equal(versions_find(b, 1)->created_unix_s, 7);
+    assert_true(span_eq(versions_find(b, 1)->document, SPAN("first")));
+    versions_free(b);
+    for (size_t n = 0; n < text.len; n++) {
+        uint8_t *copy = malloc(n + 1);
+        memcpy(copy, text.base, n);
+        assert_int_equal(versions_new(&b, &budget), 0);
+        assert_int_equal(versions_read(b, span_of(copy, n)), ERR_MALFORMED);
+        versions_free(b);
+        free(copy);
+    }
+    buf_done(&text);
+    versions_free(a);
+    assert_int_equal(budget.used, 0);
+}
+
 /* ---- documents --------------------------------------------------------- */
 
 static struct rules *read_back(const struct buf *text)
@@ -176,6 +211,7 @@ int main(void)
         cmocka_unit_test(states),
         cmocka_unit_test(the_oldest_go_but_not_what_is_in_force),
         cmocka_unit_test(an_earlier_process_is_restored),
+        cmocka_unit_test(a_list_is_read_as_it_was_saved),
         cmocka_unit_test(what_is_written_is_read_as_the_same),
         cmocka_unit_test(a_difference_is_lines),
     };

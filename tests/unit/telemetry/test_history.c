@@ -1,6 +1,8 @@
 /* What is fed is found again: by step, by service, over a day, within its memory. */
 #include "unit/test.h"
 
+#include <stdlib.h>
+
 #include "otlp/json_doc.h"
 #include "telemetry/history.h"
 
@@ -316,6 +318,78 @@ static void a_full_day_fits(void **state)
     rig_close(&r);
 }
 
+/* ---- over a restart ---------------------------------------------------- */
+
+static void a_saved_history_goes_on(void **state)
+{
+    (void)state;
+    struct rig r, s;
+    struct page p;
+    struct buf text = {0};
+    struct census_pattern pattern = {.key = {.signature = 5, .service = 1, .level = LEVEL_INFO},
+                                     .first_seen_ns = START_NS};
+    rig_open(&r, 2 << 20);
+    r.census.patterns = &pattern;
+    r.census.pattern_count = 1;
+    for (int i = 0; i < 100; i++) {
+        count(&r, 1, 7, 3);
+        count(&r, 2, 1, 1);
+        pattern.counts.received += 7;
+        feed(&r, 60);
+    }
+    history_mark(r.history, HISTORY_SURGE, r.now_ns, SPAN("a surge"));
+    history_save(r.history, &r.census, &text);
+    assert_int_equal(text.err, 0);
+    /* Another process, two minutes later, with other numbers of services. */
+    rig_open(&s, 2 << 20);
+    s.now_ns = r.now_ns + 120 * SECOND_NS;
+    s.services[2].name = r.services[1].name;
+    s.services[1].name = r.services[2].name;
+    s.census.services_held = 3;
+    struct census_pattern mine = pattern;
+    mine.counts.received = 0;
+    mine.key.service = 2;
+    s.census.patterns = &mine;
+    s.census.pattern_count = 1;
+    assert_int_equal(history_restore(s.history, &s.census, buf_span(&text), s.now_ns), 0);
+    count(&s, 2, 10, 10);
+    mine.counts.received = 10;
+    feed(&s, 10);
+    page_open(&p, &s, &day);
+    assert_true(total(&p, "received") == 810 && total(&p, "kept") == 410);
+    assert_true(service_sum(&p, "s1", "received") == 710);
+    assert_true(service_sum(&p, "s2", "received") == 100);
+    struct json_each each = json_each(json_get(p.root, "marks"));
+    assert_true(json_next(&each));
+    assert_true(span_eq(json_string(json_get(each.value, "text")), SPAN("a surge")));
+    page_close(&p);
+    struct spark_view v;
+    assert_true(sparks_of(history_sparks(s.history), &mine, &v));
+    assert_true(v.minutes[59] == 10 && v.minutes[56] == 7);
+    assert_int_equal(history_since_s(s.history), START_NS / SECOND_NS);
+    assert_int_equal(history_month(s.history).received, 810);
+    /* A history of the future is left. */
+    struct rig past;
+    rig_open(&past, 2 << 20);
+    assert_int_equal(history_restore(past.history, &past.census, buf_span(&text), START_NS), 0);
+    assert_int_equal(history_sum(past.history, SERIES_DAY).received, 0);
+    rig_close(&past);
+    rig_close(&s);
+    /* Cut anywhere it is refused, and does no harm. */
+    for (size_t n = 0; n < text.len; n += n < 3000 ? 7 : 101) {
+        struct rig cut;
+        uint8_t *copy = malloc(n + 1);
+        memcpy(copy, text.base, n);
+        rig_open(&cut, 2 << 20);
+        assert_int_equal(history_restore(cut.history, &cut.census, span_of(copy, n), r.now_ns),
+                         ERR_MALFORMED);
+        rig_close(&cut);
+        free(copy);
+    }
+    buf_done(&text);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +401,7 @@ int main(void)
         cmocka_unit_test(marks_are_a_list_of_the_newest),
         cmocka_unit_test(what_finds_no_room_is_left_out_and_counted),
         cmocka_unit_test(a_full_day_fits),
+        cmocka_unit_test(a_saved_history_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
