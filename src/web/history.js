@@ -1,7 +1,7 @@
 // ---- history: the chart, its marks, and the moment that the tables are of
 
 const SPANS = [['15m', '15 min'], ['1h', '1 hour'], ['24h', '24 hours']];
-const HISTORY_MS = 10000; // a step of the finest span
+const HISTORY_MS = { '15m': 10000, '1h': 10000, '24h': 60000 }; // a step of each
 const TABLE_ROWS = 30;
 const MOMENT_STEPS = 6; // around a chosen moment: a minute of 10 s steps
 
@@ -26,6 +26,10 @@ const traffic = {
       $('spans').append(button);
     }
     $('chart-table').addEventListener('toggle', () => this.table());
+  },
+
+  pause() {
+    return HISTORY_MS[this.span];
   },
 
   useSpan(span) {

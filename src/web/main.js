@@ -212,7 +212,7 @@ traffic.build(() => {
 opened.build();
 patterns.build((row) => opened.open(row));
 tabs.build();
-loops.history = loop(() => traffic.refresh().then(() => services.update(state.now)), () => HISTORY_MS);
+loops.history = loop(() => traffic.refresh().then(() => services.update(state.now)), () => traffic.pause());
 loops.patterns = loop(async () => tabs.chosen === 'patterns' && patterns.refresh(), () => patterns.pause());
 loops.proposals = loop(async () => tabs.chosen === 'proposals' && proposals.refresh(), () => PROPOSALS_MS);
 // A key that is known is tried; without one the server says whether one is needed.
