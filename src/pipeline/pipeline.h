@@ -26,6 +26,7 @@
  *     to->end()               pipeline/pipeline_explain.c     the same record again
  *     noticed.fn()            pipeline/pipeline_notice.c      a service's name, a template: pages
  *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
+ *     ledger_service()        pipeline/pipeline_save.c        that of a process before
  *     ledger_service()        pipeline/pipeline_notice.c      our own
  *
  * Where redaction enforces, each of them gets what the redactor (pipeline/redact.h) has made of

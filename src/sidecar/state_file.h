@@ -21,8 +21,9 @@
 #define STATE_ASIDE "lipservice.state.aside"
 #define STATE_LOCK "lipservice.lock"
 #define STATE_VERSION 1u
-#define STATE_BYTES (32u << 20) /* 16,384 patterns, 65,536 words of families and a day take 8 MiB \
-                                 */
+#define STATE_BYTES \
+    (32u << 20) /* 16,384 patterns, 65,536 words of families and a day take 8 MiB \
+                 */
 
 /* *out: the body; it must be empty. `why` is written where the file was put aside. */
 MUST_CHECK int state_file_read(const struct disk *d, struct buf *out, const char **why);
