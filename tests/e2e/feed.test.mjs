@@ -43,7 +43,7 @@ async function follow(t, sidecar) {
 }
 
 test('the summary says what the ledger says, and the loudest services', async (t) => {
-  for (const more of [{}, { mode: 'observe' }, { durability: 'disk', 'spool.directory': directory(t) }, { 'sampling.budget.bytes_per_month': '10GB' }]) {
+  for (const more of [{}, { mode: 'observe' }, { durability: 'disk', 'spool.directory': directory(t) }, { 'sampling.budget.bytes_per_month': '10GiB' }]) {
     const { sidecar } = await pair(t, { set: { ...HALF, ...more } });
     const services = Array.from({ length: 25 }, (_, i) => request(10 + i, { service: `s${i}` }));
     await post(sidecar, ...services, request(40, { service: 's24', base: { severityNumber: 17, severityText: 'ERROR' } }));
