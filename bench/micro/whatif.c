@@ -56,13 +56,16 @@ static void measure(const char *name, struct whatif_pattern *list, const struct 
 int main(void)
 {
     static struct whatif_pattern list[PATTERNS];
+    static struct standing_facts facts[PATTERNS];
     struct rules *now = make_rules(0.2, 1000), *then = make_rules(0.1, RULES_PATTERNS_MAX);
     struct rng rng = {.state = 3};
     for (size_t i = 0; i < PATTERNS; i++) {
         uint64_t id = rng_next(&rng);
         double records = 1e6 / (double)(i + 1);
+        facts[i] = (struct standing_facts){
+            .signature = id, .family = id, .level = (enum level)(i % 4), .factor = 1};
         list[i] = (struct whatif_pattern){
-            .facts = {.signature = id, .family = id, .level = (enum level)(i % 4), .factor = 1},
+            .facts = &facts[i],
             .now = now,
             .then = then,
             .records = records,

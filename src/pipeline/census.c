@@ -175,12 +175,12 @@ static struct standing_facts facts_of(const struct pipeline *p, const struct cen
         .service = c->services[row->key.service].name,
         .is_guarded = (p->guarded[row->number / 64] >> row->number % 64 & 1) != 0,
         .is_all_first = !p->opts.observe && n->sampled_out + n->dropped_by_rule == 0,
-        .factor = p->governor == NULL ? 1 : governor_factor(p->governor, row->number, &cause),
+        .factor =
+            p->governor == NULL ? 1 : (float)governor_factor(p->governor, row->number, &cause),
     };
     f.is_pressed = cause == GOVERNOR_BY_PRESSURE;
     if (p->anomaly != NULL)
-        f.strength =
-            (double)anomaly_strength(p->anomaly, row->number, row->key.service, &f.anomalies);
+        f.strength = anomaly_strength(p->anomaly, row->number, row->key.service, &f.anomalies);
     return f;
 }
 

@@ -70,8 +70,8 @@ struct standing standing_of(const struct rules *rules, const struct standing_fac
     if (f->is_guarded)
         return certain(s, STANDING_GUARD, 1);
     s.own = rules_rate_of(rules_threshold(rules, f->signature, f->family, f->level, &source));
-    s.boost = 1 + (rules_boost(rules) - 1) * f->strength;
-    s.rate = fmin(s.own * s.boost, 1) * f->factor;
+    s.boost = 1 + (rules_boost(rules) - 1) * (double)f->strength;
+    s.rate = fmin(s.own * s.boost, 1) * (double)f->factor;
     s.origin = origin_of[source];
     if (f->factor < 1)
         s.origin = f->is_pressed ? STANDING_PRESSURE : STANDING_BUDGET;

@@ -44,9 +44,9 @@ struct standing_facts {
     struct span service;
     bool is_guarded;    /* PostHog counts some of it */
     bool is_all_first;  /* all that came were among the first of their windows */
-    double strength;    /* of its anomaly, 0 to 1 */
+    float strength;     /* of its anomaly, 0 to 1 */
     unsigned anomalies; /* that hold: bit per enum anomaly_kind (pipeline/anomaly.h) */
-    double factor;      /* what budget or pressure leave of its rate; 1: all of it */
+    float factor;       /* what budget or pressure leave of its rate; 1: all of it */
     bool is_pressed;    /* it is pressure */
 };
 

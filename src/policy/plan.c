@@ -2,7 +2,6 @@
 #include "policy/plan.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define ROUND_TO 1000  /* a rate that is cut short has so many steps */
@@ -10,7 +9,7 @@
 
 const char *plan_protection(const struct plan_pattern *p)
 {
-    const struct standing s = standing_of(p->rules, &p->facts);
+    const struct standing s = standing_of(p->rules, p->facts);
     switch (s.origin) {
     case STANDING_FLOOR:
         return "errors are always kept";
@@ -29,13 +28,13 @@ const char *plan_soft_protection(const struct plan_pattern *p)
 {
     if (p->status_class == FAILED_CLASS)
         return "its HTTP answers failed (5xx)";
-    return p->facts.anomalies != 0 ? "it is anomalous now" : NULL;
+    return p->facts->anomalies != 0 ? "it is anomalous now" : NULL;
 }
 
 /* A pattern that is its own family, or the family: what a policy names. */
 static uint64_t id_of(const struct plan_pattern *p)
 {
-    return p->facts.family != 0 ? p->facts.family : p->facts.signature;
+    return p->facts->family != 0 ? p->facts->family : p->facts->signature;
 }
 
 struct member {
@@ -62,7 +61,7 @@ static bool gather(struct plan_change *c, struct proposal_pattern *sum,
     *c = (struct plan_change){.id = from->id};
     for (const struct member *m = from; m < to; m++) {
         const struct plan_pattern *p = &patterns[m->at];
-        const struct standing s = standing_of(p->rules, &p->facts);
+        const struct standing s = standing_of(p->rules, p->facts);
         const char *why = plan_protection(p), *soft = plan_soft_protection(p);
         if (s.origin == STANDING_GUARD || s.origin == STANDING_KEEP)
             return false; /* a rate for the id would be theirs as well */
@@ -74,7 +73,7 @@ static bool gather(struct plan_change *c, struct proposal_pattern *sum,
         sum->records_per_hour += p->records_per_hour;
         sum->bytes += p->kept_bytes;
         sum->seen += p->seen;
-        sum->level = p->facts.level > sum->level ? p->facts.level : sum->level;
+        sum->level = p->facts->level > sum->level ? p->facts->level : sum->level;
         weighted += s.own * p->records_per_hour;
         if (p->received_bytes > most) {
             most = p->received_bytes;
@@ -114,7 +113,6 @@ static size_t list_changes(struct plan_change *changes, const struct plan_patter
         c.rate = p.rate;
         c.bytes_now = sum.bytes;
         c.bytes = p.bytes;
-        snprintf(c.why, sizeof c.why, "%s", p.why);
         changes[n++] = c;
     }
     qsort(changes, n, sizeof *changes, by_saving);
@@ -130,7 +128,7 @@ static bool shorten(struct plan_change *c, double left)
         return false;
     c->bytes = c->bytes_now * rate / c->rate_now;
     c->rate = rate;
-    snprintf(c->why, sizeof c->why, "as far as policy.max_drop_change goes in one version");
+    c->is_cut = true;
     return true;
 }
 

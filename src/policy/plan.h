@@ -28,7 +28,7 @@
 #define PLAN_GAIN_MIN 0.05 /* of the bytes that are kept */
 
 struct plan_pattern {
-    struct standing_facts facts;
+    const struct standing_facts *facts;
     const struct rules *rules; /* those of its service */
     uint8_t status_class;
     double records_per_hour, received_bytes, kept_bytes; /* bytes an hour; kept: by the rules */
@@ -42,8 +42,8 @@ struct plan_change {
     double rate_now, rate;
     double bytes_now, bytes; /* kept an hour */
     uint32_t soft;           /* patterns that are protected softly and have this id */
+    bool is_cut;             /* it goes as far as max_drop_change lets it */
     const char *soft_why;    /* of the first; NULL: there are none */
-    char why[PROPOSAL_WHY_BYTES];
 };
 
 struct plan_opts {

@@ -11,7 +11,6 @@
           */
 
 struct side {
-    const struct rules *rules;
     double share, first; /* first: the part that is kept with certainty */
 };
 
@@ -19,12 +18,12 @@ struct side {
 static struct side side_of(const struct whatif_pattern *p, const struct rules *rules,
                            bool *is_certain, unsigned *unasked)
 {
-    struct standing_facts facts = p->facts;
+    struct standing_facts facts = *p->facts;
     facts.strength = 0;
     facts.factor = 1;
     facts.is_all_first = false;
     const struct standing s = standing_of(rules, &facts);
-    struct side side = {.rules = rules, .share = s.rate, .first = s.rate};
+    struct side side = {.share = s.rate, .first = s.rate};
     *unasked |= s.unasked;
     *is_certain = s.origin <= STANDING_GUARD;
     if (*is_certain)
@@ -50,40 +49,49 @@ static double allowed(const struct governor_target *t, double seconds, double re
     }
 }
 
-/* One side for all patterns: shares by rules, and the budget shared over what is left to chance. */
-static int take_side(struct whatif *w, struct whatif_pattern *patterns, size_t count, bool is_then,
-                     struct arena *scratch, double seconds, const struct governor_target *target)
+/* Room for one side, of each pattern. */
+struct scratch {
+    struct allocation *strata;
+    struct side *sides;
+};
+
+/* Shares by rules, and what is certain of all; the strata are what is left to chance. */
+static double take_rules(struct whatif *w, struct whatif_pattern *patterns, size_t count,
+                         bool is_then, const struct scratch *s, bool by_records)
 {
-    struct allocation *strata = arena_alloc(scratch, (count + 1) * sizeof *strata);
-    struct side *sides = arena_alloc(scratch, (count + 1) * sizeof *sides);
     double certain = 0;
-    int rc = strata == NULL || sides == NULL ? ERR_NOMEM : 0;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct whatif_pattern *p = &patterns[i];
         bool *is_certain = is_then ? &p->is_certain_then : &p->is_certain_now;
         unsigned unasked = 0;
-        sides[i] = side_of(p, is_then ? p->then : p->now, is_certain, &unasked);
+        s->sides[i] = side_of(p, is_then ? p->then : p->now, is_certain, &unasked);
         w->unasked += !is_then && unasked > 0;
-        double cost = target->unit == GOVERNOR_RECORDS ? p->records : p->bytes;
-        certain += cost * (*is_certain ? sides[i].share : sides[i].first);
-        strata[i].weight = 1;
-        strata[i].volume = *is_certain ? 0 : cost * (sides[i].share - sides[i].first);
+        double cost = by_records ? p->records : p->bytes;
+        certain += cost * (*is_certain ? s->sides[i].share : s->sides[i].first);
+        s->strata[i].weight = 1;
+        s->strata[i].volume = *is_certain ? 0 : cost * (s->sides[i].share - s->sides[i].first);
     }
-    if (rc == 0) {
-        double all = allowed(target, seconds, w->received.bytes);
-        double left = fmax(all - certain, LEAST_PART * all);
-        allocation_solve(strata, count, target->exponent, isfinite(all) ? left : HUGE_VAL);
-    }
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+    return certain;
+}
+
+/* One side for all patterns: what rules leave, and a budget of that. */
+static void take_side(struct whatif *w, struct whatif_pattern *patterns, size_t count, bool is_then,
+                      const struct scratch *s, double seconds, const struct governor_target *target)
+{
+    struct whatif_sum *sum = is_then ? &w->then : &w->now;
+    double certain = take_rules(w, patterns, count, is_then, s, target->unit == GOVERNOR_RECORDS);
+    double all = allowed(target, seconds, w->received.bytes);
+    double left = fmax(all - certain, LEAST_PART * all);
+    allocation_solve(s->strata, count, target->exponent, isfinite(all) ? left : HUGE_VAL);
+    for (size_t i = 0; i < count; i++) {
         struct whatif_pattern *p = &patterns[i];
-        struct whatif_sum *sum = is_then ? &w->then : &w->now;
-        double factor = strata[i].volume > 0 ? strata[i].share / strata[i].volume : 1;
-        double share = sides[i].first + (sides[i].share - sides[i].first) * factor;
+        const struct side *side = &s->sides[i];
+        double factor = s->strata[i].volume > 0 ? s->strata[i].share / s->strata[i].volume : 1;
+        double share = side->first + (side->share - side->first) * factor;
         *(is_then ? &p->share_then : &p->share_now) = share;
         sum->records += p->records * share;
         sum->bytes += p->bytes * share;
     }
-    return rc;
 }
 
 int whatif_of(struct whatif *out, struct whatif_pattern *patterns, size_t count,
@@ -91,16 +99,18 @@ int whatif_of(struct whatif *out, struct whatif_pattern *patterns, size_t count,
               const struct governor_target *then)
 {
     struct whatif w = {0};
+    const struct scratch room = {arena_alloc(scratch, (count + 1) * sizeof *room.strata),
+                                 arena_alloc(scratch, (count + 1) * sizeof *room.sides)};
+    if (room.strata == NULL || room.sides == NULL)
+        return ERR_NOMEM;
     for (size_t i = 0; i < count; i++) {
         w.received.records += patterns[i].records;
         w.received.bytes += patterns[i].bytes;
     }
-    int rc = take_side(&w, patterns, count, false, scratch, seconds, now);
-    if (rc == 0)
-        rc = take_side(&w, patterns, count, true, scratch, seconds, then);
-    if (rc == 0)
-        *out = w;
-    return rc;
+    take_side(&w, patterns, count, false, &room, seconds, now);
+    take_side(&w, patterns, count, true, &room, seconds, then);
+    *out = w;
+    return 0;
 }
 
 /* Where nothing was kept by the model, as the model has it of what came. */

@@ -22,7 +22,7 @@
 #include "util/err.h"
 
 struct whatif_pattern {
-    struct standing_facts facts;          /* strength and factor are not asked */
+    const struct standing_facts *facts;   /* strength and factor are not asked */
     const struct rules *now, *then;       /* those of its service */
     double records, bytes;                /* that came, as metered */
     double busy_s;                        /* seconds in which they came */
@@ -39,8 +39,8 @@ struct whatif {
     unsigned unasked;                      /* patterns with rules that were not asked */
 };
 
-/* `seconds`: of the time. Budgets of unit GOVERNOR_NONE: none. Scratch: 56 bytes a
- * pattern of each side. ERR_NOMEM. */
+/* `seconds`: of the time. Budgets of unit GOVERNOR_NONE: none. Scratch: 48 bytes a
+ * pattern. ERR_NOMEM. */
 MUST_CHECK int whatif_of(struct whatif *out, struct whatif_pattern *patterns, size_t count,
                          struct arena *scratch, double seconds, const struct governor_target *now,
                          const struct governor_target *then);

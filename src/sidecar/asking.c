@@ -39,7 +39,7 @@ static int list_patterns(struct asking *a, const struct rules *then)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < c->pattern_count; i++) {
         const struct census_pattern *row = &c->patterns[i];
-        a->list[i].facts = *row->facts;
+        a->list[i].facts = row->facts;
         a->list[i].now = pipeline_bound_rules(p, row->key.service);
         a->list[i].then = pipeline_has_own_rules(p, row->key.service) ? a->list[i].now : then;
         fill_counts(&a->list[i], a, row, now_ns);

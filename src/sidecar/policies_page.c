@@ -90,7 +90,7 @@ static struct row *list_rows(struct asking *a, const struct rules *then, size_t 
     struct row *rows = arena_alloc(&a->census.arena, (a->census.pattern_count + 1) * sizeof *rows);
     for (uint32_t i = 0; rows != NULL && i < a->census.pattern_count; i++) {
         const struct whatif_pattern *w = &a->list[i];
-        struct row r = {i, own_rate(w->now, &w->facts), own_rate(then, &w->facts),
+        struct row r = {i, own_rate(w->now, w->facts), own_rate(then, w->facts),
                         w->bytes * (w->share_now - w->share_then)};
         bool is_own = pipeline_has_own_rules(a->sc->pipeline, a->census.patterns[i].key.service);
         if (!is_own && (r.now < r.then || r.now > r.then))
@@ -132,8 +132,8 @@ static void write_why(struct json *j, const struct asking *a, const struct rules
     char text[STANDING_TEXT_BYTES];
     const struct whatif_pattern *w = &a->list[r->at];
     const struct proposal_pattern p = {
-        .pattern = w->facts.family,
-        .level = w->facts.level,
+        .pattern = w->facts->family,
+        .level = w->facts->level,
         .seen = (uint64_t)w->records,
         .records_per_hour = w->records / (a->known_s / 3600),
         .bytes = w->bytes,
@@ -141,9 +141,9 @@ static void write_why(struct json *j, const struct asking *a, const struct rules
     };
     struct proposal out;
     proposal_of(&out, &p);
-    const struct standing s = standing_of(then, &w->facts);
+    const struct standing s = standing_of(then, w->facts);
     bool is_of_proposal = fabs(out.rate - r->then) <= 0.01 * r->then;
-    json_str(j, "why", is_of_proposal ? out.why : standing_say(text, then, &w->facts, &s));
+    json_str(j, "why", is_of_proposal ? out.why : standing_say(text, then, w->facts, &s));
 }
 
 static void write_row(struct json *j, const struct asking *a, const struct census *named,

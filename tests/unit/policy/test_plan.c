@@ -11,6 +11,7 @@
 
 struct stream {
     struct plan_pattern list[PATTERNS_MAX];
+    struct standing_facts facts[PATTERNS_MAX];
     bool is_needed[PATTERNS_MAX];
     size_t count;
     struct rules *rules;
@@ -35,9 +36,11 @@ static struct plan_pattern *add(struct stream *s, uint64_t id, enum level level,
                                 bool is_needed)
 {
     struct plan_pattern *p = &s->list[s->count];
+    struct standing_facts *facts = &s->facts[s->count];
+    *facts = (struct standing_facts){
+        .signature = id, .family = id, .level = level, .service = SPAN("shop"), .factor = 1};
     *p = (struct plan_pattern){
-        .facts =
-            {.signature = id, .family = id, .level = level, .service = SPAN("shop"), .factor = 1},
+        .facts = facts,
         .records_per_hour = per_hour,
         .received_bytes = per_hour * 300,
         .seen = (uint64_t)per_hour,
@@ -53,7 +56,7 @@ static struct plan make(struct stream *s, double max_drop_change, double last_sa
     const struct plan_opts opts = {max_drop_change, last_saving};
     for (size_t i = 0; i < s->count; i++) {
         s->list[i].rules = s->rules;
-        const struct standing standing = standing_of(s->rules, &s->list[i].facts);
+        const struct standing standing = standing_of(s->rules, &s->facts[i]);
         s->list[i].kept_bytes = s->list[i].received_bytes * standing.rate;
     }
     assert_int_equal(plan_make(&plan, s->list, s->count, &opts, &s->arena), 0);
@@ -85,8 +88,8 @@ static void a_labelled_day(struct stream *s)
         add(s, i, i % 3 == 0 ? LEVEL_WARN : LEVEL_INFO, 1 + (double)(rng_next(&rng) % 90), true);
     for (uint64_t i = 200; i < 210; i++)
         add(s, i, LEVEL_ERROR, 5000, true);
-    struct plan_pattern *guarded = add(s, 300, LEVEL_INFO, 50000, true);
-    guarded->facts.is_guarded = true;
+    add(s, 300, LEVEL_INFO, 50000, true);
+    s->facts[s->count - 1].is_guarded = true;
 }
 
 static void noise_falls_and_what_is_needed_stays(void **state)
@@ -106,7 +109,6 @@ static void noise_falls_and_what_is_needed_stays(void **state)
             const struct plan_change *c = &plan.changes[i];
             assert_false(s.is_needed[c->loudest]);
             assert_true(c->rate >= c->rate_now / PROPOSAL_STEP * 0.999);
-            assert_true(strlen(c->why) > 0);
         }
         assert_true(plan.kept_then < plan.kept_now);
         apply(&s, &plan);
@@ -115,7 +117,7 @@ static void noise_falls_and_what_is_needed_stays(void **state)
      * a version any more. */
     double noise = 0, all = 0;
     for (size_t i = 0; i < s.count; i++) {
-        const struct standing standing = standing_of(s.rules, &s.list[i].facts);
+        const struct standing standing = standing_of(s.rules, &s.facts[i]);
         double left = standing.own * s.list[i].records_per_hour;
         assert_true(s.is_needed[i] ? standing.own >= 1 : left >= PROPOSAL_PER_HOUR * 0.99);
         all += left;
@@ -157,7 +159,7 @@ static void one_that_is_loud_falls_as_far_as_it_may(void **state)
     const struct plan_change *c = find(&plan, 1);
     assert_non_null(c);
     assert_true(fabs(c->rate - 0.75) < 0.002);
-    assert_non_null(strstr(c->why, "policy.max_drop_change"));
+    assert_true(c->is_cut);
     stream_close(&s);
 }
 
@@ -167,14 +169,16 @@ static void members_of_a_family_are_one(void **state)
     struct stream s;
     stream_open(&s);
     for (uint64_t i = 1; i <= 4; i++)
-        add(&s, i, LEVEL_INFO, 20000, false)->facts.family = 77;
+        add(&s, i, LEVEL_INFO, 20000, false);
+    for (size_t i = 0; i < s.count; i++)
+        s.facts[i].family = 77;
     add(&s, 77, LEVEL_DEBUG, 40000, false);
     add(&s, 77, LEVEL_ERROR, 100, false); /* the same line, as an error: not asked */
     struct plan plan = make(&s, 1, 0);
     assert_int_equal(plan.count, 1);
     assert_int_equal(plan.changes[0].id, 77);
     assert_true(plan.changes[0].rate < 0.26);
-    s.list[2].facts.is_guarded = true; /* a rate of the family would be its as well */
+    s.facts[2].is_guarded = true; /* a rate of the family would be its as well */
     plan = make(&s, 1, 0);
     assert_non_null(plan.none);
     stream_close(&s);
