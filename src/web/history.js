@@ -59,8 +59,8 @@ const traffic = {
       setText(node, '');
       return;
     }
-    const clear = h('button', { type: 'button', class: 'quiet', on: { click: () => this.chart.choose(null) } }, 'back to now');
-    node.replaceChildren(`The tables are of ${clock(this.moment.from)} to ${clock(this.moment.to)} `, clear);
+    const clear = h('button', { type: 'button', class: 'quiet', on: { click: () => this.chart.choose(null) } }, 'Back to now');
+    node.replaceChildren(`Showing ${clock(this.moment.from)} to ${clock(this.moment.to)} `, clear);
   },
 
   async refresh() {

@@ -50,8 +50,8 @@ const live = {
     if (this.stop || this.isPaused) return;
     this.stop = new AbortController();
     const { signal } = this.stop;
-    const clear = this.row ? h('button', { type: 'button', class: 'quiet', on: { click: () => this.forget() } }, 'all patterns') : '';
-    this.of.replaceChildren(this.row ? `Of one pattern: ${visible(this.row.template, 120)} ` : '', clear);
+    const clear = this.row ? h('button', { type: 'button', class: 'quiet', on: { click: () => this.forget() } }, 'Show all patterns') : '';
+    this.of.replaceChildren(this.row ? `One pattern: ${visible(this.row.template, 120)} ` : '', clear);
     this.timer = setInterval(() => this.draw(), DRAW_MS);
     data
       .lines('tap', { query: this.query(), signal }, (line) => this.line(line))
@@ -85,7 +85,7 @@ const live = {
   pause() {
     this.isPaused = !this.isPaused;
     setAttribute(this.pauseButton, 'aria-pressed', this.isPaused);
-    setText(this.pauseButton, this.isPaused ? 'Go on' : 'Pause');
+    setText(this.pauseButton, this.isPaused ? 'Resume' : 'Pause');
     if (this.isPaused) this.end();
     else this.start();
   },
@@ -93,13 +93,13 @@ const live = {
   line(text) {
     if (text === '') return;
     const line = JSON.parse(text);
-    if (line.tap) this.told = line.tap;
+    if (line.tap) this.sent = line.tap;
     else this.waiting.push(line);
     if (this.waiting.length > LIVE_LINES) this.waiting.splice(0, this.waiting.length - LIVE_LINES);
   },
 
   draw() {
-    if (this.told) setText(this.sums, `${number(this.told.shown)} shown of ${number(this.told.matched)} that matched.`);
+    if (this.sent) setText(this.sums, `${number(this.sent.shown)} shown of ${number(this.sent.matched)} that matched.`);
     if (this.waiting.length === 0) return;
     const items = this.waiting.splice(0).map((line) => h('li', { 'data-verdict': line.verdict }, h('span', { class: 'verdict' }, line.verdict === 'kept' ? 'kept' : 'dropped'), h('span', { class: 'under' }, `${line.severity} · ${serviceName(line.service)} · ${line.reason.replaceAll('_', ' ')}`), h('code', {}, visible(line.body, 1000))));
     this.list.prepend(...items.reverse());

@@ -92,10 +92,10 @@ function loop(run, pause) {
 
 function broken(error) {
   if (error.status === 401) {
-    askKey(data.key ? 'That is not the key.' : '');
+    askKey(data.key ? 'Wrong key.' : '');
     return;
   }
-  setText($('link'), error.status === undefined ? 'no connection, trying again' : error.message);
+  setText($('link'), error.status === undefined ? 'no connection, retrying' : error.message);
   setAttribute($('link'), 'data-tone', 'bad');
 }
 
@@ -213,7 +213,7 @@ opened.build();
 patterns.build((row) => opened.open(row));
 tabs.build();
 loops.history = loop(() => traffic.refresh().then(() => services.update(state.now)), () => traffic.pause());
-loops.patterns = loop(async () => tabs.chosen === 'patterns' && patterns.refresh(), () => patterns.pause());
+loops.patterns = loop(async () => tabs.chosen === 'patterns' && patterns.refresh(), () => known.pause());
 loops.proposals = loop(async () => tabs.chosen === 'proposals' && proposals.refresh(), () => PROPOSALS_MS);
 // A key that is known is tried; without one the server says whether one is needed.
 listen();

@@ -15,7 +15,7 @@ const VERDICTS = {
   kept: 'it is kept',
   sampled_out: 'it is sampled out',
   dropped_by_rule: 'it is dropped',
-  in_turn: 'some of them are kept, at even distances',
+  in_turn: 'one of so many is kept, evenly spaced',
 };
 
 const opened = {
@@ -50,7 +50,7 @@ const opened = {
       pair('Service', serviceName(row.service)),
       pair('Severity', row.status_class ? `${row.severity}, ${row.status_class}` : row.severity),
       pair('Received', `${number(row.received)} records, ${bytes(row.received_bytes)}`),
-      row.would_keep === undefined ? pair('Kept', `${number(row.kept)}, ${percent(row.kept, row.received)}`) : pair('Enforcing would keep', `${number(row.would_keep)}, ${percent(row.would_keep, row.received)}`),
+      row.would_keep === undefined ? pair('Kept', `${number(row.kept)}, ${percent(row.kept, row.received)}`) : pair('Would keep', `${number(row.would_keep)}, ${percent(row.would_keep, row.received)}`),
       pair('Dropped', `${number(row.sampled_out)} sampled out, ${number(row.dropped_by_rule)} by rule`),
       pair('Seen', `${day(row.first_seen)} to ${day(row.last_seen)}`),
       pair('Pattern', h('code', {}, row.pattern), ' ', copyId),
@@ -84,7 +84,7 @@ const opened = {
       const answer = await data.open('explain', { query: { input: 'line', service: row.service || undefined, severity: row.severity }, body: line });
       const said = JSON.parse((await answer.text()).split('\n')[0]);
       const rows = said.steps.map((step) => h('li', { 'data-applies': String(step.applies) }, h('span', {}, STAGES[step.stage] ?? step.stage), h('span', {}, stepWords(step))));
-      section.append(h('ol', { class: 'steps' }, ...rows), h('p', {}, `So ${VERDICTS[said.verdict] ?? said.verdict}, by ${said.reason.replaceAll('_', ' ')}.`));
+      section.append(h('ol', { class: 'steps' }, ...rows), h('p', {}, `Result: ${VERDICTS[said.verdict] ?? said.verdict} (${said.reason.replaceAll('_', ' ')}).`));
     } catch (error) {
       section.append(h('p', { class: 'none' }, error.message));
     }
@@ -122,7 +122,7 @@ const opened = {
     };
     const copyYaml = h('button', { type: 'button', class: 'quiet', on: { click: () => copy(yaml.textContent, copyYaml) } }, 'Copy YAML');
     const actions = data.has('draft') && !got?.protected_by ? [h('button', { type: 'button', class: 'main', on: { click: () => decide('apply') } }, 'Apply'), h('button', { type: 'button', on: { click: () => decide('shadow') } }, 'Try as shadow'), policy.byField()] : [];
-    const held = got?.protected_by ? h('p', { class: 'none' }, `A rate changes nothing here: ${got.protected_by}.`) : null;
+    const held = got?.protected_by ? h('p', { class: 'none' }, `No rate applies here: ${got.protected_by}.`) : null;
     show(now);
     return h('section', {}, h('h3', {}, 'Another rate'), held, slider.node, words, yaml, h('p', { class: 'row' }, copyYaml, ...actions), done);
   },
@@ -144,6 +144,6 @@ function rateWords(value, perHour, answer) {
   const off = value >= 1 ? 'counts stay exact' : left < 1 ? 'too few are left to count an hour' : `an hour is counted to ± ${percent(Math.min(1, (2 * Math.sqrt(1 - value)) / Math.sqrt(left)), 1)}`;
   const m = answer.month;
   const less = answer.kept_bytes_now - answer.kept_bytes_then;
-  const change = Math.abs(less) < 0.005 * Math.max(1, answer.kept_bytes_now) ? 'as it is' : m.is_free ? `${bytes(Math.abs(less))} an hour ${less >= 0 ? 'less' : 'more'}` : `${money(Math.abs(m.saving), m.currency)} a month ${m.saving >= 0 ? 'less' : 'more'}`;
+  const change = Math.abs(less) < 0.005 * Math.max(1, answer.kept_bytes_now) ? 'no difference' : m.is_free ? `${bytes(Math.abs(less))} an hour ${less >= 0 ? 'less' : 'more'}` : `${money(Math.abs(m.saving), m.currency)} a month ${m.saving >= 0 ? 'less' : 'more'}`;
   return `${change}; ${off}.`;
 }

@@ -1,10 +1,6 @@
 // ---- patterns: a table with as many nodes as can be seen, whose rows stay where they are
 
-const FEW = 200; // patterns that are asked for, until all are wanted
-const PIECE = 2048; // of all, at once: what the server may hold for an answer is bounded
-const PATTERNS_MS = 5000;
-const PATIENCE = 150; // times as long as a refresh took: its cost stays below a hundredth
-const OVERSCAN = 6;
+const OVERSCAN = 6; // rows above and below of what is seen
 
 // While observing, what enforcing would keep.
 const keptOf = (row) => row.would_keep ?? row.kept;
@@ -21,14 +17,11 @@ const COLUMNS = [
 ];
 
 const patterns = {
-  all: [], // as they came, with `key`
   shown: [], // filtered, in the order of the table
   places: new Map(), // key: place, while the order holds
   sort: 'saved',
   reverse: false,
   wantAll: false,
-  before: null, // {at, counts} for rates
-  took: 0,
 
   build(open) {
     this.open = open;
@@ -75,7 +68,7 @@ const patterns = {
     $('rows').scrollTop = 0;
     this.arrange();
     // What is not here yet may match as well.
-    if ($('filter').value !== '' && this.held > this.all.length) this.refresh().catch(() => {});
+    if ($('filter').value !== '' && known.held > known.list.length) this.refresh().catch(() => {});
   },
 
   // While the table is in use, no row may change its place.
@@ -85,49 +78,18 @@ const patterns = {
 
   async refresh() {
     const column = COLUMNS.find(({ name }) => name === this.sort);
-    const all = this.wantAll || $('filter').value !== '';
     const moment = traffic.moment;
-    const query = { limit: all ? PIECE : FEW, sort: column.server ?? 'volume', reverse: this.reverse ? 1 : undefined, spark: 1, service: services.chosen ?? undefined, from: moment?.from, to: moment?.to };
+    const query = { sort: column.server ?? 'volume', reverse: this.reverse ? 1 : undefined, spark: 1, service: services.chosen ?? undefined, from: moment?.from, to: moment?.to };
+    const isFiltered = $('filter').value !== '';
+    const wantsAll = this.wantAll || isFiltered;
+    const rank = isFiltered || column.text ? -1 : Math.floor($('rows').scrollTop / this.rowHeight());
     const began = performance.now();
-    const got = await data.ask('patterns', { query });
-    for (let more = got; all && more.patterns.length === PIECE; got.patterns.push(...more.patterns)) {
-      query.offset = (query.offset ?? 0) + PIECE;
-      more = await data.ask('patterns', { query });
-    }
-    const came = performance.now();
-    this.take(got, moment);
-    this.took = performance.now() - began;
+    const came = await known.refresh(query, wantsAll, rank);
+    for (const one of COLUMNS) if (one.needs) this.table.classList.toggle(`no-${one.name}`, !known.list.some((row) => row[one.needs] !== undefined));
+    this.arrange();
     performance.clearMeasures();
     performance.measure('patterns-drawn', { start: came });
     performance.measure('patterns-asked', { start: began });
-  },
-
-  // How long to wait for the next one.
-  pause() {
-    return Math.max(PATTERNS_MS, this.took * PATIENCE);
-  },
-
-  // `moment`: the time that its records are of; null: until now.
-  take(got, moment) {
-    const nowMs = performance.now();
-    const gap = this.before ? (nowMs - this.before.at) / 1000 : 0;
-    const counts = new Map();
-    this.all = [];
-    for (const row of got.patterns) {
-      row.key = `${row.pattern} ${row.severity} ${row.status_class ?? ''} ${row.service}`;
-      if (counts.has(row.key)) continue; // it changed its place between two pieces
-      counts.set(row.key, row.received);
-      this.all.push(row);
-      const was = this.before?.counts.get(row.key);
-      if (moment) row.per_s = (row.records ?? 0) / Math.max(60, moment.to - moment.from);
-      else if (was !== undefined && gap > 0) row.per_s = (row.received - was) / gap;
-      else row.per_s = row.spark?.length > 1 && row.spark.at(-2) > 0 ? row.spark.at(-2) / 60 : undefined;
-    }
-    this.before = { at: nowMs, counts };
-    this.held = got.patterns_held;
-    this.total = got.patterns.reduce((sum, row) => sum + row.received_bytes, 0) || 1;
-    for (const column of COLUMNS) if (column.needs) this.table.classList.toggle(`no-${column.name}`, !got.patterns.some((row) => row[column.needs] !== undefined));
-    this.arrange();
   },
 
   matches(row) {
@@ -143,7 +105,7 @@ const patterns = {
     const column = COLUMNS.find(({ name }) => name === this.sort);
     const sign = this.reverse ? -1 : 1;
     const compare = column.text ? (a, b) => sign * (column.text(a) < column.text(b) ? -1 : column.text(a) > column.text(b) ? 1 : 0) : (a, b) => sign * (column.of(b) - column.of(a));
-    const rows = this.all.filter((row) => this.matches(row)).sort(compare);
+    const rows = known.list.filter((row) => this.matches(row)).sort(compare);
     if (this.places.size > 0 && this.isHeld()) rows.sort((a, b) => (this.places.get(a.key) ?? Infinity) - (this.places.get(b.key) ?? Infinity) || 0);
     this.places = new Map(rows.map((row, i) => [row.key, i]));
     this.shown = rows;
@@ -152,7 +114,7 @@ const patterns = {
   },
 
   note() {
-    const { held = 0 } = this;
+    const { held } = known;
     const n = this.shown.length;
     setText($('patterns-note'), n === 0 ? 'no pattern' : n === held ? `${number(n)} patterns` : `${number(n)} of ${number(held)}`);
     $('patterns-all').hidden = held <= FEW;
@@ -211,7 +173,7 @@ const patterns = {
     if (drawn !== row.drawn) row.cells.spark.replaceChildren(...(of.spark ? [spark(of.spark)] : []));
     row.drawn = drawn;
     setText(row.cells.volume, of.per_s === undefined ? '–' : rate(of.per_s));
-    setText(row.cells.share, percent(of.received_bytes, this.total));
+    setText(row.cells.share, percent(of.received_bytes, state.now?.received_bytes));
     setText(row.cells.kept, percent(keptOf(of), of.received));
     setText(row.cells.why, of.why ?? '');
     setText(row.cells.saved, savedText(of));

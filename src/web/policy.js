@@ -65,26 +65,29 @@ const toSlider = (value) => (value <= RATE_MIN ? 0 : 100 * (1 + Math.log10(value
 const fromSlider = (at) => (at <= 0 ? RATE_MIN : Number((10 ** ((at / 100 - 1) * 3)).toPrecision(2)));
 const rateText = (value) => (value >= 1 ? 'all' : `${Number((value * 100).toPrecision(2))} %`);
 
-// {node, value, set(rate)}; `changed(rate)` while it moves.
-function rateSlider(title, value, changed) {
+// What a slider's 0 to 100 stand for, there and back, and how it reads.
+const RATES = { to: toSlider, from: fromSlider, text: rateText };
+
+// {node, value, set(value)}; `changed(value)` while it moves.
+function rateSlider(title, value, changed, { to, from, text } = RATES) {
   const id = `rate-${title.replace(/\W+/g, '-')}`;
   const output = h('output', { for: id });
   const input = h('input', { type: 'range', id, min: 0, max: 100, step: 1 });
   const show = (now) => {
-    setText(output, rateText(now));
-    input.setAttribute('aria-valuetext', rateText(now));
+    setText(output, text(now));
+    input.setAttribute('aria-valuetext', text(now));
   };
   const slider = {
     node: h('div', { class: 'slider' }, h('label', { for: id }, title), input, output),
     value,
     set(now) {
       slider.value = now;
-      input.value = toSlider(now);
+      input.value = to(now);
       show(now);
     },
   };
   input.addEventListener('input', () => {
-    slider.value = fromSlider(Number(input.value));
+    slider.value = from(Number(input.value));
     show(slider.value);
     changed(slider.value);
   });

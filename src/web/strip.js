@@ -34,10 +34,10 @@ const strip = {
 
   saved(now) {
     const m = now.month;
-    const title = now.mode === 'observe' ? 'Enforcing would save a month' : 'Saved a month';
+    const title = now.mode === 'observe' ? 'Would save a month' : 'Saved a month';
     setText(this.cells.saved.title, title);
     if (m.is_free) {
-      this.set('saved', bytes(Math.max(0, m.without_bytes - m.with_bytes)), `of ${bytes(m.without_bytes)}; within what is free`);
+      this.set('saved', bytes(Math.max(0, m.without_bytes - m.with_bytes)), `of ${bytes(m.without_bytes)}; within the free tier`);
       return;
     }
     const parts = m.by_encoding >= 0.005 ? ` · ${money(m.by_sampling, m.currency)} by sampling, ${money(m.by_encoding, m.currency)} by encoding` : ' · by sampling';
@@ -48,7 +48,7 @@ const strip = {
     const observes = now.mode === 'observe';
     const kept = observes ? (now.would_keep ?? now.kept) : now.kept + now.released;
     const keptBytes = observes ? (now.would_keep_bytes ?? now.kept_bytes) : now.kept_bytes;
-    setText(this.cells.kept.title, observes ? 'Enforcing would keep' : 'Kept');
+    setText(this.cells.kept.title, observes ? 'Would keep' : 'Kept');
     this.set('kept', percent(kept, now.received), `${number(kept)} of ${number(now.received)} records · ${bytes(keptBytes)} of ${bytes(now.received_bytes)}`);
   },
 
@@ -71,7 +71,7 @@ const strip = {
     if (u.quota?.is_limited) this.set('upstream', 'Over quota', 'PostHog answers 200 and throws logs away', 'bad');
     else if (u.key_refused) this.set('upstream', 'Key refused', queue, 'bad');
     else if (u.address_refused) this.set('upstream', 'Wrong address', queue, 'bad');
-    else if (u.circuit !== 'closed') this.set('upstream', u.circuit === 'open' ? 'Away' : 'Trying', `for ${duration(u.outage_ms)} · next try in ${duration(u.next_retry_ms)} · ${queue}`, 'bad');
+    else if (u.circuit !== 'closed') this.set('upstream', u.circuit === 'open' ? 'Unreachable' : 'Trying again', `for ${duration(u.outage_ms)} · next try in ${duration(u.next_retry_ms)} · ${queue}`, 'bad');
     else if (u.last_status === 0) this.set('upstream', now.delivered > 0 ? 'Good' : 'Idle', u.name === 'standard output' ? 'no key: written to standard output' : queue);
     else this.set('upstream', u.last_status < 300 ? 'Good' : `Answers ${u.last_status}`, queue, u.last_status < 300 ? '' : 'warn');
   },
@@ -86,7 +86,7 @@ const strip = {
       const unit = b.unit === 'bytes' ? bytes : (n) => `${number(n)} records`;
       this.set('budget', percent(b.used, b.allowed), `${unit(b.rate)} a second may be kept`, b.used > b.allowed * 1.02 ? 'warn' : '');
     } else {
-      this.set('budget', 'None', now.pressure > 0 ? `the queue presses: ${percent(now.pressure, 1)}` : 'no pressure', now.pressure > 0 ? 'warn' : '');
+      this.set('budget', 'None', now.pressure > 0 ? `queue pressure ${percent(now.pressure, 1)}` : 'no pressure', now.pressure > 0 ? 'warn' : '');
     }
   },
 

@@ -3,6 +3,14 @@
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN'];
 const FIRST_RATES = { TRACE: 0.05, DEBUG: 0.05, INFO: 0.2, WARN: 0.5 };
 
+// A budget from 10 MB to 10 TB a month; 0: the one in force.
+const BUDGET_LEAST = 1e7;
+const BUDGETS = {
+  to: (n) => (n === 0 ? 0 : 1 + (Math.log10(n / BUDGET_LEAST) / 6) * 99),
+  from: (at) => (at === 0 ? 0 : Number((BUDGET_LEAST * 10 ** (((at - 1) / 99) * 6)).toPrecision(2))),
+  text: (n) => (n === 0 ? 'as it is' : `${bytes(n)} a month`),
+};
+
 const whatif = {
   span: '1h',
   rates: {},
@@ -15,20 +23,19 @@ const whatif = {
       this.rates[level] = value;
       this.ask();
     }));
-    this.budget = h('input', { type: 'number', id: 'whatif-budget', min: 0, step: 'any', placeholder: 'as it is' });
-    this.budget.addEventListener('input', () => this.ask());
+    this.budget = rateSlider('Budget', 0, () => this.ask(), BUDGETS);
     this.text = h('textarea', { id: 'whatif-document', rows: 8, spellcheck: 'false', placeholder: 'severity_rates:\n  INFO: 0.1' });
     this.text.addEventListener('input', () => this.ask());
     const span = h('div', { role: 'group', 'aria-label': 'Against' }, ...['1h', '24h'].map((name) => h('button', { type: 'button', class: 'segment', 'aria-pressed': name === this.span, 'data-span': name, on: { click: () => this.useSpan(name) } }, name === '1h' ? 'The last hour' : 'The last day')));
     this.spanGroup = span;
     const shadow = h('button', { type: 'button', on: { click: () => this.shadow() } }, 'Try as shadow');
-    const reset = h('button', { type: 'button', class: 'quiet', on: { click: () => this.reset() } }, 'As it is');
+    const reset = h('button', { type: 'button', class: 'quiet', on: { click: () => this.reset() } }, 'Reset');
     $('whatif').append(
       h('h2', { class: 'unseen' }, 'What if'),
       h('div', { class: 'form' },
         span,
         h('fieldset', {}, h('legend', {}, 'Rates by severity'), ...this.sliders.map((slider) => slider.node)),
-        h('p', { class: 'row' }, h('label', { for: 'whatif-budget' }, 'Budget, GB a month'), this.budget),
+        this.budget.node,
         h('details', {}, h('summary', {}, 'A policy instead'), h('label', { for: 'whatif-document' }, 'Policy as YAML'), this.text),
         h('p', { class: 'row' }, data.has('draft') ? shadow : null, data.has('draft') ? policy.byField() : null, reset),
         this.status),
@@ -44,7 +51,8 @@ const whatif = {
 
   async reset() {
     this.rates = {};
-    this.budget.value = this.text.value = '';
+    this.budget.set(0);
+    this.text.value = '';
     await this.readRates();
     await this.run();
   },
@@ -60,7 +68,7 @@ const whatif = {
 
   question() {
     const set = Object.fromEntries(Object.entries(this.rates).map(([level, value]) => [`sampling.severity_rates.${level}`, value]));
-    if (Number(this.budget.value) > 0) set['sampling.budget.bytes_per_month'] = String(Math.round(Number(this.budget.value) * 1e9));
+    if (this.budget.value > 0) set['sampling.budget.bytes_per_month'] = String(Math.round(this.budget.value));
     return this.text.value.trim() === '' ? { span: this.span, set } : { span: this.span, document: this.text.value, set };
   },
 
@@ -78,8 +86,8 @@ const whatif = {
     const m = got.month;
     const big = (title, now, then) => h('div', {}, h('dt', {}, title), h('dd', { class: 'value' }, then), h('dd', { class: 'more' }, `now ${now}`));
     const cost = m.is_free ? big('Sent in this time', bytes(got.kept_bytes_now), bytes(got.kept_bytes_then)) : big('A month costs', money(m.now, m.currency), money(m.then, m.currency));
-    const known = got.known_s !== undefined && got.known_s < got.span_s ? `Known: the last ${duration(got.known_s * 1000)}. ` : '';
-    const free = m.is_free ? 'A month of this is within what is free. ' : Math.abs(m.saving) < 0.005 ? 'As it is now. ' : `${m.saving >= 0 ? 'Saves' : 'Costs'} ${money(Math.abs(m.saving), m.currency)} a month more than now. `;
+    const known = got.known_s !== undefined && got.known_s < got.span_s ? `Based on the last ${duration(got.known_s * 1000)}. ` : '';
+    const free = m.is_free ? 'A month of this is within the free tier. ' : Math.abs(m.saving) < 0.005 ? 'No difference. ' : `${m.saving >= 0 ? 'Saves' : 'Costs'} ${money(Math.abs(m.saving), m.currency)} a month more than now. `;
     const rows = got.rows.map((row) => h('tr', {}, h('th', { scope: 'row' }, h('span', { class: 'template' }, visible(row.template, 200)), h('span', { class: 'under' }, `${row.severity} · ${serviceName(row.service)}`)), h('td', {}, number(row.records)), h('td', {}, percent(row.share_now, 1)), h('td', {}, percent(row.share_then, 1))));
     const head = h('tr', {}, ...['What changes most', 'Records', 'Kept now', 'Then'].map((title) => h('th', { scope: 'col' }, title)));
     this.result.replaceChildren(
@@ -93,7 +101,7 @@ const whatif = {
     try {
       const document = this.text.value.trim() !== '' ? this.text.value : withRates(await policy.active(), 'severity_rates', this.rates);
       const words = await policy.draft(document, 'tried in what if', 'shadow');
-      say(this.status, this.budget.value === '' ? words : `${words} The budget is no part of it.`);
+      say(this.status, this.budget.value === 0 ? words : `${words} The budget is no part of it.`);
       proposals.refresh();
     } catch (error) {
       say(this.status, error.message, true);

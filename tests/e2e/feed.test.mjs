@@ -1,8 +1,10 @@
 // /api/summary and /api/events: they say what the ledger says, are bounded, and hold nothing up.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
+import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { KEEP_ALL, closeLedger, pair } from './lib/sidecar.mjs';
@@ -111,6 +113,24 @@ test('events come each second to each reader, and only while there are readers',
   await until('none', async () => (await readers(sidecar)) === 0);
   await until('their memory', async () => (await memory()) <= before - 2 * 128 * 1024);
   await closeLedger(sidecar, { received: 20 });
+});
+
+test('a reload changes what is said, and ends no reader', async (t) => {
+  const file = path.join(directory(t), 'config.yaml');
+  const write = (mode) => writeFileSync(file, `mode: ${mode}\nbatch: {max_age: 50ms}\nsampling: {first: {count: 0}, severity_rates: {INFO: 0}}\n`);
+  write('enforce');
+  const { sidecar } = await pair(t, { set: {}, args: ['--config', file] });
+  const reader = await follow(t, sidecar);
+  await post(sidecar, request(10));
+  await until('dropped', () => reader.events.at(-1)?.sampled_out === 10);
+  write('observe');
+  sidecar.signal('SIGHUP');
+  await until('observing', () => reader.events.at(-1).mode === 'observe');
+  await post(sidecar, request(10));
+  const last = await until('kept, and what would be', () => reader.events.findLast((event) => event.received === 20));
+  assert.deepEqual([last.kept, last.would_keep], [10, 0]);
+  reader.end();
+  await closeLedger(sidecar, { received: 20, kept: 10, sampled_out: 10 });
 });
 
 test('there are eight readers at most, none by HTTP/2, and the end of the sidecar ends them', async (t) => {
