@@ -3,10 +3,10 @@
  *
  *   python3 bench/bodies.py /tmp/bodies && build/bench/micro_pipeline /tmp/bodies/?*.pb
  *
- * Seven figures: pipeline_push() whole (check, walk, sign, decide, count; what is
- * kept goes nowhere), the same under a budget, with a queue that presses, with events and with 20
- * alerts guarded, the sampler's decision alone, the stamp alone. The bodies are taken in turn; the
- * best round counts, because machines are shared.
+ * Eight figures: pipeline_push() whole (check, walk, sign, decide, count; what is
+ * kept goes nowhere), the same under a budget, with a queue that presses, with events, with 20
+ * alerts guarded and with lines of each pattern held, the sampler's decision alone, the stamp
+ * alone. The bodies are taken in turn; the best round counts, because machines are shared.
  *
  *   build/bench/micro_pipeline --rotating N [RECORDS]
  *
@@ -30,7 +30,7 @@
 #define ROUNDS 60
 #define REPEATS 1000
 #define BODY_RECORDS 100 /* of a request of rotating patterns */
-#define PIPELINES 5      /* free, with a budget, under pressure, with events, with a guard */
+#define PIPELINES 6      /* free, with a budget, under pressure, with events, a guard, samples */
 #define ALERTS 20        /* as many as PostHog has in a project; none of them selects anything */
 
 static int emit(void *ctx, const struct logs_group *g, struct span record, struct span stamp,
@@ -76,8 +76,8 @@ static struct rules *default_rules(void)
     if (rules_new(&r) < 0)
         abort();
     for (int l = 0; l < LEVEL_COUNT; l++)
-        rules_set_level(r, (enum level)l, rates[l], NULL);
-    rules_set_first(r, 5, 60000, NULL);
+        ignore_code(rules_set_level(r, (enum level)l, rates[l], NULL));
+    ignore_code(rules_set_first(r, 5, 60000, NULL));
     return r;
 }
 
@@ -97,8 +97,9 @@ static double time_decide(struct span request, const struct rules *rules, struct
     struct pattern entry = {.in_window = 1000, .window = 1};
     struct subject s = {.record = &record, .level = LEVEL_INFO, .pattern = &entry};
     volatile unsigned kept = 0;
-    logs_each(request, 1, arena, keep_first, &s);
-    log_record_read(&record, s.bytes);
+    ignore_code(logs_each(request, 1, arena, keep_first, &s));
+    if (log_record_read(&record, s.bytes) < 0)
+        exit(1);
     double start = now_ns();
     for (int i = 0; i < REPEATS; i++) {
         s.signature = s.family = (uint64_t)i;
@@ -223,6 +224,17 @@ static void time_census(struct pipeline *p, uint32_t limit)
     census_done(&c);
 }
 
+/* What is kept over a restart, written into memory. */
+static void time_save(const struct pipeline *p)
+{
+    struct buf text = {0};
+    double start = now_ns();
+    pipeline_save(p, &text);
+    printf("pipeline_save() of them      %7.2f ms, %.2f MB\n", (now_ns() - start) / 1e6,
+           (double)text.len / 1e6);
+    buf_done(&text);
+}
+
 static int rotate(uint64_t patterns, uint64_t records)
 {
     uint64_t out = 0, learn = patterns < BODY_RECORDS ? BODY_RECORDS : patterns;
@@ -251,6 +263,7 @@ static int rotate(uint64_t patterns, uint64_t records)
     if (records > 0) {
         time_census(p, 100);
         time_census(p, 0);
+        time_save(p);
     }
     pipeline_free(p);
     rules_unref(rules);
@@ -276,12 +289,15 @@ int main(int argc, char **argv)
     struct rules *rules = default_rules();
     struct pipeline_opts opts = pipeline_opts(&out);
     struct pipeline *p[PIPELINES];
+    struct budget held;
+    budget_init(&held, 512 << 10); /* as by default */
     for (int k = 0; k < PIPELINES; k++) {
         opts.target =
             (struct governor_target){k == 1 ? GOVERNOR_RECORDS : GOVERNOR_NONE, 100000, 0.3};
         opts.sink.fullness = k == 2 ? half_pressed : NULL;
         opts.events.enabled = k == 3;
         opts.events.max_per_minute = 60;
+        opts.samples = k == 5 ? &held : NULL;
         if (pipeline_new(&p[k], &opts, rules) < 0)
             abort();
     }
@@ -289,7 +305,7 @@ int main(int argc, char **argv)
     pipeline_set_guard(p[4], guard);
     guard_unref(guard);
 
-    double best[PIPELINES + 2] = {1e18, 1e18, 1e18, 1e18, 1e18, 1e18, 1e18};
+    double best[PIPELINES + 2] = {1e18, 1e18, 1e18, 1e18, 1e18, 1e18, 1e18, 1e18};
     for (int round = 0; round < ROUNDS; round++) {
         double took[PIPELINES + 2];
         for (int k = 0; k < PIPELINES; k++) {
@@ -313,6 +329,7 @@ int main(int argc, char **argv)
     printf("  under pressure%7.1f ns a record\n", best[2]);
     printf("  with events   %7.1f ns a record\n", best[3]);
     printf("  with a guard  %7.1f ns a record\n", best[4]);
+    printf("  with samples  %7.1f ns a record\n", best[5]);
     printf("sampler_decide  %7.1f ns a record\n", best[PIPELINES]);
     printf("stamp_write     %7.1f ns a survivor of p < 1\n", best[PIPELINES + 1]);
 

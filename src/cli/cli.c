@@ -73,6 +73,29 @@ static const struct verb {
      "what observing or a second policy would do, beside what is done",
      "  --limit N         patterns, 25\n"
      "  --json\n" ADMIN_TEXT},
+    {"whatif", verb_whatif,
+     "[--span 1h|24h] [--set sampling.KEY=VALUE]... [--policy FILE] [--json]",
+     "what the last hour or day would have cost under other rates, a budget or a policy",
+     "Asks the running one, and changes nothing. The settings may be "
+     "sampling.severity_rates.LEVEL,\n"
+     "sampling.pattern_rates.ID, sampling.global_rate, sampling.first.* and sampling.budget.*.\n\n"
+     "  --span 1h|24h     1h\n"
+     "  --policy FILE     a policy file, in place of the rates in force; - is standard input\n"
+     "  --json\n" ADMIN_TEXT},
+    {"policy", verb_policy,
+     "list | propose | show N | changes N | diff N | apply N | rollback N | draft FILE",
+     "versions of the running one's policy: what is proposed, in force, and was",
+     "  list              who made which, when and why, what it saves, which is in force\n"
+     "  propose           rates from the counts of the last day, as a new version\n"
+     "  show N            its document, a policy file\n"
+     "  changes N         patterns whose rate it changes, with money and why\n"
+     "  diff N            beside what is in force, or --with M\n"
+     "  apply N           in force; --shadow: only counted, beside what is done (shadow)\n"
+     "  rollback N        a new version with the content of that one, in force\n"
+     "  draft FILE        a policy file as a version that waits; - is standard input\n\n"
+     "  --by NAME         who; else USER\n"
+     "  --why TEXT        of a draft\n"
+     "  --json\n" ADMIN_TEXT},
     {"explain", verb_explain, "[--live] [--json] [--service NAME] [--severity LEVEL] [TEXT]",
      "why a record would be kept or dropped, rule by rule",
      "Reads one line as argument, else OTLP JSON or lines on standard input.\n\n"

@@ -14,6 +14,8 @@ int verb_limits(int argc, char **argv);
 int verb_top(int argc, char **argv);
 int verb_tap(int argc, char **argv);
 int verb_shadow(int argc, char **argv);
+int verb_whatif(int argc, char **argv);
+int verb_policy(int argc, char **argv);
 int verb_demo(int argc, char **argv);
 int verb_explain(int argc, char **argv);
 int verb_redact(int argc, char **argv);

@@ -184,8 +184,10 @@ struct config {
         config_text server, api_key;
         struct config_route route;
         uint32_t team_id, refresh_interval_ms, report_interval_ms, timeout_ms;
+        bool applies; /* proposals, by itself */
+        uint32_t propose_interval_ms;
+        double max_drop_change;
     } policy;
-    config_text state_directory;
     struct {
         enum passthrough traces, metrics;
         bool posthog; /* all that is not OTLP goes on to it */
@@ -208,7 +210,11 @@ struct config {
         uint32_t keep_minutes_ms, keep_hours_ms, keep_days;
     } server;
     bool allow_insecure;
-    uint64_t memory_limit_bytes;
+    struct {
+        config_text directory;
+        uint32_t interval_ms;
+    } state;
+    uint64_t memory_limit_bytes, history_bytes;
     uint32_t shutdown_timeout_ms;
     bool sandbox;
 

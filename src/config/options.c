@@ -355,10 +355,15 @@ const struct option config_options[] = {
         RELOAD, "between reports of pattern counts", AT_LEAST("100ms")),
     OPT("policy.timeout", millis, policy.timeout_ms, "10s",
         RELOAD, "of one request to it", MORE_THAN_0),
+    OPT("policy.apply", policy_apply, policy.applies, "propose",
+        RELOAD, "propose: what is proposed waits for a person (lipservice policy apply); auto: it is "
+        "put in force, but for what would lower something protected, which is only counted first"),
+    OPT("policy.propose_interval", millis, policy.propose_interval_ms, "1h",
+        RELOAD, "how often rates are proposed from what was counted; 0: only when asked",
+        ZERO_OR_FROM("1s", "24h")),
+    OPT("policy.max_drop_change", ratio, policy.max_drop_change, "0.25",
+        RELOAD, "so much more of all bytes may be dropped by one proposal; 0.25: a quarter"),
     ROUTE_ROWS("policy", policy.route, "the policy server"),
-    OPT("state.directory", text, state_directory, "",
-        RESTART, "what a sidecar remembers over a restart: the last policy of each service from "
-        "policy.server; made where it is missing; empty: nothing", .file = CONFIG_FILE_STATE),
     OPT("passthrough.traces", passthrough, passthrough.traces, "relay",
         RESTART, "relay, discard or refuse what arrives on /v1/traces"),
     OPT("passthrough.metrics", passthrough, passthrough.metrics, "relay",
@@ -413,6 +418,16 @@ const struct option config_options[] = {
         FROM("32", "10000")),
     OPT("memory.limit", bytes, memory_limit_bytes, "64MiB",
         RESTART, "one account for bodies, inflation, queue and tables", AT_LEAST("8MiB")),
+    OPT("history.memory", bytes, history_bytes, "2MiB",
+        RESTART, "within memory.limit, at most a sixteenth of it: what was counted in the last hour "
+        "and day, a few lines of each pattern; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
+    OPT("state.directory", text, state.directory, "",
+        RESTART, "of this process alone, made where it is missing: patterns, families, history, "
+        "versions of the policy and the last policies of policy.server survive a restart in it; "
+        "empty: they do not",
+        .file = CONFIG_FILE_STATE),
+    OPT("state.interval", millis, state.interval_ms, "1m",
+        RESTART, "how often that is written; at the end it is written once more", FROM("1s", "1h")),
     OPT("telemetry.health.endpoint", text, telemetry.health_endpoint, "localhost:13133",
         RESTART, "/livez, /readyz, /status; empty: not at all"),
     OPT("telemetry.metrics.endpoint", text, telemetry.metrics_endpoint, "localhost:8888",

@@ -305,6 +305,7 @@ EITHER(mode, "enforce", "observe", "enforce, observe");
 EITHER(multiline, "off", "join", "off, join");
 EITHER(sandbox, "off", "on", "off, on");
 EITHER(role, "member", "leader", "member, leader");
+EITHER(policy_apply, "propose", "auto", "propose, auto");
 EITHER(relayed, "refuse", "relay", "relay, refuse");
 EITHER(budget_source, "configured", "posthog", "configured, posthog");
 EITHER(durability, "memory", "disk", "memory, disk");

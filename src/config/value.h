@@ -45,6 +45,7 @@ typedef bool mode_field;
 typedef bool multiline_field;
 typedef bool sandbox_field;
 typedef bool role_field;
+typedef bool policy_apply_field;
 typedef bool relayed_field;
 typedef bool budget_source_field;
 typedef enum guard_mode guard_field;
@@ -70,4 +71,5 @@ extern const struct value_kind value_bytes, value_millis, value_count, value_rat
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
     value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
     value_names, value_redact_mode, value_redact_action, value_detectors, value_words, value_keys,
-    value_sandbox, value_tls_version, value_role, value_relayed, value_budget_source, value_guard;
+    value_sandbox, value_tls_version, value_role, value_relayed, value_budget_source, value_guard,
+    value_policy_apply;

@@ -33,6 +33,7 @@
 #include <stdint.h>
 
 #include "util/budget.h"
+#include "util/buf.h"
 #include "util/span.h"
 
 #define FAMILY_SIGNATURES 16384 /* as many patterns as are counted apart by default */
@@ -84,6 +85,13 @@ struct family_alias {
 
 void families_each_alias(struct families *f, void (*each)(void *ctx, const struct family_alias *a),
                          void *ctx);
+
+/* What was learned, for another process with the same seed and weight. Failures are the buf's. */
+void families_save(const struct families *f, struct buf *out);
+
+/* Into families that have learned nothing yet. ERR_MALFORMED: it is no such text; what of it was
+ * read stays. */
+int families_restore(struct families *f, struct span text);
 
 struct families_stats {
     uint32_t signatures, aliases, holes;

@@ -178,6 +178,15 @@ float anomaly_arrived(struct anomaly *a, uint32_t number, uint32_t service, bool
     return s->strength > strength ? s->strength : strength;
 }
 
+float anomaly_strength(const struct anomaly *a, uint32_t number, uint32_t service, unsigned *kinds)
+{
+    const struct service *v = &a->services[service];
+    const struct series *s = blocks_find(&a->series, number, sizeof *s);
+    float strength = v->all.strength > v->errors.strength ? v->all.strength : v->errors.strength;
+    *kinds = s == NULL ? 0 : s->holds;
+    return s != NULL && s->strength > strength ? s->strength : strength;
+}
+
 /* ---- judging ----------------------------------------------------------- */
 
 struct judging {

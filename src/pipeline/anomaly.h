@@ -88,6 +88,10 @@ void anomaly_begin(struct anomaly *a, uint32_t number, const struct pattern_key 
 /* A record arrived. The strength that applies to it, 0 to 1. */
 float anomaly_arrived(struct anomaly *a, uint32_t number, uint32_t service, bool is_error);
 
+/* The strength that applies to a pattern now, without counting anything; and of what it is
+ * anomalous: bit per enum anomaly_kind. */
+float anomaly_strength(const struct anomaly *a, uint32_t number, uint32_t service, unsigned *kinds);
+
 /* Time has passed: judge what came since the last tick, and once an interval its whole.
  * More than three intervals since the last tick say nothing and are not judged. */
 void anomaly_tick(struct anomaly *a, uint64_t now_ms);

@@ -162,6 +162,40 @@ static int take_shadow(const struct pipeline *p, struct census *c)
     return 0;
 }
 
+/* Where nothing of it was dropped although its rate is below 1, it was always among the first. */
+static struct standing_facts facts_of(const struct pipeline *p, const struct census *c,
+                                      const struct census_pattern *row)
+{
+    const struct pattern_counts *n = &row->counts;
+    enum governor_cause cause = GOVERNOR_FREE;
+    struct standing_facts f = {
+        .signature = row->key.signature,
+        .family = row->family,
+        .level = (enum level)row->key.level,
+        .service = c->services[row->key.service].name,
+        .is_guarded = (p->guarded[row->number / 64] >> row->number % 64 & 1) != 0,
+        .is_all_first = !p->opts.observe && n->sampled_out + n->dropped_by_rule == 0,
+        .factor =
+            p->governor == NULL ? 1 : (float)governor_factor(p->governor, row->number, &cause),
+    };
+    f.is_pressed = cause == GOVERNOR_BY_PRESSURE;
+    if (p->anomaly != NULL)
+        f.strength = anomaly_strength(p->anomaly, row->number, row->key.service, &f.anomalies);
+    return f;
+}
+
+static int take_facts(const struct pipeline *p, struct census *c)
+{
+    struct standing_facts *at = arena_alloc(&c->arena, c->pattern_count * sizeof *at);
+    if (at == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < c->pattern_count; i++) {
+        c->patterns[i].facts = &at[i];
+        at[i] = facts_of(p, c, &c->patterns[i]);
+    }
+    return 0;
+}
+
 static int take_patterns(struct pipeline *p, const struct census_want *want, struct census *c)
 {
     int rc = choose_patterns(p, want, c);
@@ -171,6 +205,8 @@ static int take_patterns(struct pipeline *p, const struct census_want *want, str
         rc = take_templates(p, c);
     if (rc == 0 && want->shadow && p->shadow != NULL)
         rc = take_shadow(p, c);
+    if (rc == 0 && want->facts && want->services)
+        rc = take_facts(p, c);
     return rc;
 }
 
@@ -286,7 +322,7 @@ static void add_counters(void *to, const void *from, size_t bytes)
         a[i] += b[i];
 }
 
-static_assert(sizeof(struct ledger_row) == (VERDICT_COUNT + FATE_COUNT + 6) * sizeof(uint64_t),
+static_assert(sizeof(struct ledger_row) == (VERDICT_COUNT + FATE_COUNT + 7) * sizeof(uint64_t),
               "counters only");
 static_assert(sizeof(struct guard_counts) == 4 * sizeof(uint64_t), "likewise");
 static_assert(sizeof(struct events_stats) == (EVENT_COUNT + 1) * sizeof(uint64_t), "likewise");

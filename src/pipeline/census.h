@@ -8,7 +8,7 @@
  * census_add(): services by name, patterns by key.
  *
  * Units      records, bytes, unix nanoseconds.
- * Memory     112 bytes a pattern and its template, 200 a service and its name, drawn from the
+ * Memory     120 bytes a pattern and its template, 200 a service and its name, drawn from the
  * budget, all given back by census_done(); the tables bound how many there are. Errors ERR_FULL,
  * ERR_NOMEM: no memory for it now, nothing to be freed. Blocking   never. Of 2,049 patterns with
  * their templates, all by volume take 0.4 ms, the first hundred 0.1 ms (bench/micro/pipeline.c).
@@ -29,6 +29,7 @@
 #include "pipeline/redact.h"
 #include "pipeline/sampler.h"
 #include "pipeline/shadow.h"
+#include "pipeline/standing.h"
 #include "pipeline/timestamp.h"
 #include "util/arena.h"
 #include "util/err.h"
@@ -48,6 +49,7 @@ struct census_pattern {
     uint64_t family;              /* what the signature has become by now */
     const char *template_text;    /* not terminated; NULL: none, or not wanted */
     struct shadow_counts *shadow; /* by lane; NULL: none, or not wanted */
+    struct standing_facts *facts; /* NULL: not wanted */
     uint32_t template_len;
     uint32_t number; /* of its entry, for marks beside the table of one pipeline */
 };
@@ -60,6 +62,7 @@ struct census_reasons {
 /* What a reader wants besides the counters. */
 struct census_want {
     bool services, patterns, templates, shadow, aliases, guard;
+    bool facts; /* of patterns, with services: what rates and their reasons are made of */
     /* Which patterns; NULL: all. */
     bool (*is_wanted)(const void *ctx, const struct census_pattern *p);
     const void *ctx;

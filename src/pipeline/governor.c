@@ -532,6 +532,15 @@ static double rate_now(const struct governor *g)
     return !has_budget(g) ? 0 : is_told ? g->rate : g->opts.target.amount;
 }
 
+double governor_factor(const struct governor *g, uint32_t number, enum governor_cause *why)
+{
+    *why = GOVERNOR_FREE;
+    if (!g->is_on || number >= g->made || !g->shares[number].known || g->shares[number].factor >= 1)
+        return 1;
+    *why = g->presses ? GOVERNOR_BY_PRESSURE : GOVERNOR_BY_BUDGET;
+    return (double)g->shares[number].factor;
+}
+
 struct governor_stats governor_stats(const struct governor *g)
 {
     return (struct governor_stats){

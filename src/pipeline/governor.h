@@ -121,4 +121,7 @@ void governor_certain(struct governor *g, size_t bytes, bool is_first);
  * stay is only counted. */
 bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_stay);
 
+/* What the last allocation leaves of the rate of a pattern: 1 where there is nothing to govern. */
+double governor_factor(const struct governor *g, uint32_t number, enum governor_cause *why);
+
 struct governor_stats governor_stats(const struct governor *g);

@@ -151,6 +151,12 @@ void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t 
     decide(&l->services[service]->row, v, records, bytes);
 }
 
+void ledger_error(struct ledger *l, uint32_t service)
+{
+    l->total.errors++;
+    l->services[service]->row.errors++;
+}
+
 void ledger_meter(struct ledger *l, uint32_t service, uint64_t bytes)
 {
     l->total.kept_bytes += bytes;

@@ -50,6 +50,7 @@ struct ledger_row {
     /* As a backend meters them (pipeline/metering.h): had all been sent as it came, and what was
      * sent, with stamps. */
     uint64_t received_bytes, kept_bytes, released_bytes;
+    uint64_t errors; /* of received: ERROR and above, whatever became of them */
 };
 
 struct ledger;
@@ -75,6 +76,9 @@ struct span ledger_service_name(const struct ledger *l, uint32_t service);
  * those that are sent are metered as well. */
 void ledger_decide(struct ledger *l, uint32_t service, enum verdict v, uint64_t records,
                    uint64_t bytes);
+
+/* One of the decided was an error. */
+void ledger_error(struct ledger *l, uint32_t service);
 
 /* Kept records make what is sent so much longer. */
 void ledger_meter(struct ledger *l, uint32_t service, uint64_t bytes);

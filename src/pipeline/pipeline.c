@@ -57,6 +57,9 @@ static void on_new_pattern(void *ctx, uint32_t number, bool is_overflow)
         shadow_begin(p->shadow, e);
     if (p->events != NULL)
         events_forget(p->events, number);
+    if (p->samples != NULL)
+        samples_forget(p->samples, number);
+    p->guarded[number / 64] &= ~(UINT64_C(1) << number % 64);
     if (p->anomaly != NULL) {
         bool has_merged =
             p->families != NULL && families_generation(p->families) != p->placing.generation;
@@ -126,6 +129,9 @@ int pipeline_new(struct pipeline **out, const struct pipeline_opts *opts, const 
         pipeline_set_observe(p, opts->observe) < 0 || pipeline_start_events(p) < 0 ||
         pipeline_watch_anomalies(p, rules) < 0 || start_context(p) < 0 ||
         pipeline_start_redaction(p) < 0 ||
+        (opts->samples != NULL &&
+         samples_new(&p->samples, opts->max_patterns, opts->samples) < 0) ||
+        (p->guarded = calloc(opts->max_patterns / 64 + 1, sizeof *p->guarded)) == NULL ||
         (opts->minutes && minutes_new(&p->minutes, opts->max_services, opts->budget) < 0))
         goto fail;
     if (p->minutes != NULL)
@@ -164,6 +170,8 @@ void pipeline_free(struct pipeline *p)
     anomaly_free(p->anomaly);
     events_free(p->events);
     usage_free(p->usage);
+    samples_free(p->samples);
+    free(p->guarded);
     signer_free(p->signer);
     families_free(p->families);
     governor_free(p->governor);
@@ -191,28 +199,55 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
 int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                          struct arena *arena, const struct logs_count *count)
 {
+    struct pipeline_part whole = {.most = UINT32_MAX};
+    return pipeline_push_part(p, request, key, arena, count, &whole);
+}
+
+/* Room for all that is left of the request, whose next part the pass is. */
+static int admit(struct pass *pass, struct span request, struct arena *arena,
+                 const struct logs_count *count, const struct pipeline_part *part)
+{
+    /* Every survivor may carry stamps. */
+    size_t stamps = TIMESTAMP_BYTES + stamp_bytes(pass->p->opts.stamps);
+    double left = 1 - (double)part->done / count->records;
+    pass->request_bytes =
+        (size_t)((double)request.len * left) + (size_t)(count->records - part->done) * stamps;
+    int rc = pipeline_admit(pass->p, pass->request_bytes, count->largest + stamps);
+    /* What may have to be gathered around the records: all or nothing, so before the first. */
+    size_t around = request.len - count->record_bytes +
+                    2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
+    return rc == 0 ? arena_reserve(arena, around) : rc;
+}
+
+static int record_of_part(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    struct pass *pass = ctx;
+    if (pass->left == 0 && pass->all != VERDICT_REJECTED)
+        return LOGS_PAUSE;
+    pass->left--;
+    return pipeline_record(pass, g, bytes);
+}
+
+int pipeline_push_part(struct pipeline *p, struct span request, struct span key,
+                       struct arena *arena, const struct logs_count *count,
+                       struct pipeline_part *part)
+{
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
         .scope_index = UINT32_MAX,
+        .left = part->most,
     };
     pass.unix_s = (uint32_t)(pass.unix_ns / 1000000000);
     if (count->records == 0)
         return 0;
-    /* Every survivor may carry stamps. */
-    size_t stamps = TIMESTAMP_BYTES + stamp_bytes(p->opts.stamps);
-    pass.request_bytes = request.len + (size_t)count->records * stamps;
-    int full = pipeline_admit(p, pass.request_bytes, count->largest + stamps);
-    /* What may have to be gathered around the records: all or nothing, so before the first. */
-    size_t around = request.len - count->record_bytes +
-                    2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
-    if (full == 0)
-        full = arena_reserve(arena, around);
+    int full = admit(&pass, request, arena, count, part);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
-    p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * count->records, NEWCOMERS_DEPTH);
+    uint32_t left = count->records - part->done, records = left < part->most ? left : part->most;
+    p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * records, NEWCOMERS_DEPTH);
     /* Observing, what presses is all that would not be there. */
     if (p->opts.sink.fullness != NULL && !p->opts.observe)
         pass.fullness = p->opts.sink.fullness(p->opts.sink.ctx);
@@ -220,8 +255,10 @@ int pipeline_push_of_key(struct pipeline *p, struct span request, struct span ke
     pass.at_ms = p->clock.now_ms;
     if (pass.at_ms != 0) /* else its first record says when this is */
         pipeline_govern(&pass);
-    int rc = logs_each_of_key(request, key, p->opts.seed, arena, pipeline_record, &pass);
-    if (rc == 0)
+    int rc = logs_each_from(request, key, p->opts.seed, arena, &part->place,
+                            records < left ? record_of_part : pipeline_record, &pass);
+    part->done += records;
+    if (rc >= 0 && (full < 0 || pass.failed < 0))
         rc = full < 0 ? full : pass.failed;
     return rc;
 }
@@ -370,6 +407,21 @@ const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service)
     return rulebook_given(&p->rulebook, service);
 }
 
+const struct rules *pipeline_bound_rules(struct pipeline *p, uint32_t service)
+{
+    return rulebook_of(&p->rulebook, service, p->clock.now_ms);
+}
+
+bool pipeline_has_own_rules(const struct pipeline *p, uint32_t service)
+{
+    return p->rulebook.of_service[service].given != NULL;
+}
+
+int pipeline_bind(const struct pipeline *p, const struct rules *rules, struct rules **out)
+{
+    return rulebook_bind(&p->rulebook, rules, out);
+}
+
 uint32_t pipeline_service(struct pipeline *p, struct span name)
 {
     if (redactor_enforces(p->redactor))
@@ -378,6 +430,12 @@ uint32_t pipeline_service(struct pipeline *p, struct span name)
     if (service == known && p->opts.service_seen != NULL)
         p->opts.service_seen(p->opts.service_ctx, service, ledger_service_name(p->ledger, service));
     return service;
+}
+
+bool pipeline_find_service(const struct pipeline *p, struct span name, uint32_t *service)
+{
+    *service = ledger_find(p->ledger, name);
+    return *service != LEDGER_OTHER || span_eq(name, SPAN("(other)"));
 }
 
 struct span pipeline_service_name(const struct pipeline *p, uint32_t service)
@@ -401,6 +459,12 @@ void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint6
 uint64_t pipeline_day(struct pipeline *p)
 {
     return day_counts_tick(&p->today);
+}
+
+unsigned pipeline_samples(const struct pipeline *p, uint32_t number, bool is_kept,
+                          struct sample_text out[SAMPLES_EACH])
+{
+    return samples_of(p->samples, number, is_kept, out);
 }
 
 uint64_t pipeline_today(const struct pipeline *p, uint32_t number, struct pattern_counts *out)

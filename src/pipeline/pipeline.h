@@ -15,13 +15,18 @@
  *     call                    where                           what goes on, and to where
  *     sink.emit()             pipeline/pipeline_emit.c        the record: to all that is behind
  *     pattern_set_template()  pattern/pattern_place.c         a template: pages, reports, stamps
+ *     pattern_set_template()  pipeline/pipeline_save.c        the same, of the process before
+ *     families_save()         pipeline/pipeline_save.c        templates of families: the state file
  *     families_each_alias()   pipeline/census.c               a family's template: pages
  *     recorder_put()          pipeline/pipeline_record.c      a record: context of an error later
  *     events_sample()         pipeline/pipeline_record.c      one body of a pattern: events
  *     watcher.decided()       pipeline/pipeline_record.c      body and template: taps
+ *     samples_take()          pipeline/pipeline_record.c      bodies of a pattern: pages
  *     to->begin()             pipeline/pipeline_explain.c     body and template: explain
  *     to->end()               pipeline/pipeline_explain.c     the same record again
+ *     noticed.fn()            pipeline/pipeline_notice.c      a service's name, a template: pages
  *     ledger_service()        pipeline/pipeline.c             a service's name: pages, reports
+ *     ledger_service()        pipeline/pipeline_save.c        that of a process before
  *     ledger_service()        pipeline/pipeline_notice.c      our own
  *
  * Where redaction enforces, each of them gets what the redactor (pipeline/redact.h) has made of
@@ -36,6 +41,7 @@
 
 #include "otlp/logs.h"
 #include "otlp/mend.h"
+#include "pipeline/anomaly.h"
 #include "pipeline/governor.h"
 #include "pipeline/guard.h"
 #include "pipeline/ledger.h"
@@ -44,6 +50,7 @@
 #include "pipeline/redact.h"
 #include "pipeline/rules.h"
 #include "pipeline/sampler.h"
+#include "pipeline/samples.h"
 #include "util/arena.h"
 #include "util/clock.h"
 #include "util/err.h"
@@ -94,6 +101,7 @@ struct pipeline_opts {
         uint32_t max_per_minute;
         uint64_t usage_ms; /* 0: no records of usage */
     } events;
+    struct budget *samples;    /* for lines that people may see; NULL: none are held */
     bool minutes;              /* count what goes on by its minute (pipeline/minutes.h) */
     bool observe;              /* forward all as it came, and count what would be done */
     struct redact_opts redact; /* mode OFF: none; the last fields are the pipeline's to fill */
@@ -139,6 +147,19 @@ MUST_CHECK int pipeline_warm(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                                     struct arena *arena, const struct logs_count *count);
 
+/* The same in parts, of a request whose records would hold up the loop: at most `most` of them in a
+ * call. 1: there are more; call again with the same request, in another turn. On failure the rest
+ * is counted as rejected, and what went on before may arrive twice. */
+struct pipeline_part {
+    struct logs_place place; /* zeroed at first */
+    uint32_t done;           /* records, likewise */
+    uint32_t most;
+};
+
+MUST_CHECK int pipeline_push_part(struct pipeline *p, struct span request, struct span key,
+                                  struct arena *arena, const struct logs_count *count,
+                                  struct pipeline_part *part);
+
 /* Records that were left out of a request before it was pushed are received, and rejected or
  * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
 void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,
@@ -148,6 +169,12 @@ void pipeline_set_aside(struct pipeline *p, struct span request, const struct lo
  * be sent as records of our own, which are counted as received and kept of the service
  * "lipservice". Does nothing where there is nothing to notice. */
 void pipeline_tick(struct pipeline *p);
+
+/* Called when an anomaly begins, of a pattern, or of a service where there is no template; within
+ * pipeline_tick(). NULL: nothing is. It may change nothing of the pipeline. */
+typedef void pipeline_noticed_fn(void *ctx, enum anomaly_kind kind, struct span service,
+                                 struct span template_text);
+void pipeline_notice(struct pipeline *p, pipeline_noticed_fn *fn, void *ctx);
 
 /* The last of it, when no more requests come. */
 void pipeline_finish(struct pipeline *p);
@@ -161,10 +188,23 @@ MUST_CHECK int pipeline_canary(struct pipeline *p, struct span id);
 struct minutes_cell pipeline_minute(const struct pipeline *p, uint32_t service, uint64_t minute);
 uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
 
+/* ---- a process before this one --------------------------------------- */
+
+/* What it knows of patterns and families. Failures are the buf's. */
+void pipeline_save(const struct pipeline *p, struct buf *out);
+
+/* The same into a pipeline that has seen nothing yet and has the same seed: what is in it is not
+ * new when it comes, and a window that was begun goes on. ERR_MALFORMED: it is no such text; what
+ * of it was read stays. */
+MUST_CHECK int pipeline_restore(struct pipeline *p, struct span text);
+
 /* ---- records that are elsewhere ---------------------------------------- */
 
 /* The number of a service, made on first sight. */
 uint32_t pipeline_service(struct pipeline *p, struct span name);
+
+/* The same without making one; false: it is not known, or has no place of its own. */
+bool pipeline_find_service(const struct pipeline *p, struct span name, uint32_t *service);
 
 /* Borrowed; empty of those that have no place of their own. */
 struct span pipeline_service_name(const struct pipeline *p, uint32_t service);
@@ -182,6 +222,11 @@ void pipeline_settle(struct pipeline *p, uint32_t service, enum fate fate, uint6
 /* The present day (UTC) begins anew at midnight. Returns in how many milliseconds to call
  * again. */
 uint64_t pipeline_day(struct pipeline *p);
+
+/* Lines of entry `number` of a census that were kept, or dropped (observing: would be), newest
+ * first. How many; 0 where none are held. Borrowed until the next request. */
+unsigned pipeline_samples(const struct pipeline *p, uint32_t number, bool is_kept,
+                          struct sample_text out[SAMPLES_EACH]);
 
 /* What of the counts of entry `number`, which an explainer was lent, is of the present day.
  * Returns since when. */
@@ -217,6 +262,17 @@ void pipeline_set_common_rules(struct pipeline *p, const struct rules *rules);
 MUST_CHECK int pipeline_set_rules(struct pipeline *p, uint32_t service, const struct rules *rules);
 void pipeline_forget_rules(struct pipeline *p); /* of all services */
 const struct rules *pipeline_rules(const struct pipeline *p, uint32_t service);
+
+/* The same, bound to the families that patterns have become by now. Borrowed until the next call
+ * of anything here. */
+const struct rules *pipeline_bound_rules(struct pipeline *p, uint32_t service);
+
+/* Has the service rules of its own? */
+bool pipeline_has_own_rules(const struct pipeline *p, uint32_t service);
+
+/* A copy of other rules, bound in the same way. ERR_NOMEM. */
+MUST_CHECK int pipeline_bind(const struct pipeline *p, const struct rules *rules,
+                             struct rules **out);
 
 /* From now on redaction leaves these attributes alone, commas between, in place of those of the
  * last call. ERR_FULL, ERR_NOMEM: nothing has changed. */

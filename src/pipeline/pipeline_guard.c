@@ -15,6 +15,8 @@ void pipeline_ask_guard(const struct pipeline *p, struct subject *s, uint64_t po
 void pipeline_count_selected(struct pipeline *p, const struct subject *s, enum verdict verdict,
                              size_t sent_bytes)
 {
+    if (s->guarded)
+        p->guarded[s->pattern->number / 64] |= UINT64_C(1) << s->pattern->number % 64;
     for (uint64_t left = s->selected; left != 0; left &= left - 1) {
         struct guard_counts *n = &p->selected[__builtin_ctzll(left)];
         n->received++;

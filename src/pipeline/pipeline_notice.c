@@ -58,6 +58,25 @@ int pipeline_start_events(struct pipeline *p)
     return rc;
 }
 
+static void on_anomaly(void *ctx, const struct anomaly_news *news)
+{
+    struct pipeline *p = ctx;
+    if (p->opts.events.enabled)
+        events_anomaly(p->events, news);
+    if (p->noticed.fn == NULL)
+        return;
+    const struct pattern *e = news->of_service ? NULL : patterns_at(p->patterns, news->number);
+    p->noticed.fn(p->noticed.ctx, news->kind,
+                  ledger_service_name(p->ledger, e == NULL ? news->number : e->key.service),
+                  e == NULL ? (struct span){0} : span_of(e->template_text, e->template_len));
+}
+
+void pipeline_notice(struct pipeline *p, pipeline_noticed_fn *fn, void *ctx)
+{
+    p->noticed.fn = fn;
+    p->noticed.ctx = ctx;
+}
+
 int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
 {
     const struct pipeline_opts *o = &p->opts;
@@ -71,8 +90,8 @@ int pipeline_watch_anomalies(struct pipeline *p, const struct rules *rules)
         .patterns = p->patterns,
         .families = p->families,
         .budget = o->budget,
-        .tell = o->events.enabled ? events_anomaly : NULL,
-        .ctx = p->events,
+        .tell = on_anomaly,
+        .ctx = p,
     };
     if (p->anomaly != NULL || !is_wanted)
         return 0;

@@ -132,8 +132,33 @@ static void count(struct pass *pass, const struct subject *s, const struct decis
         p->reasons.dropped[d->reason]++;
     }
     ledger_decide(p->ledger, pass->service, d->verdict, 1, bytes);
+    if (s->level >= LEVEL_ERROR)
+        ledger_error(p->ledger, pass->service);
     if (s->selected != 0)
         pipeline_count_selected(p, s, d->verdict, sent_bytes);
+}
+
+/* Observing, the count is of what came: what would be kept of it is known elsewhere. */
+static bool is_sample_due(const struct pipeline *p, const struct pattern *e,
+                          const struct decision *d)
+{
+    const struct pattern_counts *n = &e->counts;
+    if (p->opts.observe)
+        return samples_is_due(n->received);
+    return samples_is_due(d->verdict == VERDICT_KEPT ? n->kept
+                                                     : n->sampled_out + n->dropped_by_rule);
+}
+
+/* A body that is no text has what people see of its pattern instead. */
+__attribute__((noinline, cold)) static void
+take_sample(const struct pass *pass, const struct subject *s, enum verdict verdict)
+{
+    struct pipeline_view view;
+    const struct log_value *body = &pipeline_view(pass->p, s, &view)->record->body;
+    const struct pattern *e = s->pattern;
+    struct span text =
+        body->kind == LOG_STRING ? body->text : span_of(e->template_text, e->template_len);
+    samples_take(pass->p->samples, e->number, verdict == VERDICT_KEPT, pass->unix_ns, text);
 }
 
 /* Kept with certainty: only that it counts 1, for who skips what has no weight, and not of what
@@ -408,6 +433,8 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
         ledger_settle(p->ledger, pass->service, FATE_LOST_BUDGET, 1);
     if (p->watcher.decided != NULL)
         tell_watcher(p, s, d.reason == REASON_OBSERVED ? p->looked.would : d);
+    if (p->samples != NULL && is_sample_due(p, s->pattern, &d))
+        take_sample(pass, s, (d.reason == REASON_OBSERVED ? p->looked.would : d).verdict);
     if (d.verdict != VERDICT_SAMPLED_OUT ||
         (!follow_is_idle(&p->follow, pass->at_ms) && release_follower(pass, s, mended.len, room)))
         return;

@@ -40,9 +40,15 @@ struct pipeline {
     } looked;
     struct record_clock clock;
     struct metering metering;
-    struct anomaly *anomaly;   /* NULL: neither boosts nor events */
-    struct events *events;     /* NULL: no events are sent */
+    struct anomaly *anomaly; /* NULL: neither boosts nor events */
+    struct events *events;   /* NULL: no events are sent */
+    struct {
+        pipeline_noticed_fn *fn; /* NULL: it is not called */
+        void *ctx;
+    } noticed;
     struct usage *usage;       /* NULL: no records of usage are sent */
+    struct samples *samples;   /* NULL: none are taken */
+    uint64_t *guarded;         /* entries of which a record was kept for PostHog; bit per number */
     struct minutes *minutes;   /* NULL: they are not counted */
     struct redactor *redactor; /* NULL: nothing is looked for */
     struct {
@@ -75,7 +81,7 @@ struct pipeline {
 
 #define CONTEXT_DEPTH_BYTES 65536 /* of context at once: the usual error's, and twice over */
 
-/* One pipeline_push() in progress. */
+/* One pipeline_push_part() in progress. */
 struct pass {
     struct pipeline *p;
     uint64_t now_ms, unix_ns;    /* of the process */
@@ -91,6 +97,7 @@ struct pass {
     struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
+    uint32_t left;             /* records of this part */
 };
 
 /* What a record carries that is released as the context of an error. Weight 0 is never optional:

@@ -49,7 +49,7 @@ void rulebook_set_second(struct rulebook *b, const struct rules *rules)
 
 static uint64_t resolve(void *families, uint64_t signature)
 {
-    return families_resolve(families, signature);
+    return families == NULL ? signature : families_resolve(families, signature);
 }
 
 /* When there is no memory to bind them anew, as before. */
@@ -77,6 +77,11 @@ const struct rules *rulebook_of(struct rulebook *b, uint32_t service, uint64_t n
 const struct rules *rulebook_second(struct rulebook *b, uint64_t now_ms)
 {
     return bind(b, &b->second, now_ms);
+}
+
+int rulebook_bind(const struct rulebook *b, const struct rules *rules, struct rules **out)
+{
+    return rules_bind(out, rules, resolve, b->families);
 }
 
 const struct rules *rulebook_given(const struct rulebook *b, uint32_t service)

@@ -48,5 +48,9 @@ void rulebook_set_second(struct rulebook *b, const struct rules *rules);
 const struct rules *rulebook_of(struct rulebook *b, uint32_t service, uint64_t now_ms);
 const struct rules *rulebook_second(struct rulebook *b, uint64_t now_ms);
 
+/* A copy of other rules, bound to the families of now. ERR_NOMEM. */
+MUST_CHECK int rulebook_bind(const struct rulebook *b, const struct rules *rules,
+                             struct rules **out);
+
 /* As they were given. */
 const struct rules *rulebook_given(const struct rulebook *b, uint32_t service);

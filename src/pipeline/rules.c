@@ -443,3 +443,24 @@ double rules_boost(const struct rules *r)
 {
     return r->boost;
 }
+
+uint64_t rules_global_threshold(const struct rules *r)
+{
+    return r->global;
+}
+
+static int by_signature(const void *a, const void *b)
+{
+    const struct rules_pattern *x = a, *y = b;
+    return x->signature < y->signature ? -1 : x->signature > y->signature;
+}
+
+uint32_t rules_patterns(const struct rules *r, struct rules_pattern *into)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->pattern_slots; i++)
+        if (r->patterns[i].used && !r->patterns[i].derived)
+            into[n++] = (struct rules_pattern){r->patterns[i].signature, r->patterns[i].threshold};
+    qsort(into, n, sizeof *into, by_signature);
+    return n;
+}

@@ -118,6 +118,13 @@ uint64_t rules_threshold(const struct rules *r, uint64_t signature, uint64_t fam
 
 /* Without any pattern's; RULES_SEVERITY or RULES_GLOBAL. */
 uint64_t rules_level_threshold(const struct rules *r, enum level level, enum rules_source *source);
+uint64_t rules_global_threshold(const struct rules *r);
+
+/* Each rate that was set for a pattern, by signature. `into` has room for rules_pattern_count(). */
+struct rules_pattern {
+    uint64_t signature, threshold;
+};
+uint32_t rules_patterns(const struct rules *r, struct rules_pattern *into);
 uint32_t rules_pattern_count(const struct rules *r);
 
 const struct rules_matcher *rules_matchers(const struct rules *r, bool keep, unsigned *count);

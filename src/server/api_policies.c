@@ -85,7 +85,7 @@ static int put(struct call *c, struct store *s, const struct rules *rules)
     return rc < 0 ? api_store_failed(c, rc) : write_change(c, !is_draft);
 }
 
-int policies_put(struct call *c, struct store *s)
+int api_policy_put(struct call *c, struct store *s)
 {
     struct rules *rules;
     struct error err = {{0}};
@@ -133,7 +133,7 @@ static int write_history(void *ctx, const struct store_value *row)
     return 0;
 }
 
-int policies_history(struct call *c, struct store *s)
+int api_policy_history(struct call *c, struct store *s)
 {
     int64_t limit, service;
     int status = 0;
@@ -152,7 +152,7 @@ int policies_history(struct call *c, struct store *s)
     return rc < 0 ? api_store_failed(c, rc) : 200;
 }
 
-int policies_version(struct call *c, struct store *s)
+int api_policy_version(struct call *c, struct store *s)
 {
     struct policy_row row;
     int64_t service, version;
@@ -172,7 +172,7 @@ int policies_version(struct call *c, struct store *s)
     return 200;
 }
 
-int policies_diff(struct call *c, struct store *s)
+int api_policy_diff(struct call *c, struct store *s)
 {
     struct policy_row from = {0}, to = {0};
     int64_t service, a, b;
@@ -204,7 +204,7 @@ int policies_diff(struct call *c, struct store *s)
 /* ---- back and forth ------------------------------------------------------ */
 
 /* Versions only rise: what was comes back under a new number. */
-int policies_rollback(struct call *c, struct store *s)
+int api_policy_rollback(struct call *c, struct store *s)
 {
     struct policy_row row;
     int64_t service, version;
@@ -219,7 +219,7 @@ int policies_rollback(struct call *c, struct store *s)
     return rc < 0 ? api_store_failed(c, rc) : write_change(c, true);
 }
 
-int policies_activate(struct call *c, struct store *s)
+int api_policy_activate(struct call *c, struct store *s)
 {
     struct policy_row row, active;
     int64_t service, version, now = 0;

@@ -17,12 +17,12 @@ const struct route api_routes[] = {
     {METHOD_POST, "/api/v1/patterns/stats", REPORTERS, .on_loop = intake_report, .has_body = true},
 
     {METHOD_GET,  "/api/v1/policies/{service_name}",                    ROLE_ANY, .on_loop = poll_policy},
-    {METHOD_PUT,  "/api/v1/policies/{service_name}",                    WRITERS, .on_store = policies_put, .has_body = true},
-    {METHOD_GET,  "/api/v1/policies/{service_name}/history",            READERS, .on_store = policies_history},
-    {METHOD_GET,  "/api/v1/policies/{service_name}/versions/{version}", READERS, .on_store = policies_version},
-    {METHOD_GET,  "/api/v1/policies/{service_name}/diff",               READERS, .on_store = policies_diff},
-    {METHOD_POST, "/api/v1/policies/{service_name}/rollback",           WRITERS, .on_store = policies_rollback, .has_body = true},
-    {METHOD_POST, "/api/v1/policies/{service_name}/activate",           WRITERS, .on_store = policies_activate, .has_body = true},
+    {METHOD_PUT,  "/api/v1/policies/{service_name}",                    WRITERS, .on_store = api_policy_put, .has_body = true},
+    {METHOD_GET,  "/api/v1/policies/{service_name}/history",            READERS, .on_store = api_policy_history},
+    {METHOD_GET,  "/api/v1/policies/{service_name}/versions/{version}", READERS, .on_store = api_policy_version},
+    {METHOD_GET,  "/api/v1/policies/{service_name}/diff",               READERS, .on_store = api_policy_diff},
+    {METHOD_POST, "/api/v1/policies/{service_name}/rollback",           WRITERS, .on_store = api_policy_rollback, .has_body = true},
+    {METHOD_POST, "/api/v1/policies/{service_name}/activate",           WRITERS, .on_store = api_policy_activate, .has_body = true},
 
     {METHOD_GET,  "/api/v1/services",                               READERS, .on_store = services_list},
     {METHOD_POST, "/api/v1/services",                               WRITERS, .on_store = services_create, .has_body = true},

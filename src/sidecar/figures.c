@@ -84,6 +84,10 @@ static void take_policies(struct figures *f, const struct sidecar *sc)
         f->policy_file = *policy_file_stats(sc->policy_file);
         f->policy_file_age_s = age_s(sc, f->policy_file.installed_ms);
     }
+    const struct versions *list = versioning_list(sc);
+    const struct version *active = list == NULL ? NULL : versions_in(list, VERSION_ACTIVE);
+    f->versions = list == NULL ? 0 : versions_count(list);
+    f->active_version = active == NULL ? 0 : active->number;
     if (sc->remote != NULL && sc->report != NULL) {
         f->has[FIGURES_SERVER] = true;
         f->remote = *remote_stats(sc->remote);
@@ -98,6 +102,17 @@ static void take_policies(struct figures *f, const struct sidecar *sc)
     f->reloads_accepted = sc->reloads.accepted;
     f->reloads_refused = sc->reloads.refused;
     f->has_reload_failed = sc->reloads.failed_last;
+}
+
+static void take_memory_of_past(struct figures *f, const struct sidecar *sc)
+{
+    const struct history *h = history_of(sc);
+    f->has[FIGURES_STATE] = sc->state != NULL;
+    f->state = state_stats(sc);
+    f->state_age_s = age_s(sc, f->state.written_ms);
+    f->has[FIGURES_HISTORY] = h != NULL;
+    f->history_bytes = sc->history_memory.used;
+    f->history_left_out = h == NULL ? 0 : history_left_out(h);
 }
 
 static double resident_bytes(void)
@@ -133,6 +148,8 @@ void figures_take(struct figures *f, const struct sidecar *sc)
     f->queue_capacity = sc->cfg->queue.max_bytes;
     take_spool(f, sc);
     take_policies(f, sc);
+    take_memory_of_past(f, sc);
     f->live = live_stats(sc->live);
+    f->readers = feed_readers(sc->feed);
     take_process(f, sc);
 }

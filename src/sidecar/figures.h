@@ -26,6 +26,8 @@
     X(KEYS,        "with `receivers.otlp.auth`") \
     X(ADMIN_KEY,   "with `telemetry.admin.api_key`") \
     X(TLS,         "with `tls.cert_file` of a port") \
+    X(STATE,       "with `state.directory`") \
+    X(HISTORY,     "unless `history.memory` is 0") \
     X(SERVER,      "with `policy.server`") \
     X(POSTHOG,     "with `posthog.personal_api_key`") \
     X(LEADER,      "with `posthog.role: leader`") \
@@ -44,6 +46,8 @@ struct figures {
     struct receiver_stats receiver;
     struct proxy_stats proxy;
     struct live_stats live;
+    struct state_stats state;
+    uint32_t readers; /* of /api/events */
     struct policy_file_stats policy_file;
     struct remote_stats remote;
     struct report_stats report;
@@ -62,6 +66,8 @@ struct figures {
     uint64_t connections, queue_capacity, spool_capacity;
     bool circuit[CIRCUIT_STATE_COUNT]; /* the one that holds */
     bool is_spool_broken, is_spool_unreadable;
+    double state_age_s; /* -1: never */
+    uint64_t history_bytes, history_left_out, versions, active_version;
     double spool_oldest_s, policy_file_age_s, policy_age_s, report_age_s; /* -1: never */
     double tls_expires_s;
     double cpu_s, resident_bytes, uptime_s;

@@ -13,6 +13,7 @@
 #include "receiver/decode_pool.h"
 #include "receiver/health.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/state_file.h"
 
 enum unit { BYTES, MS, COUNT, PER_S };
 static const char *const units[] = {"bytes", "ms", "", "per s"};
@@ -53,6 +54,7 @@ static void write_rows(struct buf *out, void (*row)(struct buf *out, const struc
         CONSTANT("framing of a chunked body, times its length", HTTP_FRAMING_RATIO, COUNT, "400, closed", FAULT("bad_request")),
         CONSTANT("rest of a body after an early answer", HTTP_SKIP_BYTES, BYTES, "closed", ""),
         CONSTANT("answers that wait", HTTP_OUT_HIGH_BYTES, BYTES, "nothing more is read, or made", ""),
+        CONSTANT("readers of /api/events", FEED_READERS_MAX, COUNT, "503; the page asks from time to time instead", ""),
         CONSTANT("pieces of a stream that wait", HTTP_STREAM_BYTES, BYTES, "pieces are left out, and counted in the stream", ""),
         CONSTANT("first byte of a connection", s.silent_timeout_ms, MS, "closed", ""),
         CONSTANT("head, from its first byte", s.head_timeout_ms, MS, "408, closed", FAULT("timeout")),
@@ -80,6 +82,13 @@ static void write_rows(struct buf *out, void (*row)(struct buf *out, const struc
         SETTING("patterns counted apart", "sampling.max_patterns", "the ones seen longest ago give way; no count is lost", "patterns"),
         SETTING("patterns of a service", "sampling.max_patterns_per_service", "new ones are counted as lps1:overflow", ""),
         SETTING("error context", "sampling.error_context.bytes", "the oldest records go", ""),
+        SETTING("history", "history.memory", "sparks of the quietest patterns go, then what is new is left out", ""),
+        CONSTANT("services in the history", HISTORY_SERVICES, COUNT, "the quieter ones are counted together", ""),
+        CONSTANT("lines of a pattern that are held, of each kind", SAMPLES_EACH, COUNT, "the oldest one goes", ""),
+        CONSTANT("such a line", SAMPLE_BYTES, BYTES, "cut", ""),
+        CONSTANT("versions of the policy", VERSIONS_MAX, COUNT, "the oldest that is not in force goes", "policy_versions"),
+        CONSTANT("their documents", VERSIONS_BYTES, BYTES, "the same", ""),
+        CONSTANT("state file", STATE_BYTES, BYTES, "it is not written, or put aside", "state_writes"),
         SETTING("queue", "queue.max_bytes", "sampled harder, then 503 or UNAVAILABLE", REFUSED("full")),
         SETTING("spool", "spool.max_bytes", "503 or UNAVAILABLE, or the oldest records go (spool.when_full)", REFUSED("full")),
         CONSTANT("answer of the upstream", CLIENT_ANSWER_BYTES, BYTES, "the rest is not read", ""),

@@ -11,6 +11,11 @@
  * streams and answers of those who are through. */
 #define HANDSHAKES_PART 2
 
+/* Of memory.limit: the most that history.memory may be, so that a small limit leaves room for
+ * records; and of it, for lines of patterns. */
+#define HISTORY_PART 16
+#define SAMPLES_PART 4
+
 /* Of what is for records: for bodies that arrive, so that those which never end leave room for
  * the queue and for what is decoded. */
 #define BODIES_PART (2.0 / 3)
@@ -60,6 +65,27 @@ static bool on_no_room_for_pages(void *ctx, uint64_t missing)
     return evict(&v);
 }
 
+/* Sparks of quiet patterns are what is missed least. */
+static bool on_no_room_for_history(void *ctx, uint64_t missing)
+{
+    (void)missing;
+    struct sidecar *sc = ctx;
+    struct history *h = history_of(sc);
+    return h != NULL && sparks_give_way(history_sparks(h));
+}
+
+static void init_history(struct sidecar *sc)
+{
+    uint64_t most = sc->cfg->memory_limit_bytes / HISTORY_PART;
+    uint64_t wanted = sc->cfg->history_bytes;
+    budget_init(&sc->history_memory, wanted < most ? wanted : most);
+    budget_init(&sc->sample_memory, sc->history_memory.limit / SAMPLES_PART);
+    sc->history_memory.parent = &sc->budget;
+    sc->history_memory.reclaim = on_no_room_for_history;
+    sc->history_memory.ctx = sc;
+    sc->sample_memory.parent = &sc->history_memory;
+}
+
 void sidecar_memory_init(struct sidecar *sc)
 {
     uint64_t limit = sc->cfg->memory_limit_bytes;
@@ -83,6 +109,7 @@ void sidecar_memory_init(struct sidecar *sc)
     }
     sc->bodies.parent = &sc->budget;
     sc->handshake_memory.parent = &sc->overhead;
+    init_history(sc);
 }
 
 struct budget sidecar_memory(const struct sidecar *sc)

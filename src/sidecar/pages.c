@@ -1,16 +1,13 @@
 /* sidecar_pages: health and the admin's JSON, as tables of pages. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "pattern/signature.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/summary.h"
 #include "sidecar/verify.h"
 #include "util/json.h"
-
-#define PATTERNS_LIMIT_DEFAULT 100
-#define PATTERNS_LIMIT_MAX 16384
 
 /* ---- health ------------------------------------------------------------ */
 
@@ -115,7 +112,7 @@ static void write_row(struct json *j, const struct ledger_row *r)
 }
 
 /* A client may have a service called "other". */
-static struct span service_name(const struct census *c, uint32_t service)
+struct span sidecar_service_name(const struct census *c, uint32_t service)
 {
     return service == LEDGER_OTHER ? SPAN("(other)") : c->services[service].name;
 }
@@ -134,7 +131,7 @@ static int write_ledger(void *ctx, struct span query, struct buf *out)
     for (uint32_t i = 0; i < c.services_held; i++) {
         if (i == LEDGER_OTHER && c.services[i].row.received == 0)
             continue;
-        json_key(&j, service_name(&c, i));
+        json_key(&j, sidecar_service_name(&c, i));
         json_begin(&j, NULL);
         write_row(&j, &c.services[i].row);
         json_end(&j);
@@ -146,167 +143,7 @@ static int write_ledger(void *ctx, struct span query, struct buf *out)
     return 200;
 }
 
-/* ---- patterns ---------------------------------------------------------- */
-
-/* clang-format off */
-#define ORDERS(X) \
-    X(VOLUME,   "volume",   x->counts.received, y->counts.received) \
-    X(KEPT,     "kept",     kept_share(x), kept_share(y)) \
-    X(SAVED,    "saved",    saved(x), saved(y)) \
-    X(SEVERITY, "severity", x->key.level, y->key.level)
-/* clang-format on */
-
-static double kept_share(const struct census_pattern *p)
-{
-    return p->counts.received == 0 ? 0 : (double)p->counts.kept / (double)p->counts.received;
-}
-
-static uint64_t saved(const struct census_pattern *p)
-{
-    const struct pattern_counts *n = &p->counts; /* what is stamped may be longer than it came */
-    return n->received_bytes > n->kept_bytes ? n->received_bytes - n->kept_bytes : 0;
-}
-
-/* Equal ones by volume, then by signature, then by entry: always the same order. */
-static int by_volume_too(const struct census_pattern *x, const struct census_pattern *y)
-{
-    if (x->counts.received != y->counts.received)
-        return x->counts.received < y->counts.received ? 1 : -1;
-    return x->key.signature < y->key.signature ? -1 : x->key.signature > y->key.signature;
-}
-
-static int by_number(const struct census_pattern *x, const struct census_pattern *y)
-{
-    return x->number < y->number ? -1 : x->number > y->number;
-}
-
-#define X(name, text, of_x, of_y) \
-    static int compare_##name(const struct census_pattern *x, const struct census_pattern *y) \
-    { \
-        return (of_x) < (of_y) ? 1 : (of_x) > (of_y) ? -1 : by_volume_too(x, y); \
-    } \
-    static int by_##name(const void *a, const void *b) \
-    { \
-        int c = compare_##name(a, b); \
-        return c != 0 ? c : by_number(a, b); \
-    } \
-    static int by_##name##_reversed(const void *a, const void *b) \
-    { \
-        int c = compare_##name(b, a); \
-        return c != 0 ? c : by_number(a, b); \
-    }
-ORDERS(X)
-#undef X
-
-static const struct {
-    const char *name;
-    int (*compare)(const void *, const void *);
-    int (*reversed)(const void *, const void *);
-} orders[] = {
-#define X(name, text, of_x, of_y) {text, by_##name, by_##name##_reversed},
-    ORDERS(X)
-#undef X
-};
-
-void sidecar_write_pattern_name(struct json *j, const struct census *c,
-                                const struct census_pattern *p)
-{
-    char id[SIGNATURE_TEXT_BYTES];
-    json_str(j, "pattern", signature_format(id, p->key.signature));
-    json_text(j, "service", service_name(c, p->key.service));
-    json_str(j, "severity", level_name((enum level)p->key.level));
-    if (p->key.status_class > 0)
-        json_printf(j, "status_class", "\"%dxx\"", p->key.status_class);
-    if (p->family != p->key.signature)
-        json_str(j, "family", signature_format(id, p->family));
-    json_text(j, "template", census_template(p));
-}
-
-static void write_verdicts(struct json *j, const struct pattern_counts *n)
-{
-    json_u64(j, "received", n->received);
-    json_u64(j, "kept", n->kept);
-    json_u64(j, "sampled_out", n->sampled_out);
-    json_u64(j, "dropped_by_rule", n->dropped_by_rule);
-}
-
-static void write_pattern_members(struct json *j, const struct census *c,
-                                  const struct census_pattern *p)
-{
-    sidecar_write_pattern_name(j, c, p);
-    write_verdicts(j, &p->counts);
-    json_u64(j, "received_bytes", p->counts.received_bytes);
-    json_u64(j, "kept_bytes", p->counts.kept_bytes);
-    json_u64(j, "standard_error", (uint64_t)ceil(sqrt(p->variance)));
-    json_printf(j, "first_seen", "%.3f", (double)p->first_seen_ns / 1e9);
-    json_printf(j, "last_seen", "%.3f", (double)p->last_seen_ns / 1e9);
-}
-
-static void write_pattern(struct json *j, const struct census *c, const struct census_pattern *p)
-{
-    json_begin(j, NULL);
-    write_pattern_members(j, c, p);
-    json_end(j);
-}
-
-/* "limit=N" of a query. */
-static uint32_t read_limit(struct span query)
-{
-    struct span text = page_query(query, "limit");
-    uint64_t n = 0;
-    for (size_t i = 0; i < text.len && i < 9; i++) {
-        if (text.base[i] < '0' || text.base[i] > '9')
-            return PATTERNS_LIMIT_DEFAULT;
-        n = n * 10 + (uint64_t)(text.base[i] - '0');
-    }
-    if (text.len == 0)
-        return PATTERNS_LIMIT_DEFAULT;
-    return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
-}
-
-struct census_want sidecar_want_patterns(struct span query)
-{
-    uint32_t limit = read_limit(query);
-    return (struct census_want){
-        .services = true, .patterns = limit > 0, .templates = true, .limit = limit};
-}
-
-/* In the order that the query wants: "sort=saved&reverse=1". */
-static struct census_want want_patterns(struct span query)
-{
-    struct span sort = page_query(query, "sort");
-    bool reverse = span_eq(page_query(query, "reverse"), SPAN("1"));
-    size_t order = 0;
-    for (size_t i = 0; i < ARRAY_LEN(orders); i++)
-        if (span_eq(sort, span_str(orders[i].name)))
-            order = i;
-    struct census_want want = sidecar_want_patterns(query);
-    want.order = reverse ? orders[order].reversed : orders[order].compare;
-    return want;
-}
-
-static int write_patterns(void *ctx, struct span query, struct buf *out)
-{
-    struct census c;
-    struct json j = json_on(out);
-    int refused = sidecar_take(ctx, want_patterns(query), out, &c);
-    if (refused != 0)
-        return refused;
-    json_begin(&j, NULL);
-    json_u64(&j, "patterns_held", c.patterns_held);
-    json_u64(&j, "evicted", c.patterns_evicted);
-    json_begin(&j, "other");
-    write_verdicts(&j, &c.other);
-    json_end(&j);
-    json_begin_list(&j, "patterns");
-    for (uint32_t i = 0; i < c.pattern_count; i++)
-        write_pattern(&j, &c, &c.patterns[i]);
-    json_end_list(&j);
-    json_end(&j);
-    json_line(&j);
-    census_done(&c);
-    return 200;
-}
+/* ---- top --------------------------------------------------------------- */
 
 #define SHOWN_KINDS 4 /* in top: the most frequent */
 
@@ -396,7 +233,7 @@ static int write_top(void *ctx, struct span query, struct buf *out)
 {
     struct census c;
     struct json j = json_on(out);
-    struct census_want want = want_patterns(query);
+    struct census_want want = sidecar_want_ordered(query);
     want.guard = true;
     want.shadow = true;
     int refused = sidecar_take(ctx, want, out, &c);
@@ -406,7 +243,7 @@ static int write_top(void *ctx, struct span query, struct buf *out)
     for (uint32_t i = 0; i < c.pattern_count; i++) {
         const struct census_pattern *p = &c.patterns[i];
         json_begin(&j, NULL);
-        write_pattern_members(&j, &c, p);
+        sidecar_write_pattern_members(&j, &c, p);
         if (is_looking_on(ctx, &c) && p->shadow != NULL)
             write_would(&j, &p->shadow[SHADOW_ENFORCED]);
         json_end(&j);
@@ -489,8 +326,14 @@ static const struct {
     {"/readyz", "200 when it listens and does not drain and, with `durability: disk`, can store; not that PostHog is up; else 503"},
     {"/status", "circuit, next retry, backlog, age of the oldest record; 200 whatever it says"},
     {"/metrics", "Prometheus text"},
+    {"/api/", "this list, as text"},
+    {"/api/summary", "how it stands: counts, errors, money, budget, upstream, the loudest services"},
+    {"/api/events", "the same as server-sent events, each second"},
     {"/api/ledger", "what happened to every record, in total and per service"},
-    {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1"},
+    {"/api/patterns?limit=N", "the patterns; offset=N, sort=volume, kept, saved or severity, reverse=1, service=NAME, from=S&to=S; spark=1: the last hour, rates and why"},
+    {"/api/pattern?id=ID", "one pattern, with lines that were kept and dropped; service=NAME, severity=LEVEL"},
+    {"/api/history?span=T", "what was counted in steps: 15m, 1h or 24h; service=NAME"},
+    {"/api/whatif", "POST {\"span\": \"1h\", \"set\": {KEY: VALUE}} or {\"document\": POLICY}: what that time would have cost"},
     {"/api/top", "totals and patterns, one a line, for lipservice top"},
     {"/api/tap", "decisions as they are made, a sample, one a line"},
     {"/api/explain", "POST OTLP JSON or lines: what becomes of them, and why"},
@@ -498,6 +341,11 @@ static const struct {
     {"/api/shadow?limit=N", "what a policy that is only counted would do, beside what is done"},
     {"/api/guard", "what is kept whole because PostHog counts it, and what could not be translated"},
     {"/api/warm", "POST an OTLP request: patterns that are known, for lipservice posthog analyze --warm"},
+    {"/api/policies?version=N", "versions of the policy; one with its document and what it changes, as=diff&with=M"},
+    {"/api/policies/propose", "POST: rates from the counts of the last day, as a version"},
+    {"/api/policies/apply", "POST {\"version\": N, \"by\": NAME}: in force; \"shadow\": true: only counted"},
+    {"/api/policies/rollback", "POST {\"version\": N, \"by\": NAME}: a new version with the content of an old one"},
+    {"/api/policies/draft", "POST {\"document\": TEXT, \"by\": NAME, \"why\": TEXT}: a version that waits"},
     {"/api/reload", "POST: read the configuration again, for lipservice reload"},
     {"/api/minutes?hours=N", "what was sent by service and minute, for lipservice posthog verify"},
     {"/api/config", "the configuration in force, secrets redacted"},
@@ -521,16 +369,26 @@ static int write_index(void *ctx, struct span query, struct buf *out)
 }
 
 const struct page sidecar_admin_pages[] = {
-    {"/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/summary", "application/json", summary_write},
+    {"/api/events", "application/json", .stream = feed_stream, .gone = feed_gone},
     {"/api/ledger", "application/json", write_ledger},
-    {"/api/patterns", "application/json", write_patterns},
+    {"/api/patterns", "application/json", sidecar_write_patterns},
+    {"/api/pattern", "application/json", sidecar_write_pattern},
+    {"/api/history", "application/json", history_write_page},
+    {"/api/whatif", "application/json", .ask = whatif_ask},
+    {"/api/policies", "application/json", policies_write},
+    {"/api/policies/propose", "application/json", .ask = policies_propose, .is_change = true},
+    {"/api/policies/apply", "application/json", .ask = policies_apply, .is_change = true},
+    {"/api/policies/rollback", "application/json", .ask = policies_rollback, .is_change = true},
+    {"/api/policies/draft", "application/json", .ask = policies_draft, .is_change = true},
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", sidecar_write_shadow},
     {"/api/guard", "application/json", guarding_write},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
-    {"/api/reload", "application/json", .ask = sidecar_reload_page},
+    {"/api/reload", "application/json", .ask = sidecar_reload_page, .is_change = true},
     {"/api/warm", "application/json", .ask = sidecar_warm_page},
     {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/config", "text/plain; charset=utf-8", write_config},

@@ -22,15 +22,18 @@ static void on_policy(void *ctx, uint32_t service, const struct rules *rules)
     struct sidecar *sc = ctx;
     int rc = pipeline_set_rules(sc->pipeline, service, rules);
     log_failure("policy.server", rc);
-    if (rc == 0)
-        annotating_note(sc, pipeline_service_name(sc->pipeline, service), rules);
+    if (rc < 0)
+        return;
+    annotating_note(sc, pipeline_service_name(sc->pipeline, service), rules);
+    history_note_policy(sc, pipeline_service_name(sc->pipeline, service), rules);
 }
 
 static void on_policy_file(void *ctx, const struct rules *rules)
 {
     struct sidecar *sc = ctx;
-    pipeline_set_common_rules(sc->pipeline, rules);
+    versioning_file(sc, rules);
     annotating_note(sc, SPAN(""), rules);
+    history_note_policy(sc, SPAN(""), rules);
 }
 
 static void on_shadow_file(void *ctx, const struct rules *rules)
@@ -159,7 +162,7 @@ static void identify(struct sidecar *sc)
 
 static int open_kept(struct sidecar *sc, struct error *err)
 {
-    const char *directory = sc->cfg->state_directory;
+    const char *directory = sc->cfg->state.directory;
     if (directory[0] == '\0')
         return 0;
     int rc = disk_make_directory(directory);
@@ -176,6 +179,8 @@ int policies_start(struct sidecar *sc, struct error *err)
     int rc = open_kept(sc, err);
     if (rc == 0)
         rc = policies_set_files(sc, NULL, err);
+    if (rc == 0)
+        versioning_configured(sc);
     return rc < 0 ? rc : policies_open_server(sc, err);
 }
 

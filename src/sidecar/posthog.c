@@ -76,12 +76,18 @@ struct money_terms posthog_terms(const struct sidecar *sc)
                                                              : config_money(sc->cfg);
 }
 
-struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes)
+struct money_month sidecar_month_of(const struct sidecar *sc, double seconds, double without_bytes,
+                                    double with_bytes)
 {
     const struct money_terms terms = posthog_terms(sc);
-    double seconds = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
     double others = sc->posthog != NULL ? pace_others(&sc->posthog->pace) * GOVERNOR_MONTH_S : 0;
     return money_month(&terms, others, seconds, without_bytes, with_bytes);
+}
+
+struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes)
+{
+    double seconds = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
+    return sidecar_month_of(sc, seconds, without_bytes, with_bytes);
 }
 
 /* ---- the budget -------------------------------------------------------- */

@@ -63,3 +63,7 @@ struct governor_target sidecar_target(const struct sidecar *sc);
 
 /* A month at the rate since the start, when so many bytes came and so many are sent. */
 struct money_month sidecar_month(const struct sidecar *sc, double without_bytes, double with_bytes);
+
+/* The same at the rate of so many seconds. */
+struct money_month sidecar_month_of(const struct sidecar *sc, double seconds, double without_bytes,
+                                    double with_bytes);

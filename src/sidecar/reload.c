@@ -60,12 +60,12 @@ static int put_in_force(struct sidecar *sc, const struct config *old, struct err
     diag_setup(&log);
     int rc = pipeline_set_observe(sc->pipeline, cfg->observe);
     pipeline_set_target(sc->pipeline, &target);
-    if (cfg->sampling.policy_file[0] == '\0')
-        pipeline_set_common_rules(sc->pipeline, cfg->sampling.rules);
     if (cfg->shadow.policy_file[0] == '\0')
         ignore_code(pipeline_set_shadow_rules(sc->pipeline, NULL)); /* none need no memory */
     if (rc == 0)
         rc = policies_set_files(sc, old, err);
+    if (rc == 0)
+        versioning_configured(sc);
     guarding_reload(sc, old);
     bool is_open =
         sc->remote != NULL || cfg->policy.server[0] == '\0'; /* not after a want of memory */

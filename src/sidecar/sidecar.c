@@ -13,6 +13,7 @@
 #include "util/diag.h"
 #include "util/fate.h"
 #include "util/rng.h"
+#include "web/assets.h"
 
 #define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONNECT_TIMEOUT_MS 10000
@@ -120,8 +121,10 @@ static int pipeline_start(struct sidecar *sc, struct error *err)
     uv_timer_init(&sc->loop, &sc->tick_timer);
     struct pipeline_opts opts = config_pipeline(sc->cfg);
     opts.logs_secrets = true;
+    if (sc->cfg->telemetry.admin_endpoint[0] != '\0' && sc->history_memory.limit > 0)
+        opts.samples = &sc->sample_memory;
     opts.minutes = sc->cfg->app.personal_api_key[0] != '\0';
-    opts.seed = rng_next(&rng);
+    opts.seed = state_seed(sc, rng_next(&rng));
     opts.budget = &sc->budget;
     opts.clock = sc->clock;
     opts.sink = (struct pipeline_sink){&sc->hold, sc->hold.ops.admit, sc->hold.ops.add,
@@ -254,6 +257,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
          sidecar_admin_page_count},
     };
     int rc = live_open(sc);
+    if (rc == 0)
+        rc = feed_open(sc);
     for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
         struct page_opts opts = {
             .addr = servers[i].addr,
@@ -261,6 +266,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .page_count = servers[i].count,
             .ctx = sc,
             .budget = &sc->page_memory,
+            .assets = web_assets,
+            .asset_count = servers[i].server == &sc->admin ? web_asset_count : 0,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
             .hosts = cfg->telemetry.allowed_hosts,
@@ -277,11 +284,14 @@ static int pages_start(struct sidecar *sc, struct error *err)
 static void pages_stop(struct sidecar *sc)
 {
     live_stop_taps(sc->live);
+    feed_stop(sc->feed);
     page_server_close(&sc->health);
     page_server_close(&sc->metrics);
     page_server_close(&sc->admin);
     live_close(sc->live);
     sc->live = NULL;
+    feed_close(sc->feed);
+    sc->feed = NULL;
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -299,11 +309,15 @@ static const struct part {
     {sidecar_sandbox_start, NULL, sidecar_sandbox_release},
     {sidecar_signals_start, sidecar_signals_stop, sidecar_signals_release},
     {drain_start, drain_stop, NULL},
+    {state_start, state_stop, state_release},
     {durable_open, durable_close, durable_free},
     {exporter_start, exporter_stop, NULL},
     {pipeline_start, pipeline_stop, pipeline_release},
+    {history_start, history_stop, history_release},
     {durable_start, durable_leave, NULL},
     {annotating_start, annotating_stop, annotating_release},
+    {versioning_start, versioning_stop, versioning_release},
+    {state_restore, NULL, NULL},
     {policies_start, policies_stop, policies_release},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},

@@ -26,7 +26,11 @@
 #include "policy/remote.h"
 #include "policy/report.h"
 #include "receiver/receiver.h"
+#include "sidecar/feed.h"
+#include "sidecar/history.h"
 #include "sidecar/live.h"
+#include "sidecar/state.h"
+#include "sidecar/versioning.h"
 #include "util/budget.h"
 #include "util/clock.h"
 #include "util/buf.h"
@@ -79,6 +83,8 @@ struct sidecar {
     struct budget overhead;         /* for connections, heads and answers */
     struct budget handshake_memory; /* a part of it, for those of TLS */
     struct budget page_memory;      /* for the pages and those who read them */
+    struct budget history_memory;   /* a part of that for records, for what was counted */
+    struct budget sample_memory;    /* a part of that, for lines of patterns */
     uint64_t started_ms, drain_began_ms;
     struct client *client;
     struct exporter *exporter;
@@ -109,6 +115,10 @@ struct sidecar {
     struct tls_keeper *tls[CONFIG_TLS_SIDECAR_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
+    struct feed *feed;               /* readers of /api/events */
+    struct remembering *remembering; /* NULL with history.memory: 0 */
+    struct state *state;             /* NULL without state.directory */
+    struct versioning *versioning;
     struct annotating *annotating; /* NULL but for a leader */
     struct guarding *guarding;     /* NULL without posthog.personal_api_key */
     struct live *live;             /* what the admin pages answer from the running pipeline */
@@ -146,11 +156,28 @@ struct census_want sidecar_want_patterns(struct span query);
 void sidecar_write_pattern_name(struct json *j, const struct census *c,
                                 const struct census_pattern *p);
 
+/* A client may have a service called "other". */
+struct span sidecar_service_name(const struct census *c, uint32_t service);
+
 void sidecar_write_pages_markdown(struct buf *out);
 void sidecar_write_metrics_markdown(struct buf *out);
 
 /* POST: patterns of before. */
 MUST_CHECK int sidecar_warm_page(void *ctx, struct span query, struct span body, struct buf *out);
+
+/* ---- patterns_page.c ---- */
+
+/* In the order that the query wants: "sort=saved&reverse=1". */
+struct census_want sidecar_want_ordered(struct span query);
+void sidecar_write_pattern_members(struct json *j, const struct census *c,
+                                   const struct census_pattern *p);
+MUST_CHECK int sidecar_write_patterns(void *ctx, struct span query, struct buf *out);
+MUST_CHECK int sidecar_write_pattern(void *ctx, struct span query, struct buf *out);
+
+/* ---- whatif.c ---- */
+
+/* POST: what a time that is over would have cost. */
+MUST_CHECK int whatif_ask(void *ctx, struct span query, struct span body, struct buf *out);
 
 /* ---- limit_table.c ---- */
 

@@ -238,6 +238,18 @@ test('each version of a policy is one annotation, of a leader', async (t) => {
   assert.deepEqual(marks(), [of(4), of(5)]);
 });
 
+test('a version that a person applies is an annotation, and so is the one that takes it back', async (t) => {
+  const { stub, app } = await standIn(t);
+  const sidecar = await Sidecar.start(t, { stub, set: { 'posthog.app_host': app.url, 'posthog.role': 'leader' }, env: { POSTHOG_PERSONAL_API_KEY: 'phx_e2e' } });
+  const ask = (route, body) => fetch(`http://${sidecar.addresses.admin}${route}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  assert.equal((await ask('/api/policies/draft', { document: 'global_rate: 0.5\n', by: 'ann' })).status, 200);
+  assert.equal((await ask('/api/policies/apply', { version: 2, by: 'ann' })).status, 200);
+  assert.equal((await ask('/api/policies/rollback', { version: 1, by: 'bob' })).status, 200);
+  await sidecar.until('two marks', () => app.store().annotations.length === 2);
+  assert.deepEqual(app.store().annotations.map((a) => a.content), ['lipservice: policy 2 (version) is in force', 'lipservice: policy 3 (version) is in force']);
+  await sidecar.stop();
+});
+
 test('usage is said at the end, on disk and while only observing', async (t) => {
   for (const set of [{ mode: 'observe' }, { durability: 'disk' }, { 'sampling.budget.records_per_second': 20 }]) {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
