@@ -23,15 +23,6 @@ static const struct served_policy *policy_of(const struct server *s, const struc
 
 /* ---- what a request says ------------------------------------------------ */
 
-/* Is it one of the tags of If-None-Match (RFC 9110 13.1.2)? A weak one is as good here. */
-static bool has_tag(struct span list, const char *etag)
-{
-    struct span tag = span_str(etag);
-    if (span_eq(span_trim(list), SPAN("*")))
-        return true;
-    return list.len >= tag.len && memmem(list.base, list.len, tag.base, tag.len) != NULL;
-}
-
 /* The value of "wait=N" of a Prefer header, in milliseconds. False: there is none. */
 static bool preferred_wait(struct span prefer, uint64_t *ms)
 {
@@ -67,7 +58,7 @@ static int look(struct call *c)
         return 0;
     const struct served_policy *p = policy_of(s, service);
     snprintf(c->etag, sizeof c->etag, "%s", p->etag);
-    if (c->x == NULL || has_tag(c->x->head.if_none_match, p->etag))
+    if (c->x == NULL || http_has_tag(c->x->head.if_none_match, span_str(p->etag)))
         return 0;
     buf_append(&c->out, buf_span(&p->body));
     return 200;
