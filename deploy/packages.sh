@@ -15,12 +15,13 @@ build_packages=(
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
     libpcre2-dev                                    # patterns of users
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
+    python3                                         # the page, as a table in C
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
 )
 
 # shellcheck disable=SC2034
 test_packages=(
-    libcmocka-dev python3 shellcheck # unit tests, lint
+    libcmocka-dev shellcheck         # unit tests, lint
     prometheus nghttp2-client curl git # promtool, h2load, what a user has
     openssl sslscan                    # certificates of the TLS tests, and what others find
     chromium                           # pages that send events and logs

@@ -129,6 +129,7 @@ void hold_init(struct hold *h, struct exporter *exporter,
     *h = (struct hold){.ops = journals[LANE_PLAIN] == NULL ? memory : disk, .exporter = exporter};
     for (int lane = 0; lane < LANE_COUNT; lane++)
         h->journals[lane] = journals[lane];
+    h->is_on_disk = journals[LANE_PLAIN] != NULL;
     if (!errors_first)
         h->ops.add_error = NULL;
 }

@@ -48,6 +48,7 @@ struct hold {
     struct hold_ops ops;
     struct exporter *exporter;
     struct journal *journals[LANE_COUNT]; /* NULL in memory; that of errors may be NULL */
+    bool is_on_disk;
 };
 
 void hold_init(struct hold *h, struct exporter *exporter,

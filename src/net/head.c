@@ -120,6 +120,7 @@ int head_finish(const struct head *h, struct http_head *out)
         .api_key = head_get(h, HEAD_API_KEY),
         .origin = head_get(h, HEAD_ORIGIN),
         .fetch_site = head_get(h, HEAD_FETCH_SITE),
+        .if_none_match = head_get(h, HEAD_IF_NONE_MATCH),
         .wanted_method = head_get(h, HEAD_WANTED_METHOD),
         .wanted_headers = head_get(h, HEAD_WANTED_HEADERS),
         .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),

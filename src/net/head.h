@@ -29,6 +29,7 @@
     X(API_KEY,           "x-api-key",         true) \
     X(ORIGIN,            "origin",            true) \
     X(FETCH_SITE,        "sec-fetch-site",    true) \
+    X(IF_NONE_MATCH,     "if-none-match",     false) \
     X(WANTED_METHOD,     "access-control-request-method",  true) \
     X(WANTED_HEADERS,    "access-control-request-headers", false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \

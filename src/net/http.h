@@ -63,6 +63,7 @@ struct http_head {
     struct span api_key;        /* x-api-key */
     struct span origin;         /* of the web page whose script asks */
     struct span fetch_site;     /* Sec-Fetch-Site: what that page is to us */
+    struct span if_none_match;  /* tags of what the peer has */
     struct span wanted_method;  /* of a preflight: Access-Control-Request-Method */
     struct span wanted_headers; /* and -Headers */
     struct span grpc_encoding;

@@ -1,4 +1,4 @@
-/* page: a table of paths. */
+/* page: a table of paths, and one of files. */
 #include "net/page.h"
 
 #include <stdio.h>
@@ -69,6 +69,14 @@ static bool is_foreign(const struct http_head *head)
             !span_eq(head->fetch_site, SPAN("none"))); /* typed, or a bookmark */
 }
 
+/* Only browsers send these two. */
+static bool is_unsure_change(const struct http_head *head, const struct page *p)
+{
+    bool is_browser = head->origin.len > 0 || head->fetch_site.len > 0;
+    return p->is_change && head->method == METHOD_POST && is_browser &&
+           (head->origin.len == 0 || !span_starts(head->content_type, SPAN("application/json")));
+}
+
 static bool has_key(const struct page_server *s, const struct http_head *head)
 {
     struct secret shown;
@@ -94,11 +102,13 @@ static void answer(struct http_exchange *x, int status, const char *type, struct
                                           .owned = owned});
 }
 
-static void answer_405(struct http_exchange *x, const struct page *p)
+static struct span methods_of(const struct page *p)
 {
-    struct span allow = p->write != NULL ? SPAN("GET, HEAD")
-                        : p->ask != NULL ? SPAN("POST")
-                                         : SPAN("GET");
+    return p->write != NULL ? SPAN("GET, HEAD") : p->ask != NULL ? SPAN("POST") : SPAN("GET");
+}
+
+static void answer_405(struct http_exchange *x, struct span allow)
+{
     struct http_header headers[] = {{SPAN("content-type"), SPAN("text/plain")},
                                     {SPAN("allow"), allow}};
     char text[32];
@@ -134,6 +144,83 @@ static void answer_401(struct http_exchange *x)
                                    "as Authorization: Bearer\n")});
 }
 
+/* ---- files ------------------------------------------------------------- */
+
+#define CONTENT_POLICY \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " \
+    "'self'; " \
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " \
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+
+/* Does If-None-Match name it (RFC 9110 13.1.2)? Tags of ours have no comma in them. */
+static bool has_tag(struct span list, struct span etag)
+{
+    while (list.len > 0) {
+        size_t end = 0;
+        while (end < list.len && list.base[end] != ',')
+            end++;
+        struct span one = span_trim(span_of(list.base, end));
+        if (span_starts(one, SPAN("W/")))
+            one = span_skip(one, 2);
+        if (span_eq(one, etag) || span_eq(one, SPAN("*")))
+            return true;
+        list = span_skip(list, end < list.len ? end + 1 : end);
+    }
+    return false;
+}
+
+static void answer_asset(struct page_server *s, struct http_exchange *x, const struct asset *a,
+                         int status)
+{
+    const struct http_header headers[] = {
+        {SPAN("content-type"), span_str(a->content_type)},
+        {SPAN("etag"), span_str(a->etag)},
+        {SPAN("cache-control"), status == 200 ? SPAN("no-cache") : SPAN("no-store")},
+        {SPAN("content-security-policy"), SPAN(CONTENT_POLICY)},
+        {SPAN("x-content-type-options"), SPAN("nosniff")},
+        {SPAN("referrer-policy"), SPAN("no-referrer")},
+        {SPAN("cross-origin-opener-policy"), SPAN("same-origin")},
+        {SPAN("cross-origin-resource-policy"), SPAN("same-origin")},
+        {SPAN("www-authenticate"), SPAN("Bearer realm=\"lipservice\"")}, /* of 401 alone */
+    };
+    size_t count = ARRAY_LEN(headers) - (status == 401 ? 0 : 1);
+    struct buf body = {.budget = s->opts.budget};
+    if (status == 200 && has_tag(x->head.if_none_match, span_str(a->etag)))
+        status = 304;
+    else
+        buf_append(&body, a->bytes);
+    if (body.err != 0)
+        answer(x, 503, "text/plain", SPAN("no memory for this page now\n"), NULL);
+    else
+        http_reply(
+            x, &(struct http_response){
+                   .status = status, .headers = headers, .header_count = count, .owned = &body});
+    buf_done(&body);
+}
+
+/* The host has been looked at. */
+static void serve_asset(struct page_server *s, struct http_exchange *x, const struct asset *a)
+{
+    bool is_document = a == &s->opts.assets[0];
+    if (x->head.method != METHOD_GET && x->head.method != METHOD_HEAD)
+        answer_405(x, SPAN("GET, HEAD"));
+    else if (!s->is_local && !s->asks_key)
+        answer(x, 403, "text/plain", SPAN("off loopback this page needs telemetry.admin.api_key\n"),
+               NULL);
+    else
+        answer_asset(s, x, a, is_document && s->asks_key && !has_key(s, &x->head) ? 401 : 200);
+}
+
+static const struct asset *find_asset(const struct page_server *s, struct span path)
+{
+    for (size_t i = 0; i < s->opts.asset_count; i++)
+        if (span_eq(path, span_str(s->opts.assets[i].path)))
+            return &s->opts.assets[i];
+    return NULL;
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
 static const struct page *find(const struct page_server *s, struct span path)
 {
     for (size_t i = 0; i < s->opts.page_count; i++)
@@ -142,17 +229,22 @@ static const struct page *find(const struct page_server *s, struct span path)
     return NULL;
 }
 
-/* May it be answered? If not, the refusal has been sent. */
-static bool may_ask(struct page_server *s, struct http_exchange *x, const struct page *p)
+/* Is it asked for by a name of ours? If not, the refusal has been sent. */
+static bool is_by_our_name(struct page_server *s, struct http_exchange *x)
 {
     enum host_names names = s->is_local ? HOST_LISTED : HOST_UNDOTTED;
-    if (!host_is_ours(x->head.host, names, s->opts.hosts)) {
-        answer(x, 403, "text/plain",
-               SPAN("this page is for local use: ask by address or as localhost, or list the name "
-                    "in telemetry.allowed_hosts\n"),
-               NULL);
-        return false;
-    }
+    if (host_is_ours(x->head.host, names, s->opts.hosts))
+        return true;
+    answer(x, 403, "text/plain",
+           SPAN("this page is for local use: ask by address or as localhost, or list the name "
+                "in telemetry.allowed_hosts\n"),
+           NULL);
+    return false;
+}
+
+/* May it be answered? Likewise. */
+static bool may_ask(struct page_server *s, struct http_exchange *x, const struct page *p)
+{
     bool is_read = p != NULL && p->is_public && x->head.method != METHOD_POST;
     if (!is_read && is_foreign(&x->head)) {
         answer(x, 403, "text/plain", SPAN("this page is not for other sites' pages\n"), NULL);
@@ -169,7 +261,14 @@ static bool may_ask(struct page_server *s, struct http_exchange *x, const struct
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
+    const struct asset *a = find_asset(s, x->head.path);
     const struct page *p = find(s, x->head.path);
+    if (!is_by_our_name(s, x))
+        return;
+    if (a != NULL) {
+        serve_asset(s, x, a);
+        return;
+    }
     if (!may_ask(s, x, p))
         return;
     if (p == NULL) {
@@ -181,10 +280,13 @@ static void on_head(void *ctx, struct http_exchange *x)
         struct buf out = {.budget = s->opts.budget};
         int status = p->write(s->opts.ctx, x->head.query, &out);
         answer_page(x, p, status, &out);
+    } else if (is_unsure_change(&x->head, p)) {
+        answer(x, 415, "text/plain", SPAN("from a browser: as application/json, with Origin\n"),
+               NULL);
     } else if ((p->ask != NULL && x->head.method == METHOD_POST) || (p->stream != NULL && get)) {
         x->user = (void *)(uintptr_t)p; /* on_request() goes on */
     } else {
-        answer_405(x, p);
+        answer_405(x, methods_of(p));
     }
 }
 

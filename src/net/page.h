@@ -1,5 +1,5 @@
 /*
- * page: small read-only pages over HTTP: health, metrics, admin.
+ * page: small pages over HTTP: health, metrics, admin, and the files of the page for people.
  *
  * GET and HEAD; a page may also take a question as the body of a POST, or stay open
  * and grow. A page is written into a buffer when it is asked for.
@@ -7,6 +7,11 @@
  * Against DNS rebinding a page server answers only to names of ours (net/host.h), on every bind.
  * What computes or writes is not for pages of other sites (Origin, Sec-Fetch-Site), and, where a
  * key is set, only for who shows it (401).
+ *
+ * Files (util/asset.h) hold no data, and what they run in a browser is bound by a strict policy of
+ * content: nothing from other hosts, no code in the markup, no frame around them. Off loopback they
+ * are served only where a key is set. The document itself is answered by 401 to who does not show
+ * the key: it can ask for it, which a browser cannot.
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.
@@ -17,6 +22,7 @@
 
 #include "net/http.h"
 #include "net/listener.h"
+#include "util/asset.h"
 #include "util/buf.h"
 #include "util/err.h"
 #include "util/secret.h"
@@ -35,6 +41,9 @@ struct page {
     void (*gone)(void *ctx, struct http_exchange *x);
     bool
         is_public; /* cheap and without content: no key is needed, and other sites may link to it */
+    /* ask() changes something: a browser has to name its page (Origin) and to send JSON, which no
+     * form can. */
+    bool is_change;
 };
 
 #define PAGE_BODY_BYTES ((size_t)256 * 1024) /* of a POST: a person's question */
@@ -43,6 +52,8 @@ struct page_opts {
     const char *addr;
     const struct page *pages;
     size_t page_count;
+    const struct asset *assets; /* the first is the document; may be none */
+    size_t asset_count;
     void *ctx; /* for write() */
     struct budget *budget;
     const struct clock *clock;

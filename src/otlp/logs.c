@@ -84,7 +84,21 @@ struct walk {
     uint64_t hash_seed;
     logs_record_fn *fn;
     void *ctx;
+    struct logs_place *place; /* to begin at, and where it has paused */
 };
+
+/* The fields of a message from *at on, which is 0 for those behind. */
+static void begin_at(struct wire *w, struct span message, size_t *at)
+{
+    wire_init(w, span_skip(message, *at));
+    *at = 0;
+}
+
+/* The walk pauses in this field of the message, or before it. */
+static void note_place(size_t *at, struct span message, const struct wire_field *f)
+{
+    *at = (size_t)(f->whole.base - message.base);
+}
 
 static int each_record(struct walk *walk, struct span scope_logs)
 {
@@ -97,13 +111,15 @@ static int each_record(struct walk *walk, struct span scope_logs)
         return rc;
     g->scope_hash = hash64_seeded(g->scope, walk->hash_seed);
 
-    wire_init(&w, scope_logs);
+    begin_at(&w, scope_logs, &walk->place->record_at);
     while (wire_next(&w, &f)) {
         if (f.number != SCOPE_LOGS_LOG_RECORDS)
             continue;
         if (f.type != WIRE_LEN)
             return ERR_MALFORMED;
         rc = walk->fn(walk->ctx, g, f.bytes);
+        if (rc == LOGS_PAUSE)
+            note_place(&walk->place->record_at, scope_logs, &f);
         if (rc != 0)
             return rc;
     }
@@ -125,13 +141,15 @@ static int each_scope(struct walk *walk, struct span resource_logs)
     g->service_name = g->service_instance_id = (struct span){0};
     ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 
-    wire_init(&w, resource_logs);
+    begin_at(&w, resource_logs, &walk->place->scope_at);
     while (wire_next(&w, &f)) {
         if (f.number != RESOURCE_LOGS_SCOPE_LOGS)
             continue;
         if (f.type != WIRE_LEN)
             return ERR_MALFORMED;
         rc = each_record(walk, f.bytes);
+        if (rc == LOGS_PAUSE)
+            note_place(&walk->place->scope_at, resource_logs, &f);
         if (rc != 0)
             return rc;
         g->scope_index++;
@@ -148,18 +166,38 @@ int logs_each(struct span request, uint64_t hash_seed, struct arena *arena, logs
 int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed, struct arena *arena,
                      logs_record_fn *fn, void *ctx)
 {
+    struct logs_place whole = {0};
+    return logs_each_from(request, key, hash_seed, arena, &whole, fn, ctx);
+}
+
+int logs_each_from(struct span request, struct span key, uint64_t hash_seed, struct arena *arena,
+                   struct logs_place *place, logs_record_fn *fn, void *ctx)
+{
     struct walk walk = {
-        .group = {.key = key}, .arena = arena, .hash_seed = hash_seed, .fn = fn, .ctx = ctx};
+        .group = {.key = key,
+                  .resource_index = place->resource_index,
+                  .scope_index = place->scope_index},
+        .arena = arena,
+        .hash_seed = hash_seed,
+        .fn = fn,
+        .ctx = ctx,
+        .place = place,
+    };
     struct wire w;
     struct wire_field f;
 
-    wire_init(&w, request);
+    begin_at(&w, request, &place->resource_at);
     while (wire_next(&w, &f)) {
         if (f.number != REQUEST_RESOURCE_LOGS)
             continue;
         if (f.type != WIRE_LEN)
             return ERR_MALFORMED;
         int rc = each_scope(&walk, f.bytes);
+        if (rc == LOGS_PAUSE) {
+            note_place(&place->resource_at, request, &f);
+            place->resource_index = walk.group.resource_index;
+            place->scope_index = walk.group.scope_index;
+        }
         if (rc != 0)
             return rc;
         walk.group.resource_index++;

@@ -82,6 +82,20 @@ MUST_CHECK int logs_each(struct span request, uint64_t hash_seed, struct arena *
 MUST_CHECK int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed,
                                 struct arena *arena, logs_record_fn *fn, void *ctx);
 
+/* The same from a place on. The walk pauses before a record for which fn returns LOGS_PAUSE, which
+ * is what the call returns then, and *place is that of the record. A zeroed place is the beginning.
+ * The request must not have changed meanwhile. */
+#define LOGS_PAUSE 1
+
+struct logs_place {
+    size_t resource_at, scope_at, record_at; /* bytes into the message that has the field */
+    uint32_t resource_index, scope_index;
+};
+
+MUST_CHECK int logs_each_from(struct span request, struct span key, uint64_t hash_seed,
+                              struct arena *arena, struct logs_place *place, logs_record_fn *fn,
+                              void *ctx);
+
 /* The service.name of each ResourceLogs, which may be empty; for what concerns a Resource whose
  * records are none of logs_each(). Non-zero ends the walk. Returns as logs_each() does. */
 typedef int logs_resource_fn(void *ctx, uint32_t resource_index, struct span service_name);

@@ -199,28 +199,55 @@ int pipeline_push_sound(struct pipeline *p, struct span request, struct arena *a
 int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                          struct arena *arena, const struct logs_count *count)
 {
+    struct pipeline_part whole = {.most = UINT32_MAX};
+    return pipeline_push_part(p, request, key, arena, count, &whole);
+}
+
+/* Room for all that is left of the request, whose next part the pass is. */
+static int admit(struct pass *pass, struct span request, struct arena *arena,
+                 const struct logs_count *count, const struct pipeline_part *part)
+{
+    /* Every survivor may carry stamps. */
+    size_t stamps = TIMESTAMP_BYTES + stamp_bytes(pass->p->opts.stamps);
+    double left = 1 - (double)part->done / count->records;
+    pass->request_bytes =
+        (size_t)((double)request.len * left) + (size_t)(count->records - part->done) * stamps;
+    int rc = pipeline_admit(pass->p, pass->request_bytes, count->largest + stamps);
+    /* What may have to be gathered around the records: all or nothing, so before the first. */
+    size_t around = request.len - count->record_bytes +
+                    2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
+    return rc == 0 ? arena_reserve(arena, around) : rc;
+}
+
+static int record_of_part(void *ctx, const struct logs_group *g, struct span bytes)
+{
+    struct pass *pass = ctx;
+    if (pass->left == 0 && pass->all != VERDICT_REJECTED)
+        return LOGS_PAUSE;
+    pass->left--;
+    return pipeline_record(pass, g, bytes);
+}
+
+int pipeline_push_part(struct pipeline *p, struct span request, struct span key,
+                       struct arena *arena, const struct logs_count *count,
+                       struct pipeline_part *part)
+{
     struct pass pass = {
         .p = p,
         .now_ms = clock_now_ms(p->opts.clock),
         .unix_ns = clock_unix_ns(p->opts.clock),
         .resource_index = UINT32_MAX,
         .scope_index = UINT32_MAX,
+        .left = part->most,
     };
     pass.unix_s = (uint32_t)(pass.unix_ns / 1000000000);
     if (count->records == 0)
         return 0;
-    /* Every survivor may carry stamps. */
-    size_t stamps = TIMESTAMP_BYTES + stamp_bytes(p->opts.stamps);
-    pass.request_bytes = request.len + (size_t)count->records * stamps;
-    int full = pipeline_admit(p, pass.request_bytes, count->largest + stamps);
-    /* What may have to be gathered around the records: all or nothing, so before the first. */
-    size_t around = request.len - count->record_bytes +
-                    2 * ARENA_ALIGN * ((size_t)count->resources + count->scopes);
-    if (full == 0)
-        full = arena_reserve(arena, around);
+    int full = admit(&pass, request, arena, count, part);
     if (full < 0)
         pass.all = VERDICT_REJECTED;
-    p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * count->records, NEWCOMERS_DEPTH);
+    uint32_t left = count->records - part->done, records = left < part->most ? left : part->most;
+    p->newcomers.left = fmin(p->newcomers.left + NEWCOMERS_SHARE * records, NEWCOMERS_DEPTH);
     /* Observing, what presses is all that would not be there. */
     if (p->opts.sink.fullness != NULL && !p->opts.observe)
         pass.fullness = p->opts.sink.fullness(p->opts.sink.ctx);
@@ -228,8 +255,10 @@ int pipeline_push_of_key(struct pipeline *p, struct span request, struct span ke
     pass.at_ms = p->clock.now_ms;
     if (pass.at_ms != 0) /* else its first record says when this is */
         pipeline_govern(&pass);
-    int rc = logs_each_of_key(request, key, p->opts.seed, arena, pipeline_record, &pass);
-    if (rc == 0)
+    int rc = logs_each_from(request, key, p->opts.seed, arena, &part->place,
+                            records < left ? record_of_part : pipeline_record, &pass);
+    part->done += records;
+    if (rc >= 0 && (full < 0 || pass.failed < 0))
         rc = full < 0 ? full : pass.failed;
     return rc;
 }

@@ -147,6 +147,19 @@ MUST_CHECK int pipeline_warm(struct pipeline *p, struct span request, struct are
 MUST_CHECK int pipeline_push_of_key(struct pipeline *p, struct span request, struct span key,
                                     struct arena *arena, const struct logs_count *count);
 
+/* The same in parts, of a request whose records would hold up the loop: at most `most` of them in a
+ * call. 1: there are more; call again with the same request, in another turn. On failure the rest
+ * is counted as rejected, and what went on before may arrive twice. */
+struct pipeline_part {
+    struct logs_place place; /* zeroed at first */
+    uint32_t done;           /* records, likewise */
+    uint32_t most;
+};
+
+MUST_CHECK int pipeline_push_part(struct pipeline *p, struct span request, struct span key,
+                                  struct arena *arena, const struct logs_count *count,
+                                  struct pipeline_part *part);
+
 /* Records that were left out of a request before it was pushed are received, and rejected or
  * joined. `request` is what remained of it, in which every ResourceLogs still stands. */
 void pipeline_set_aside(struct pipeline *p, struct span request, const struct logs_mended *left_out,

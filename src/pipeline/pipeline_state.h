@@ -81,7 +81,7 @@ struct pipeline {
 
 #define CONTEXT_DEPTH_BYTES 65536 /* of context at once: the usual error's, and twice over */
 
-/* One pipeline_push() in progress. */
+/* One pipeline_push_part() in progress. */
 struct pass {
     struct pipeline *p;
     uint64_t now_ms, unix_ns;    /* of the process */
@@ -97,6 +97,7 @@ struct pass {
     struct governor *governor; /* NULL: nothing to govern now */
     enum verdict all;          /* REJECTED: count only */
     int failed;                /* why, when that began in the middle; else 0 */
+    uint32_t left;             /* records of this part */
 };
 
 /* What a record carries that is released as the context of an error. Weight 0 is never optional:

@@ -18,6 +18,9 @@ struct decode_pool {
     struct budget *body_budget;
     uint64_t body_bytes; /* of that one, for the body */
 
+    uv_idle_t turn; /* while what a job has made is taken in parts */
+    int open_handles;
+
     /* Between the job and the loop. */
     uv_async_t async; /* the job asks */
     uv_mutex_t lock;
@@ -112,24 +115,17 @@ static void give_back(struct decode_pool *p)
 
 static void free_when_closed(struct decode_pool *p)
 {
-    if (p->is_busy || !p->is_closing || p->async.data != NULL)
+    if (p->is_busy || p->open_handles > 0)
         return;
     uv_cond_destroy(&p->answered);
     uv_mutex_destroy(&p->lock);
     free(p);
 }
 
-static void on_job_done(uv_work_t *job, int status)
+static void on_turn(uv_idle_t *turn);
+
+static void end(struct decode_pool *p)
 {
-    struct decode_pool *p = container_of(job, struct decode_pool, job);
-    struct decode_task *t = p->task;
-    (void)status; /* it is not cancelled */
-    p->task = NULL;
-    give_back(p); /* what follows needs memory too */
-    if (t != NULL) {
-        t->is_running = false;
-        t->done(t, p->rc, &p->logs, p->inflated_bytes, &p->err);
-    }
     logs_mended_done(&p->logs.mended);
     decoder_free(p->decoder);
     buf_done(&p->body);
@@ -140,6 +136,37 @@ static void on_job_done(uv_work_t *job, int status)
         free_when_closed(p);
     else
         start_next(p);
+}
+
+/* One turn's part of what came of the job. */
+static void go_on(struct decode_pool *p)
+{
+    struct decode_task *t = p->task;
+    if (t != NULL && p->rc == 0 && !p->is_closing && t->part(t, &p->logs)) {
+        uv_idle_start(&p->turn, on_turn);
+        return;
+    }
+    uv_idle_stop(&p->turn);
+    t = p->task; /* which was forgotten, perhaps */
+    p->task = NULL;
+    if (t != NULL) {
+        t->is_running = false;
+        t->done(t, p->rc, &p->logs, p->inflated_bytes, &p->err);
+    }
+    end(p);
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+    go_on(container_of(turn, struct decode_pool, turn));
+}
+
+static void on_job_done(uv_work_t *job, int status)
+{
+    struct decode_pool *p = container_of(job, struct decode_pool, job);
+    (void)status; /* it is not cancelled */
+    give_back(p); /* what follows needs memory too */
+    go_on(p);
 }
 
 static void begin(struct decode_pool *p, struct decode_task *t)
@@ -220,7 +247,9 @@ int decode_pool_open(struct decode_pool **out, uv_loop_t *loop, struct budget *a
         free(p);
         return rc;
     }
-    p->async.data = p; /* until it is closed */
+    uv_idle_init(loop, &p->turn);
+    p->async.data = p->turn.data = p;
+    p->open_handles = 2;
     p->account = account;
     list_init(&p->waiting);
     *out = p;
@@ -230,7 +259,7 @@ int decode_pool_open(struct decode_pool **out, uv_loop_t *loop, struct budget *a
 static void on_closed(uv_handle_t *handle)
 {
     struct decode_pool *p = handle->data;
-    handle->data = NULL;
+    p->open_handles--;
     free_when_closed(p);
 }
 
@@ -243,5 +272,9 @@ void decode_pool_close(struct decode_pool *p)
     p->is_refusing = true;
     uv_mutex_unlock(&p->lock);
     on_asked(&p->async);
+    bool has_parts = uv_is_active((const uv_handle_t *)&p->turn);
     uv_close((uv_handle_t *)&p->async, on_closed);
+    uv_close((uv_handle_t *)&p->turn, on_closed);
+    if (has_parts) /* no turn follows */
+        go_on(p);
 }

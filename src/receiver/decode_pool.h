@@ -1,11 +1,11 @@
 /*
  * decode_pool: bodies whose decoding would hold up the loop are decoded on libuv's thread pool.
  *
- *     add -> (wait in line) -> job: inflate, transcode, mend -> done()
+ *     add -> (wait in line) -> job: inflate, transcode, mend -> part(), once a turn -> done()
  *
  * A body of 1.9 kB can be 20 MiB inflated, and 33 ms of work. There is one job at a time: what it
- * has made of a body goes through the pipeline on the loop, and two of them in one turn would be
- * one too many.
+ * has made of a body goes through the pipeline on the loop, in parts, and two of them in one turn
+ * would be one too many.
  *
  * Memory: the account belongs to the loop. A job that needs more of it asks, and waits for the
  * answer. What would need more than three quarters of the whole account is too big.
@@ -35,7 +35,9 @@ struct decode_task {
     bool is_running;
     struct decode_request request; /* its body is taken when the job begins */
     bool is_json, looks, may_mend;
-    /* What came of it, lent for the time of the call; on failure `logs` is of no use. */
+    /* A part of what came of it, lent until done() is over. True: again in the next turn. */
+    bool (*part)(struct decode_task *t, struct decode_logs *logs);
+    /* The last call, or the only one: on failure `logs` is of no use. */
     void (*done)(struct decode_task *t, int rc, struct decode_logs *logs, size_t inflated_bytes,
                  const struct error *err);
 };
@@ -46,8 +48,8 @@ MUST_CHECK int decode_pool_open(struct decode_pool **out, uv_loop_t *loop, struc
  */
 void decode_pool_close(struct decode_pool *p);
 
-/* ERR_FULL: too many wait. done() is never called from inside. */
+/* ERR_FULL: too many wait. Neither is called from inside. */
 MUST_CHECK int decode_pool_add(struct decode_pool *p, struct decode_task *t);
 
-/* done() will not be called. A zeroed task is none, and may be forgotten. */
+/* Neither will be called again. A zeroed task is none, and may be forgotten. */
 void decode_pool_forget(struct decode_pool *p, struct decode_task *t);

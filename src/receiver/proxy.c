@@ -230,6 +230,7 @@ static int write_lines(struct lines *l, const struct http_head *h)
     add_line(l, SPAN("User-Agent"), h->user_agent);
     add_line(l, SPAN("Origin"), h->origin);
     add_line(l, SPAN("Sec-Fetch-Site"), h->fetch_site);
+    add_line(l, SPAN("If-None-Match"), h->if_none_match);
     add_line(l, SPAN("Access-Control-Request-Method"), h->wanted_method);
     add_line(l, SPAN("Access-Control-Request-Headers"), h->wanted_headers);
     add_unread(l, h->lines, &u);

@@ -6,6 +6,9 @@
 #include "receiver/receiver_state.h"
 #include "util/diag.h"
 
+#define PART_RECORDS \
+    4096                /* of a request that was decoded elsewhere: two milliseconds, as a rule \
+                         */
 #define ARENA_FACTOR 17 /* of the request's size: two bytes can be a ResourceLogs to pad */
 
 /* Taken as OTLP asks, since what is unknown is no fault; but of nothing in it came a record. */
@@ -64,23 +67,11 @@ static int set_owner(struct receiver *r, struct span *request, struct span servi
     return rc;
 }
 
-/* Lines that were joined to a record that is not taken are not taken. */
-static int push(struct receiver *r, struct span request, struct span key,
-                const struct logs_count *count, const struct logs_mended *joined)
-{
-    r->arena.max_bytes = ARENA_FACTOR * request.len + ARENA_EXTRA_BYTES;
-    int rc = pipeline_push_of_key(r->opts.pipeline, request, key, &r->arena, count);
-    arena_reset(&r->arena);
-    pipeline_set_aside(r->opts.pipeline, request, joined,
-                       rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
-    return rc;
-}
-
-/* Sound records into the pipeline. */
-static int enter(struct receiver *r, struct http_exchange *x, struct decode_logs *logs)
+/* Before its records enter: what its client is to know, and what is to change in it. */
+static int prepare(struct receiver *r, struct http_exchange *x, struct decode_logs *logs,
+                   struct logs_mended *joined)
 {
     const struct call *call = x->user;
-    struct logs_mended joined = {.budget = r->opts.budget};
     int rc = set_owner(r, &logs->request, call->pass.service);
     if (rc < 0)
         return rc;
@@ -88,12 +79,43 @@ static int enter(struct receiver *r, struct http_exchange *x, struct decode_logs
         warn_not_otlp(r, x);
     if (logs->mended.rejected > 0)
         warn_rejected(x, &logs->mended, &logs->count);
-    r->opts.hold->ops.begin(r->opts.hold);
-    join(r, &logs->request, &logs->count, &joined);
-    rc = push(r, logs->request, call->pass.upstream_key, &logs->count, &joined);
+    join(r, &logs->request, &logs->count, joined);
+    return 0;
+}
+
+/* 1: there is more. */
+static int push(struct receiver *r, struct http_exchange *x, struct decode_logs *logs,
+                struct pipeline_part *part)
+{
+    const struct call *call = x->user;
+    r->arena.max_bytes = ARENA_FACTOR * logs->request.len + ARENA_EXTRA_BYTES;
+    int rc = pipeline_push_part(r->opts.pipeline, logs->request, call->pass.upstream_key, &r->arena,
+                                &logs->count, part);
+    arena_reset(&r->arena);
+    return rc;
+}
+
+/* Behind the records. Lines that were joined to a record that is not taken are not taken. */
+static void settle(struct receiver *r, struct decode_logs *logs, struct logs_mended *joined, int rc)
+{
+    pipeline_set_aside(r->opts.pipeline, logs->request, joined,
+                       rc < 0 ? VERDICT_REJECTED : VERDICT_JOINED);
     pipeline_set_aside(r->opts.pipeline, logs->request, &logs->mended, VERDICT_REJECTED);
     for (int i = 0; i < REPAIR_COUNT; i++)
         metric_add(&r->stats.repairs[i], logs->mended.repairs[i]);
+}
+
+/* Sound records into the pipeline, all in this turn. */
+static int enter(struct receiver *r, struct http_exchange *x, struct decode_logs *logs)
+{
+    struct logs_mended joined = {.budget = r->opts.budget};
+    struct pipeline_part whole = {.most = UINT32_MAX};
+    int rc = prepare(r, x, logs, &joined);
+    if (rc < 0)
+        return rc;
+    r->opts.hold->ops.begin(r->opts.hold);
+    rc = push(r, x, logs, &whole);
+    settle(r, logs, &joined, rc);
     logs_mended_done(&joined);
     decoder_clear(&r->joined);
     decoder_clear(&r->owned);
@@ -101,6 +123,34 @@ static int enter(struct receiver *r, struct http_exchange *x, struct decode_logs
 }
 
 /* ---- decoding: here when that is quick, else on the thread pool ---- */
+
+/* May the records enter in several turns? Not when the request is in a scratch buffer that others
+ * use too, and not where it has to be known in which commits of the journal they are: those of the
+ * turn are. */
+static bool may_be_parted(const struct receiver *r, const struct call *call)
+{
+    return call->pass.service.len == 0 && !r->opts.joins && !r->opts.hold->is_on_disk;
+}
+
+static bool on_part(struct decode_task *t, struct decode_logs *logs)
+{
+    struct call *call = container_of(t, struct call, task);
+    struct receiver *r = call->receiver;
+    struct logs_mended none = {.budget = r->opts.budget};
+    if (r->has_ended || !may_be_parted(r, call))
+        return false;
+    call->is_parted = true;
+    if (call->part.most == 0) {
+        call->part.most = PART_RECORDS;
+        call->entered = prepare(r, call->exchange, logs, &none);
+    }
+    if (call->entered >= 0)
+        call->entered = push(r, call->exchange, logs, &call->part);
+    if (call->entered == 1)
+        return true;
+    settle(r, logs, &none, call->entered);
+    return false;
+}
 
 static void on_decoded(struct decode_task *t, int rc, struct decode_logs *logs,
                        size_t inflated_bytes, const struct error *err)
@@ -112,9 +162,11 @@ static void on_decoded(struct decode_task *t, int rc, struct decode_logs *logs,
         return;
     }
     metric_add(&r->stats.decoded_bytes, inflated_bytes);
-    if (rc == 0)
+    if (rc == 0 && call->is_parted)
+        rc = call->entered;
+    else if (rc == 0)
         rc = enter(r, call->exchange, logs);
-    if (rc == 0)
+    if (rc == 0 && !call->is_parted)
         rc = receiver_wait_for_hold(r, call->exchange);
     receiver_answer(r, call->exchange, rc, err);
 }
@@ -126,6 +178,7 @@ static int decode_elsewhere(struct receiver *r, const struct decode_request *q, 
                                       .is_json = call->form == REPLY_JSON,
                                       .looks = call->looks,
                                       .may_mend = !r->opts.is_strict,
+                                      .part = on_part,
                                       .done = on_decoded};
     list_init(&call->task.node);
     int rc = decode_pool_add(r->pool, &call->task);
@@ -181,9 +234,8 @@ int receiver_take_logs(struct receiver *r, struct http_exchange *x, struct span 
 {
     struct call *call = x->user;
     struct decode_request q = {&x->body, payload, coding, r->opts.max_request_bytes};
-    bool is_long_json =
-        coding == CODING_IDENTITY && call->form == REPLY_JSON && payload.len > DECODE_HERE_BYTES;
-    int rc = is_long_json || turn_is_over(r) ? decode_elsewhere(r, &q, call)
-                                             : inflate_here(r, x, &q, err);
+    bool is_long = coding == CODING_IDENTITY && payload.len > DECODE_HERE_BYTES;
+    int rc =
+        is_long || turn_is_over(r) ? decode_elsewhere(r, &q, call) : inflate_here(r, x, &q, err);
     return rc == 0 ? receiver_wait_for_hold(r, x) : rc;
 }

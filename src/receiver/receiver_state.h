@@ -52,6 +52,9 @@ struct call {
 
     struct health_watch watch;
     struct decode_task task;
+    struct pipeline_part part; /* of its records, where they enter in several turns */
+    bool is_parted;
+    int entered; /* what came of that */
 
     /* While its records are on their way to the disk. */
     bool waits;

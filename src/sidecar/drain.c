@@ -188,6 +188,7 @@ void drain_begin(struct sidecar *sc, int number)
     }
     drain_go(sc, SIDECAR_QUIETING);
     live_stop_taps(sc->live);
+    feed_stop(sc->feed);
     sc->drain_began_ms = clock_now_ms(sc->clock);
     diag(DIAG_INFO, "stopping", "draining; once more ends at once", "signal=%d timeout_ms=%u",
          number, sc->signals.drain_ms);

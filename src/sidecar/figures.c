@@ -150,5 +150,6 @@ void figures_take(struct figures *f, const struct sidecar *sc)
     take_policies(f, sc);
     take_memory_of_past(f, sc);
     f->live = live_stats(sc->live);
+    f->readers = feed_readers(sc->feed);
     take_process(f, sc);
 }

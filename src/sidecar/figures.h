@@ -47,6 +47,7 @@ struct figures {
     struct proxy_stats proxy;
     struct live_stats live;
     struct state_stats state;
+    uint32_t readers; /* of /api/events */
     struct policy_file_stats policy_file;
     struct remote_stats remote;
     struct report_stats report;

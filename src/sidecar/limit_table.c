@@ -54,6 +54,7 @@ static void write_rows(struct buf *out, void (*row)(struct buf *out, const struc
         CONSTANT("framing of a chunked body, times its length", HTTP_FRAMING_RATIO, COUNT, "400, closed", FAULT("bad_request")),
         CONSTANT("rest of a body after an early answer", HTTP_SKIP_BYTES, BYTES, "closed", ""),
         CONSTANT("answers that wait", HTTP_OUT_HIGH_BYTES, BYTES, "nothing more is read, or made", ""),
+        CONSTANT("readers of /api/events", FEED_READERS_MAX, COUNT, "503; the page asks from time to time instead", ""),
         CONSTANT("pieces of a stream that wait", HTTP_STREAM_BYTES, BYTES, "pieces are left out, and counted in the stream", ""),
         CONSTANT("first byte of a connection", s.silent_timeout_ms, MS, "closed", ""),
         CONSTANT("head, from its first byte", s.head_timeout_ms, MS, "408, closed", FAULT("timeout")),

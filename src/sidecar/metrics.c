@@ -353,6 +353,8 @@ static const struct row {
      "Taps that are open."},
     {"lipservice_tap_lines_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&tap_lines}, 1,
      "Decisions that taps wanted, by what became of them."},
+    {"lipservice_page_readers", GAUGE, FIGURES_ALWAYS, AT(readers), {NULL}, 1,
+     "Pages that are open: readers of /api/events."},
     {"lipservice_anomalous_patterns", GAUGE, FIGURES_ANOMALY, AT(census.anomalous.patterns), {NULL}, 1,
      "Patterns that are new, surge or have fallen silent."},
     {"lipservice_anomalous_services", GAUGE, FIGURES_ANOMALY, AT(census.anomalous.services), {NULL}, 1,

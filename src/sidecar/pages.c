@@ -5,6 +5,7 @@
 #include "pattern/signature.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
+#include "sidecar/summary.h"
 #include "sidecar/verify.h"
 #include "util/json.h"
 
@@ -325,8 +326,11 @@ static const struct {
     {"/readyz", "200 when it listens and does not drain and, with `durability: disk`, can store; not that PostHog is up; else 503"},
     {"/status", "circuit, next retry, backlog, age of the oldest record; 200 whatever it says"},
     {"/metrics", "Prometheus text"},
+    {"/api/", "this list, as text"},
+    {"/api/summary", "how it stands: counts, errors, money, budget, upstream, the loudest services"},
+    {"/api/events", "the same as server-sent events, each second"},
     {"/api/ledger", "what happened to every record, in total and per service"},
-    {"/api/patterns?limit=N", "the patterns; sort=volume, kept, saved or severity, reverse=1, service=NAME, from=S&to=S; spark=1: the last hour, rates and why"},
+    {"/api/patterns?limit=N", "the patterns; offset=N, sort=volume, kept, saved or severity, reverse=1, service=NAME, from=S&to=S; spark=1: the last hour, rates and why"},
     {"/api/pattern?id=ID", "one pattern, with lines that were kept and dropped; service=NAME, severity=LEVEL"},
     {"/api/history?span=T", "what was counted in steps: 15m, 1h or 24h; service=NAME"},
     {"/api/whatif", "POST {\"span\": \"1h\", \"set\": {KEY: VALUE}} or {\"document\": POLICY}: what that time would have cost"},
@@ -365,24 +369,26 @@ static int write_index(void *ctx, struct span query, struct buf *out)
 }
 
 const struct page sidecar_admin_pages[] = {
-    {"/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/", "text/plain; charset=utf-8", write_index, .is_public = true},
+    {"/api/summary", "application/json", summary_write},
+    {"/api/events", "application/json", .stream = feed_stream, .gone = feed_gone},
     {"/api/ledger", "application/json", write_ledger},
     {"/api/patterns", "application/json", sidecar_write_patterns},
     {"/api/pattern", "application/json", sidecar_write_pattern},
     {"/api/history", "application/json", history_write_page},
     {"/api/whatif", "application/json", .ask = whatif_ask},
     {"/api/policies", "application/json", policies_write},
-    {"/api/policies/propose", "application/json", .ask = policies_propose},
-    {"/api/policies/apply", "application/json", .ask = policies_apply},
-    {"/api/policies/rollback", "application/json", .ask = policies_rollback},
-    {"/api/policies/draft", "application/json", .ask = policies_draft},
+    {"/api/policies/propose", "application/json", .ask = policies_propose, .is_change = true},
+    {"/api/policies/apply", "application/json", .ask = policies_apply, .is_change = true},
+    {"/api/policies/rollback", "application/json", .ask = policies_rollback, .is_change = true},
+    {"/api/policies/draft", "application/json", .ask = policies_draft, .is_change = true},
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},
     {"/api/shadow", "application/json", sidecar_write_shadow},
     {"/api/guard", "application/json", guarding_write},
     {"/api/tap", "application/json", .stream = live_tap, .gone = live_tap_gone},
     {"/api/explain", "application/x-ndjson", .ask = live_explain},
-    {"/api/reload", "application/json", .ask = sidecar_reload_page},
+    {"/api/reload", "application/json", .ask = sidecar_reload_page, .is_change = true},
     {"/api/warm", "application/json", .ask = sidecar_warm_page},
     {"/api/minutes", "application/json", sidecar_write_minutes},
     {"/api/config", "text/plain; charset=utf-8", write_config},

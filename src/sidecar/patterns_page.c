@@ -107,24 +107,24 @@ void sidecar_write_pattern_members(struct json *j, const struct census *c,
     json_printf(j, "last_seen", "%.3f", (double)p->last_seen_ns / 1e9);
 }
 
-/* "limit=N" of a query. */
-static uint32_t read_limit(struct span query)
+/* "limit=N" of a query, at most PATTERNS_LIMIT_MAX; `fallback` where it is no number. */
+static uint32_t read_count(struct span query, const char *name, uint32_t fallback)
 {
-    struct span text = page_query(query, "limit");
+    struct span text = page_query(query, name);
     uint64_t n = 0;
     for (size_t i = 0; i < text.len && i < 9; i++) {
         if (text.base[i] < '0' || text.base[i] > '9')
-            return PATTERNS_LIMIT_DEFAULT;
+            return fallback;
         n = n * 10 + (uint64_t)(text.base[i] - '0');
     }
     if (text.len == 0)
-        return PATTERNS_LIMIT_DEFAULT;
+        return fallback;
     return n > PATTERNS_LIMIT_MAX ? PATTERNS_LIMIT_MAX : (uint32_t)n;
 }
 
 struct census_want sidecar_want_patterns(struct span query)
 {
-    uint32_t limit = read_limit(query);
+    uint32_t limit = read_count(query, "limit", PATTERNS_LIMIT_DEFAULT);
     return (struct census_want){
         .services = true, .patterns = limit > 0, .templates = true, .limit = limit};
 }
@@ -295,8 +295,19 @@ static int choose_of_interval(struct sidecar *sc, const struct history *h, struc
     return 0;
 }
 
+static void write_pattern_would(struct json *j, const struct sidecar *sc,
+                                const struct census_pattern *p)
+{
+    if (!sc->cfg->observe || p->shadow == NULL)
+        return;
+    json_u64(j, "would_keep", p->shadow[SHADOW_ENFORCED].kept);
+    json_u64(j, "would_keep_bytes", p->shadow[SHADOW_ENFORCED].kept_bytes);
+}
+
+/* From the pattern number `first` of them. */
 static void write_table(struct sidecar *sc, const struct census *c, const struct history *h,
-                        bool has_spark, const struct interval *when, struct buf *out)
+                        bool has_spark, const struct interval *when, uint32_t first,
+                        struct buf *out)
 {
     struct json j = json_on(out);
     json_begin(&j, NULL);
@@ -306,9 +317,10 @@ static void write_table(struct sidecar *sc, const struct census *c, const struct
     write_verdicts(&j, &c->other);
     json_end(&j);
     json_begin_list(&j, "patterns");
-    for (uint32_t i = 0; i < c->pattern_count; i++) {
+    for (uint32_t i = first; i < c->pattern_count; i++) {
         json_begin(&j, NULL);
         sidecar_write_pattern_members(&j, c, &c->patterns[i]);
+        write_pattern_would(&j, sc, &c->patterns[i]);
         if (has_spark) {
             write_rate(&j, sc, &c->patterns[i]);
             write_spark(&j, h, &c->patterns[i], when);
@@ -327,9 +339,12 @@ int sidecar_write_patterns(void *ctx, struct span query, struct buf *out)
     struct choice choice;
     struct census_want want = sidecar_want_ordered(query);
     bool has_spark = span_eq(page_query(query, "spark"), SPAN("1"));
+    uint32_t first = read_count(query, "offset", 0);
     int refused = read_choice(sc, query, &choice, out);
     if (refused != 0)
         return refused;
+    want.limit = want.limit < PATTERNS_LIMIT_MAX - first ? first + want.limit : PATTERNS_LIMIT_MAX;
+    want.shadow = sc->cfg->observe;
     struct history *h = has_spark || choice.has_interval ? history_now(sc) : NULL;
     if (choice.has_interval && h != NULL)
         refused = choose_of_interval(sc, h, &choice, want.limit, out, &scratch);
@@ -342,7 +357,7 @@ int sidecar_write_patterns(void *ctx, struct span query, struct buf *out)
     }
     refused = sidecar_take(sc, want, out, &c);
     if (refused == 0) {
-        write_table(sc, &c, h, has_spark, &choice.when, out);
+        write_table(sc, &c, h, has_spark, &choice.when, first, out);
         census_done(&c);
     }
     census_done(&scratch);

@@ -13,6 +13,7 @@
 #include "util/diag.h"
 #include "util/fate.h"
 #include "util/rng.h"
+#include "web/assets.h"
 
 #define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
 #define CONNECT_TIMEOUT_MS 10000
@@ -256,6 +257,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
          sidecar_admin_page_count},
     };
     int rc = live_open(sc);
+    if (rc == 0)
+        rc = feed_open(sc);
     for (size_t i = 0; i < ARRAY_LEN(servers) && rc == 0; i++) {
         struct page_opts opts = {
             .addr = servers[i].addr,
@@ -263,6 +266,8 @@ static int pages_start(struct sidecar *sc, struct error *err)
             .page_count = servers[i].count,
             .ctx = sc,
             .budget = &sc->page_memory,
+            .assets = web_assets,
+            .asset_count = servers[i].server == &sc->admin ? web_asset_count : 0,
             .clock = sc->clock,
             .max_connections = sc->page_connections,
             .hosts = cfg->telemetry.allowed_hosts,
@@ -279,11 +284,14 @@ static int pages_start(struct sidecar *sc, struct error *err)
 static void pages_stop(struct sidecar *sc)
 {
     live_stop_taps(sc->live);
+    feed_stop(sc->feed);
     page_server_close(&sc->health);
     page_server_close(&sc->metrics);
     page_server_close(&sc->admin);
     live_close(sc->live);
     sc->live = NULL;
+    feed_close(sc->feed);
+    sc->feed = NULL;
 }
 
 /* ---- life -------------------------------------------------------------- */

@@ -25,6 +25,7 @@
 #include "policy/remote.h"
 #include "policy/report.h"
 #include "receiver/receiver.h"
+#include "sidecar/feed.h"
 #include "sidecar/history.h"
 #include "sidecar/live.h"
 #include "sidecar/state.h"
@@ -116,6 +117,7 @@ struct sidecar {
     struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
+    struct feed *feed;               /* readers of /api/events */
     struct remembering *remembering; /* NULL with history.memory: 0 */
     struct state *state;             /* NULL without state.directory */
     struct versioning *versioning;

@@ -42,7 +42,9 @@ test('the key of the admin page: asked for, shown by the verbs, never told', asy
   const { sidecar } = await pair(t, { set: { ...KEEP_ALL, 'telemetry.admin.api_key': ADMIN_KEY, 'telemetry.log.level': 'debug' } });
   assert.equal((await get(sidecar.adminPort, '/api/ledger')).status, 401);
   assert.equal((await get(sidecar.adminPort, '/api/reload', {}, 'POST')).status, 401);
-  assert.equal((await get(sidecar.adminPort, '/')).status, 200);
+  assert.equal((await get(sidecar.adminPort, '/')).status, 401); // the page that asks for it
+  assert.equal((await get(sidecar.adminPort, '/app.js')).status, 200);
+  assert.equal((await get(sidecar.adminPort, '/api/')).status, 200);
   for (const headers of [{ 'x-api-key': ADMIN_KEY }, { authorization: `Bearer ${ADMIN_KEY}` }]) assert.equal((await get(sidecar.adminPort, '/api/ledger', headers)).status, 200);
   assert.equal((await sidecar.metrics()).lipservice_admin_refused_keys_total, 2);
 

@@ -227,8 +227,7 @@ for (const [what, make] of Object.entries(BOMBS)) {
     await Promise.all(attackers);
     t.diagnostic(`p99 ${quiet.toFixed(1)} ms, ${loud.toFixed(1)} ms beside ${taken} bombs, ${put} put off`);
     assert.ok(taken > 0);
-    // Its records are signed and counted in one turn, half a microsecond each, and two may come at once.
-    if (!process.env.ASAN_OPTIONS && process.env.LIPSERVICE_PLAIN) assert.ok(loud < 2 * quiet + 20 + 2 * 0.0006 * records, `p99 ${loud} ms, quiet ${quiet} ms`);
+    if (!process.env.ASAN_OPTIONS && process.env.LIPSERVICE_PLAIN) assert.ok(loud < 2 * quiet + 20, `p99 ${loud} ms, quiet ${quiet} ms`);
     await isBounded(sidecar);
     await closeLedger(sidecar, { received: 450 * 10 + taken * records, lost: {} });
   });
@@ -259,7 +258,8 @@ for (const durability of ['memory', 'disk']) {
       await sleep(300);
       await until('nobody is left', async () => (await sidecar.metrics()).lipservice_http_connections <= 4);
       const { received } = await sidecar.ledger();
-      assert.ok(received >= 60000 && received % 20000 === 0, `${received}: each body whole or not at all`);
+      // In memory records enter in parts: of a client that leaves meanwhile some have gone on, and it was not answered.
+      assert.ok(received >= 60000 && (durability === 'memory' || received % 20000 === 0), `${received}`);
 
       const last = Array.from({ length: 5 }, () => send());
       await until('the last ones have arrived', async () => (await sidecar.metrics())['lipservice_http_requests_total{version="1.1"}'] >= 34 + 5);

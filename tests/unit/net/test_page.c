@@ -54,11 +54,17 @@ static int open_stream(void *ctx, struct span query, struct http_exchange *x, st
 
 static const struct page pages[] = {
     {"/ask", "text/plain", .ask = take_question},
+    {"/change", "text/plain", .ask = take_question, .is_change = true},
     {"/stream", "text/plain", .stream = open_stream},
     {"/hello", "text/x", write_hello},
     {"/readyz", "text/plain", write_not_ready},
     {"/huge", "text/plain", write_too_much},
     {"/open", "text/x", write_hello, .is_public = true},
+};
+
+static const struct asset assets[] = {
+    {"/", "text/html", "\"tag0\"", {(const uint8_t *)"<p>document", 11}},
+    {"/app.js", "text/javascript", "\"tag1\"", {(const uint8_t *)"run()", 5}},
 };
 
 struct rig {
@@ -244,6 +250,92 @@ static void foreign_scripts_may_not_post(void **state)
     }
 }
 
+static void files_have_tags_and_a_policy(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *target, *head;
+        int status;
+        const char *says, *says_not;
+    } rows[] = {
+        {"GET", "/", "localhost", 200, "\r\n\r\n<p>document", "www-authenticate"},
+        {"HEAD", "/", "localhost", 200, "content-length: 11\r\n", "<p>"},
+        {"GET", "/app.js", "localhost", 200, "etag: \"tag1\"\r\n", "no-store"},
+        {"GET", "/", "localhost", 200, "script-src 'self'; ", "unsafe"},
+        {"GET", "/", "localhost", 200, "require-trusted-types-for 'script'", "unsafe"},
+        {"GET", "/", "localhost", 200, "frame-ancestors 'none'", "unsafe"},
+        {"GET", "/", "localhost\r\nIf-None-Match: \"tag0\"", 304, "etag: \"tag0\"", "<p>"},
+        {"GET", "/", "localhost\r\nIf-None-Match: \"x\", W/\"tag0\"", 304, "policy", "<p>"},
+        {"GET", "/", "localhost\r\nIf-None-Match: *", 304, "policy", "<p>"},
+        {"GET", "/", "localhost\r\nIf-None-Match: \"tag1\"", 200, "<p>document", "304"},
+        {"GET", "/", "localhost\r\nIf-None-Match: tag0", 200, "<p>document", "304"},
+        {"GET", "/", "localhost\r\nIf-None-Match:", 200, "<p>document", "304"},
+        {"GET", "/", "localhost\r\nSec-Fetch-Site: cross-site", 200, "<p>document", "304"},
+        {"POST", "/", "localhost", 405, "allow: GET, HEAD", "<p>"},
+        {"GET", "/app.js", "evil.com", 403, "local use", "run()"},
+        {"GET", "/style.css", "localhost", 404, "no such page", "<p>"},
+    };
+    struct rig r;
+    rig_open_with(&r,
+                  &(struct page_opts){.addr = "127.0.0.1:0", .assets = assets, .asset_count = 2});
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int status = ask(&r, rows[i].method, rows[i].target, rows[i].head);
+        assert_row(status == rows[i].status, "%zu: %d %s", i, status, r.text);
+        assert_row(strcasestr(r.text, rows[i].says) != NULL, "%zu: %s", i, r.text);
+        assert_row(strcasestr(r.text, rows[i].says_not) == NULL, "%zu: %s", i, r.text);
+    }
+    rig_close(&r);
+}
+
+static void files_off_loopback_need_a_key(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct page_opts opts = {.addr = "0.0.0.0:0", .assets = assets, .asset_count = 2};
+    rig_open_with(&r, &opts);
+    assert_int_equal(ask(&r, "GET", "/", "127.0.0.1"), 403);
+    assert_non_null(strstr(r.text, "telemetry.admin.api_key"));
+    assert_null(strstr(r.text, "<p>"));
+    assert_int_equal(ask(&r, "GET", "/app.js", "127.0.0.1"), 403);
+    rig_close(&r);
+    /* The document asks for the key; what it is made of has no secrets. */
+    opts.api_key = "0123456789abcdef";
+    rig_open_with(&r, &opts);
+    assert_int_equal(ask(&r, "GET", "/", "127.0.0.1"), 401);
+    assert_non_null(strstr(r.text, "<p>document"));
+    assert_non_null(strstr(r.text, "no-store"));
+    assert_non_null(strstr(r.text, "www-authenticate: Bearer"));
+    assert_int_equal(ask(&r, "GET", "/", "127.0.0.1\r\nIf-None-Match: \"tag0\""), 401);
+    assert_int_equal(ask(&r, "GET", "/", "127.0.0.1\r\nx-api-key: 0123456789abcdef"), 200);
+    assert_int_equal(ask(&r, "GET", "/app.js", "127.0.0.1"), 200);
+    rig_close(&r);
+}
+
+static void a_browser_changes_by_json_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        int status;
+    } rows[] = {
+        {"localhost", 200}, /* no browser */
+        {"localhost\r\nContent-Type: text/plain", 200},
+        {"localhost\r\nOrigin: http://localhost", 415},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: text/plain", 415},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: application/json", 200},
+        {"localhost\r\nOrigin: http://localhost\r\nContent-Type: application/json; charset=utf-8",
+         200},
+        {"localhost\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json", 415},
+        {"localhost\r\nOrigin: http://evil\r\nContent-Type: application/json", 403},
+    };
+    struct rig r;
+    rig_open(&r, "127.0.0.1:0");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(ask(&r, "POST", "/change", rows[i].head) == rows[i].status, "%s: %s",
+                   rows[i].head, r.text);
+    rig_close(&r);
+}
+
 static void queries(void **state)
 {
     (void)state;
@@ -327,6 +419,9 @@ int main(void)
         cmocka_unit_test(on_loopback_only_our_names),
         cmocka_unit_test(foreign_scripts_may_not_post),
         cmocka_unit_test(where_a_key_is_set_it_is_asked_for),
+        cmocka_unit_test(files_have_tags_and_a_policy),
+        cmocka_unit_test(files_off_loopback_need_a_key),
+        cmocka_unit_test(a_browser_changes_by_json_alone),
         cmocka_unit_test(queries),
         cmocka_unit_test(query_texts),
     };

@@ -522,9 +522,79 @@ static void what_lies_side_by_side_is_not_copied(void **state)
     buf_done(&b);
 }
 
+/* ---- walking in parts ---- */
+
+struct steps {
+    struct buf *seen;
+    uint32_t left;
+};
+
+static int step(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct steps *s = ctx;
+    if (s->left == 0)
+        return LOGS_PAUSE;
+    s->left--;
+    buf_printf(s->seen, "%u %u %zu %zu %llx %llx|", g->resource_index, g->scope_index,
+               g->resource.len, g->scope.len, (unsigned long long)g->resource_hash,
+               (unsigned long long)g->scope_hash);
+    buf_append(s->seen, record);
+    return 0;
+}
+
+/* Resources with other fields before, between and behind; scopes and resources without records. */
+static void a_walk_in_parts_sees_the_same(void **state)
+{
+    (void)state;
+    struct buf request = {0}, whole = {0}, parts = {0};
+    struct arena arena;
+    uint32_t records = 0;
+    arena_init(&arena, 65536, NULL);
+    for (unsigned r = 0; r < 4; r++) {
+        struct buf resource = {0};
+        wire_append_len(&resource, 3, SPAN("schema"));
+        for (unsigned s = 0; s < 3; s++) {
+            struct buf scope = {0};
+            for (unsigned i = 0; i < (r == 2 || s == 1 ? 0 : 3); i++, records++) {
+                uint8_t body[] = {0x2a, 3, 0x0a, 1, (uint8_t)('a' + records)};
+                wire_append_len(&scope, 2, span_of(body, sizeof body));
+                if (i == 1)
+                    wire_append_len(&scope, 3, SPAN("s"));
+            }
+            wire_append_len(&resource, 2, buf_span(&scope));
+            buf_done(&scope);
+        }
+        wire_append_len(&request, 1, buf_span(&resource));
+        buf_done(&resource);
+    }
+    struct steps all = {&whole, UINT32_MAX};
+    assert_int_equal(logs_each(buf_span(&request), 7, &arena, step, &all), 0);
+    for (uint32_t most = 1; most <= records + 1; most++) {
+        struct logs_place place = {0};
+        uint32_t calls = 1;
+        buf_clear(&parts);
+        for (;; calls++) {
+            struct steps some = {&parts, most};
+            int rc = logs_each_from(buf_span(&request), (struct span){0}, 7, &arena, &place, step,
+                                    &some);
+            arena_reset(&arena);
+            if (rc == 0)
+                break;
+            assert_int_equal(rc, LOGS_PAUSE);
+        }
+        assert_row(calls == (records + most - 1) / most, "%u a part: %u calls", most, calls);
+        assert_true(span_eq(buf_span(&parts), buf_span(&whole)));
+    }
+    buf_done(&request);
+    buf_done(&whole);
+    buf_done(&parts);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_walk_in_parts_sees_the_same),
         cmocka_unit_test(records_are_sound_or_not),
         cmocka_unit_test(the_levels_above_are_checked_too),
         cmocka_unit_test(nesting_has_an_end),
