@@ -300,7 +300,8 @@ static int by_key(const void *a, const void *b)
 
 void census_sort(struct census *c)
 {
-    qsort(c->patterns, c->pattern_count, sizeof *c->patterns, by_key);
+    if (c->pattern_count > 0)
+        qsort(c->patterns, c->pattern_count, sizeof *c->patterns, by_key);
 }
 
 const struct census_pattern *census_find(const struct census *c, const struct pattern_key *key)

@@ -154,7 +154,7 @@ static void bound(struct plan *plan, double max_drop_change)
 
 static const char *reason_for_none(const struct plan *plan, const struct plan_opts *opts)
 {
-    double saving = plan->kept_now - plan->kept_then, last = opts->last_saving;
+    double saving = plan->kept_now - plan->kept_then, last = opts->last_share;
     if (plan->received_bytes <= 0)
         return "nothing was counted yet";
     if (plan->count == 0)
@@ -162,7 +162,7 @@ static const char *reason_for_none(const struct plan *plan, const struct plan_op
                                   : "no rate needs to change";
     if (fabs(saving) < PLAN_GAIN_MIN * plan->kept_now)
         return "it would save less than 5% of what is kept";
-    if (last > 0 && fabs(saving - last) < PLAN_GAIN_MIN * last)
+    if (last > 0 && fabs(saving / plan->kept_now - last) < PLAN_GAIN_MIN * last)
         return "it would save as much as the last proposal, which is open";
     return NULL;
 }

@@ -48,7 +48,7 @@ struct plan_change {
 
 struct plan_opts {
     double max_drop_change; /* share of received bytes, 0 to 1 */
-    double last_saving;     /* bytes an hour of the last that was not applied; 0: none */
+    double last_share; /* of kept bytes that the last one saves which was not applied; 0: none */
 };
 
 struct plan {

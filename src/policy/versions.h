@@ -49,6 +49,7 @@ struct version {
     uint64_t created_unix_s;
     char by[VERSION_BY_BYTES], why[VERSION_WHY_BYTES];
     double saving_bytes, saving_money; /* a month, as it was estimated */
+    double saving_share;               /* of a proposal: of the bytes kept then; else 0 */
     uint32_t changes;                  /* rates that differ from what was in force then, */
     uint32_t base;                     /* which was this version; 0: none */
     bool is_from_outside;              /* of the configuration, or of a file: the newest of such a

@@ -17,6 +17,7 @@ void versions_save(const struct versions *v, struct buf *out)
         saved_put_span(out, span_str(it->why));
         saved_put_double(out, it->saving_bytes);
         saved_put_double(out, it->saving_money);
+        saved_put_double(out, it->saving_share);
         saved_put_u32(out, it->changes);
         saved_put_u32(out, it->base);
         saved_put_u8(out, it->is_from_outside);
@@ -47,6 +48,7 @@ int versions_read(struct versions *v, struct span text)
         read_text(&s, it.why, sizeof it.why);
         it.saving_bytes = saved_double(&s);
         it.saving_money = saved_double(&s);
+        it.saving_share = saved_double(&s);
         it.changes = saved_u32(&s);
         it.base = saved_u32(&s);
         it.is_from_outside = saved_u8(&s) != 0;

@@ -98,15 +98,21 @@ void history_note_policy(struct sidecar *sc, struct span service, const struct r
 
 /* ---- feeding ----------------------------------------------------------- */
 
+int history_take(struct sidecar *sc, struct census *out)
+{
+    struct census_want want = {.services = true, .patterns = true, .budget = &sc->page_memory};
+    int rc = census_take(sc->pipeline, &want, out);
+    want.patterns = false;
+    return rc < 0 ? census_take(sc->pipeline, &want, out) : rc;
+}
+
 /* What there is no memory for now is counted with the next. */
 static void feed(struct remembering *r)
 {
     struct sidecar *sc = r->sc;
     struct census c;
-    const struct census_want want = {
-        .services = true, .patterns = true, .budget = &sc->page_memory};
     r->fed_ms = clock_now_ms(sc->clock);
-    if (census_take(sc->pipeline, &want, &c) < 0)
+    if (history_take(sc, &c) < 0)
         return;
     history_feed(r->history, &c, clock_unix_ns(sc->clock));
     census_done(&c);

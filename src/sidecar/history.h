@@ -16,6 +16,9 @@ MUST_CHECK int history_start(struct sidecar *sc, struct error *err);
 void history_stop(struct sidecar *sc);
 void history_release(struct sidecar *sc);
 
+/* What it is fed from: services, and all patterns where there is memory for them. */
+MUST_CHECK int history_take(struct sidecar *sc, struct census *out);
+
 /* As it was at the last feed; NULL as below. */
 struct history *history_of(const struct sidecar *sc);
 

@@ -31,11 +31,9 @@ static int save_history(struct sidecar *sc, struct buf *out)
 {
     struct census c;
     struct history *h = history_of(sc);
-    const struct census_want want = {
-        .services = true, .patterns = true, .budget = &sc->page_memory};
     if (h == NULL)
         return 0;
-    int rc = census_take(sc->pipeline, &want, &c);
+    int rc = history_take(sc, &c);
     if (rc < 0)
         return rc;
     history_feed(h, &c, clock_unix_ns(sc->clock));
@@ -169,11 +167,9 @@ static int restore_history(struct sidecar *sc, struct span text)
 {
     struct census c;
     struct history *h = history_of(sc);
-    const struct census_want want = {
-        .services = true, .patterns = true, .budget = &sc->page_memory};
     if (h == NULL || text.len == 0)
         return 0;
-    int rc = census_take(sc->pipeline, &want, &c);
+    int rc = history_take(sc, &c);
     if (rc < 0)
         return rc;
     census_sort(&c);

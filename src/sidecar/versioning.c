@@ -76,30 +76,37 @@ static void estimate(struct sidecar *sc, struct version *it, const struct rules 
     asking_done(&a);
 }
 
-static int add(struct sidecar *sc, const struct rules *rules, struct span document, const char *by,
-               const char *why, uint32_t *number, struct error *err)
+/* Who made a version, and why. */
+struct maker {
+    const char *by, *why;
+    double share; /* of kept bytes that a proposal saves */
+};
+
+static int add(struct sidecar *sc, const struct rules *rules, struct span document,
+               const struct maker *m, uint32_t *number, struct error *err)
 {
-    struct version like = {.created_unix_s = clock_unix_ns(sc->clock) / 1000000000};
-    snprintf(like.by, sizeof like.by, "%s", by);
-    like.is_from_outside = strcmp(by, BY_CONFIG) == 0 || strcmp(by, BY_FILE) == 0;
-    snprintf(like.why, sizeof like.why, "%s", why);
+    struct version like = {.created_unix_s = clock_unix_ns(sc->clock) / 1000000000,
+                           .saving_share = m->share};
+    snprintf(like.by, sizeof like.by, "%s", m->by);
+    like.is_from_outside = strcmp(m->by, BY_CONFIG) == 0 || strcmp(m->by, BY_FILE) == 0;
+    snprintf(like.why, sizeof like.why, "%s", m->why);
     estimate(sc, &like, rules);
     int rc = versions_add(sc->versioning->list, &like, document, number);
     return rc < 0 ? err_set(err, rc, "the version cannot be held: %s", err_text(rc)) : 0;
 }
 
 /* The same, of rules: their document is written. */
-static int add_rules(struct sidecar *sc, const struct rules *rules, const char *by, const char *why,
+static int add_rules(struct sidecar *sc, const struct rules *rules, const struct maker *m,
                      uint32_t *number, struct error *err)
 {
     struct buf text = {.budget = &sc->page_memory};
     char note[VERSION_WHY_BYTES + VERSION_BY_BYTES];
-    snprintf(note, sizeof note, "lipservice policy by %s: %s", by, why);
+    snprintf(note, sizeof note, "lipservice policy by %s: %s", m->by, m->why);
     for (char *c = note; *c != '\0'; c++)
         *c = (unsigned char)*c < ' ' ? ' ' : *c; /* a comment is one line */
     int rc = policy_document_write(&text, rules, 0, note);
     if (rc == 0)
-        rc = add(sc, rules, buf_span(&text), by, why, number, err);
+        rc = add(sc, rules, buf_span(&text), m, number, err);
     else
         err_set(err, rc, "no memory for a document now");
     buf_done(&text);
@@ -208,7 +215,7 @@ int versioning_rollback(struct sidecar *sc, uint32_t number, const char *by, uin
     struct buf copy = {.budget = &sc->page_memory}; /* the list may let go of it */
     buf_append(&copy, it->document);
     rc = copy.err < 0 ? err_set(err, copy.err, "no memory for a document now")
-                      : add(sc, rules, buf_span(&copy), by, why, made, err);
+                      : add(sc, rules, buf_span(&copy), &(struct maker){by, why, 0}, made, err);
     buf_done(&copy);
     if (rc == 0) {
         rules_set_origin(rules, ORIGIN, *made);
@@ -226,7 +233,7 @@ int versioning_draft(struct sidecar *sc, struct span document, const char *by, c
     int rc = versioning_rules(sc, &it, &rules, err);
     if (rc < 0)
         return rc;
-    rc = add(sc, rules, document, by, why, number, err);
+    rc = add(sc, rules, document, &(struct maker){by, why, 0}, number, err);
     rules_unref(rules);
     return rc;
 }
@@ -275,15 +282,19 @@ static int rules_of_plan(struct sidecar *sc, const struct plan *plan, struct rul
     return 0;
 }
 
-/* Bytes an hour that the newest proposal saves which was not applied; 0: there is none.
- */
-static double open_saving(const struct sidecar *sc)
+/* The share of kept bytes that the newest proposal saves which waits or is only counted; 0: there
+ * is none. */
+static double open_share(const struct sidecar *sc)
 {
-    const struct version *it = versions_in(sc->versioning->list, VERSION_PROPOSED);
-    const struct version *active = versions_in(sc->versioning->list, VERSION_ACTIVE);
-    bool is_open = it != NULL && strcmp(it->by, BY_AUTO) == 0 &&
-                   (active == NULL || active->number < it->number);
-    return is_open ? it->saving_bytes / (GOVERNOR_MONTH_S / HOUR_S) : 0;
+    const struct versions *list = sc->versioning->list;
+    for (uint32_t i = versions_count(list); i-- > 0;) {
+        const struct version *it = versions_at(list, i);
+        if (it->state == VERSION_ACTIVE)
+            return 0;
+        if (strcmp(it->by, BY_AUTO) == 0 && it->state != VERSION_PAST)
+            return it->saving_share;
+    }
+    return 0;
 }
 
 static int add_plan(struct sidecar *sc, const struct plan *plan, const char *by, uint32_t *number,
@@ -291,13 +302,13 @@ static int add_plan(struct sidecar *sc, const struct plan *plan, const char *by,
 {
     char why[VERSION_WHY_BYTES];
     struct rules *rules = NULL;
-    double kept = plan->kept_now > 0 ? 100 * (1 - plan->kept_then / plan->kept_now) : 0;
+    double share = plan->kept_now > 0 ? 1 - plan->kept_then / plan->kept_now : 0;
     int rc = rules_of_plan(sc, plan, &rules, err);
     if (rc < 0)
         return rc;
     snprintf(why, sizeof why, "%zu rates from the counts of the last hours: %.0f%% fewer bytes%s",
-             plan->count, kept, plan->needs_shadow ? "; lowers something protected" : "");
-    rc = add_rules(sc, rules, by, why, number, err);
+             plan->count, 100 * share, plan->needs_shadow ? "; lowers something protected" : "");
+    rc = add_rules(sc, rules, &(struct maker){by, why, share}, number, err);
     rules_unref(rules);
     return rc;
 }
@@ -309,7 +320,7 @@ int versioning_propose(struct sidecar *sc, const char *by, uint32_t *number, con
     struct plan plan;
     size_t count;
     const struct governor_target target = sidecar_target(sc);
-    const struct plan_opts opts = {sc->cfg->policy.max_drop_change, open_saving(sc)};
+    const struct plan_opts opts = {sc->cfg->policy.max_drop_change, open_share(sc)};
     *none = NULL;
     int rc = asking_open(&a, sc, SERIES_DAY, pipeline_rules(sc->pipeline, LEDGER_OTHER), &target,
                          &sc->page_memory);
@@ -391,7 +402,7 @@ static void take_in(struct sidecar *sc, const struct rules *rules, const char *b
         return;
     }
     pipeline_set_common_rules(sc->pipeline, rules);
-    if (add_rules(sc, rules, by, why, &number, &err) == 0)
+    if (add_rules(sc, rules, &(struct maker){by, why, 0}, &number, &err) == 0)
         versions_set_active(list, number);
     else
         diag(DIAG_WARN, "policy_not_listed", "it is in force, and no version", "reason=\"%s\"",

@@ -212,3 +212,21 @@ test('with memory and disk, observing, and with a budget', async (t) => {
     await closeLedger(second);
   }
 });
+
+test('where memory is too small for a copy of all patterns, the rest is kept', async (t) => {
+  const dir = scratch(t);
+  // Pages may have an eighth of 8 MiB: fewer than 12,000 patterns at 120 bytes.
+  const small = { 'memory.limit': '8MiB', 'batch.max_bytes': '128KiB', 'queue.max_bytes': '1MiB', 'sampling.family_weight': 0, 'sampling.max_patterns_per_service': 0, 'sampling.first.count': 0, 'sampling.anomaly_boost': 1, 'sampling.error_context.bytes': 0 };
+  const first = await start(t, dir, small);
+  const word = (n) => [...n.toString(26)].map((digit) => 'abcdefghijklmnopqrstuvwxyz'[parseInt(digit, 26)]).join('');
+  for (let i = 0; i < 24; i++) await send(first, 500, (k) => `alpha ${word(700 + i * 500 + k)} omega`);
+  const { patterns_held: held } = await get(first, '/api/patterns?limit=1');
+  await until('the history', async () => (await remembered(first)) === 12000);
+  await written(dir, Date.now());
+  assert.ok(!first.log.some((line) => line.event === 'state_not_written'));
+  await closeLedger(first);
+  const second = await start(t, dir, small);
+  assert.equal((await get(second, '/api/patterns?limit=1')).patterns_held, held);
+  assert.equal(await remembered(second), 12000);
+  await closeLedger(second);
+});

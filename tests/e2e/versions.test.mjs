@@ -149,6 +149,17 @@ test('policy.apply: auto follows the counts by itself, and a reload keeps what i
   await closeLedger(sidecar);
 });
 
+test('auto: what lowers something protected is only counted, and not proposed again and again', async (t) => {
+  const { sidecar } = await pair(t, { set: { ...LOUD, 'policy.apply': 'auto', 'policy.propose_interval': '1s' } });
+  await send(sidecar, 3000, { body: (i) => `GET /cart/${i} took 5 ms`, base: { attributes: [{ key: 'http.response.status_code', value: { intValue: 503 } }] } });
+  await until('a version that is only counted', async () => (await states(sidecar)).some(([, by, state]) => by === 'auto' && state === 'shadow'));
+  assert.match((await ask(sidecar, '/api/policies/propose', {})).none, /as much as the last proposal/);
+  assert.deepEqual(await states(sidecar), [[1, 'config', 'active'], [2, 'auto', 'shadow']]);
+  assert.match((await get(sidecar, '/api/policies?version=2')).why, /lowers something protected/);
+  assert.equal((await sidecar.ledger()).kept, 3000);
+  await closeLedger(sidecar);
+});
+
 test('a policy file is a version, and what is applied goes before it until it changes', async (t) => {
   const file = path.join(scratch(t), 'policy.yaml');
   writeFileSync(file, 'version: 7\nglobal_rate: 0\n');
