@@ -14,6 +14,7 @@ build_packages=(
     libprotobuf-c-dev protobuf-c-compiler           # answers to requests
     libsimdjson-dev libxxhash-dev libyaml-dev       # JSON, signatures, the configuration
     libpcre2-dev                                    # patterns of users
+    libsqlite3-dev libpq-dev                        # the policy server's database
     libzstd-dev libdeflate-dev libisal-dev zlib1g-dev
     python3                                         # the page, as a table in C
     libcurl4-openssl-dev libssl-dev ca-certificates # upstream
@@ -27,6 +28,7 @@ test_packages=(
     chromium                           # pages that send events and logs
     strace # a kill at every system call, and calls that fail
     faketime # a wall clock that steps
+    postgresql-15                      # the policy server's other database
 )
 
 # Install those of the named packages that are missing, as root or by sudo. Package

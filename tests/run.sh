@@ -81,6 +81,16 @@ ninja -C "$build" || give_up "the build failed"
 
 # ---- unit, lint, fuzz, model
 
+step "PostgreSQL"
+postgres=$(mktemp -d)
+if LIPSERVICE_TEST_POSTGRES=$(tests/postgres.sh start "$postgres"); then
+    export LIPSERVICE_TEST_POSTGRES
+    trap 'tests/postgres.sh stop "$postgres" immediate; rm -rf "$postgres" "$postgres.log"' EXIT
+    echo "$LIPSERVICE_TEST_POSTGRES"
+else
+    give_up "no PostgreSQL could be started"
+fi
+
 step "meson test"
 log=$build/meson-logs/run.txt
 mkdir -p "$build/meson-logs"

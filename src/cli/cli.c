@@ -33,6 +33,11 @@ static const struct verb {
      "  --seconds N       end after so long; else with Ctrl-C\n"
      "  --rate N          records a second, 300\n"
      "  --seed N          of the records, 1\n" ADMIN_TEXT},
+    {"server", verb_server, "",
+     "the policy server of a fleet: counts, policies, keys, until SIGTERM",
+     "The settings are server.*; its manual is src/server/README.md. The first start prints the "
+     "key of\n"
+     "the first admin.\n\n"},
     {"healthcheck", verb_healthcheck, "", "is the running one ready? exit code 0, or 69", NULL},
     {"reload", verb_reload, "",
      "the running one reads its configuration again: exit code 0, or 78 and why not",

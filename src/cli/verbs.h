@@ -23,4 +23,5 @@ int verb_signature(int argc, char **argv);
 int verb_replay(int argc, char **argv);
 int verb_posthog(int argc, char **argv);
 int verb_spool(int argc, char **argv);
+int verb_server(int argc, char **argv);
 int verb_version(int argc, char **argv);

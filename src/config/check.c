@@ -131,9 +131,9 @@ static int check_exporters(const struct config *cfg, struct error *err)
     return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
 }
 
-int config_check_admin_key(const struct config *cfg, const char *key, struct error *err)
+/* A key that a header can have, and that cannot be guessed; or none. */
+static int check_key(const char *value, const char *key, struct error *err)
 {
-    const char *value = cfg->telemetry.admin_api_key;
     size_t n = strlen(value);
     for (size_t i = 0; i < n; i++)
         if (value[i] <= ' ' || value[i] > '~')
@@ -142,6 +142,16 @@ int config_check_admin_key(const struct config *cfg, const char *key, struct err
         return err_set(err, ERR_CONFIG, "%s: must have from %d to %d characters", key,
                        ADMIN_KEY_BYTES_MIN, SECRET_BYTES - 1);
     return 0;
+}
+
+int config_check_admin_key(const struct config *cfg, const char *key, struct error *err)
+{
+    return check_key(cfg->telemetry.admin_api_key, key, err);
+}
+
+int config_check_first_key(const struct config *cfg, const char *key, struct error *err)
+{
+    return check_key(cfg->server.first_key, key, err);
 }
 
 int config_check_personal_key(const struct config *cfg, const char *key, struct error *err)

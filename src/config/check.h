@@ -14,6 +14,9 @@ MUST_CHECK int config_check_budget(const struct config *cfg, const char *key, st
 /* The key of the admin page: long enough, and one that a header can have. */
 MUST_CHECK int config_check_admin_key(const struct config *cfg, const char *key, struct error *err);
 
+/* The first key of the policy server, likewise. */
+MUST_CHECK int config_check_first_key(const struct config *cfg, const char *key, struct error *err);
+
 /* The personal API key: one that a header can have, and not the project's. */
 MUST_CHECK int config_check_personal_key(const struct config *cfg, const char *key,
                                          struct error *err);

@@ -63,7 +63,8 @@ enum config_file {
     CONFIG_FILE_READ,
     CONFIG_FILE_APPEND, /* made where it is missing */
     CONFIG_FILE_SPOOL,  /* a directory; its files come and go */
-    CONFIG_FILE_STATE,  /* likewise */
+    CONFIG_FILE_SERVER, /* the same, of the policy server */
+    CONFIG_FILE_STATE,  /* the same, of what a sidecar remembers */
 };
 
 /* key: value pairs and lists of maps, as they were written, for print-config. */
@@ -198,6 +199,16 @@ struct config {
         enum diag_level log_level;
         bool log_json;
     } telemetry;
+    struct {
+        config_text endpoint, directory, database, first_key;
+        struct config_tls tls;
+        uint64_t max_request_bytes, journal_bytes;
+        uint32_t max_connections, requests_per_second, max_services, max_patterns;
+        uint32_t flush_interval_ms, max_wait_ms;
+        uint32_t alerts_interval_ms, alerts_cooldown_ms;
+        bool webhooks_private;
+        uint32_t keep_minutes_ms, keep_hours_ms, keep_days;
+    } server;
     bool allow_insecure;
     struct {
         config_text directory;

@@ -12,6 +12,7 @@ static const struct {
     [CONFIG_TLS_HTTP] = {"receivers.otlp.protocols.http.tls",
                          offsetof(struct config, receiver.http_tls)},
     [CONFIG_TLS_PAGES] = {"telemetry.tls", offsetof(struct config, telemetry.tls)},
+    [CONFIG_TLS_SERVER] = {"server.tls", offsetof(struct config, server.tls)},
 };
 
 const char *config_tls_prefix(enum config_tls_block b)

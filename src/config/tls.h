@@ -6,7 +6,14 @@
 #include "util/err.h"
 
 /* Each block of settings of that kind. */
-enum config_tls_block { CONFIG_TLS_GRPC, CONFIG_TLS_HTTP, CONFIG_TLS_PAGES, CONFIG_TLS_COUNT };
+enum config_tls_block {
+    CONFIG_TLS_GRPC,
+    CONFIG_TLS_HTTP,
+    CONFIG_TLS_PAGES,
+    CONFIG_TLS_SERVER,
+    CONFIG_TLS_COUNT
+};
+#define CONFIG_TLS_SIDECAR_COUNT CONFIG_TLS_SERVER /* before it: the sidecar's */
 
 /* "receivers.otlp.protocols.grpc.tls" */
 const char *config_tls_prefix(enum config_tls_block b);

@@ -1,6 +1,8 @@
 /* client: the one home of libcurl, driven by libuv's polls and one timer. */
 #include "net/client.h"
 
+#include "net/address.h"
+
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,6 +413,16 @@ static int on_request(void *user, char *ip, char *own_ip, int port, int own_port
 }
 #endif
 
+/* The address that a name has now is not one that a user may have us ask. */
+static curl_socket_t open_public(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)user;
+    (void)purpose;
+    return address_is_public(&address->addr)
+               ? socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol)
+               : CURL_SOCKET_BAD;
+}
+
 static void set_request(struct client_call *call, const struct client_request *r)
 {
     struct client *c = call->client;
@@ -419,6 +431,12 @@ static void set_request(struct client_call *call, const struct client_request *r
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
     set_route(c, e, r);
+    if (r->is_public) {
+        curl_easy_setopt(e, CURLOPT_PROXY, "");
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_public);
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L); /* none that another call made */
+        curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    }
     curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);

@@ -59,8 +59,10 @@ struct client_request {
     size_t upload_bytes;        /* handed to the socket in a turn; 0: as much as the body has, up to
                                  * 1 MiB, which is memory of libcurl's */
     bool keeps_head;            /* for the result */
-    struct budget *budget;      /* of head and answer; NULL: none */
-    const struct route *route;  /* NULL: the system's CAs, the environment's proxies */
+    bool is_public;            /* only to addresses of the public internet, and by no proxy; else no
+                                * connection is made */
+    struct budget *budget;     /* of head and answer; NULL: none */
+    const struct route *route; /* NULL: the system's CAs, the environment's proxies */
     void *ctx;
     void (*done)(void *ctx, const struct client_result *r);
     /* The body of a 2xx as it arrives, and none of it is kept; may be NULL. */

@@ -123,6 +123,7 @@ int head_finish(const struct head *h, struct http_head *out)
         .if_none_match = head_get(h, HEAD_IF_NONE_MATCH),
         .wanted_method = head_get(h, HEAD_WANTED_METHOD),
         .wanted_headers = head_get(h, HEAD_WANTED_HEADERS),
+        .prefer = head_get(h, HEAD_PREFER),
         .grpc_timeout = head_get(h, HEAD_GRPC_TIMEOUT),
         .user_agent = head_get(h, HEAD_USER_AGENT),
         .grpc_encoding = head_get(h, HEAD_GRPC_ENCODING),

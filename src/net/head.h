@@ -32,6 +32,7 @@
     X(IF_NONE_MATCH,     "if-none-match",     false) \
     X(WANTED_METHOD,     "access-control-request-method",  true) \
     X(WANTED_HEADERS,    "access-control-request-headers", false) \
+    X(PREFER,            "prefer",            false) \
     X(GRPC_ENCODING,     "grpc-encoding",     true) \
     X(GRPC_TIMEOUT,      "grpc-timeout",      true) \
     /* HTTP/2's pseudo-headers; HTTP/1 stores its target as one */ \

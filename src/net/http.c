@@ -53,6 +53,7 @@ const char *http_reason(int status)
         const char *text;
     } reasons[] = {
         {200, "OK"},
+        {201, "Created"},
         {202, "Accepted"},
         {204, "No Content"},
         {304, "Not Modified"},
@@ -182,4 +183,20 @@ void http_answer_bare(const struct http_service *s, struct http_exchange *x, int
                                               .headers = &later,
                                               .header_count = status == 503,
                                               .close = true});
+}
+
+bool http_has_tag(struct span list, struct span etag)
+{
+    while (list.len > 0) {
+        size_t end = 0;
+        while (end < list.len && list.base[end] != ',')
+            end++;
+        struct span one = span_trim(span_of(list.base, end));
+        if (span_starts(one, SPAN("W/")))
+            one = span_skip(one, 2);
+        if (span_eq(one, etag) || span_eq(one, SPAN("*")))
+            return true;
+        list = span_skip(list, end < list.len ? end + 1 : end);
+    }
+    return false;
 }

@@ -66,6 +66,7 @@ struct http_head {
     struct span if_none_match;  /* tags of what the peer has */
     struct span wanted_method;  /* of a preflight: Access-Control-Request-Method */
     struct span wanted_headers; /* and -Headers */
+    struct span prefer;         /* RFC 7240 */
     struct span grpc_encoding;
     struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
@@ -76,11 +77,12 @@ struct http_head {
 
 struct http_exchange {
     struct http_head head;
-    struct buf body;                     /* grows until request(); charged to the budget */
-    struct arena arena;                  /* the handler's small things; takes nothing until used */
-    uint64_t deadline_ms;                /* head() may set one for the body; 0: none */
-    size_t prefix_bytes;                 /* head() may ask for prefix() at this many body bytes */
-    void *user;                          /* the handler's own */
+    struct buf body;      /* grows until request(); charged to the budget */
+    struct arena arena;   /* the handler's small things; takes nothing until used */
+    uint64_t deadline_ms; /* head() may set one for the body; 0: none */
+    size_t prefix_bytes;  /* head() may ask for prefix() at this many body bytes */
+    bool ends_with_peer; /* the answer comes late: a client that half-closes does not wait for it */
+    void *user;          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
 };
 
@@ -310,6 +312,10 @@ struct span http_bearer(const struct http_head *head);
 
 /* Origin-form and absolute-form targets (RFC 9112 3.2) into path and query. */
 void http_split_target(struct span target, struct span *path, struct span *query);
+
+/* Is `etag` one of the tags of If-None-Match (RFC 9110 13.1.2)? A weak one is as good; tags of ours
+ * have no comma in them. */
+bool http_has_tag(struct span list, struct span etag);
 
 /* The progress of a body, looked at in windows: what came fast at first is no credit for silence.
  */

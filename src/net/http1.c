@@ -459,7 +459,7 @@ static void http1_eof(void *session)
 {
     struct http1 *s = session;
     s->is_eof = true;
-    if (s->state != HTTP1_WAIT ||
+    if (s->state != HTTP1_WAIT || s->x.ends_with_peer ||
         s->is_streaming) /* a client that half-closes does not read a stream */
         http1_go(s, HTTP1_OVER);
 }

@@ -152,23 +152,6 @@ static void answer_401(struct http_exchange *x)
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " \
     "require-trusted-types-for 'script'; trusted-types 'none'"
 
-/* Does If-None-Match name it (RFC 9110 13.1.2)? Tags of ours have no comma in them. */
-static bool has_tag(struct span list, struct span etag)
-{
-    while (list.len > 0) {
-        size_t end = 0;
-        while (end < list.len && list.base[end] != ',')
-            end++;
-        struct span one = span_trim(span_of(list.base, end));
-        if (span_starts(one, SPAN("W/")))
-            one = span_skip(one, 2);
-        if (span_eq(one, etag) || span_eq(one, SPAN("*")))
-            return true;
-        list = span_skip(list, end < list.len ? end + 1 : end);
-    }
-    return false;
-}
-
 static void answer_asset(struct page_server *s, struct http_exchange *x, const struct asset *a,
                          int status)
 {
@@ -185,7 +168,7 @@ static void answer_asset(struct page_server *s, struct http_exchange *x, const s
     };
     size_t count = ARRAY_LEN(headers) - (status == 401 ? 0 : 1);
     struct buf body = {.budget = s->opts.budget};
-    if (status == 200 && has_tag(x->head.if_none_match, span_str(a->etag)))
+    if (status == 200 && http_has_tag(x->head.if_none_match, span_str(a->etag)))
         status = 304;
     else
         buf_append(&body, a->bytes);

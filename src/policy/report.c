@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pattern/signature.h"
+#include "policy/unsettled.h"
 #include "util/buf.h"
 #include "util/diag.h"
 #include "util/json.h"
@@ -14,12 +15,12 @@
 
 #define POSTS_AT_ONCE 2
 #define JITTER_PERCENT 10
+#define REFUSALS_MAX 10 /* of one report, by a server in trouble: then it is made anew */
 
 struct post {
     struct report *report;
     struct client_call *call; /* NULL: free */
-    uint32_t service;
-    struct buf body;
+    struct unsettled *sent;   /* owned */
 };
 
 struct report {
@@ -32,6 +33,7 @@ struct report {
     struct census census;  /* of the round; empty between rounds */
     uint32_t next_service; /* of the round */
     struct post posts[POSTS_AT_ONCE];
+    struct list unsettled; /* those that no answer came for, until their service's next turn */
     struct report_stats stats;
 };
 
@@ -91,7 +93,7 @@ static uint32_t rows_of(const struct census *c, uint32_t service, uint32_t *firs
 }
 
 struct group {
-    uint64_t count, kept, bytes, first_ns, last_ns, level[LEVEL_COUNT];
+    uint64_t count, kept, bytes, kept_bytes, first_ns, last_ns, level[LEVEL_COUNT];
 };
 
 static void add_entry(struct group *g, const struct census_pattern *p,
@@ -101,6 +103,7 @@ static void add_entry(struct group *g, const struct census_pattern *p,
     g->count += count;
     g->kept += p->counts.kept - reported->kept;
     g->bytes += p->counts.received_bytes - reported->bytes;
+    g->kept_bytes += p->counts.kept_bytes - reported->kept_bytes;
     g->level[p->key.level] += count;
     if (g->first_ns == 0 || p->first_seen_ns < g->first_ns)
         g->first_ns = p->first_seen_ns;
@@ -118,6 +121,7 @@ static void write_group(struct json *j, const struct group *g, const struct cens
     json_printf(j, "first_seen", "%.3f", (double)g->first_ns / 1e9);
     json_printf(j, "last_seen", "%.3f", (double)g->last_ns / 1e9);
     json_u64(j, "bytes", g->bytes);
+    json_u64(j, "sampled_bytes", g->kept_bytes);
     json_text(j, "template", census_template(p));
     if (p->family != p->key.signature)
         json_str(j, "family", signature_format(id, p->family));
@@ -144,6 +148,11 @@ int report_write(struct buf *out, const struct report_opts *opts, const struct c
     json_u64(&j, "team_id", opts->team_id);
     json_printf(&j, "timestamp", "%.3f", (double)clock_unix_ns(opts->clock) / 1e9);
     json_str(&j, "algorithm", "lps1");
+    if (opts->instance != NULL) {
+        json_str(&j, "instance", opts->instance);
+        json_str(&j, "boot", opts->boot);
+        json_u64(&j, "sequence", report_marks_sequence(opts->marks, service) + 1);
+    }
     json_begin_list(&j, "patterns");
     for (; i < end; groups++) {
         struct group g = {0};
@@ -163,71 +172,117 @@ int report_write(struct buf *out, const struct report_opts *opts, const struct c
 
 /* ---- a round ----------------------------------------------------------- */
 
-static void take_accepted(struct report *r, const struct post *p)
+static void pump(struct report *r);
+static void send_next(struct report *r, struct post *p, uint32_t service);
+
+/* 0: taken; else it is: not taken, or not known. */
+enum outcome { TAKEN, REFUSED, UNKNOWN };
+
+static enum outcome outcome_of(const struct client_result *result)
 {
-    const struct census *c = &r->census;
-    uint32_t i, end = rows_of(c, p->service, &i);
-    for (; i < end; i++)
-        report_marks_set(r->opts.marks, &c->patterns[i]);
-    report_marks_set_service(r->opts.marks, p->service, c->services[p->service].row.received);
-    metric_inc(&r->stats.accepted);
-    r->stats.last_success_ms = clock_now_ms(r->opts.clock);
+    if (result->err == 0 && result->status >= 200 && result->status < 300)
+        return TAKEN;
+    return result->err != 0 || result->status >= 500 || result->status == 408 ||
+                   result->status == 429
+               ? UNKNOWN
+               : REFUSED;
 }
 
-static void pump(struct report *r);
+static void log_failure(struct report *r, const struct client_result *result)
+{
+    char why[DIAG_QUOTE_BYTES];
+    metric_inc(&r->stats.failed);
+    diag(DIAG_WARN, "report_failed",
+         "the policy server did not take a report; its counts go with a later one",
+         "status=%d error=%s", result->status,
+         diag_quote(why, result->err != 0 ? span_str(result->text) : result->body));
+}
 
 static void on_posted(void *ctx, const struct client_result *result)
 {
     struct post *p = ctx;
     struct report *r = p->report;
+    struct unsettled *u = p->sent;
+    uint32_t service = u->service;
+    enum outcome outcome = outcome_of(result);
     p->call = NULL;
-    buf_done(&p->body);
+    p->sent = NULL;
     if (r->auth != NULL)
         secret_mask(result->body, secret_of_header(r->auth)); /* it may be quoted in a message */
-    if (result->err == 0 && result->status >= 200 && result->status < 300) {
-        take_accepted(r, p);
+    if (outcome == TAKEN) {
+        unsettled_take(u, r->opts.marks);
+        metric_inc(&r->stats.accepted);
+        r->stats.last_success_ms = clock_now_ms(r->opts.clock);
     } else {
-        char why[DIAG_QUOTE_BYTES];
-        metric_inc(&r->stats.failed);
-        diag(DIAG_WARN, "report_failed",
-             "the policy server did not take a report; its counts go with the next",
-             "status=%d error=%s", result->status,
-             diag_quote(why, result->err != 0 ? span_str(result->text) : result->body));
+        log_failure(r, result);
+        u->refusals += result->err == 0;
     }
+    if (outcome == UNKNOWN && u->refusals < REFUSALS_MAX) {
+        list_append(&r->unsettled, &u->link);
+    } else {
+        if (outcome == UNKNOWN)
+            unsettled_leave(u, r->opts.marks);
+        unsettled_free(u, r->opts.marks->budget);
+    }
+    if (outcome == TAKEN && unreported(&r->opts, &r->census, service) > 0)
+        send_next(r, p, service); /* that was an earlier one: what was counted since */
     pump(r);
 }
 
-static void send_one(struct report *r, struct post *p, uint32_t service)
+static void post(struct report *r, struct post *p)
 {
     const char *headers[] = {"Content-Type: application/json", r->auth, NULL};
+    struct client_request request = {
+        .method = "POST",
+        .url = r->url,
+        .headers = headers,
+        .body = buf_span(&p->sent->body),
+        .timeout_ms = r->opts.timeout_ms,
+        .route = &r->opts.route,
+        .ctx = p,
+        .done = on_posted,
+    };
+    if (client_send(r->client, &request, &p->call) == 0)
+        return;
+    metric_inc(&r->stats.failed);
+    unsettled_free(p->sent, r->opts.marks->budget); /* it was not sent */
+    p->sent = NULL;
+    p->call = NULL;
+}
+
+/* A report of all that is new. */
+static void send_new(struct report *r, struct post *p, uint32_t service)
+{
     const struct census_service *of = &r->census.services[service];
-    p->service = service;
-    p->body.budget = r->opts.budget;
-    int rc = report_write(&p->body, &r->opts, &r->census, service);
-    if (rc == 0 && span_eq(of->name, SPAN("lipservice"))) {
+    uint32_t first, end = rows_of(&r->census, service, &first);
+    if (first == end && span_eq(of->name, SPAN("lipservice"))) {
         /* our own events: no pattern to learn from */
         report_marks_set_service(r->opts.marks, service, of->row.received);
-        buf_done(&p->body);
         return;
     }
-    if (rc >= 0) {
-        struct client_request request = {
-            .method = "POST",
-            .url = r->url,
-            .headers = headers,
-            .body = buf_span(&p->body),
-            .timeout_ms = r->opts.timeout_ms,
-            .route = &r->opts.route,
-            .ctx = p,
-            .done = on_posted,
-        };
-        rc = client_send(r->client, &request, &p->call);
-    }
+    int rc = unsettled_new(&p->sent, r->opts.marks, &r->census, service, first, end);
+    if (rc == 0)
+        rc = report_write(&p->sent->body, &r->opts, &r->census, service);
     if (rc < 0) {
         metric_inc(&r->stats.failed);
-        buf_done(&p->body);
-        p->call = NULL;
+        unsettled_free(p->sent, r->opts.marks->budget);
+        p->sent = NULL;
+        return;
     }
+    post(r, p);
+}
+
+/* The one of this service that no answer came for, else a new one. */
+static void send_next(struct report *r, struct post *p, uint32_t service)
+{
+    p->sent = unsettled_find(&r->unsettled, service);
+    if (p->sent == NULL) {
+        send_new(r, p, service);
+        return;
+    }
+    list_remove(&p->sent->link);
+    metric_inc(&r->stats.repeated);
+    post(r, p);
 }
 
 /* Keep the posts busy until the round is through. */
@@ -239,7 +294,7 @@ static void pump(struct report *r)
         while (p->call == NULL && r->in_round && r->next_service < r->census.services_held) {
             uint32_t service = r->next_service++;
             if (service != LEDGER_OTHER && unreported(&r->opts, &r->census, service) > 0)
-                send_one(r, p, service);
+                send_next(r, p, service);
         }
         busy += p->call != NULL;
     }
@@ -305,6 +360,7 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
     rng_init(&r->rng);
     uv_timer_init(loop, &r->timer);
     *out = r; /* from here on report_close() cleans up, also after a failure */
+    list_init(&r->unsettled);
     for (size_t i = 0; i < POSTS_AT_ONCE; i++)
         r->posts[i].report = r;
     size_t base = strlen(opts->server), n = base + strlen(opts->api_key) + 64;
@@ -325,8 +381,6 @@ int report_open(struct report **out, uv_loop_t *loop, struct client *client,
 static void on_closed(uv_handle_t *handle)
 {
     struct report *r = container_of((uv_timer_t *)handle, struct report, timer);
-    for (size_t i = 0; i < POSTS_AT_ONCE; i++)
-        buf_done(&r->posts[i].body);
     census_done(&r->census);
     free(r->url);
     secret_free(r->auth);
@@ -334,12 +388,24 @@ static void on_closed(uv_handle_t *handle)
     free(r);
 }
 
+static void leave(struct report *r, struct unsettled *u)
+{
+    if (u == NULL)
+        return;
+    unsettled_leave(u, r->opts.marks);
+    unsettled_free(u, r->opts.marks->budget);
+}
+
 void report_close(struct report *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; i < POSTS_AT_ONCE; i++)
+    for (size_t i = 0; i < POSTS_AT_ONCE; i++) {
         if (r->posts[i].call != NULL)
             client_cancel(r->posts[i].call);
+        leave(r, r->posts[i].sent);
+    }
+    LIST_EACH (at, &r->unsettled)
+        leave(r, container_of(at, struct unsettled, link));
     uv_close((uv_handle_t *)&r->timer, on_closed);
 }

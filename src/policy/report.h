@@ -6,14 +6,15 @@
  * Every interval, once per service that had records: the fields that older
  * servers require (service_name, team_id, timestamp, patterns[signature, count,
  * sampled_count, first_seen, last_seen], total_logs, unique_patterns) and,
- * besides, template, bytes, severity_distribution, family (where it is not the
- * signature) and the algorithm.
+ * besides, template, bytes, sampled_bytes, severity_distribution, family (where it is not the
+ * signature) and the algorithm. With instance and boot each report of a service has a number, by
+ * which a server counts it once.
  *
  * A round is of one census, which is held until its last answer. Counts are
- * differences since the last report that was accepted (policy/report_marks.h). A
- * report that fails is not kept: its counts stay in the pattern table and go with
- * the next one, so what waits is bounded by the table. What is evicted meanwhile
- * is in total_logs and in no pattern.
+ * differences since the last report that was accepted (policy/report_marks.h). The counts of a
+ * report that was refused stay in the pattern table and go with the next one, so what waits is
+ * bounded by the table; one whose answer did not come is sent again as it was
+ * (policy/unsettled.h). What is evicted meanwhile is in total_logs and in no pattern.
  *
  * Units      records, bytes, Unix seconds.
  * Memory     a census of the patterns that have changed, for as long as a round takes.
@@ -39,6 +40,8 @@ struct report_opts {
     struct route route;           /* copied */
     uint32_t team_id, interval_ms, timeout_ms;
     const struct clock *clock;
+    const char *instance,
+        *boot;                  /* who reports, and since which start; borrowed. NULL: no numbers */
     struct report_marks *marks; /* outlive the report */
     /* Where the counts are; as census_take(). */
     int (*take)(void *ctx, const struct census_want *want, struct census *out);
@@ -47,8 +50,8 @@ struct report_opts {
 };
 
 struct report_stats {
-    struct metric accepted, failed;
-    uint64_t last_success_ms; /* monotonic; 0: never */
+    struct metric accepted, failed, repeated; /* repeated: of those sent, once more */
+    uint64_t last_success_ms;                 /* monotonic; 0: never */
 };
 
 MUST_CHECK int report_open(struct report **out, uv_loop_t *loop, struct client *client,

@@ -73,18 +73,55 @@ struct report_mark report_marks_of(const struct report_marks *m, const struct ce
 
 uint64_t report_marks_of_service(const struct report_marks *m, uint32_t service)
 {
-    return service < m->service_count ? m->services[service] : 0;
+    return service < m->service_count ? m->services[service].received : 0;
+}
+
+uint64_t report_marks_sequence(const struct report_marks *m, uint32_t service)
+{
+    return service < m->service_count ? m->services[service].sequence : 0;
+}
+
+static struct report_mark mark_at(const struct census_pattern *p)
+{
+    return (struct report_mark){.key = p->key,
+                                .first_seen_ns = p->first_seen_ns,
+                                .received = p->counts.received,
+                                .kept = p->counts.kept,
+                                .bytes = p->counts.received_bytes,
+                                .kept_bytes = p->counts.kept_bytes};
 }
 
 void report_marks_set(struct report_marks *m, const struct census_pattern *p)
 {
     assert(p->number < m->pattern_count);
-    m->patterns[p->number] = (struct report_mark){p->key, p->first_seen_ns, p->counts.received,
-                                                  p->counts.kept, p->counts.received_bytes};
+    m->patterns[p->number] = mark_at(p);
+}
+
+struct report_mark report_marks_note(struct report_marks *m, const struct census_pattern *p)
+{
+    assert(p->number < m->pattern_count);
+    m->patterns[p->number] = report_marks_of(m, p); /* from here on it is this pattern's */
+    return mark_at(p);
+}
+
+void report_marks_advance(struct report_marks *m, uint32_t number, const struct report_mark *mark)
+{
+    assert(number < m->pattern_count);
+    struct report_mark *now = &m->patterns[number];
+    const struct pattern_key *a = &now->key, *b = &mark->key;
+    if (a->signature == b->signature && a->service == b->service && a->level == b->level &&
+        a->status_class == b->status_class && now->first_seen_ns == mark->first_seen_ns)
+        *now = *mark;
 }
 
 void report_marks_set_service(struct report_marks *m, uint32_t service, uint64_t received)
 {
     assert(service < m->service_count);
-    m->services[service] = received;
+    m->services[service].received = received;
+}
+
+void report_marks_set_sequence(struct report_marks *m, uint32_t service, uint64_t sequence)
+{
+    assert(service < m->service_count);
+    m->services[service].sequence = sequence;
 }

@@ -380,7 +380,7 @@ const struct page sidecar_admin_pages[] = {
     {"/api/policies", "application/json", policies_write},
     {"/api/policies/propose", "application/json", .ask = policies_propose, .is_change = true},
     {"/api/policies/apply", "application/json", .ask = policies_apply, .is_change = true},
-    {"/api/policies/rollback", "application/json", .ask = policies_rollback, .is_change = true},
+    {"/api/policies/rollback", "application/json", .ask = policies_roll_back, .is_change = true},
     {"/api/policies/draft", "application/json", .ask = policies_draft, .is_change = true},
     {"/api/top", "application/x-ndjson", write_top},
     {"/api/families", "application/json", write_families},

@@ -1,9 +1,13 @@
 /* policies: where the rules in force come from: policy files, and a policy server. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/route.h"
+#include "export/disk.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
+#include "util/rng.h"
 
 /* Only memory can be wanting: the rules before stay in force. */
 static void log_failure(const char *setting, int rc)
@@ -109,6 +113,7 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .refresh_interval_ms = cfg->policy.refresh_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
+        .kept = sc->kept,
         .base = cfg->sampling.rules,
         .install = on_policy,
         .ctx = sc,
@@ -121,6 +126,8 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .interval_ms = cfg->policy.report_interval_ms,
         .timeout_ms = cfg->policy.timeout_ms,
         .clock = sc->clock,
+        .instance = sc->identity.instance,
+        .boot = sc->identity.boot,
         .marks = &sc->report_marks,
         .take = take_census,
         .ctx = sc,
@@ -140,10 +147,38 @@ void policies_close_server(struct sidecar *sc)
     sc->report = NULL;
 }
 
+/* By which a policy server counts each report once. */
+static void identify(struct sidecar *sc)
+{
+    struct rng rng;
+    size_t size = sizeof sc->identity.instance;
+    rng_init(&rng);
+    if (gethostname(sc->identity.instance, size) < 0 || sc->identity.instance[0] == '\0')
+        snprintf(sc->identity.instance, size, "unknown");
+    sc->identity.instance[128] = '\0'; /* as long as the server takes one */
+    snprintf(sc->identity.boot, sizeof sc->identity.boot, "%016llx",
+             (unsigned long long)rng_next(&rng));
+}
+
+static int open_kept(struct sidecar *sc, struct error *err)
+{
+    const char *directory = sc->cfg->state.directory;
+    if (directory[0] == '\0')
+        return 0;
+    int rc = disk_make_directory(directory);
+    if (rc < 0)
+        return err_set(err, ERR_UNAVAILABLE, "state.directory: '%.300s' cannot be made: %s",
+                       directory, err_text(rc));
+    return kept_open(&sc->kept, &sc->loop, directory, &sc->budget, err);
+}
+
 int policies_start(struct sidecar *sc, struct error *err)
 {
+    identify(sc);
     report_marks_init(&sc->report_marks, &sc->budget);
-    int rc = policies_set_files(sc, NULL, err);
+    int rc = open_kept(sc, err);
+    if (rc == 0)
+        rc = policies_set_files(sc, NULL, err);
     if (rc == 0)
         versioning_configured(sc);
     return rc < 0 ? rc : policies_open_server(sc, err);
@@ -156,4 +191,11 @@ void policies_stop(struct sidecar *sc)
     sc->policy_file = sc->shadow_file = NULL;
     policies_close_server(sc);
     report_marks_done(&sc->report_marks);
+}
+
+/* When the last policy that came is written. */
+void policies_release(struct sidecar *sc)
+{
+    kept_free(sc->kept);
+    sc->kept = NULL;
 }

@@ -393,7 +393,7 @@ int policies_apply(void *ctx, struct span query, struct span body, struct buf *o
     return rc < 0 ? refuse(out, rc, &err) : answer_version(ctx, w.version, note, out);
 }
 
-int policies_rollback(void *ctx, struct span query, struct span body, struct buf *out)
+int policies_roll_back(void *ctx, struct span query, struct span body, struct buf *out)
 {
     struct wish w;
     struct error err = {{0}};

@@ -104,7 +104,7 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     buf_done(&stale);
     if (!same_kind_of_exporter(next, old))
         return err_set(err, ERR_CONFIG, "another kind of exporter needs a restart");
-    int rc = sandbox_check_files(sc, next, err);
+    int rc = sandbox_check_files(&sc->sandbox, next, err);
     if (rc == 0)
         rc = try_policy_files(next, old, err);
     if (rc == 0)

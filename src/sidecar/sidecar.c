@@ -306,7 +306,7 @@ static const struct part {
     void (*stop)(struct sidecar *sc);    /* close what the loop knows of */
     void (*release)(struct sidecar *sc); /* free the rest, when the loop has run out */
 } parts[] = {
-    {sandbox_start, NULL, sandbox_release},
+    {sidecar_sandbox_start, NULL, sidecar_sandbox_release},
     {sidecar_signals_start, sidecar_signals_stop, sidecar_signals_release},
     {drain_start, drain_stop, NULL},
     {state_start, state_stop, state_release},
@@ -318,7 +318,7 @@ static const struct part {
     {annotating_start, annotating_stop, annotating_release},
     {versioning_start, versioning_stop, versioning_release},
     {state_restore, NULL, NULL},
-    {policies_start, policies_stop, NULL},
+    {policies_start, policies_stop, policies_release},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},
@@ -413,7 +413,7 @@ int sidecar_start(struct sidecar **out, const struct config *cfg, const struct c
             goto fail;
         }
     }
-    sandbox_close(sc);
+    sandbox_close(&sc->sandbox, cfg);
     sc->phase = SIDECAR_RUNNING;
     sc->started_ms = clock_now_ms(sc->clock);
     log_start(sc);

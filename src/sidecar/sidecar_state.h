@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "config/sandbox.h"
 #include "config/tls.h"
 #include "export/exporter.h"
 #include "export/hold.h"
@@ -65,13 +66,6 @@ struct sidecar_signals {
     uint32_t stops_done, reloads_done;
 };
 
-/* What was given up, and what not. */
-struct sandbox {
-    int landlock;     /* the version that holds; 0: none */
-    int set;          /* of paths, while it is made */
-    struct buf roots; /* what can be opened, each with a NUL */
-};
-
 struct sidecar {
     const struct config *cfg;         /* in force */
     const struct config_input *input; /* where it came from, for a reload */
@@ -102,10 +96,14 @@ struct sidecar {
     struct pipeline *pipeline;
     struct policy_file *policy_file; /* NULL without sampling.policy_file */
     struct policy_file *shadow_file; /* likewise, of shadow.policy_file */
+    struct kept *kept;               /* NULL without state.directory */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
     struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
+    struct {
+        char instance[256], boot[17]; /* the host's name; random, of this process */
+    } identity;
     struct receiver *receiver;
     struct proxy *proxy;             /* NULL: what is not OTLP is refused */
     struct http_service services[2]; /* of the two OTLP ports */
@@ -113,8 +111,8 @@ struct sidecar {
         struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
         struct metric installed, refused;
     } keys;
-    uint32_t connections, page_connections;   /* at most, of one port */
-    struct tls_keeper *tls[CONFIG_TLS_COUNT]; /* NULL: clear text only */
+    uint32_t connections, page_connections;           /* at most, of one port */
+    struct tls_keeper *tls[CONFIG_TLS_SIDECAR_COUNT]; /* NULL: clear text only */
     struct listener grpc, http;
     struct page_server health, metrics, admin;
     struct feed *feed;               /* readers of /api/events */
@@ -226,13 +224,9 @@ void sidecar_limits_set(struct sidecar *sc);
 /* ---- sandbox.c ---- */
 
 /* Give up what a start does not need: before there is a second thread. */
-MUST_CHECK int sandbox_start(struct sidecar *sc, struct error *err);
-/* Give up the rest: when all parts have started. */
-void sandbox_close(struct sidecar *sc);
-void sandbox_release(struct sidecar *sc);
-/* ERR_CONFIG where a file of the next configuration could not be opened any more. */
-MUST_CHECK int sandbox_check_files(const struct sidecar *sc, const struct config *next,
-                                   struct error *err);
+MUST_CHECK int sidecar_sandbox_start(struct sidecar *sc, struct error *err);
+void sidecar_sandbox_release(struct sidecar *sc);
+
 /* ---- memory.c ---- */
 
 void sidecar_memory_init(struct sidecar *sc);
@@ -307,6 +301,7 @@ struct tls_figures tls_figures(const struct sidecar *sc);
 
 MUST_CHECK int policies_start(struct sidecar *sc, struct error *err);
 void policies_stop(struct sidecar *sc);
+void policies_release(struct sidecar *sc);
 
 /* `before`: the configuration whose files are open; NULL: none are. */
 MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *before,

@@ -6,7 +6,7 @@
 int tls_start(struct sidecar *sc, struct error *err)
 {
     int rc = 0;
-    for (int b = 0; b < CONFIG_TLS_COUNT && rc == 0; b++) {
+    for (int b = 0; b < CONFIG_TLS_SIDECAR_COUNT && rc == 0; b++) {
         const struct config_tls *t = config_tls(sc->cfg, b);
         struct tls_keeper_opts opts = {
             .files = config_tls_files(t),
@@ -27,7 +27,7 @@ const struct tls_port *tls_port_of(const struct sidecar *sc, enum config_tls_blo
 
 void tls_reload(struct sidecar *sc)
 {
-    for (int b = 0; b < CONFIG_TLS_COUNT; b++)
+    for (int b = 0; b < CONFIG_TLS_SIDECAR_COUNT; b++)
         if (sc->tls[b] != NULL)
             tls_keeper_again(sc->tls[b]);
 }
@@ -35,7 +35,7 @@ void tls_reload(struct sidecar *sc)
 /* The services that look at them have closed their sockets by now; nobody is accepted any more. */
 void tls_stop(struct sidecar *sc)
 {
-    for (int b = 0; b < CONFIG_TLS_COUNT; b++) {
+    for (int b = 0; b < CONFIG_TLS_SIDECAR_COUNT; b++) {
         tls_keeper_close(sc->tls[b]);
         sc->tls[b] = NULL;
     }
@@ -44,7 +44,7 @@ void tls_stop(struct sidecar *sc)
 struct tls_figures tls_figures(const struct sidecar *sc)
 {
     struct tls_figures f = {.expires_s = INT64_MAX};
-    for (int b = 0; b < CONFIG_TLS_COUNT; b++) {
+    for (int b = 0; b < CONFIG_TLS_SIDECAR_COUNT; b++) {
         if (sc->tls[b] == NULL)
             continue;
         struct tls_keeper_stats stats = tls_keeper_stats(sc->tls[b]);

@@ -54,5 +54,5 @@ MUST_CHECK int versioning_rules(const struct sidecar *sc, const struct version *
 MUST_CHECK int policies_write(void *ctx, struct span query, struct buf *out);
 MUST_CHECK int policies_propose(void *ctx, struct span query, struct span body, struct buf *out);
 MUST_CHECK int policies_apply(void *ctx, struct span query, struct span body, struct buf *out);
-MUST_CHECK int policies_rollback(void *ctx, struct span query, struct span body, struct buf *out);
+MUST_CHECK int policies_roll_back(void *ctx, struct span query, struct span body, struct buf *out);
 MUST_CHECK int policies_draft(void *ctx, struct span query, struct span body, struct buf *out);

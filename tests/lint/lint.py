@@ -56,6 +56,8 @@ HOMES = {
     r"isa-l/.*": r"net/coding\.c",
     r"xxhash\.h": r"util/hash\.c",
     r"pcre2\.h": r"util/regex\.c",
+    r"sqlite3\.h": r"server/store_sqlite\.c",
+    r"libpq-fe\.h": r"server/store_postgres\.c",
     r"openssl/.*": r"pattern/signature_compat\.c|net/route\.c|net/tls(_context)?\.c|util/digest\.c",
     r"(linux|sys)/(audit|capability|filter|landlock|prctl|seccomp|syscall)\.h|sched\.h": r"util/confine\w*\.c",
     r"sys/wait\.h": r"cli/demo_sidecar\.c",

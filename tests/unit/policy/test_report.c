@@ -142,11 +142,11 @@ static void all_that_the_server_requires(void **state)
         "\"patterns\":["
         "{\"signature\":\"lps1:0000000000000001\",\"count\":4,\"sampled_count\":0,\"first_seen\":"
         "1600000000.500,"
-        "\"last_seen\":1600000009.000,\"bytes\":40,\"template\":\"took <*> "
+        "\"last_seen\":1600000009.000,\"bytes\":40,\"sampled_bytes\":0,\"template\":\"took <*> "
         "\\\"ms\\\"\",\"severity_distribution\":{\"DEBUG\":4}},"
         "{\"signature\":\"lps1:00000000000000ab\",\"count\":8,\"sampled_count\":3,\"first_seen\":"
         "1600000000.500,"
-        "\"last_seen\":1600000009.000,\"bytes\":80,\"template\":\"took <*> "
+        "\"last_seen\":1600000009.000,\"bytes\":80,\"sampled_bytes\":0,\"template\":\"took <*> "
         "\\\"ms\\\"\",\"severity_distribution\":{\"INFO\":5,\"WARN\":3}}"
         "],\"total_logs\":12,\"unique_patterns\":2}");
     buf_done(&body);

@@ -1,0 +1,387 @@
+/* alerting: one transaction a team. */
+#include "server/alerting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/anomalies.h"
+#include "util/buf.h"
+#include "util/json.h"
+
+#define LEASE "alerting" /* in `meta`: when a server last looked */
+#define SEEN "alerting.audit"
+#define TEAMS_MAX 1000
+#define MESSAGE_BYTES 512
+#define BODY_BYTES (256u << 10)
+
+/* What one look finds of one team, as it is being written: the same twice, for both forms. */
+struct group {
+    const struct alerting_opts *opts;
+    struct store *store;
+    int64_t team;
+    struct buf json_text, slack_text;
+    struct json json;
+    unsigned items, left_out;
+    int rc;
+};
+
+/* ---- items -------------------------------------------------------------- */
+
+/* Slack's mrkdwn: three characters are its own. */
+static void append_slack(struct buf *out, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.base[i];
+        if (c == '&')
+            buf_append_str(out, "&amp;");
+        else if (c == '<')
+            buf_append_str(out, "&lt;");
+        else if (c == '>')
+            buf_append_str(out, "&gt;");
+        else
+            buf_append_byte(out, c);
+    }
+}
+
+struct item {
+    const char *event; /* "alert", "repeated", "resolved", "policy" */
+    int64_t id;
+    const char *type, *severity;
+    struct span service, signature, message;
+};
+
+static void add_item(struct group *g, const struct item *i)
+{
+    struct json *j = &g->json;
+    if (g->items == ALERTING_GROUP) {
+        g->left_out++;
+        return;
+    }
+    g->items++;
+    json_begin(j, NULL);
+    json_str(j, "event", i->event);
+    json_i64(j, "id", i->id);
+    json_str(j, "type", i->type);
+    json_str(j, "severity", i->severity);
+    json_text(j, "service_name", i->service);
+    json_text(j, "pattern_signature", i->signature);
+    json_text(j, "message", i->message);
+    json_end(j);
+    buf_printf(&g->slack_text, "*%s* %s (%s): ", i->event, i->type, i->severity);
+    append_slack(&g->slack_text, i->service);
+    buf_append_str(&g->slack_text, ": ");
+    append_slack(&g->slack_text, i->message);
+    buf_append_byte(&g->slack_text, '\n');
+}
+
+/* ---- anomalies ----------------------------------------------------------- */
+
+struct known {
+    int64_t id, notified_ms;
+    bool is_acknowledged;
+};
+
+static int take_known(void *ctx, const struct store_value *row)
+{
+    struct known *k = ctx;
+    *k = (struct known){row[0].number, row[1].number, span_eq(row[2].text, SPAN("acknowledged"))};
+    return 1;
+}
+
+static int insert_alert(struct group *g, const struct anomaly *a, struct span message, int64_t *id)
+{
+    const struct store_value v[] = {store_int(g->team),        store_str(a->type),
+                                    store_text(a->service),    store_text(a->signature),
+                                    store_str(a->severity),    store_text(message),
+                                    store_int(g->opts->now_ms)};
+    return store_number(g->store,
+                        "INSERT INTO alerts (team_id, type, service, signature, severity, message, "
+                        "state, seen, first_ms, last_ms, notified_ms) "
+                        "VALUES ($1, $2, $3, $4, $5, $6, 'open', 1, $7, $7, $7) RETURNING id",
+                        v, ARRAY_LEN(v), id);
+}
+
+static int see_again(struct group *g, const struct known *k, struct span message, bool is_sent)
+{
+    const struct store_value v[] = {store_int(k->id), store_int(g->opts->now_ms),
+                                    store_text(message), store_int(is_sent)};
+    return store_run(g->store,
+                     "UPDATE alerts SET seen = seen + 1, last_ms = $2, message = $3, "
+                     "notified_ms = CASE WHEN $4 = 1 THEN $2 ELSE notified_ms END WHERE id = $1",
+                     v, ARRAY_LEN(v), NULL, NULL);
+}
+
+static struct span word_message(char out[MESSAGE_BYTES], const struct anomaly *a)
+{
+    int n =
+        a->baseline > 0 || a->signature.len == 0
+            ? snprintf(out, MESSAGE_BYTES, "%.0f in five minutes, %.0f before: %.*s", a->current,
+                       a->baseline, (int)a->template_text.len, (const char *)a->template_text.base)
+            : snprintf(out, MESSAGE_BYTES, "%.*s", (int)a->template_text.len,
+                       (const char *)a->template_text.base);
+    return span_of(out, n < MESSAGE_BYTES ? (size_t)n : MESSAGE_BYTES - 1);
+}
+
+static int on_anomaly(struct group *g, const struct anomaly *a)
+{
+    char text[MESSAGE_BYTES];
+    struct span message = word_message(text, a);
+    struct known k;
+    const struct store_value v[] = {store_int(g->team), store_str(a->type), store_text(a->service),
+                                    store_text(a->signature)};
+    struct item item = {.event = "alert",
+                        .type = a->type,
+                        .severity = a->severity,
+                        .service = a->service,
+                        .signature = a->signature,
+                        .message = message};
+    int rc = store_run(g->store,
+                       "SELECT id, notified_ms, state FROM alerts WHERE team_id = $1 AND type = $2 "
+                       "AND service = $3 AND signature = $4 AND state <> 'resolved'",
+                       v, ARRAY_LEN(v), take_known, &k);
+    if (rc == 0) {
+        rc = insert_alert(g, a, message, &item.id);
+        if (rc == 0)
+            add_item(g, &item);
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
+    bool is_sent = !k.is_acknowledged && g->opts->now_ms - k.notified_ms >= g->opts->cooldown_ms;
+    rc = see_again(g, &k, message, is_sent);
+    item.event = "repeated";
+    item.id = k.id;
+    if (rc == 0 && is_sent)
+        add_item(g, &item);
+    return rc;
+}
+
+/* Anomalies are copied first: a statement may not be run inside of another's rows. */
+struct found {
+    struct anomaly a[ALERTING_GROUP * 2];
+    char service[ALERTING_GROUP * 2][260], signature[ALERTING_GROUP * 2][260];
+    char text[ALERTING_GROUP * 2][MESSAGE_BYTES];
+    unsigned count;
+};
+
+static struct span copy(char *to, size_t size, struct span from)
+{
+    snprintf(to, size, "%.*s", (int)from.len, from.base == NULL ? "" : (const char *)from.base);
+    return span_str(to);
+}
+
+static int collect(void *ctx, const struct anomaly *a)
+{
+    struct found *f = ctx;
+    unsigned i = f->count;
+    if (i == ARRAY_LEN(f->a))
+        return 1; /* the rest comes with the next look */
+    f->a[i] = *a;
+    f->a[i].service = copy(f->service[i], sizeof f->service[i], a->service);
+    f->a[i].signature = copy(f->signature[i], sizeof f->signature[i], a->signature);
+    f->a[i].template_text = copy(f->text[i], sizeof f->text[i], a->template_text);
+    f->count++;
+    return 0;
+}
+
+static int look_for_anomalies(struct group *g)
+{
+    struct found *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return ERR_NOMEM;
+    int rc = anomalies_each(g->store, g->team, 0, g->opts->now_ms, collect, f);
+    rc = rc < 0 ? rc : 0;
+    for (unsigned i = 0; i < f->count && rc == 0; i++)
+        rc = on_anomaly(g, &f->a[i]);
+    free(f);
+    return rc;
+}
+
+/* ---- what is over, and what was changed ---------------------------------- */
+
+static int on_resolved(void *ctx, const struct store_value *row)
+{
+    struct group *g = ctx;
+    char type[64], severity[32];
+    copy(type, sizeof type, row[1].text);
+    copy(severity, sizeof severity, row[2].text);
+    const struct item item = {.event = "resolved",
+                              .id = row[0].number,
+                              .type = type,
+                              .severity = severity,
+                              .service = row[3].text,
+                              .signature = row[4].text,
+                              .message = row[5].text};
+    add_item(g, &item);
+    return 0;
+}
+
+static int resolve_quiet(struct group *g)
+{
+    const struct store_value v[] = {store_int(g->team),
+                                    store_int(g->opts->now_ms - ALERTING_QUIET_MS)};
+    return store_run(
+        g->store,
+        "UPDATE alerts SET state = 'resolved' WHERE team_id = $1 AND last_ms < $2 AND "
+        "state <> 'resolved' RETURNING id, type, severity, service, signature, message",
+        v, ARRAY_LEN(v), on_resolved, g);
+}
+
+static int on_change(void *ctx, const struct store_value *row)
+{
+    struct group *g = ctx;
+    char type[64];
+    copy(type, sizeof type, row[1].text);
+    const struct item item = {.event = "policy",
+                              .id = row[0].number,
+                              .type = type,
+                              .severity = "low",
+                              .service = row[2].text,
+                              .signature = SPAN(""),
+                              .message = row[3].text};
+    add_item(g, &item);
+    return 0;
+}
+
+static int look_for_changes(struct group *g, int64_t from, int64_t to)
+{
+    const struct store_value v[] = {store_int(g->team), store_int(from), store_int(to)};
+    return store_run(g->store,
+                     "SELECT id, action, subject, detail FROM audit WHERE team_id = $1 AND id > $2 "
+                     "AND id <= $3 AND action LIKE 'policy.%' ORDER BY id",
+                     v, ARRAY_LEN(v), on_change, g);
+}
+
+/* ---- requests ----------------------------------------------------------- */
+
+/* {"team_id", "at", "items": [...], "left_out"}, and Slack's {"text": "..."}. */
+static int insert_deliveries(struct group *g, const char *form, struct buf *body, unsigned *made)
+{
+    const struct store_value v[] = {store_int(g->team), store_str(form), store_text(buf_span(body)),
+                                    store_int(g->opts->now_ms)};
+    if (body->err != 0)
+        return body->err;
+    int rc = store_run(g->store,
+                       "INSERT INTO deliveries (webhook_id, body, attempts, next_ms, created_ms, "
+                       "state) SELECT id, CAST($3 AS TEXT), 0, CAST($4 AS BIGINT), "
+                       "CAST($4 AS BIGINT), 'pending' FROM webhooks "
+                       "WHERE team_id = $1 AND form = $2 AND is_active = 1",
+                       v, ARRAY_LEN(v), NULL, NULL);
+    if (rc == 0)
+        *made += (unsigned)g->store->changed;
+    return rc;
+}
+
+static int send_group(struct group *g, unsigned *made)
+{
+    struct buf body = {.max_bytes = BODY_BYTES};
+    struct json j = json_on(&body);
+    json_begin(&j, NULL);
+    json_i64(&j, "team_id", g->team);
+    json_i64(&j, "at_ms", g->opts->now_ms);
+    buf_append(json_value(&j, "items"), buf_span(&g->json_text));
+    json_u64(&j, "left_out", g->left_out);
+    json_end(&j);
+    int rc = insert_deliveries(g, "json", &body, made);
+    buf_clear(&body);
+    j = json_on(&body);
+    struct span text = buf_span(&g->slack_text);
+    json_begin(&j, NULL);
+    json_text(&j, "text", text.len > 2900 ? span_of(text.base, 2900) : text); /* 3000 a section */
+    json_end(&j);
+    if (rc == 0)
+        rc = insert_deliveries(g, "slack", &body, made);
+    buf_done(&body);
+    return rc;
+}
+
+static int look_at_team(struct group *g, int64_t from, int64_t to, unsigned *made)
+{
+    g->json_text.max_bytes = g->slack_text.max_bytes = BODY_BYTES;
+    g->json = json_on(&g->json_text);
+    json_begin_list(&g->json, NULL);
+    int rc = look_for_anomalies(g);
+    if (rc == 0)
+        rc = resolve_quiet(g);
+    if (rc == 0)
+        rc = look_for_changes(g, from, to);
+    json_end_list(&g->json);
+    if (rc == 0 && g->items > 0)
+        rc = send_group(g, made);
+    buf_done(&g->json_text);
+    buf_done(&g->slack_text);
+    return rc;
+}
+
+/* ---- all teams ----------------------------------------------------------- */
+
+/* One server of a database looks in an interval. 1: this one. */
+static int take_lease(const struct alerting_opts *opts, struct store *s)
+{
+    const struct store_value v[] = {store_str(LEASE), store_int(opts->now_ms),
+                                    store_int(opts->now_ms - opts->interval_ms * 9 / 10)};
+    int rc = store_run(s,
+                       "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) "
+                       "DO UPDATE SET value = excluded.value WHERE meta.value <= $3",
+                       v, ARRAY_LEN(v), NULL, NULL);
+    return rc < 0 ? rc : s->changed > 0;
+}
+
+struct teams {
+    int64_t id[TEAMS_MAX];
+    unsigned count;
+};
+
+static int take_team(void *ctx, const struct store_value *row)
+{
+    struct teams *t = ctx;
+    t->id[t->count++] = row[0].number;
+    return t->count == TEAMS_MAX;
+}
+
+/* From the first look on: what was changed before is no news. */
+static int read_audit(struct store *s, int64_t *from, int64_t *to)
+{
+    const struct store_value name = store_str(SEEN);
+    int rc = store_number(s, "SELECT COALESCE(MAX(id), 0) FROM audit", NULL, 0, to);
+    *from = *to;
+    if (rc == 0)
+        rc = store_number(s, "SELECT value FROM meta WHERE name = $1", &name, 1, from);
+    return rc == ERR_EMPTY ? 0 : rc;
+}
+
+static int write_audit(struct store *s, int64_t to)
+{
+    const struct store_value v[] = {store_str(SEEN), store_int(to)};
+    return store_run(s,
+                     "INSERT INTO meta (name, value) VALUES ($1, $2) "
+                     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                     v, 2, NULL, NULL);
+}
+
+static int look_at_all(const struct alerting_opts *opts, struct store *s, unsigned *made)
+{
+    struct teams teams = {.count = 0};
+    int64_t from = 0, to = 0;
+    int rc = read_audit(s, &from, &to);
+    if (rc == 0)
+        rc = store_run(s, "SELECT id FROM teams ORDER BY id", NULL, 0, take_team, &teams);
+    rc = rc < 0 ? rc : 0;
+    for (unsigned i = 0; i < teams.count && rc == 0; i++) {
+        struct group g = {.opts = opts, .store = s, .team = teams.id[i]};
+        rc = look_at_team(&g, from, to, made);
+    }
+    return rc < 0 ? rc : write_audit(s, to);
+}
+
+int alerting_look(const struct alerting_opts *opts, struct store *s, unsigned *made)
+{
+    *made = 0;
+    int rc = store_begin(s);
+    if (rc < 0)
+        return rc;
+    rc = take_lease(opts, s);
+    if (rc > 0)
+        rc = look_at_all(opts, s, made);
+    return store_end(s, rc);
+}

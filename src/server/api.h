@@ -1,0 +1,149 @@
+/*
+ * api: the server's HTTP: a table of routes, and what each request goes through.
+ *
+ *     head      route (404, 405), key (401), role (403), rate (429), media type (415)
+ *     request   body to JSON (422), then its handler: on the loop, or on the worker's thread
+ *     answer    JSON; errors as {"detail": "..."}
+ *
+ * A handler returns the status and has written the answer to call->out. On the worker's thread it
+ * sees the database, the call, and what of the server never changes (settings); what has to change
+ * on the loop it leaves in call->change for call->after.
+ *
+ * Limits     API_LINE_PER_KEY requests of one key wait for the database at once; answers are of
+ *            API_ANSWER_BYTES at most.
+ */
+#pragma once
+
+#include "otlp/json_doc.h"
+#include "server/report_body.h"
+#include "server/server_state.h"
+#include "util/json.h"
+
+#define API_LINE_PER_KEY 8
+#define API_ANSWER_BYTES ((size_t)1 << 20)
+#define API_PARAMS 2
+#define API_PARAM_BYTES 256
+#define API_PAGE_MOST 1000 /* rows of one answer */
+
+struct call;
+
+typedef int api_handler(struct call *c);
+
+struct route {
+    enum http_method method;
+    const char *path;     /* "/api/v1/policies/{service_name}/history" */
+    unsigned roles;       /* bits; 0: no key is asked for */
+    api_handler *on_loop; /* either of the two; 0: it answers later */
+    int (*on_store)(struct call *c, struct store *s);
+    const char *content_type; /* NULL: JSON */
+    bool has_body;
+};
+
+/* Its end has path NULL. */
+extern const struct route api_routes[];
+
+/* A request for a policy that waits: server/poll.h. */
+struct waiter {
+    struct list link; /* of its service, or of those whose service is not known */
+    struct list all;  /* of all that wait, or of those that are woken */
+    uint64_t until_ms;
+    bool is_waiting;
+};
+
+struct call {
+    struct work work;
+    struct server *server;
+    struct http_exchange *x; /* NULL: its client has left */
+    const struct route *route;
+    struct key *key;                         /* NULL: a route without */
+    char param[API_PARAMS][API_PARAM_BYTES]; /* of the path, decoded */
+    char *query;                             /* a copy, because x may go */
+    struct buf body;
+    struct json_doc *doc;
+    struct json_node root; /* of the body */
+    int64_t now_ms;
+    struct buf out;
+    int status;
+    char etag[48];      /* "": none */
+    bool is_wait_known; /* Preference-Applied: wait */
+    uint32_t retry_s;   /* Retry-After; 0: none */
+    struct {
+        int64_t id, version, ends_ms;
+        struct key key;
+        struct buf text;
+    } change;                      /* for after() */
+    void (*after)(struct call *c); /* on the loop, where the status is below 300 */
+    bool is_charged;               /* API_ANSWER_BYTES */
+    struct waiter waiter;
+    struct receipt receipt;
+    struct sender *sender;
+    struct service *service;
+    struct report_body report;
+};
+
+/* ---- for handlers ---- */
+
+/* {"detail": "..."}; returns the status. */
+int api_detail(struct call *c, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The status of a failure of the database. */
+int api_store_failed(struct call *c, int rc);
+
+/* Whole numbers of the query; absent: `otherwise`. False: *status is the answer. */
+bool api_query_number(struct call *c, const char *name, int64_t least, int64_t most,
+                      int64_t otherwise, int64_t *out, int *status);
+bool api_query_flag(struct call *c, const char *name);
+
+/* The parameter of the path is a whole number from 1; else 422. */
+bool api_param_number(struct call *c, unsigned at, int64_t *out, int *status);
+
+/* The service that the path names, of the key's team. 0: found; else the answer's status. */
+MUST_CHECK int api_find_service(struct call *c, struct store *s, int64_t *id);
+
+/* A row of the audit log, in the transaction of what it is about. */
+MUST_CHECK int api_audit(struct call *c, struct store *s, const char *action, struct span subject,
+                         struct span detail);
+
+/* "2026-11-30T21:00:00.000Z" as a member. */
+void api_time(struct json *j, const char *key, int64_t unix_ms);
+
+/* ---- for what answers later ---- */
+
+/* Send c->out with c->status, and end the call. */
+void api_answer(struct call *c);
+
+/* ---- handlers ---- */
+
+api_handler page_root, page_health, page_ready, page_metrics, page_openapi;
+api_handler intake_report;
+api_handler poll_policy;
+int services_list(struct call *c, struct store *s);
+int services_create(struct call *c, struct store *s);
+int services_get(struct call *c, struct store *s);
+int policies_put(struct call *c, struct store *s);
+int policies_history(struct call *c, struct store *s);
+int policies_version(struct call *c, struct store *s);
+int policies_diff(struct call *c, struct store *s);
+int policies_rollback(struct call *c, struct store *s);
+int policies_activate(struct call *c, struct store *s);
+int patterns_list(struct call *c, struct store *s);
+int patterns_of_service(struct call *c, struct store *s);
+int patterns_sampling(struct call *c, struct store *s);
+int savings_of_service(struct call *c, struct store *s);
+int savings_of_team(struct call *c, struct store *s);
+int analysis_analyze(struct call *c, struct store *s);
+int analysis_generate(struct call *c, struct store *s);
+int analysis_anomalies(struct call *c, struct store *s);
+int teams_list(struct call *c, struct store *s);
+int teams_create(struct call *c, struct store *s);
+int keys_list(struct call *c, struct store *s);
+int keys_create(struct call *c, struct store *s);
+int keys_rotate(struct call *c, struct store *s);
+int keys_end(struct call *c, struct store *s);
+int audit_list(struct call *c, struct store *s);
+int webhooks_list(struct call *c, struct store *s);
+int webhooks_create(struct call *c, struct store *s);
+int webhooks_delete(struct call *c, struct store *s);
+int alerts_list(struct call *c, struct store *s);
+int alerts_acknowledge(struct call *c, struct store *s);
+int alerts_resolve(struct call *c, struct store *s);

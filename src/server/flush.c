@@ -1,0 +1,295 @@
+/* flush: four statements a pattern. */
+#include "server/flush.h"
+
+#include "server/registry.h"
+#include "server/senders.h"
+
+#define MINUTE_S 60
+#define HOUR_S 3600
+#define DAY_S 86400
+#define FORGET_ROWS 5000 /* at once: some 50 ms */
+
+/* ---- services ----------------------------------------------------------- */
+
+static int store_service(struct flush *f, struct store *s, struct service *service)
+{
+    const struct store_value v[] = {store_int(service->team->id),
+                                    store_text(span_of(service->name, service->name_len)),
+                                    store_int(f->now_ms)};
+    if (service->storing.attempt == f->attempt)
+        return 0;
+    service->storing.patterns = -1;
+    int rc = store_number(s,
+                          "INSERT INTO services (team_id, name, created_ms, seen_ms) "
+                          "VALUES ($1, $2, $3, $3) ON CONFLICT (team_id, name) "
+                          "DO UPDATE SET seen_ms = excluded.seen_ms RETURNING id",
+                          v, ARRAY_LEN(v), &service->storing.id);
+    if (rc == 0)
+        service->storing.attempt = f->attempt;
+    return rc;
+}
+
+/* ---- patterns ----------------------------------------------------------- */
+
+static int update_pattern(struct store *s, int64_t service, struct span signature,
+                          const struct rollup_line *line, int64_t *id)
+{
+    const struct rollup_counts *c = &line->counts;
+    const struct store_value v[] = {
+        store_int(service),
+        store_text(signature),
+        store_text(line->template_text),
+        store_text(line->family),
+        store_int((int64_t)c->received),
+        store_int((int64_t)c->kept),
+        store_int((int64_t)c->bytes),
+        store_int((int64_t)c->kept_bytes),
+        store_int((int64_t)c->level[LEVEL_TRACE]),
+        store_int((int64_t)c->level[LEVEL_DEBUG]),
+        store_int((int64_t)c->level[LEVEL_INFO]),
+        store_int((int64_t)c->level[LEVEL_WARN]),
+        store_int((int64_t)c->level[LEVEL_ERROR]),
+        store_int((int64_t)c->level[LEVEL_FATAL]),
+        store_int(c->last_ms),
+    };
+    return store_number(
+        s,
+        "UPDATE patterns SET template = CASE WHEN $3 = '' THEN template ELSE $3 END, family = $4, "
+        "received = received + $5, kept = kept + $6, bytes = bytes + $7, "
+        "kept_bytes = kept_bytes + $8, traces = traces + $9, debugs = debugs + $10, "
+        "infos = infos + $11, warns = warns + $12, errors = errors + $13, fatals = fatals + $14, "
+        "last_seen_ms = CASE WHEN last_seen_ms > $15 THEN last_seen_ms ELSE $15 END "
+        "WHERE service_id = $1 AND signature = $2 RETURNING id",
+        v, ARRAY_LEN(v), id);
+}
+
+static int insert_pattern(struct store *s, int64_t service, struct span signature,
+                          const struct rollup_line *line, int64_t *id)
+{
+    const struct rollup_counts *c = &line->counts;
+    const struct store_value v[] = {
+        store_int(service),
+        store_text(signature),
+        store_text(signature.len > 0 ? line->template_text : SPAN("")),
+        store_text(signature.len > 0 ? line->family : SPAN("")),
+        store_int((int64_t)c->received),
+        store_int((int64_t)c->kept),
+        store_int((int64_t)c->bytes),
+        store_int((int64_t)c->kept_bytes),
+        store_int((int64_t)c->level[LEVEL_TRACE]),
+        store_int((int64_t)c->level[LEVEL_DEBUG]),
+        store_int((int64_t)c->level[LEVEL_INFO]),
+        store_int((int64_t)c->level[LEVEL_WARN]),
+        store_int((int64_t)c->level[LEVEL_ERROR]),
+        store_int((int64_t)c->level[LEVEL_FATAL]),
+        store_int(c->first_ms),
+        store_int(c->last_ms),
+    };
+    return store_number(s,
+                        "INSERT INTO patterns (service_id, signature, template, family, received, "
+                        "kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, "
+                        "first_seen_ms, last_seen_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+                        "$10, $11, $12, $13, $14, $15, $16) RETURNING id",
+                        v, ARRAY_LEN(v), id);
+}
+
+static int may_add(struct flush *f, struct store *s, struct service *service, bool *out)
+{
+    const struct store_value v = store_int(service->storing.id);
+    int rc = 0;
+    if (service->storing.patterns < 0)
+        rc = store_number(s, "SELECT COUNT(*) FROM patterns WHERE service_id = $1", &v, 1,
+                          &service->storing.patterns);
+    *out = service->storing.patterns < (int64_t)f->max_patterns;
+    return rc;
+}
+
+/* The row that a line's counts go to. */
+static int store_pattern(struct flush *f, struct store *s, struct service *service,
+                         const struct rollup_line *line, int64_t *id)
+{
+    struct span signature = line->signature;
+    bool may = signature.len == 0;
+    int rc = update_pattern(s, service->storing.id, signature, line, id);
+    if (rc == ERR_EMPTY && !may) {
+        rc = may_add(f, s, service, &may);
+        if (rc == 0 && !may) {
+            signature = SPAN("");
+            struct rollup_line rest = *line;
+            rest.template_text = rest.family = SPAN("");
+            rc = update_pattern(s, service->storing.id, signature, &rest, id);
+        } else if (rc == 0) {
+            rc = ERR_EMPTY;
+        }
+    }
+    if (rc != ERR_EMPTY)
+        return rc;
+    service->storing.patterns += signature.len > 0;
+    return insert_pattern(s, service->storing.id, signature, line, id);
+}
+
+static int store_counts(struct store *s, int64_t pattern, uint64_t minute,
+                        const struct rollup_counts *c)
+{
+    static const int64_t grains[] = {MINUTE_S, HOUR_S, DAY_S};
+    int64_t at_s = (int64_t)minute * MINUTE_S;
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(grains) && rc == 0; i++) {
+        const struct store_value v[] = {
+            store_int(grains[i]),
+            store_int(pattern),
+            store_int(at_s - at_s % grains[i]),
+            store_int((int64_t)c->received),
+            store_int((int64_t)c->kept),
+            store_int((int64_t)c->bytes),
+            store_int((int64_t)c->kept_bytes),
+        };
+        rc = store_run(s,
+                       "INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, "
+                       "kept_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+                       "ON CONFLICT (grain_s, pattern_id, start_s) DO UPDATE SET "
+                       "received = counts.received + excluded.received, "
+                       "kept = counts.kept + excluded.kept, bytes = counts.bytes + excluded.bytes, "
+                       "kept_bytes = counts.kept_bytes + excluded.kept_bytes",
+                       v, ARRAY_LEN(v), NULL, NULL);
+    }
+    return rc;
+}
+
+struct writing {
+    struct flush *flush;
+    struct store *store;
+};
+
+static int write_entry(void *ctx, const struct rollup_entry *e)
+{
+    struct writing *w = ctx;
+    int64_t pattern;
+    int rc = store_service(w->flush, w->store, e->service);
+    if (rc == 0)
+        rc = store_pattern(w->flush, w->store, e->service, &e->line, &pattern);
+    return rc < 0 ? rc : store_counts(w->store, pattern, e->minute, &e->line.counts);
+}
+
+/* ---- senders, place ----------------------------------------------------- */
+
+static int write_sender(struct flush *f, struct store *s, const struct rollup_sender *sender)
+{
+    int rc = store_service(f, s, sender->service);
+    if (rc < 0)
+        return rc;
+    const struct store_value v[] = {
+        store_int(sender->service->storing.id), store_text(sender->instance),
+        store_text(sender->boot), store_int((int64_t)sender->sequence), store_int(sender->seen_ms)};
+    return store_run(s,
+                     "INSERT INTO senders (service_id, instance, boot, sequence, seen_ms) "
+                     "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (service_id, instance, boot) "
+                     "DO UPDATE SET sequence = excluded.sequence, seen_ms = excluded.seen_ms "
+                     "WHERE excluded.sequence > senders.sequence",
+                     v, ARRAY_LEN(v), NULL, NULL);
+}
+
+static int write_place(struct flush *f, struct store *s)
+{
+    const struct store_value v[] = {store_str(f->name), store_int((int64_t)f->place)};
+    return store_run(s,
+                     "INSERT INTO meta (name, value) VALUES ($1, $2) "
+                     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                     v, ARRAY_LEN(v), NULL, NULL);
+}
+
+int flush_write(struct flush *f, struct store *s)
+{
+    struct writing w = {f, s};
+    int rc = store_begin(s);
+    if (rc < 0)
+        return rc;
+    rc = rollup_each(&f->batch, write_entry, &w);
+    for (const struct rollup_sender *one = f->batch.senders; one != NULL && rc == 0;
+         one = one->next)
+        rc = write_sender(f, s, one);
+    if (rc == 0)
+        rc = write_place(f, s);
+    return store_end(s, rc);
+}
+
+static int settle_entry(void *ctx, const struct rollup_entry *e)
+{
+    (void)ctx;
+    e->service->id = e->service->storing.id;
+    return 0;
+}
+
+void flush_settle(struct flush *f)
+{
+    ignore_code(rollup_each(&f->batch, settle_entry, NULL)); /* it never fails */
+    for (const struct rollup_sender *one = f->batch.senders; one != NULL; one = one->next)
+        one->service->id = one->service->storing.id;
+}
+
+/* ---- retention ---------------------------------------------------------- */
+
+static int forget_counts(struct store *s, int64_t grain_s, int64_t before_s, int64_t *rows)
+{
+    const struct store_value v[] = {store_int(grain_s), store_int(before_s),
+                                    store_int(FORGET_ROWS)};
+    int rc = store_run(s,
+                       "DELETE FROM counts WHERE (grain_s, pattern_id, start_s) IN "
+                       "(SELECT grain_s, pattern_id, start_s FROM counts "
+                       "WHERE grain_s = $1 AND start_s < $2 LIMIT $3)",
+                       v, ARRAY_LEN(v), NULL, NULL);
+    if (rc == 0 && s->changed > *rows)
+        *rows = s->changed;
+    return rc;
+}
+
+static int forget_patterns(struct store *s, int64_t before_ms, int64_t *rows)
+{
+    const struct store_value v[] = {store_int(before_ms), store_int(FORGET_ROWS / 10)};
+    int rc = store_run(s,
+                       "DELETE FROM patterns WHERE id IN "
+                       "(SELECT id FROM patterns WHERE last_seen_ms < $1 LIMIT $2)",
+                       v, ARRAY_LEN(v), NULL, NULL);
+    if (rc == 0 && s->changed * 10 > *rows)
+        *rows = s->changed * 10;
+    return rc;
+}
+
+static int forget_senders(struct store *s, int64_t before_ms)
+{
+    const struct store_value v = store_int(before_ms);
+    return store_run(s, "DELETE FROM senders WHERE seen_ms < $1", &v, 1, NULL, NULL);
+}
+
+#define DELIVERIES_KEEP_MS (2 * 86400000ll) /* they are tried for a day */
+
+static int forget_alerts(struct store *s, int64_t now_ms, int64_t before_ms)
+{
+    const struct store_value v[] = {store_int(now_ms - DELIVERIES_KEEP_MS), store_int(before_ms)};
+    int rc = store_run(s, "DELETE FROM deliveries WHERE created_ms < $1", v, 1, NULL, NULL);
+    return rc < 0 ? rc
+                  : store_run(s, "DELETE FROM alerts WHERE state = 'resolved' AND last_ms < $1",
+                              v + 1, 1, NULL, NULL);
+}
+
+int flush_forget(const struct flush_retention *r, struct store *s, bool *is_done)
+{
+    const struct {
+        int64_t grain_s, kept_ms;
+    } rows[] = {{MINUTE_S, r->minutes_ms}, {HOUR_S, r->hours_ms}, {DAY_S, r->days_ms}};
+    int64_t most = 0;
+    int rc = store_begin(s);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
+        rc = forget_counts(s, rows[i].grain_s, (r->now_ms - rows[i].kept_ms) / 1000, &most);
+    if (rc == 0)
+        rc = forget_patterns(s, r->now_ms - r->days_ms, &most);
+    if (rc == 0)
+        rc = forget_senders(s, r->now_ms - SENDERS_KEEP_MS);
+    if (rc == 0)
+        rc = forget_alerts(s, r->now_ms, r->now_ms - r->days_ms);
+    rc = store_end(s, rc);
+    *is_done = rc < 0 || most < FORGET_ROWS;
+    return rc;
+}

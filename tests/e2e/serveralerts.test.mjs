@@ -1,0 +1,141 @@
+// Alerts of the policy server, and webhooks: what is sent, how it is signed, what is done when it
+// is not taken.
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import http from 'node:http';
+import { test } from 'node:test';
+import { Server } from './lib/server.mjs';
+import { until } from './lib/wait.mjs';
+
+// An hour and five minutes of counts, as if they had been reported: `loud` has five times as many
+// in the last five minutes, `steady` has not, `fresh` was first seen now.
+const SEED = `
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1])
+now = int(time.time()); minute = now - now % 60
+db.execute("INSERT INTO services (id, team_id, name, created_ms, seen_ms) VALUES (1, 1, 'shop <1>', ?, ?)", ((now - 9000) * 1000, now * 1000))
+def pattern(id, name, first, counts):
+    db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 1, ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, name, name + ' & <*>', first * 1000, now * 1000))
+    for back, n in counts.items():
+        db.execute("INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes) VALUES (60, ?, ?, ?, ?, 0, 0)", (id, minute - 60 * back, n, n))
+pattern(1, 'loud', now - 9000, {back: (100 if back <= 5 else 20) for back in range(1, 66)})
+pattern(2, 'steady', now - 9000, {back: 20 + back % 3 for back in range(1, 66)})
+pattern(3, 'fresh', now - 60, {1: 5})
+db.commit()
+`;
+
+const seed = (server) => execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`]);
+
+// What webhooks are asked: {path, headers, body}. `answer` may be changed.
+async function receiver(t) {
+  const seen = [];
+  const stub = { seen, answer: () => 200 };
+  const server = http.createServer((req, res) => {
+    const chunks = [];
+    req.on('data', (chunk) => chunks.push(chunk));
+    req.on('end', () => {
+      const text = Buffer.concat(chunks).toString();
+      const entry = { path: req.url, headers: req.headers, text, body: JSON.parse(text) };
+      const status = stub.answer(entry, seen.length);
+      seen.push(entry);
+      res.writeHead(status);
+      res.end();
+    });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  stub.url = `http://127.0.0.1:${server.address().port}`;
+  return stub;
+}
+
+const set = { 'server.alerts.interval': '1s', 'server.webhooks.allow_private': true };
+
+async function seeded(t, make, more = {}) {
+  const first = await Server.start(t, { set: { ...set, 'server.alerts.interval': '1h' } });
+  const hooks = await make(first);
+  await first.stop();
+  seed(first);
+  return { server: await Server.start(t, { set: { ...set, ...more }, directory: first.directory, key: first.key }), hooks };
+}
+
+test('a spike and a new pattern are sent once, signed, in both forms; what is steady is not', async (t) => {
+  const stub = await receiver(t);
+  const { server, hooks } = await seeded(t, async (first) => [
+    await first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` }),
+    await first.ok('POST', '/api/v1/webhooks', { name: 'chat', url: `${stub.url}/slack`, form: 'slack' }),
+  ]);
+  await until('both are asked', () => stub.seen.length === 2);
+  const json = stub.seen.find((one) => one.path === '/json');
+  const slack = stub.seen.find((one) => one.path === '/slack');
+  assert.deepEqual(json.body.items.map((item) => [item.event, item.type, item.pattern_signature, item.service_name]), [
+    ['alert', 'rate_spike', 'loud', 'shop <1>'],
+    ['alert', 'new_pattern', 'fresh', 'shop <1>'],
+  ]);
+  assert.match(json.body.items[0].message, /^500 in five minutes, 100 before: loud/);
+  assert.match(json.headers['webhook-id'], /^lipservice-\d+$/);
+  for (const [one, hook] of [[json, hooks[0]], [slack, hooks[1]]]) {
+    const [, at, mac] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(one.headers['lipservice-signature']);
+    assert.equal(mac, createHmac('sha256', hook.secret).update(`${at}.${one.text}`).digest('hex'));
+    assert.ok(Math.abs(Date.now() / 1000 - at) < 60);
+  }
+  assert.deepEqual(Object.keys(slack.body), ['text']);
+  assert.match(slack.body.text, /\*alert\* rate_spike \(high\): shop &lt;1&gt;: 500 in five minutes, 100 before: loud &amp; &lt;\*&gt;/);
+
+  const alerts = await server.ok('GET', '/api/v1/alerts');
+  assert.deepEqual(alerts.map((row) => [row.type, row.state]), [['new_pattern', 'open'], ['rate_spike', 'open']]);
+  await until('it was looked at again', async () => (await server.ok('GET', '/api/v1/alerts'))[0].seen > 2);
+  assert.equal(stub.seen.length, 2); // not sent again in its cool-down
+  assert.equal((await server.ok('GET', '/api/v1/anomalies')).length, 2);
+
+  assert.equal((await server.ok('POST', `/api/v1/alerts/${alerts[0].id}/acknowledge`)).state, 'acknowledged');
+  assert.equal((await server.ok('POST', `/api/v1/alerts/${alerts[1].id}/resolve`)).state, 'resolved');
+  assert.equal((await server.call('POST', `/api/v1/alerts/${alerts[1].id}/acknowledge`)).status, 404);
+  await server.ok('PUT', `/api/v1/policies/${encodeURIComponent('shop <1>')}`, { global_rate: 1 });
+  const change = await until('the change is sent', () => stub.seen.find((one) => one.path === '/json' && one.body.items.some((item) => item.event === 'policy')));
+  assert.deepEqual(change.body.items.filter((item) => item.event === 'policy').map((item) => [item.type, item.service_name, item.message]), [['policy.put', 'shop <1>', 'version 1']]);
+  await until('a resolved alert that goes on is a new one', async () => (await server.ok('GET', '/api/v1/alerts?all=true')).length === 3);
+  assert.deepEqual((await server.ok('GET', '/api/v1/webhooks')).map((row) => [row.name, row.is_active, row.secret]), [['pager', true, undefined], ['chat', true, undefined]]);
+  await server.stop();
+});
+
+test('what is not taken is sent again with its id; 410 switches a webhook off, 400 gives up', async (t) => {
+  const stub = await receiver(t);
+  let tries = 0;
+  stub.answer = ({ path }) => (path === '/gone' ? 410 : path === '/never' ? 400 : tries++ === 0 ? 503 : 204);
+  const { server } = await seeded(t, async (first) => {
+    for (const name of ['busy', 'gone', 'never']) await first.ok('POST', '/api/v1/webhooks', { name, url: `${stub.url}/${name}` });
+  });
+  await until('all are settled', async () => {
+    const rows = await server.ok('GET', '/api/v1/webhooks');
+    return tries === 2 && rows.every((row) => row.pending === 0);
+  });
+  const ids = stub.seen.filter((one) => one.path === '/busy').map((one) => one.headers['webhook-id']);
+  assert.deepEqual([ids.length, new Set(ids).size], [2, 1]);
+  assert.deepEqual((await server.ok('GET', '/api/v1/webhooks')).map((row) => [row.name, row.is_active]), [['busy', true], ['gone', false], ['never', true]]);
+  assert.equal(stub.seen.filter((one) => one.path !== '/busy').length, 2);
+  const metrics = await server.metrics();
+  assert.deepEqual([metrics.lipservice_server_webhook_deliveries_total, metrics.lipservice_server_webhook_retries_total, metrics.lipservice_server_webhook_failures_total], [1, 1, 2]);
+  await server.ok('DELETE', '/api/v1/webhooks/1');
+  assert.equal((await server.call('DELETE', '/api/v1/webhooks/1')).status, 404);
+  await server.stop();
+});
+
+test('a webhook at an address that is not public is not asked, by any name', async (t) => {
+  const stub = await receiver(t);
+  const port = new URL(stub.url).port;
+  const { server } = await seeded(t, async (first) => {
+    for (const host of ['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]']) await first.ok('POST', '/api/v1/webhooks', { name: host, url: `http://${host}:${port}/` });
+  }, { 'server.webhooks.allow_private': false });
+  await until('all have failed', async () => server.log.filter((line) => line.event === 'webhook_failed').length >= 3);
+  assert.equal(stub.seen.length, 0);
+  for (const [body, sentence] of [[{ name: 'x', url: 'ftp://x' }, /url/], [{ name: 'x', url: 'http://a@b/' }, /url/], [{ name: '', url: 'http://b/' }, /name/], [{ name: 'x', url: 'http://b/', form: 'teams' }, /form/]]) {
+    const answer = await server.call('POST', '/api/v1/webhooks', { raw: JSON.stringify(body) });
+    assert.equal(answer.status, 422);
+    assert.match(answer.body.detail, sentence);
+  }
+  await server.stop();
+});

@@ -1,0 +1,54 @@
+// The same tests with PostgreSQL, and what only that has: several servers.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as postgres from './lib/postgres.mjs';
+import { counted, home, report, Server } from './lib/server.mjs';
+import { killServer } from './lib/serverkills.mjs';
+import { until } from './lib/wait.mjs';
+
+const isThere = postgres.start();
+
+if (!isThere) {
+  test('PostgreSQL', { skip: 'it is not installed' }, () => {});
+} else {
+  home.postgres = postgres;
+  await import('./server.test.mjs');
+
+  test('a server that is killed at any time: with PostgreSQL', async (t) => {
+    const sums = await killServer(t, 6);
+    assert.ok(sums.reports > 10, `only ${sums.reports} reports`);
+  });
+
+  test('two servers: what one is told is in force at the other within two seconds', async (t) => {
+    const database = postgres.database();
+    const set = { 'server.flush_interval': '100ms' };
+    const one = await Server.start(t, { set, database });
+    const two = await Server.start(t, { set, database, key: one.key });
+    assert.equal(two.stdout, ''); // the first key was made once
+    await one.ok('POST', '/api/v1/patterns/stats', report('a', 10));
+    await until('rows of one', async () => (await counted(one, 'a')) === 10);
+    await one.ok('PUT', '/api/v1/policies/a', { global_rate: 0.5 });
+
+    const reporter = await one.newKey('report'); // a key of one opens the other
+    await until('the key', async () => (await two.call('GET', '/api/v1/policies/none', { key: reporter })).status === 404);
+    await two.ok('POST', '/api/v1/patterns/stats', report('a', 7), { key: reporter }); // learned there, too
+    await until('the policy of a service that is learned', async () => (await two.ok('GET', '/api/v1/policies/a')).version === 1);
+    await until('both add up', async () => (await counted(one, 'a')) === 17 && (await counted(two, 'a')) === 17);
+
+    const now = await two.call('GET', '/api/v1/policies/a');
+    const held = two.call('GET', '/api/v1/policies/a', { headers: { 'if-none-match': now.headers.get('etag'), prefer: 'wait=60' } });
+    await until('it waits', async () => (await two.metrics()).lipservice_server_waiting === 1);
+    const began = Date.now();
+    await one.ok('PUT', '/api/v1/policies/a', { global_rate: 0.25 });
+    assert.equal((await held).body.version, 2);
+    assert.ok(Date.now() - began < 2000);
+
+    const made = await two.ok('POST', '/api/v1/teams', { name: 'other' });
+    await until('the team', async () => (await one.call('GET', '/api/v1/services', { key: made.key })).status === 200);
+    const key = (await two.ok('GET', '/api/v1/keys')).find((row) => row.role === 'report');
+    await two.ok('DELETE', `/api/v1/keys/${key.id}`);
+    await until('the end of the key', async () => (await one.call('GET', '/api/v1/policies/a', { key: reporter })).status === 401);
+    await one.stop();
+    await two.stop();
+  });
+}

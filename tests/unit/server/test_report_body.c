@@ -1,0 +1,111 @@
+#include "unit/test.h"
+
+#include "server/report_body.h"
+
+#define NOW_MS 1800000000000
+
+static void times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: it is none */
+    } rows[] = {
+        {"1970-01-01T00:00:00", 0},
+        {"1970-01-01T00:00:01.5Z", 1500},
+        {"2026-11-30T21:00:00+02:00", 1796065200000},
+        {"2026-11-30T21:00:00-00:30", 1796074200000},
+        {"2026-11-30T21:00:00.123456", 1796072400123},
+        {"1960-01-01T00:00:00", -1},
+        {"2026-11-30", -1},
+        {"2026-11-30T21:00", -1},
+        {"2026-11-30T21:00:00 later", -1},
+        {"2026-11-30T21:00:99", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t ms = -1;
+        bool is_one = report_parse_time(span_str(rows[i].text), &ms);
+        assert_row(is_one == (rows[i].ms >= 0) && (!is_one || ms == rows[i].ms), "%s: %lld",
+                   rows[i].text, (long long)ms);
+    }
+}
+
+static void read(const char *text, struct report_body *body, struct rollup_line *line)
+{
+    struct json_doc *doc;
+    struct json_node root;
+    struct error err = {{0}};
+    assert_int_equal(json_doc_new(&doc, span_str(text), NULL, &root), 0);
+    assert_row(report_body_read(body, root, &err) == 0, "%s", err.text);
+    struct json_each each = json_each(body->patterns);
+    if (json_next(&each))
+        report_body_line(line, each.value, NOW_MS);
+    json_doc_free(doc);
+}
+
+static void counts_and_what_is_not_given(void **state)
+{
+    (void)state;
+    struct report_body body;
+    struct rollup_line line;
+    read(
+        "{\"service_name\":\"a\",\"total_logs\":12,\"patterns\":[{\"signature\":\"x\",\"count\":10,"
+        "\"sampled_count\":4,\"bytes\":1000,\"sampled_bytes\":500,\"last_seen\":99999999999,"
+        "\"first_seen\":1.5,\"severity_distribution\":{\"info\":3,\"WARNING\":2,\"odd\":5}}]}",
+        &body, &line);
+    assert_int_equal(body.rest, 2);
+    assert_int_equal(body.sequence, 0);
+    assert_int_equal(line.counts.received, 10);
+    assert_int_equal(line.counts.kept, 4);
+    assert_int_equal(line.counts.kept_bytes, 500);
+    assert_int_equal(line.counts.level[LEVEL_INFO], 8);
+    assert_int_equal(line.counts.level[LEVEL_WARN], 2);
+    assert_int_equal(line.counts.first_ms, 1500);
+    assert_int_equal(line.counts.last_ms, NOW_MS + REPORT_AHEAD_MS); /* no later than that */
+
+    read("{\"service_name\":\"a\",\"instance\":\"i\",\"boot\":\"b\",\"sequence\":7,\"patterns\":["
+         "{\"signature\":\"x\",\"count\":10,\"sampled_count\":4,\"bytes\":1000}]}",
+         &body, &line);
+    assert_int_equal(body.sequence, 7);
+    assert_int_equal(body.rest, 0);
+    assert_int_equal(line.counts.kept_bytes, 400); /* by the share of the records */
+    read("{\"service_name\":\"a\",\"patterns\":[{\"signature\":\"x\",\"count\":10,\"bytes\":50}]}",
+         &body, &line);
+    assert_int_equal(line.counts.kept, 10); /* nothing is claimed */
+    assert_int_equal(line.counts.kept_bytes, 50);
+}
+
+static void a_long_template_is_cut_between_characters(void **state)
+{
+    (void)state;
+    static char text[4096];
+    struct report_body body;
+    struct rollup_line line;
+    int n = snprintf(text, sizeof text,
+                     "{\"service_name\":\"a\",\"patterns\":[{\"signature\":\"x\",\"count\":1,"
+                     "\"template\":\"");
+    for (int i = 0; i < 400; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "\xe2\x82\xac"); /* three bytes each */
+    snprintf(text + n, sizeof text - (size_t)n, "\"}]}");
+    struct json_doc *doc;
+    struct json_node root;
+    struct error err;
+    assert_int_equal(json_doc_new(&doc, span_str(text), NULL, &root), 0);
+    assert_int_equal(report_body_read(&body, root, &err), 0);
+    struct json_each each = json_each(body.patterns);
+    assert_true(json_next(&each));
+    report_body_line(&line, each.value, NOW_MS);
+    assert_int_equal(line.template_text.len, 1023);
+    json_doc_free(doc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times),
+        cmocka_unit_test(counts_and_what_is_not_given),
+        cmocka_unit_test(a_long_template_is_cut_between_characters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
