@@ -31,8 +31,26 @@ static void stay(struct proposal *out, const struct proposal_pattern *p)
     out->bytes = p->bytes;
 }
 
+#define COUNT_BYTES 32
+
+/* Three digits of it, as people say it: "105", "25000", "14.4 million". Returns out. */
+static const char *say_count(char out[COUNT_BYTES], double n)
+{
+    double digits = n < 1000 ? 1 : n < 1e4 ? 10 : n < 1e5 ? 100 : 1000; /* that are left out */
+    if (n >= 1e9)
+        snprintf(out, COUNT_BYTES, "%.3g billion", n / 1e9);
+    else if (n >= 999500)
+        snprintf(out, COUNT_BYTES, "%.3g million", n / 1e6);
+    else if (n >= 1000)
+        snprintf(out, COUNT_BYTES, "%.0f", round(n / digits) * digits);
+    else
+        snprintf(out, COUNT_BYTES, "%.3g", n);
+    return out;
+}
+
 void proposal_of(struct proposal *out, const struct proposal_pattern *p)
 {
+    char all[COUNT_BYTES], left[COUNT_BYTES];
     double wanted = wanted_of(p);
     stay(out, p);
     if (p->protected_by != NULL) {
@@ -47,14 +65,15 @@ void proposal_of(struct proposal *out, const struct proposal_pattern *p)
     double rate = fmin(round_rate(fmax(wanted, least)), most);
     double change = fabs(rate / p->rate_now - 1);
     if (p->rate_now <= 0 || change < PROPOSAL_GAIN_MIN) {
-        snprintf(out->why, sizeof out->why, "%.3g an hour: there is nothing to gain",
-                 p->records_per_hour);
+        snprintf(out->why, sizeof out->why, "%s an hour: there is nothing to gain",
+                 say_count(all, p->records_per_hour));
         return;
     }
     out->rate = rate;
     out->bytes = p->bytes * rate / p->rate_now;
-    snprintf(out->why, sizeof out->why, "%.3g an hour: %.3g of them are enough to count it%s",
-             p->records_per_hour, p->records_per_hour * fmax(rate, wanted),
+    snprintf(out->why, sizeof out->why, "%s an hour: %s of them are enough to count it%s",
+             say_count(all, p->records_per_hour),
+             say_count(left, p->records_per_hour * fmax(rate, wanted)),
              rate < p->rate_now && wanted < least ? "; a step goes to a quarter at most" : "");
 }
 

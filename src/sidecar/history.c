@@ -7,7 +7,9 @@
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 
-#define FEED_MS (HISTORY_FEED_S * 1000)
+#define FEED_MS (HISTORY_FEED_S * UINT64_C(1000))
+#define NEAR_MS 500 /* a timer is off by no more, but on a loop that is held up */
+#define NS_A_MS UINT64_C(1000000)
 #define FRESH_MS 1000 /* a page does not feed again within it */
 
 /* Of one kind, since the last feed: one mark for all of them, or a deployment would fill the list.
@@ -107,22 +109,37 @@ int history_take(struct sidecar *sc, struct census *out)
 }
 
 /* What there is no memory for now is counted with the next. */
-static void feed(struct remembering *r)
+static void feed(struct remembering *r, uint64_t unix_ns)
 {
     struct sidecar *sc = r->sc;
     struct census c;
     r->fed_ms = clock_now_ms(sc->clock);
     if (history_take(sc, &c) < 0)
         return;
-    history_feed(r->history, &c, clock_unix_ns(sc->clock));
+    history_feed(r->history, &c, unix_ns);
     census_done(&c);
     mark_noticed(r);
     mark_outage(r);
 }
 
+/* Until the end of the step by the wall clock. */
+static uint64_t rest_of_step_ms(const struct sidecar *sc)
+{
+    return FEED_MS - clock_unix_ns(sc->clock) / NS_A_MS % FEED_MS;
+}
+
+/* A step ends. What was counted belongs to it, though the timer is a little early or late: else the
+ * counts of two steps are in one, and none in the next. */
 static void on_timer(uv_timer_t *timer)
 {
-    feed(container_of(timer, struct remembering, timer));
+    struct remembering *r = container_of(timer, struct remembering, timer);
+    const uint64_t step_ns = FEED_MS * NS_A_MS;
+    uint64_t unix_ns = clock_unix_ns(r->sc->clock);
+    uint64_t end_ns = (unix_ns + step_ns / 2) / step_ns * step_ns;
+    bool is_early = unix_ns < end_ns && end_ns - unix_ns < NEAR_MS * NS_A_MS;
+    bool is_late = unix_ns >= end_ns && unix_ns - end_ns < NEAR_MS * NS_A_MS;
+    feed(r, is_early || is_late ? end_ns : unix_ns); /* else the clock was set */
+    uv_timer_start(timer, on_timer, rest_of_step_ms(r->sc) + (is_early ? FEED_MS : 0), 0);
 }
 
 struct history *history_of(const struct sidecar *sc)
@@ -136,7 +153,7 @@ struct history *history_now(struct sidecar *sc)
     if (r == NULL)
         return NULL;
     if (clock_now_ms(sc->clock) - r->fed_ms >= FRESH_MS)
-        feed(r);
+        feed(r, clock_unix_ns(sc->clock));
     return r->history;
 }
 
@@ -145,7 +162,7 @@ struct history *history_now(struct sidecar *sc)
 int history_start(struct sidecar *sc, struct error *err)
 {
     (void)err;
-    uint64_t unix_ns = clock_unix_ns(sc->clock), into_ms = unix_ns / 1000000 % FEED_MS;
+    uint64_t unix_ns = clock_unix_ns(sc->clock);
     if (sc->history_memory.limit == 0)
         return 0;
     struct remembering *r = calloc(1, sizeof *r);
@@ -159,7 +176,7 @@ int history_start(struct sidecar *sc, struct error *err)
     sc->remembering = r;
     uv_timer_init(&sc->loop, &r->timer);
     pipeline_notice(sc->pipeline, on_noticed, sc);
-    return uv_timer_start(&r->timer, on_timer, FEED_MS - into_ms, FEED_MS);
+    return uv_timer_start(&r->timer, on_timer, rest_of_step_ms(sc), 0);
 }
 
 void history_stop(struct sidecar *sc)

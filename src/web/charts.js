@@ -48,7 +48,7 @@ function roundUp(n) {
 const CHART_W = 1000;
 const CHART_H = 220;
 const PLOT = { top: 22, bottom: CHART_H - 2 };
-const ERROR_LEAST = 5;
+const ERROR_LEAST = 3;
 const MARK_NAMES = { policy: 'Policy', surge: 'Surge', silent: 'Silent', new: 'New', outage: 'Outage' };
 
 // received as outline, kept filled, errors as bars at the ground. `pick(index)` when a moment is
@@ -128,7 +128,7 @@ class TrafficChart {
 
   // A bar for each step with some, which can be seen however few they are.
   #bars(list, top) {
-    const width = Math.max(1.5, (CHART_W / this.length) * 0.7);
+    const width = Math.max(1.5, (CHART_W / this.length) * 0.6);
     const bar = (n, i) => `M${(this.#x(i) - width / 2).toFixed(1)} ${PLOT.bottom}v-${Math.max(ERROR_LEAST, (n / top) * (PLOT.bottom - PLOT.top)).toFixed(1)}h${width.toFixed(1)}V${PLOT.bottom}z`;
     return list.map((n, i) => (n > 0 ? bar(n, i) : '')).join('');
   }

@@ -7,7 +7,7 @@
 
 const ENDPOINTS = {
   summary: { path: '/api/summary' },
-  events: { path: '/api/events' },
+  events: { path: '/api/events', isStream: true },
   history: { path: '/api/history' },
   patterns: { path: '/api/patterns' },
   pattern: { path: '/api/pattern' },
@@ -19,9 +19,10 @@ const ENDPOINTS = {
   draft: { path: '/api/policies/draft', method: 'POST' },
   whatif: { path: '/api/whatif', method: 'POST' },
   shadow: { path: '/api/shadow' },
-  tap: { path: '/api/tap' },
+  tap: { path: '/api/tap', isStream: true },
 };
 const KEY = 'lipservice-admin-key';
+const REFUSED_MS = 30000; // until a stream that was refused is tried again
 const AGAIN_MS = 2000; // after a stream that broke, or where none is to be had
 
 class Refused extends Error {
@@ -34,6 +35,8 @@ class Refused extends Error {
 const data = {
   key: sessionStorage.getItem(KEY) ?? '',
   endpoints: new Set(),
+  // Over HTTP/2 a server of ours has no answers that stay open.
+  hasStreams: performance.getEntriesByType('navigation')[0]?.nextHopProtocol !== 'h2',
 
   useKey(key) {
     this.key = key;
@@ -42,7 +45,7 @@ const data = {
   },
 
   has(name) {
-    return this.endpoints.has(ENDPOINTS[name].path);
+    return this.endpoints.has(ENDPOINTS[name].path) && (this.hasStreams || !ENDPOINTS[name].isStream);
   },
 
   // The answer, which is a success; else Refused, with the server's own words.
@@ -89,17 +92,19 @@ const data = {
 // many readers) the summary is asked for instead. on: {summary(object), broken(error)}.
 function follow(on) {
   const stop = new AbortController();
+  let noStreamUntil = 0;
   const stream = (signal) =>
     data.lines('events', { signal }, (line) => {
       if (line.startsWith('data: ')) on.summary(JSON.parse(line.slice(6)));
     });
   const turn = async (signal) => {
     try {
-      await stream(signal);
+      if (data.hasStreams && performance.now() >= noStreamUntil) return await stream(signal);
     } catch (error) {
       if (error.status === undefined || error.status === 401) throw error;
-      on.summary(await data.ask('summary', { signal })); // refused: ask instead
+      noStreamUntil = performance.now() + REFUSED_MS;
     }
+    on.summary(await data.ask('summary', { signal }));
   };
   const run = async (signal) => {
     while (!signal.aborted) {

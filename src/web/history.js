@@ -153,7 +153,7 @@ const services = {
   // Of the span that the chart shows, else since the start.
   update(now) {
     const shown = this.chosen === null ? traffic.services() : null;
-    this.last = shown ?? (this.chosen !== null && this.last.length > 0 ? this.last : now.services);
+    this.last = shown?.length === 0 && !traffic.moment ? now.services : shown ?? (this.chosen !== null && this.last.length > 0 ? this.last : now.services);
     this.last = [...this.last].sort((a, b) => Boolean(a.is_other) - Boolean(b.is_other) || b.received_bytes - a.received_bytes);
     this.draw();
   },

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PICTURES, accessible, fits, open, picture, skip } from './lib/browser.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
-import { KEEP_ALL, closeLedger, pair } from './lib/sidecar.mjs';
+import { KEEP_ALL, Sidecar, closeLedger, pair } from './lib/sidecar.mjs';
+import { Certificates } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
 const ADMIN_KEY = 'canary-admin-0123456789';
@@ -15,6 +16,7 @@ async function post(sidecar, ...requests) {
 }
 
 const origin = (sidecar) => `http://${sidecar.addresses.admin}`;
+const number = (n) => n.toLocaleString('en');
 const text = (page, selector) => page.locator(selector).innerText();
 const templates = (page) => page.locator('#rows .template').allInnerTexts();
 
@@ -514,13 +516,51 @@ test('where a key is set the page asks for it, keeps it in the tab, and shows no
 });
 
 test('a sidecar that goes away is said, and found again', { skip }, async (t) => {
-  const { sidecar } = await pair(t, { set: DROPPING });
+  const { stub, sidecar } = await pair(t, { set: DROPPING });
   await traffic(sidecar);
   const { page } = await open(t, origin(sidecar));
   await ready(page);
   await closeLedger(sidecar, { received: 630 });
   await until('it is said', async () => /no connection/.test(await text(page, '#link')));
   assert.equal(await page.locator('#cell-kept').isVisible(), true, 'the last numbers stay');
+  const again = await Sidecar.start(t, { set: { ...DROPPING, 'telemetry.admin.endpoint': sidecar.addresses.admin }, stub });
+  await post(again, request(7, { service: 'again' }));
+  await until('the numbers of the new one', async () => /of 7 records/.test(await text(page, '#cell-kept')));
+  assert.match(await text(page, '#link'), /up \d/);
+  await again.stop();
+});
+
+test('over TLS, where browsers speak HTTP/2, it asks from time to time, and has no live view', { skip }, async (t) => {
+  const certs = new Certificates(t);
+  const { sidecar } = await pair(t, { set: { ...DROPPING, 'telemetry.tls.cert_file': certs.file('good.crt'), 'telemetry.tls.key_file': certs.file('good.key') } });
+  const { records } = await traffic(sidecar);
+  const { page, check } = await open(t, `https://127.0.0.1:${sidecar.adminPort}`, { trusts: true });
+  await ready(page);
+  assert.equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2');
+  await traffic(sidecar);
+  await until('the new numbers', async () => (await text(page, '#cell-kept')).includes(`of ${number(2 * records)} records`));
+  assert.equal(await page.locator('#tab-live').isHidden(), true);
+  assert.equal((await sidecar.metrics()).lipservice_page_readers, 0);
+  check();
+  await closeLedger(sidecar, { received: 2 * records });
+});
+
+test('off loopback it is served with a key alone', { skip }, async (t) => {
+  const far = { ...DROPPING, 'telemetry.admin.endpoint': '0.0.0.0:0' };
+  const open0 = await pair(t, { set: { ...far, allow_insecure: true } });
+  for (const route of ['/', '/app.js', '/style.css']) {
+    const answer = await fetch(`http://127.0.0.1:${open0.sidecar.adminPort}${route}`);
+    assert.equal(answer.status, 403, route);
+    assert.match(await answer.text(), /telemetry\.admin\.api_key/);
+  }
+  await open0.sidecar.stop();
+  const { sidecar } = await pair(t, { set: { ...far, 'telemetry.admin.api_key': ADMIN_KEY } });
+  await post(sidecar, request(5));
+  const { page, check } = await open(t, `http://127.0.0.1:${sidecar.adminPort}`, { key: ADMIN_KEY, expected: [/401 \(Unauthorized\)/] });
+  await page.waitForSelector('#content:not([hidden])');
+  await until('its numbers', async () => /of 5 records/.test(await text(page, '#cell-kept')));
+  check();
+  await sidecar.stop();
 });
 
 // ---- as many patterns as there may be

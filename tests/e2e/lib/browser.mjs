@@ -15,10 +15,10 @@ export const PICTURES = process.env.LIPSERVICE_PICTURES ?? path.join(os.tmpdir()
 
 // {page, complaints, requests, check()} of the page at `origin`. `expected`: complaints that are the
 // point of the test.
-export async function open(t, origin, { width = 1280, height = 900, theme = 'light', motion = 'no-preference', expected = [], route = '/', key } = {}) {
+export async function open(t, origin, { width = 1280, height = 900, theme = 'light', motion = 'no-preference', expected = [], route = '/', key, trusts = false } = {}) {
   const browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox'] });
   t.after(() => browser.close());
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: motion, permissions: ['clipboard-read', 'clipboard-write'] });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: motion, ignoreHTTPSErrors: trusts, permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
   const complaints = [];
   const requests = [];
