@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 build=$root/build-test
 NODE_MIN=18.19 # of node --test's options; posthog-node and pino ask for 20
-STALL_S=900    # no end-to-end run takes so long
+STALL_S=1260   # no end-to-end run takes so long
 
 # shellcheck source=../deploy/packages.sh
 . deploy/packages.sh
