@@ -100,7 +100,7 @@ static const struct verb {
      "why a record would be kept or dropped, rule by rule",
      "Reads one line as argument, else OTLP JSON or lines on standard input.\n\n"
      "  --live            ask the running one: the rules in force, and what it has counted\n"
-     "  --service NAME    of lines; unknown_service\n"
+     "  --service NAME    of lines; none\n"
      "  --severity LEVEL  of lines\n"
      "  --json\n" ADMIN_TEXT},
     {"redact", verb_redact, "[--text] [FILE]",

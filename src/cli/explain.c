@@ -93,7 +93,7 @@ int verb_explain(int argc, char **argv)
         {.name = "admin", .value = &v.admin},
     };
     int first;
-    v = (struct verb){.service = "unknown_service", .severity = ""};
+    v = (struct verb){.service = "", .severity = ""};
     int code = command_load(argc, argv, flags, ARRAY_LEN(flags), &v.cfg, &first);
     if (code != 0)
         return code;

@@ -78,7 +78,14 @@ static bool read_entry(const struct pipeline *p, const struct census_want *want,
         .variance = draw_variance(e),
         .family = e->family,
         .number = e->number,
+        .kept = e->counts.kept,
+        .kept_bytes = e->counts.kept_bytes,
     };
+    if (want->shadow && p->opts.observe && p->shadow != NULL) {
+        struct shadow_counts would = shadow_of(p->shadow, SHADOW_ENFORCED, i);
+        row->kept = would.kept;
+        row->kept_bytes = would.kept_bytes;
+    }
     return want->is_wanted == NULL || want->is_wanted(want->ctx, row);
 }
 

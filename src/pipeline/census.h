@@ -8,7 +8,7 @@
  * census_add(): services by name, patterns by key.
  *
  * Units      records, bytes, unix nanoseconds.
- * Memory     120 bytes a pattern and its template, 200 a service and its name, drawn from the
+ * Memory     136 bytes a pattern and its template, 200 a service and its name, drawn from the
  * budget, all given back by census_done(); the tables bound how many there are. Errors ERR_FULL,
  * ERR_NOMEM: no memory for it now, nothing to be freed. Blocking   never. Of 2,049 patterns with
  * their templates, all by volume take 0.4 ms, the first hundred 0.1 ms (bench/micro/pipeline.c).
@@ -45,6 +45,7 @@ struct census_pattern {
     struct pattern_key key; /* its service: an index of census.services */
     struct pattern_counts counts;
     uint64_t first_seen_ns, last_seen_ns;
+    uint64_t kept, kept_bytes;    /* as counted; observing, with `shadow`: what would be */
     double variance;              /* of the sum of the weights of its survivors (pipeline/draw.h) */
     uint64_t family;              /* what the signature has become by now */
     const char *template_text;    /* not terminated; NULL: none, or not wanted */

@@ -142,7 +142,7 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
         .rules = sc->cfg,
         .budget = &sc->budget,
         .json = answer.json,
-        .service = service[0] != '\0' ? span_str(service) : SPAN("unknown_service"),
+        .service = span_str(service),
         .severity = span_str(severity),
         .max_records = EXPLAIN_RECORDS_MAX,
         .ctx = &answer,

@@ -23,13 +23,13 @@
 
 static double kept_share(const struct census_pattern *p)
 {
-    return p->counts.received == 0 ? 0 : (double)p->counts.kept / (double)p->counts.received;
+    return p->counts.received == 0 ? 0 : (double)p->kept / (double)p->counts.received;
 }
 
 static uint64_t saved(const struct census_pattern *p)
 {
     const struct pattern_counts *n = &p->counts; /* what is stamped may be longer than it came */
-    return n->received_bytes > n->kept_bytes ? n->received_bytes - n->kept_bytes : 0;
+    return n->received_bytes > p->kept_bytes ? n->received_bytes - p->kept_bytes : 0;
 }
 
 /* Equal ones by volume, then by signature, then by entry: always the same order. */

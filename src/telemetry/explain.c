@@ -73,7 +73,10 @@ static void begin_words(struct explain *e, const struct subject *s, struct span 
     char id[SIGNATURE_TEXT_BYTES];
     const char *from = severity_source(s);
     buf_printf(&e->out, "record %llu\n  service    ", (unsigned long long)e->records);
-    add_text(&e->out, s->group->service_name);
+    if (s->group->service_name.len > 0)
+        add_text(&e->out, s->group->service_name);
+    else
+        buf_append_str(&e->out, "(unnamed)"); /* as top, tap and shadow have it */
     buf_append_str(&e->out, "\n  body       ");
     add_body(&e->out, &s->record->body);
     buf_append_str(&e->out, "\n  template   ");

@@ -83,14 +83,18 @@ test('observe: tap and top show what enforcing would do, and all is forwarded', 
   assert.match(top, /by volume {2}OBSERVING, enforcing would do this: {2}saves [1-9][\d.]* of /);
   assert.match(top, / 100 +90\.9% +(\d|1\d|2\d)\.\d% .* INFO +shop +took/);
   assert.match(top, / ERROR +\(unnamed\) +failed/);
+  // 200 errors cost more, but enforcing would save nothing of them.
+  await send(sidecar, encodeLogs(request(200, { service: 'shop', body: (i) => `payment ${i} failed ${'for good '.repeat(20)}`, base: { severityNumber: 17 } })));
+  const rows = (await sidecar.page('admin', '/api/top?sort=saved&limit=1')).trim().split('\n').map((line) => JSON.parse(line));
+  assert.match(rows[1].template, /^took/, 'what would save most comes first');
   const words = (await run(['shadow', ...admin])).stdout;
   assert.match(words, /USD\/month +saved/);
   assert.match(words, / \(unnamed\) "failed/);
   const narrow = spawnSync('script', ['-qec', `stty cols 70; ${BINARY} shadow ${admin.join(' ')}`, '/dev/null'], { encoding: 'utf8', env: { PATH: process.env.PATH, TERM: 'xterm', SHELL: '/bin/sh' } });
   assert.match(narrow.stdout, /lps1:/);
   for (const line of narrow.stdout.split('\r\n')) assert.ok([...line].length <= 70, line);
-  await until('all of them', () => stub.rows.length === 110);
-  await closeLedger(sidecar, { received: 110, kept: 110, sampled_out: 0 });
+  await until('all of them', () => stub.rows.length === 310);
+  await closeLedger(sidecar, { received: 310, kept: 310, sampled_out: 0 });
 });
 
 test('shadow.policy_file: counted beside what is done, in either mode', async (t) => {
