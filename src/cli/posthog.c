@@ -19,9 +19,11 @@ static const struct subverb {
     {"check", posthog_check, "[--json]",
      "whose key this is, what is missing, and whether logs are thrown away; exit code 0 or 1",
      "  --json            findings as one document\n"},
-    {"analyze", posthog_analyze, "[--hours N] [--write FILE] [--warm] [--admin URL] [--json]",
+    {"analyze", posthog_analyze,
+     "[--hours N] [--minutes N] [--write FILE] [--warm] [--admin URL] [--json]",
      "what the stored logs cost, and what a policy would save; logs:read is enough",
      "  --hours N         of so many hours until now; 24 by default\n"
+     "  --minutes N       it takes at most so long; 5 by default, and at most\n"
      "  --write FILE      the policy that was priced; lipservice-policy.json by default\n"
      "  --warm            tell the running program which patterns are known\n"
      "  --admin URL       its admin page; that of the configuration by default\n"

@@ -28,10 +28,14 @@ static int die(int rc)
 
 /* ---- requests ---------------------------------------------------------- */
 
+static uint64_t spent_ms(const struct analyze *a)
+{
+    return clock_now_ms(clock_real()) - a->began_ms;
+}
+
 static bool has_more(const struct analyze *a)
 {
-    return a->requests < ANALYZE_REQUESTS_MAX &&
-           clock_now_ms(clock_real()) - a->began_ms < ANALYZE_TIME_MS;
+    return a->requests < ANALYZE_REQUESTS_MAX && spent_ms(a) < a->time_ms;
 }
 
 static void range(struct json *j, uint64_t from_ns, uint64_t to_ns)
@@ -74,6 +78,8 @@ struct work {
     uint32_t todo_count, next, flying, done;
     char cursor[CURSOR_BYTES]; /* of a scan of all rows; "": at the beginning */
     bool is_scan, is_over, has_cursor;
+    bool is_too_slow;  /* a scan, which would not come to its end */
+    uint64_t asked_ms; /* spent before its first page */
     int code;
     struct flight flights[AT_ONCE];
     struct flight *free[AT_ONCE];
@@ -135,6 +141,14 @@ static bool is_short(const struct work *w, const struct flight *f, struct json_n
     return !w->is_scan && !f->is_again && n < SLICE_ROWS && f->slice.to_ns < w->a->slices.to_ns;
 }
 
+/* After its first page: a scan that is cut would have read the oldest rows only, which are no
+ * sample of all. */
+static bool cannot_end(const struct work *w)
+{
+    uint64_t now = spent_ms(w->a), page = now - w->asked_ms;
+    return w->is_scan && w->done == 0 && now + page * (w->todo_count - 2) > w->a->time_ms;
+}
+
 static void on_rows(void *ctx, const struct app_answer *answer)
 {
     struct flight *f = ctx;
@@ -154,6 +168,7 @@ static void on_rows(void *ctx, const struct app_answer *answer)
     }
     w->flying--;
     w->free[w->free_count++] = f;
+    w->is_too_slow = w->is_too_slow || cannot_end(w);
     if (answer->fault == APP_FINE && w->code == 0)
         read_rows(w, f, answer->root);
     analyze_show_bar(w->a, w->done, w->todo_count);
@@ -162,7 +177,7 @@ static void on_rows(void *ctx, const struct app_answer *answer)
 
 static bool wants_more(const struct work *w)
 {
-    if (w->code != 0 || w->next == w->todo_count)
+    if (w->code != 0 || w->is_too_slow || w->next == w->todo_count)
         return false;
     return w->is_scan ? w->flying == 0 && (w->next == 0 || w->has_cursor) : w->flying < AT_ONCE;
 }
@@ -217,6 +232,7 @@ static int plan_scan(struct work *w)
 {
     uint32_t pages = (uint32_t)(w->a->slices.rows / PAGE_ROWS) + 2;
     w->is_scan = true;
+    w->asked_ms = spent_ms(w->a);
     w->todo = calloc(pages, sizeof *w->todo);
     if (w->todo == NULL)
         return ERR_NOMEM;
@@ -241,12 +257,13 @@ static int know_services(struct analyze *a, struct json_node answer)
     return 0;
 }
 
-static int read_all(struct analyze *a, struct json_node services)
+/* 1: it is a scan, and too slow; what it has read is no use. */
+static int read_by(struct analyze *a, struct json_node services, int (*plan)(struct work *w))
 {
     struct work w = {.a = a};
     for (uint32_t i = 0; i < AT_ONCE; i++)
         w.free[w.free_count++] = &w.flights[i];
-    int rc = a->slices.rows <= SCAN_ROWS ? plan_scan(&w) : plan_slices(&w);
+    int rc = plan(&w);
     if (rc == 0)
         rc = know_services(a, services);
     if (rc == 0) {
@@ -254,11 +271,24 @@ static int read_all(struct analyze *a, struct json_node services)
         posthog_wait(&a->session, &w.is_over);
         analyze_hide_bar(a);
     }
-    a->is_complete = w.is_scan && !a->is_cut;
+    a->is_complete = w.is_scan && !a->is_cut && !w.is_too_slow;
     if (a->is_complete && rc == 0)
         analysis_is_complete(a->analysis);
     free(w.todo);
-    return w.code != 0 ? w.code : rc < 0 ? die(rc) : 0;
+    return w.code != 0 ? w.code : rc < 0 ? die(rc) : w.is_too_slow;
+}
+
+static int open_analysis(struct analyze *a);
+
+static int read_all(struct analyze *a, struct json_node services)
+{
+    int code = a->slices.rows <= SCAN_ROWS ? read_by(a, services, plan_scan) : 1;
+    if (code != 1)
+        return code;
+    analysis_free(a->analysis);
+    a->analysis = NULL;
+    code = open_analysis(a);
+    return code != 0 ? code : read_by(a, services, plan_slices);
 }
 
 /* ---- what PostHog counts ------------------------------------------------ */
@@ -299,11 +329,6 @@ static int read_guard(struct analyze *a)
 static int open_analysis(struct analyze *a)
 {
     const struct config *cfg = &a->session.cfg;
-    int code = command_rules(&a->rules, cfg, "");
-    if (code == 0)
-        code = read_guard(a);
-    if (code != 0)
-        return code;
     const struct analysis_opts opts = {
         .pipeline = config_pipeline(cfg),
         .rules = a->rules,
@@ -374,7 +399,11 @@ static int analyze(struct analyze *a)
     struct posthog_reply services = {.doc = NULL};
     a->began_ms = clock_now_ms(clock_real());
     a->bar_percent = isatty(STDERR_FILENO) == 1 && !a->json ? 0 : -1;
-    int code = open_analysis(a);
+    int code = command_rules(&a->rules, &a->session.cfg, "");
+    if (code == 0)
+        code = read_guard(a);
+    if (code == 0)
+        code = open_analysis(a);
     if (code == 0)
         code = count_rows(a, &services);
     if (code == 0)
@@ -397,18 +426,20 @@ static int analyze(struct analyze *a)
 int posthog_analyze(int argc, char **argv)
 {
     struct analyze a = {.policy_file = "lipservice-policy.json"};
-    const char *hours = "24";
-    const struct command_flag flags[] = {{"hours", &hours, NULL},
-                                         {"write", &a.policy_file, NULL},
-                                         {"json", NULL, &a.json},
-                                         {"warm", NULL, &a.warms},
-                                         {"admin", &a.admin, NULL}};
+    const char *hours = "24", *minutes = "5";
+    const struct command_flag flags[] = {
+        {"hours", &hours, NULL}, {"minutes", &minutes, NULL}, {"write", &a.policy_file, NULL},
+        {"json", NULL, &a.json}, {"warm", NULL, &a.warms},    {"admin", &a.admin, NULL}};
     int code = posthog_open_project(&a.session, argc, argv, flags, ARRAY_LEN(flags), NULL);
     if (code == 0) {
         char *end;
         a.hours = strtod(hours, &end);
         if (end == hours || *end != '\0' || !(a.hours >= 0.1 && a.hours <= ANALYZE_HOURS_MAX))
             code = command_usage_error("--hours: not from 0.1 to 720: ", hours);
+        double most = strtod(minutes, &end);
+        if (end == minutes || *end != '\0' || !(most >= 0.01 && most <= ANALYZE_MINUTES))
+            code = command_usage_error("--minutes: not from 0.01 to 5: ", minutes);
+        a.time_ms = (uint64_t)(most * 60000);
     }
     if (code == 0)
         code = analyze(&a);

@@ -9,7 +9,7 @@
 #include "posthog/guarded.h"
 
 #define ANALYZE_REQUESTS_MAX 240
-#define ANALYZE_TIME_MS 300000
+#define ANALYZE_MINUTES 5.0
 #define ANALYZE_HOURS_MAX 720
 
 struct analyze {
@@ -22,7 +22,7 @@ struct analyze {
     struct guarded *guarded;            /* what PostHog counts, as far as the key may read it */
     char unguarded[APP_SENTENCE_BYTES]; /* why that is not known at all; "": it is */
     double hours;
-    uint64_t began_ms;
+    uint64_t began_ms, time_ms; /* time_ms: how long it may take */
     uint32_t requests, requests_planned;
     bool is_complete; /* all rows were read */
     bool is_cut;      /* for want of time or requests */

@@ -146,6 +146,26 @@ test('slices of a larger one: the truth lies in the interval; weights count; wor
   assert.match(words.stdout, /nothing to gain|enough to count/);
 });
 
+test('a slow PostHog: rows of all times are drawn, not the oldest read, and it ends in time', { timeout: 120000 }, async (t) => {
+  const { stub, app } = await standIn(t);
+  const rows = history(60000);
+  await store(stub, rows);
+  app.fault = (request) => (request.path.includes('/logs/query/') ? { delay: 500 } : null);
+  const began = Date.now();
+  const out = await command(app, ['--json', '--minutes', '0.15', '--write', path.join(folder(t), 'policy.json')]);
+  assert.equal(out.code, 0, out.stderr);
+  assert.ok(Date.now() - began < 60000, 'it ends');
+  const found = JSON.parse(out.stdout);
+  assert.equal(found.all_were_read, false);
+  assert.equal(found.rows, rows.length);
+  assert.ok(found.rows_read > 4000 && found.rows_read < 60000, `${found.rows_read}`);
+  // The burst is of a twentieth of the day, in its second half: a scan that is cut does not reach it.
+  const { value, low, high } = found.records;
+  assert.ok(Math.abs(value - rows.length) <= high - low + 1, JSON.stringify(found.records));
+  const last = app.requests.filter((r) => r.path.includes('/logs/query/')).map((r) => JSON.parse(r.body).query.dateRange.date_from).sort().at(-1);
+  assert.ok(Date.parse(last) > Date.now() - 12 * HOUR, `${last}: later than the first half`);
+});
+
 test('warm: after a deploy nothing that is known is called new', { timeout: 120000 }, async (t) => {
   const { stub, app } = await standIn(t);
   const rows = history(20000);
