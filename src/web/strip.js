@@ -71,7 +71,7 @@ const strip = {
     if (u.quota?.is_limited) this.set('upstream', 'Over quota', 'PostHog answers 200 and throws logs away', 'bad');
     else if (u.key_refused) this.set('upstream', 'Key refused', queue, 'bad');
     else if (u.address_refused) this.set('upstream', 'Wrong address', queue, 'bad');
-    else if (u.circuit !== 'closed') this.set('upstream', u.circuit === 'open' ? 'Unreachable' : 'Trying again', `for ${duration(u.outage_ms)} · next try in ${duration(u.next_retry_ms)} · ${queue}`, 'bad');
+    else if (u.circuit !== 'closed') this.set('upstream', u.circuit === 'open' ? 'Away' : 'Trying', `for ${duration(u.outage_ms)} · next try in ${duration(u.next_retry_ms)} · ${queue}`, 'bad');
     else if (u.last_status === 0) this.set('upstream', now.delivered > 0 ? 'Good' : 'Idle', u.name === 'standard output' ? 'no key: written to standard output' : queue);
     else this.set('upstream', u.last_status < 300 ? 'Good' : `Answers ${u.last_status}`, queue, u.last_status < 300 ? '' : 'warn');
   },

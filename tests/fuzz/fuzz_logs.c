@@ -125,6 +125,52 @@ static void check_mended(struct span request)
     logs_mended_done(&mended);
 }
 
+struct parts {
+    uint32_t left, records;
+    uint64_t hashes;
+};
+
+static int part_record(void *ctx, const struct logs_group *g, struct span record)
+{
+    struct parts *p = ctx;
+    if (p->left == 0)
+        return LOGS_PAUSE;
+    p->left--;
+    p->records++;
+    p->hashes += (g->resource_hash ^ g->scope_hash) * (g->scope_index + 1) + record.len;
+    return 0;
+}
+
+static int count_resource(void *ctx, uint32_t index, struct span service_name)
+{
+    uint32_t *count = ctx;
+    (void)service_name;
+    assert(index == *count);
+    *count += 1;
+    return 0;
+}
+
+/* In parts the same records are seen, in the same places. */
+static void check_parts(struct span request, const struct logs_count *count, struct arena *arena)
+{
+    const struct span key = SPAN("phc_key");
+    struct parts whole = {.left = UINT32_MAX}, some = {0};
+    struct logs_place place = {0};
+    uint32_t resources = 0;
+    assert(logs_each_of_key(request, key, 1, arena, part_record, &whole) == 0);
+    int rc;
+    do {
+        arena_reset(arena);
+        some.left = 1 + request.len % 5;
+        rc = logs_each_from(request, key, 1, arena, &place, part_record, &some);
+        assert(rc == 0 || (rc == LOGS_PAUSE && some.left == 0));
+    } while (rc == LOGS_PAUSE);
+    arena_reset(arena);
+    assert(some.records == whole.records && some.hashes == whole.hashes);
+    assert(logs_each_resource(request, count_resource, &resources) == 0);
+    assert(resources == count->resources);
+}
+
 /* Lines that are joined are sound, and none is lost. */
 static void check_joined(struct span request, uint32_t records)
 {
@@ -157,6 +203,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pb_free(q);
         assert(logs_each(request, 1, &arena, on_record, &run) == 0);
         assert(run.records == count.records);
+        arena_reset(&arena);
+        check_parts(request, &count, &arena);
         check_joined(request, count.records);
     } else {
         /* never to be done, but it must not read out of bounds */
