@@ -183,10 +183,16 @@ test('warm: after a deploy nothing that is known is called new', { timeout: 1200
   // Its services have learnt; then the same again, and one line that was never there.
   for (const body of requests(again.slice(0, 500))) assert.equal((await sidecar.post(body)).status, 200);
   await sidecar.until('events', async () => (await sidecar.ledger()).queued === 0);
-  for (const body of requests([...again.slice(500), { service: 'api', record: { ...again[0].record, severityNumber: 9, body: { stringValue: 'this was never said before' } } }], 100)) assert.equal((await sidecar.post(body)).status, 200);
-  await sidecar.until('the new one', () => there.stub.rows.some((row) => row.event_name === 'lipservice.pattern.new'));
+  for (const body of requests(again.slice(500), 100)) assert.equal((await sidecar.post(body)).status, 200);
+  // A service that has just come is learnt at the next look; what is new before is not said. So new lines come until one is.
+  const unknown = (n) => ({ service: 'api', record: { ...again[0].record, severityNumber: 9, body: { stringValue: `${'abcdefghijklmnopqrstuvwxyz'[n % 26]}${'aeiou'[Math.floor(n / 26) % 5]}rk was never said before` } } });
+  let n = 0;
+  await sidecar.until('a new one', async () => {
+    for (const body of requests([unknown(n++)], 100)) assert.equal((await sidecar.post(body)).status, 200);
+    return there.stub.rows.some((row) => row.event_name === 'lipservice.pattern.new');
+  });
   await sidecar.until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
-  assert.deepEqual(there.app.rows().filter((row) => row.event_name === 'lipservice.pattern.new').map((row) => row.attributes['log.record.template']), ['this was never said before']);
+  for (const row of there.app.rows().filter((r) => r.event_name === 'lipservice.pattern.new')) assert.match(row.attributes['log.record.template'], /was never said before$/);
   sidecar.signal('SIGTERM');
   await sidecar.end();
   const gone = await command(app, ['--warm', '--admin', `http://${sidecar.addresses.admin}`, '--write', path.join(folder(t), 'p.json')]);
