@@ -163,13 +163,13 @@ bool regex_next(struct regex *re, struct span text, size_t from, struct regex_ma
 
 int regex_search(struct regex *re, struct span text, size_t from, struct regex_match *m)
 {
-    if (from > text.len || !has_literal(re, text, from))
+    struct span whole = text.base != NULL ? text : SPAN("");
+    if (from > text.len || !has_literal(re, whole, from))
         return 0;
     size_t starts = re->is_anchored ? 1 : text.len - from + 1;
     size_t steps = REGEX_SEARCH_STEPS / starts;
     steps = steps < REGEX_LEAST_STEPS ? REGEX_LEAST_STEPS : steps;
     pcre2_set_match_limit(re->context, (uint32_t)steps);
-    struct span whole = text.base != NULL ? text : SPAN("");
     int rc = match_in(re, whole, from, 0);
     pcre2_set_match_limit(re->context, REGEX_STEPS);
     if (rc > 0) {
