@@ -83,7 +83,8 @@ static const struct verb {
      "  --policy FILE     a policy file, in place of the rates in force; - is standard input\n"
      "  --json\n" ADMIN_TEXT},
     {"policy", verb_policy,
-     "list | propose | show N | changes N | diff N | apply N | rollback N | draft FILE",
+     "list | propose | show N | changes N | diff N | apply N | rollback N | draft FILE | "
+     "conformance",
      "versions of the running one's policy: what is proposed, in force, and was",
      "  list              who made which, when and why, what it saves, which is in force\n"
      "  propose           rates from the counts of the last day, as a new version\n"
@@ -92,7 +93,9 @@ static const struct verb {
      "  diff N            beside what is in force, or --with M\n"
      "  apply N           in force; --shadow: only counted, beside what is done (shadow)\n"
      "  rollback N        a new version with the content of that one, in force\n"
-     "  draft FILE        a policy file as a version that waits; - is standard input\n\n"
+     "  draft FILE        a policy file as a version that waits; - is standard input\n"
+     "  conformance       Tero's policies on a request in a file: --policies FILE --input FILE\n"
+     "                    --output FILE --stats FILE; nothing of the running one is asked\n\n"
      "  --by NAME         who; else USER\n"
      "  --why TEXT        of a draft\n"
      "  --json\n" ADMIN_TEXT},

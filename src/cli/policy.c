@@ -11,6 +11,7 @@
 
 #include "cli/answer.h"
 #include "cli/command.h"
+#include "cli/policy_conformance.h"
 #include "cli/term.h"
 #include "util/json.h"
 
@@ -19,6 +20,7 @@ struct asked {
     const struct config *cfg;
     const char *argument; /* NULL: none */
     const char *admin, *by, *why, *with;
+    struct conformance files;
     bool json, shadow;
 };
 
@@ -256,6 +258,17 @@ static int draft(const struct asked *given)
     return code;
 }
 
+/* Asks nothing of the running one: it works on files alone. */
+static int conformance(const struct asked *given)
+{
+    const struct conformance *f = &given->files;
+    if (f->policies == NULL || f->input == NULL || f->output == NULL || f->stats == NULL)
+        return command_usage_error("policy conformance: all of --policies, --input, --output and "
+                                   "--stats are needed",
+                                   "");
+    return policy_conformance(f);
+}
+
 /* ---- the verb ---------------------------------------------------------- */
 
 static const struct {
@@ -265,7 +278,7 @@ static const struct {
 } commands[] = {
     {"list", false, list},        {"propose", false, propose}, {"show", true, show},
     {"changes", true, changes},   {"diff", true, diff},        {"apply", true, apply},
-    {"rollback", true, rollback}, {"draft", true, draft},
+    {"rollback", true, rollback}, {"draft", true, draft},      {"conformance", false, conformance},
 };
 
 int verb_policy(int argc, char **argv)
@@ -273,9 +286,16 @@ int verb_policy(int argc, char **argv)
     static struct config cfg;
     struct asked given = {.cfg = &cfg};
     const struct command_flag flags[] = {
-        {.name = "json", .given = &given.json}, {.name = "shadow", .given = &given.shadow},
-        {.name = "by", .value = &given.by},     {.name = "why", .value = &given.why},
-        {.name = "with", .value = &given.with}, {.name = "admin", .value = &given.admin},
+        {.name = "json", .given = &given.json},
+        {.name = "shadow", .given = &given.shadow},
+        {.name = "by", .value = &given.by},
+        {.name = "why", .value = &given.why},
+        {.name = "with", .value = &given.with},
+        {.name = "admin", .value = &given.admin},
+        {.name = "policies", .value = &given.files.policies},
+        {.name = "input", .value = &given.files.input},
+        {.name = "output", .value = &given.files.output},
+        {.name = "stats", .value = &given.files.stats},
     };
     int first, code = command_load(argc, argv, flags, ARRAY_LEN(flags), &cfg, &first);
     if (code != 0)

@@ -17,6 +17,7 @@ struct regex {
     pcre2_match_data *match;
     pcre2_match_context *context;
     pcre2_jit_stack *stack; /* NULL: the interpreter is used */
+    bool is_anchored;       /* it can only match at the beginning of the text */
     int group;              /* number of the group named GROUP; 0: the whole match */
     struct regex_literal literal;
 };
@@ -37,9 +38,11 @@ static int compile(struct regex *re, struct span pattern, unsigned flags, struct
         pcre2_get_error_message(code, text, sizeof text);
         return err_set(err, ERR_CONFIG, "at %zu: %s", at + 1, (const char *)text);
     }
-    uint32_t is_empty = 0;
+    uint32_t is_empty = 0, all_options = 0;
+    pcre2_pattern_info(re->code, PCRE2_INFO_ALLOPTIONS, &all_options);
+    re->is_anchored = (all_options & PCRE2_ANCHORED) != 0;
     pcre2_pattern_info(re->code, PCRE2_INFO_MATCHEMPTY, &is_empty);
-    if (is_empty != 0)
+    if (is_empty != 0 && (flags & REGEX_EMPTY) == 0)
         return err_set(err, ERR_CONFIG, "it matches the empty text");
     int group = pcre2_substring_number_from_name(re->code, (PCRE2_SPTR)GROUP);
     re->group = group > 0 ? group : 0;
@@ -152,4 +155,45 @@ bool regex_next(struct regex *re, struct span text, size_t from, struct regex_ma
             return false;
         from = begin + REGEX_WINDOW_BYTES / 2;
     }
+}
+
+/* ---- searching --------------------------------------------------------------- */
+
+#define NAME_BYTES 33 /* PCRE2's names have at most 32 */
+
+int regex_search(struct regex *re, struct span text, size_t from, struct regex_match *m)
+{
+    struct span whole = text.base != NULL ? text : SPAN("");
+    if (from > text.len || !has_literal(re, whole, from))
+        return 0;
+    size_t starts = re->is_anchored ? 1 : text.len - from + 1;
+    size_t steps = REGEX_SEARCH_STEPS / starts;
+    steps = steps < REGEX_LEAST_STEPS ? REGEX_LEAST_STEPS : steps;
+    pcre2_set_match_limit(re->context, (uint32_t)steps);
+    int rc = match_in(re, whole, from, 0);
+    pcre2_set_match_limit(re->context, REGEX_STEPS);
+    if (rc > 0) {
+        const PCRE2_SIZE *v = pcre2_get_ovector_pointer(re->match);
+        *m = (struct regex_match){v[0], v[1] - v[0], false};
+    }
+    return rc;
+}
+
+struct span regex_group(const struct regex *re, struct span text, unsigned number)
+{
+    const PCRE2_SIZE *v = pcre2_get_ovector_pointer(re->match) + 2 * (size_t)number;
+    if (number >= pcre2_get_ovector_count(re->match) || v[0] == PCRE2_UNSET || v[0] >= v[1])
+        return (struct span){0};
+    return span_of(text.base + v[0], v[1] - v[0]);
+}
+
+struct span regex_group_named(const struct regex *re, struct span text, struct span name)
+{
+    char room[NAME_BYTES];
+    if (name.len == 0 || name.len >= sizeof room)
+        return (struct span){0};
+    memcpy(room, name.base, name.len);
+    room[name.len] = '\0';
+    int number = pcre2_substring_number_from_name(re->code, (PCRE2_SPTR)room);
+    return number > 0 ? regex_group(re, text, (unsigned)number) : (struct span){0};
 }

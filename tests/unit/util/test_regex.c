@@ -158,11 +158,71 @@ static void steps_are_bounded(void **state)
     check("\\d+[xy]", 0, span_of(text, BYTES), "");
 }
 
+/* The text as a whole, groups, and the empty text. */
+static void searching(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 * REGEX_WINDOW_BYTES };
+    static const struct {
+        const char *pattern, *text;
+        size_t from;
+        const char *whole, *first, *named; /* NULL: no match */
+    } rows[] = {
+        {"(?P<a>x+)(y)?", "-xx", 0, "xx", "xx", "xx"},
+        {"(y)?(?P<a>x+)", "-xxy", 0, "xx", "", "xx"},
+        {"^(?P<a>.*)$", "", 0, "", "", ""},
+        {"^.*$", "abc", 0, "abc", "", ""},
+        {"^b", "ab", 1, NULL, NULL, NULL},
+        {"b*", "ab", 2, "", "", ""},
+        {"b*", "ab", 3, NULL, NULL, NULL},
+        {"(?P<secret>b)c", "abc", 0, "bc", "b", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct regex *re;
+        struct regex_match m;
+        struct error err = {{0}};
+        struct span text = span_str(rows[i].text);
+        assert_int_equal(regex_new(&re, span_str(rows[i].pattern), REGEX_EMPTY, &err), 0);
+        int rc = regex_search(re, text, rows[i].from, &m);
+        assert_row(rc == (rows[i].whole != NULL), "%s", rows[i].pattern);
+        if (rc == 1) {
+            struct span whole = span_of(text.base + m.at, m.len);
+            struct span named = regex_group_named(re, text, SPAN("a"));
+            assert_row(span_eq(whole, span_str(rows[i].whole)), "%s", rows[i].pattern);
+            assert_row(span_eq(regex_group(re, text, 0), whole), "%s", rows[i].pattern);
+            assert_row(span_eq(regex_group(re, text, 1), span_str(rows[i].first)), "%s",
+                       rows[i].pattern);
+            assert_row(span_eq(named, span_str(rows[i].named)), "%s", rows[i].pattern);
+            assert_int_equal(regex_group(re, text, 9).len, 0);
+        }
+        regex_free(re);
+    }
+    static char text[BYTES];
+    static const struct {
+        const char *pattern;
+        int found;
+    } long_rows[] = {{"^a+b$", 1}, {"^.*a$", 0}, {"(a|aa)+[cd]", ERR_TOO_BIG}};
+    memset(text, 'a', BYTES);
+    text[BYTES - 1] = 'b';
+    for (size_t i = 0; i < ARRAY_LEN(long_rows); i++) {
+        struct regex *re;
+        struct regex_match m;
+        assert_int_equal(regex_new(&re, span_str(long_rows[i].pattern), REGEX_EMPTY, NULL), 0);
+        int rc = regex_search(re, span_of(text, BYTES), 0, &m);
+        assert_row(rc == long_rows[i].found, "%s: %d", long_rows[i].pattern, rc);
+        regex_free(re);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(syntax),  cmocka_unit_test(what_pcre2_refuses), cmocka_unit_test(matches),
-        cmocka_unit_test(windows), cmocka_unit_test(steps_are_bounded),
+        cmocka_unit_test(syntax),
+        cmocka_unit_test(what_pcre2_refuses),
+        cmocka_unit_test(matches),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(steps_are_bounded),
+        cmocka_unit_test(searching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
