@@ -1,7 +1,7 @@
 /*
  * sandbox: which files, which calls.
  *
- * Files are allowed by directory, because a reload reads them again after somebody replaced them
+ * Files are allowed by directory, because a reload reads them again after they were replaced
  * by renaming, and a log is made anew after its rotation. A directory that belongs to everybody
  * (/etc, /tmp) is not allowed as a whole for a file in it.
  */
@@ -73,7 +73,7 @@ static const char *const system_paths[] = {
     "/dev/random",
 };
 
-/* Variables by which OpenSSL is told other places. */
+/* Variables that name other places to OpenSSL. */
 static const char *const path_variables[] = {"SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF",
                                              "OPENSSL_MODULES"};
 

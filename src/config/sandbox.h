@@ -2,9 +2,8 @@
  * sandbox: what a role of the program gives up when its configuration is known, and what when it
  * has started. `sandbox: off` leaves all of it as it was.
  *
- *     sandbox_start()     no new privileges, no capabilities, memory that nobody else reads, no new
- *                         code, and Landlock: before there is a second thread, which would be left
- *                         out
+ *     sandbox_start()     no new privileges, no capabilities, memory that no other process reads,
+ * no new code, and Landlock: before there is a second thread, which would be left out
  *     sandbox_close()     the list of system calls, which a start needs more of (listen)
  *
  * Blocking   start and check look up paths.

@@ -105,14 +105,6 @@ enum chunk_part {
     EXT_QUOTED_OVER,
 };
 
-static int hex_digit(uint8_t c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The part behind c in an extension; negative: c may not stand there. */
 static int extension_next(enum chunk_part part, uint8_t c)
 {
@@ -144,7 +136,7 @@ static int extension_next(enum chunk_part part, uint8_t c)
 /* The size is known when its digits end. Beyond 63 bits it is no size; below, it may be too big. */
 static int size_next(struct chunked *c, uint8_t byte, uint64_t left)
 {
-    int digit = hex_digit(byte);
+    int digit = span_hex_digit(byte);
     if (digit >= 0) {
         if (c->size > UINT64_MAX >> 5 || ++c->digits > SIZE_DIGITS_MAX)
             return ERR_MALFORMED;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/host.h"
+#include "net/url.h"
 #include "util/utf8.h"
 
 struct span page_query(struct span query, const char *name)
@@ -21,36 +22,10 @@ struct span page_query(struct span query, const char *name)
     return (struct span){0};
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int page_query_text(struct span query, const char *name, char *out, size_t size)
 {
-    struct span v = page_query(query, name);
-    size_t n = 0;
-    for (size_t i = 0; i < v.len; i++) {
-        int c = v.base[i];
-        if (c == '%') {
-            int high = i + 2 < v.len ? hex_digit(v.base[i + 1]) : -1;
-            int low = i + 2 < v.len ? hex_digit(v.base[i + 2]) : -1;
-            c = high < 0 || low < 0 ? 0 : high << 4 | low;
-            i += 2;
-        }
-        if (c == 0)
-            return ERR_MALFORMED;
-        if (n + 1 >= size)
-            return ERR_TOO_BIG;
-        out[n++] = (char)c;
-    }
-    if (!utf8_is_valid(span_of(out, n)))
-        return ERR_MALFORMED;
-    out[n] = '\0';
-    return 0;
+    int rc = url_decode(page_query(query, name), out, size);
+    return rc == 0 && !utf8_is_valid(span_str(out)) ? ERR_MALFORMED : rc;
 }
 
 /* A browser names the page whose script, form or image asks; others than ours may not make it

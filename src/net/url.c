@@ -20,6 +20,27 @@ void url_append_encoded(struct buf *out, struct span text)
     }
 }
 
+int url_decode(struct span text, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        int c = text.base[i];
+        if (c == '%') {
+            int high = i + 2 < text.len ? span_hex_digit(text.base[i + 1]) : -1;
+            int low = i + 2 < text.len ? span_hex_digit(text.base[i + 2]) : -1;
+            c = high < 0 || low < 0 ? 0 : high << 4 | low;
+            i += 2;
+        }
+        if (c == 0)
+            return ERR_MALFORMED;
+        if (n + 1 >= size)
+            return ERR_TOO_BIG;
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return 0;
+}
+
 struct span url_authority(const char *url)
 {
     const char *rest = strstr(url, "://"), *at;

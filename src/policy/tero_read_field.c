@@ -162,12 +162,6 @@ static int read_number(struct tero_spot *at, struct json_node value, bool is_int
     return 0;
 }
 
-static int hex_digit(uint8_t c)
-{
-    uint8_t letter = c | 0x20;
-    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
-}
-
 static int read_hex(struct tero_spot *at, struct json_node value, struct log_value *out)
 {
     struct span text = json_string(value);
@@ -176,7 +170,7 @@ static int read_hex(struct tero_spot *at, struct json_node value, struct log_val
     if (bytes == NULL)
         return ERR_TOO_BIG;
     for (size_t i = 0; is_hex && i < text.len; i++) {
-        int digit = hex_digit(text.base[i]);
+        int digit = span_hex_digit(text.base[i]);
         is_hex = digit >= 0;
         bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | (digit & 15));
     }

@@ -8,6 +8,7 @@
 
 #include "net/host.h"
 #include "net/page.h"
+#include "net/url.h"
 #include "server/poll.h"
 #include "util/diag.h"
 #include "util/secret.h"
@@ -40,8 +41,19 @@ int api_detail(struct call *c, int status, const char *fmt, ...)
 
 int api_store_failed(struct call *c, int rc)
 {
-    return rc == ERR_EMPTY ? api_detail(c, 409, "somebody else changed it at the same time")
-                           : api_detail(c, 503, "the database is not available: %s", err_text(rc));
+    return rc == ERR_EMPTY
+               ? api_detail(c, 409, "it was changed by another request at the same time")
+               : api_detail(c, 503, "the database is not available: %s", err_text(rc));
+}
+
+int api_list(struct call *c, struct store *s, const char *sql, const struct store_value *v,
+             unsigned n, store_row_fn *write)
+{
+    struct json j = json_on(&c->out);
+    json_begin_list(&j, NULL);
+    int rc = store_run(s, sql, v, n, write, &j);
+    json_end_list(&j);
+    return rc < 0 ? api_store_failed(c, rc) : 200;
 }
 
 void api_time(struct json *j, const char *key, int64_t unix_ms)
@@ -116,32 +128,15 @@ int api_audit(struct call *c, struct store *s, const char *action, struct span s
 
 /* ---- routes ------------------------------------------------------------- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decoded; false: it is no text that a name can be. */
 static bool decode(char out[API_PARAM_BYTES], struct span raw)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        int c = raw.base[i];
-        if (c == '%') {
-            int high = i + 2 < raw.len ? hex_digit(raw.base[i + 1]) : -1;
-            int low = i + 2 < raw.len ? hex_digit(raw.base[i + 2]) : -1;
-            c = high < 0 || low < 0 ? 0 : high << 4 | low;
-            i += 2;
-        }
-        if (c < ' ' || c == 0x7f || n + 1 >= API_PARAM_BYTES)
+    if (url_decode(raw, out, API_PARAM_BYTES) < 0)
+        return false;
+    for (const char *c = out; *c != '\0'; c++)
+        if ((uint8_t)*c < ' ' || *c == 0x7f)
             return false;
-        out[n++] = (char)c;
-    }
-    out[n] = '\0';
-    return n > 0 && utf8_is_valid(span_of(out, n));
+    return out[0] != '\0' && utf8_is_valid(span_str(out));
 }
 
 static struct span cut_segment(struct span *rest)

@@ -89,6 +89,10 @@ int api_detail(struct call *c, int status, const char *fmt, ...)
 /* The status of a failure of the database. */
 int api_store_failed(struct call *c, int rc);
 
+/* The rows of a question as a list, each as `write` puts it: 200, or api_store_failed(). */
+int api_list(struct call *c, struct store *s, const char *sql, const struct store_value *v,
+             unsigned n, store_row_fn *write);
+
 /* Whole numbers of the query; absent: `otherwise`. False: *status is the answer. */
 bool api_query_number(struct call *c, const char *name, int64_t least, int64_t most,
                       int64_t otherwise, int64_t *out, int *status);

@@ -42,14 +42,10 @@ int alerts_list(struct call *c, struct store *s)
         return status;
     const struct store_value v[] = {store_int(c->key->team->id), store_int(before),
                                     store_int(limit), store_int(api_query_flag(c, "all"))};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT " ALERT " FROM alerts WHERE team_id = $1 AND id < $2 AND "
-                       "($4 = 1 OR state <> 'resolved') ORDER BY id DESC LIMIT $3",
-                       v, ARRAY_LEN(v), write_alert, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT " ALERT " FROM alerts WHERE team_id = $1 AND id < $2 AND "
+                    "($4 = 1 OR state <> 'resolved') ORDER BY id DESC LIMIT $3",
+                    v, ARRAY_LEN(v), write_alert);
 }
 
 static int change_alert(struct call *c, struct store *s, const char *state, const char *action)
@@ -105,15 +101,11 @@ static int write_webhook(void *ctx, const struct store_value *row)
 int webhooks_list(struct call *c, struct store *s)
 {
     const struct store_value v = store_int(c->key->team->id);
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT w.id, w.name, w.url, w.form, w.is_active, w.created_ms, "
-                       "(SELECT COUNT(*) FROM deliveries d WHERE d.webhook_id = w.id AND "
-                       "d.state = 'pending') FROM webhooks w WHERE w.team_id = $1 ORDER BY w.id",
-                       &v, 1, write_webhook, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT w.id, w.name, w.url, w.form, w.is_active, w.created_ms, "
+                    "(SELECT COUNT(*) FROM deliveries d WHERE d.webhook_id = w.id AND "
+                    "d.state = 'pending') FROM webhooks w WHERE w.team_id = $1 ORDER BY w.id",
+                    &v, 1, write_webhook);
 }
 
 static bool is_name(struct span name)

@@ -41,14 +41,10 @@ static int write_key(void *ctx, const struct store_value *row)
 int keys_list(struct call *c, struct store *s)
 {
     const struct store_value v[] = {store_int(c->key->team->id), store_int(API_PAGE_MOST)};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT id, role, name, created_ms, ends_ms FROM keys WHERE team_id = $1 "
-                       "ORDER BY id DESC LIMIT $2",
-                       v, ARRAY_LEN(v), write_key, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT id, role, name, created_ms, ends_ms FROM keys WHERE team_id = $1 "
+                    "ORDER BY id DESC LIMIT $2",
+                    v, ARRAY_LEN(v), write_key);
 }
 
 /* On the loop: it opens from here on. */
@@ -235,14 +231,10 @@ int teams_list(struct call *c, struct store *s)
 {
     const struct store_value v[] = {store_int(c->key->team->id),
                                     store_int(c->key->team->is_operator)};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT id, name, is_operator FROM teams WHERE id = $1 OR $2 = 1 "
-                       "ORDER BY id",
-                       v, ARRAY_LEN(v), write_team, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT id, name, is_operator FROM teams WHERE id = $1 OR $2 = 1 "
+                    "ORDER BY id",
+                    v, ARRAY_LEN(v), write_team);
 }
 
 static void know_team(struct call *c)
@@ -332,12 +324,8 @@ int audit_list(struct call *c, struct store *s)
         return status;
     const struct store_value v[] = {store_int(c->key->team->id), store_int(before),
                                     store_int(limit)};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT id, at_ms, key_id, action, subject, detail FROM audit "
-                       "WHERE team_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-                       v, ARRAY_LEN(v), write_audit, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT id, at_ms, key_id, action, subject, detail FROM audit "
+                    "WHERE team_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+                    v, ARRAY_LEN(v), write_audit);
 }

@@ -141,15 +141,11 @@ int api_policy_history(struct call *c, struct store *s)
         (status = api_find_service(c, s, &service)) != 0)
         return status;
     const struct store_value v[] = {store_int(service), store_int(limit)};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT p.id, p.version, p.is_active, p.generated_by, p.created_ms, "
-                       "p.document, k.name FROM policies p JOIN keys k ON k.id = p.key_id "
-                       "WHERE p.service_id = $1 ORDER BY p.version DESC LIMIT $2",
-                       v, ARRAY_LEN(v), write_history, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT p.id, p.version, p.is_active, p.generated_by, p.created_ms, "
+                    "p.document, k.name FROM policies p JOIN keys k ON k.id = p.key_id "
+                    "WHERE p.service_id = $1 ORDER BY p.version DESC LIMIT $2",
+                    v, ARRAY_LEN(v), write_history);
 }
 
 int api_policy_version(struct call *c, struct store *s)

@@ -28,14 +28,10 @@ int services_list(struct call *c, struct store *s)
         return status;
     const struct store_value v[] = {store_int(c->key->team->id), store_int(after),
                                     store_int(limit)};
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s,
-                       "SELECT " COLUMNS " FROM services WHERE team_id = $1 AND id > $2 "
-                       "ORDER BY id LIMIT $3",
-                       v, ARRAY_LEN(v), write_service, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return api_list(c, s,
+                    "SELECT " COLUMNS " FROM services WHERE team_id = $1 AND id > $2 "
+                    "ORDER BY id LIMIT $3",
+                    v, ARRAY_LEN(v), write_service);
 }
 
 static int write_one(struct call *c, struct store *s, int64_t id)

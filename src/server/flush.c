@@ -31,6 +31,14 @@ static int store_service(struct flush *f, struct store *s, struct service *servi
 
 /* ---- patterns ----------------------------------------------------------- */
 
+/* The counts of a line, in the order of the columns of `patterns`. */
+#define COUNTS(c) \
+    store_int((int64_t)(c)->received), store_int((int64_t)(c)->kept), \
+        store_int((int64_t)(c)->bytes), store_int((int64_t)(c)->kept_bytes), \
+        store_int((int64_t)(c)->level[LEVEL_TRACE]), store_int((int64_t)(c)->level[LEVEL_DEBUG]), \
+        store_int((int64_t)(c)->level[LEVEL_INFO]), store_int((int64_t)(c)->level[LEVEL_WARN]), \
+        store_int((int64_t)(c)->level[LEVEL_ERROR]), store_int((int64_t)(c)->level[LEVEL_FATAL])
+
 static int update_pattern(struct store *s, int64_t service, struct span signature,
                           const struct rollup_line *line, int64_t *id)
 {
@@ -40,16 +48,7 @@ static int update_pattern(struct store *s, int64_t service, struct span signatur
         store_text(signature),
         store_text(line->template_text),
         store_text(line->family),
-        store_int((int64_t)c->received),
-        store_int((int64_t)c->kept),
-        store_int((int64_t)c->bytes),
-        store_int((int64_t)c->kept_bytes),
-        store_int((int64_t)c->level[LEVEL_TRACE]),
-        store_int((int64_t)c->level[LEVEL_DEBUG]),
-        store_int((int64_t)c->level[LEVEL_INFO]),
-        store_int((int64_t)c->level[LEVEL_WARN]),
-        store_int((int64_t)c->level[LEVEL_ERROR]),
-        store_int((int64_t)c->level[LEVEL_FATAL]),
+        COUNTS(c),
         store_int(c->last_ms),
     };
     return store_number(
@@ -72,16 +71,7 @@ static int insert_pattern(struct store *s, int64_t service, struct span signatur
         store_text(signature),
         store_text(signature.len > 0 ? line->template_text : SPAN("")),
         store_text(signature.len > 0 ? line->family : SPAN("")),
-        store_int((int64_t)c->received),
-        store_int((int64_t)c->kept),
-        store_int((int64_t)c->bytes),
-        store_int((int64_t)c->kept_bytes),
-        store_int((int64_t)c->level[LEVEL_TRACE]),
-        store_int((int64_t)c->level[LEVEL_DEBUG]),
-        store_int((int64_t)c->level[LEVEL_INFO]),
-        store_int((int64_t)c->level[LEVEL_WARN]),
-        store_int((int64_t)c->level[LEVEL_ERROR]),
-        store_int((int64_t)c->level[LEVEL_FATAL]),
+        COUNTS(c),
         store_int(c->first_ms),
         store_int(c->last_ms),
     };

@@ -151,7 +151,7 @@ static int replay_body(struct server *s, struct team *team, int64_t unix_ms, str
     enum sender_verdict verdict = SENDER_NEW;
     struct sender *sender = NULL;
     if (report_body_read(&report, root, &err) < 0)
-        return 0; /* a later version is stricter: it was counted by nobody */
+        return 0; /* a later version is stricter: it was not counted */
     struct service *service = find_service(s, team, report.service);
     if (service == NULL)
         return ERR_FULL;

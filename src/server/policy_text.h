@@ -2,7 +2,7 @@
  * policy_text: policy documents as they are sent in and as they are handed out.
  *
  * What is sent is read strictly (policy/document.h): unknown members, rates of errors below 1 and
- * numbers that are no rates are refused, because there is somebody to read why. What is handed out
+ * numbers that are no rates are refused, because its writer reads why. What is handed out
  * is encoded once, with its version, in the fields of older servers.
  */
 #pragma once

@@ -83,7 +83,7 @@ static void tls_part_stop(struct server *s)
 }
 
 /* In the order they start; they stop in the reverse order. The listener is last, so that no request
- * arrives before all is there, and it is the first to stop. The worker starts when nobody else
+ * arrives before all is there, and it is the first to stop. The worker starts when no other part
  * reads the database any more. */
 static const struct part {
     int (*start)(struct server *s, struct error *err);

@@ -11,7 +11,7 @@
 #include "server/store.h"
 
 #define STATEMENTS_MAX 96 /* all that the server has; a later one is prepared each time */
-#define BUSY_MS 2000      /* somebody looks at the file from outside */
+#define BUSY_MS 2000      /* another process has the file open, to look at it */
 #define COLUMNS_MAX 32
 #define CACHE_KIB 4096 /* pages in memory */
 

@@ -36,6 +36,13 @@ static inline bool span_eq(struct span a, struct span b)
     return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0);
 }
 
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+static inline int span_hex_digit(uint8_t c)
+{
+    uint8_t letter = c | 0x20;
+    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
+}
+
 /* ASCII letters compare equal in either case; other bytes exactly. */
 static inline bool span_ieq(struct span a, struct span b)
 {

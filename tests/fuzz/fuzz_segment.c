@@ -72,7 +72,7 @@ enum { AGES = 8, CANNOT_READ = 16, DROPS = 32, CANNOT_OPEN = 64, FAILS = 128 };
 #define STEPS 200
 #define LATER_MS 60000 /* by then a medium that fails is taken for one */
 
-/* Whatever fails, the spool goes on: a frame is read once, or its loss is told once. */
+/* Whatever fails, the spool goes on: a frame is read once, or its loss is reported once. */
 static void read_badly(struct sim *sim, uint8_t how, uint8_t when)
 {
     struct clock_fake clock;
