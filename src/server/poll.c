@@ -70,24 +70,21 @@ static int give_up(struct call *c)
     return c->etag[0] == '\0' ? api_detail(c, 404, "Service not found") : 304;
 }
 
-static void answer(struct call *c)
-{
-    list_remove(&c->waiter.link);
-    list_remove(&c->waiter.all);
-    c->waiter.is_waiting = false;
-    c->server->poll.count--;
-    c->status = look(c);
-    if (c->status == 0)
-        c->status = give_up(c);
-    api_answer(c);
-}
-
 void poll_leave(struct call *c)
 {
     list_remove(&c->waiter.link);
     list_remove(&c->waiter.all);
     c->waiter.is_waiting = false;
     c->server->poll.count--;
+}
+
+static void answer(struct call *c)
+{
+    poll_leave(c);
+    c->status = look(c);
+    if (c->status == 0)
+        c->status = give_up(c);
+    api_answer(c);
 }
 
 int poll_policy(struct call *c)

@@ -69,9 +69,8 @@ static void on_time(uv_timer_t *timer)
     if (write_event(feed) < 0)
         return; /* no memory: readers see that nothing comes, and the next one may do */
     for (size_t i = 0; i < FEED_READERS_MAX; i++)
-        if (feed->readers[i] != NULL &&
-            http_stream_write(feed->readers[i], buf_span(&feed->event)) < 0)
-            continue; /* it does not keep up: the next snapshot has it all */
+        if (feed->readers[i] != NULL) /* one that does not keep up has all in the next snapshot */
+            ignore_code(http_stream_write(feed->readers[i], buf_span(&feed->event)));
 }
 
 static void forget(struct feed *feed, size_t i)

@@ -221,6 +221,10 @@ static bool is_chosen(const void *ctx, const struct census_pattern *p)
            (c->bits == NULL || (c->bits[p->number / 8] >> p->number % 8 & 1) != 0);
 }
 
+#define SECOND_MAX \
+    1e12 /* since 1970: beyond is no time, and no whole number of 64 bits at last \
+          */
+
 static bool read_second(struct span query, const char *name, uint64_t *minute, bool *is_given)
 {
     char text[24], *end;
@@ -228,9 +232,12 @@ static bool read_second(struct span query, const char *name, uint64_t *minute, b
         return true;
     if (page_query_text(query, name, text, sizeof text) < 0)
         return false;
-    *minute = (uint64_t)strtod(text, &end) / 60;
+    double second = strtod(text, &end);
+    if (*end != '\0' || text[0] < '0' || text[0] > '9' || second > SECOND_MAX)
+        return false;
+    *minute = (uint64_t)second / 60;
     *is_given = true;
-    return *end == '\0' && text[0] >= '0' && text[0] <= '9';
+    return true;
 }
 
 /* 0, or the status of a refusal. */

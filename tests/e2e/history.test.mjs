@@ -91,7 +91,7 @@ test('patterns have a spark, a rate and a reason', async (t) => {
   const within = await get(sidecar, `/api/patterns?spark=1&limit=2&from=${now - 1800}&to=${now + 60}`);
   assert.deepEqual(within.patterns.map((row) => row.records), [300, 50]);
   assert.deepEqual((await get(sidecar, `/api/patterns?spark=1&from=${now - 7200}&to=${now - 3700}`)).patterns, []);
-  assert.equal(await status(sidecar, '/api/patterns?from=yesterday'), 400);
+  for (const from of ['yesterday', '1e300', '-1', '5x']) assert.equal(await status(sidecar, `/api/patterns?from=${from}`), 400, from);
   await closeLedger(sidecar);
 });
 
