@@ -171,7 +171,7 @@ struct scalars {
 
     /* A number as JSON has it, between quotes or not: its text, for what is out of range of the
      * field. Empty: anything else. */
-    RARE static std::string_view number_text(std::string_view token)
+    static std::string_view number_text(std::string_view token)
     {
         while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ')
             token.remove_suffix(1);

@@ -352,6 +352,72 @@ static void special_doubles_arrive(void **state)
     }
 }
 
+/* What is matched byte by byte and what the parser reads say the same, of the sound and of the
+ * others: a blank makes the difference. */
+static void spaces_change_nothing(void **state)
+{
+    static const char *const values[] = {
+        "\"intValue\":7",
+        "\"intValue\":\"7\"",
+        "\"intValue\":-1",
+        "\"intValue\":\"-1\"",
+        "\"intValue\":0",
+        "\"intValue\":-0",
+        "\"intValue\":\"007\"",
+        "\"intValue\":007",
+        "\"intValue\":\"\"",
+        "\"intValue\":",
+        "\"intValue\":-",
+        "\"intValue\":7.0",
+        "\"intValue\":7e2",
+        "\"intValue\":\"7",
+        "\"intValue\":7\"",
+        "\"intValue\":999999999999999999",
+        "\"intValue\":9999999999999999999",
+        "\"intValue\":9223372036854775807",
+        "\"intValue\":\"-9223372036854775808\"",
+        "\"intValue\":9223372036854775808",
+        "\"intValue\":7,\"intValue\":8",
+        "\"intValue\":null",
+        "\"doubleValue\":0.5",
+        "\"doubleValue\":-0",
+        "\"doubleValue\":1e999",
+        "\"doubleValue\":1e-999",
+        "\"doubleValue\":64.77096887837587",
+        "\"doubleValue\":0.1000000000000000055511151231257827",
+        "\"doubleValue\":1.",
+        "\"doubleValue\":.5",
+        "\"doubleValue\":01",
+        "\"doubleValue\":\"0.5\"",
+        "\"doubleValue\":\"NaN\"",
+        "\"doubleValue\":inf",
+        "\"doubleValue\":",
+        "\"boolValue\":true",
+        "\"stringValue\":\"\"",
+        "\"stringValue\":\"a\\\"b\"",
+        "\"stringValue\":\"a\\\\\"",
+        "\"stringValue\":\"a",
+        "\"stringValue\":7",
+        "\"stringValue\":\"a\",\"stringValue\":\"b\"",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        struct buf plain, spaced;
+        struct error err;
+        char pattern[256];
+        int rc =
+            decode(span_str(around("{\"attributes\":[{\"key\":\"k\",\"value\":{%s}}]}", values[i])),
+                   &plain, &err);
+        fill(pattern, sizeof pattern, "{\"attributes\":[{ \"key\":\"k\",\"value\":{%s}}]}",
+             values[i]);
+        int other = decode(span_str(around("%s", pattern)), &spaced, &err);
+        assert_row(rc == other, "%s: %d and %d", values[i], rc, other);
+        assert_row(span_eq(buf_span(&plain), buf_span(&spaced)), "%s", values[i]);
+        buf_done(&plain);
+        buf_done(&spaced);
+    }
+}
+
 /* ---- the grammar, in the manner of JSONTestSuite ---- */
 
 static void documents_are_json_or_not(void **state)
@@ -710,6 +776,7 @@ int main(void)
         cmocka_unit_test(a_wrong_type_at_any_field_is_refused),
         cmocka_unit_test(values_in_and_out_of_range),
         cmocka_unit_test(special_doubles_arrive),
+        cmocka_unit_test(spaces_change_nothing),
         cmocka_unit_test(documents_are_json_or_not),
         cmocka_unit_test(every_cut_of_a_document_is_refused),
         cmocka_unit_test(nesting_has_an_end),
