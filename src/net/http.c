@@ -158,8 +158,10 @@ int http_body_grow(struct buf *body, size_t total)
     size_t cap = 2 * body->len;
     if (cap < HTTP_BODY_ADVANCE_BYTES)
         cap = HTTP_BODY_ADVANCE_BYTES;
-    if (total > 0 && cap > total)
-        cap = total;
+    if (total > 0 && cap > total + HTTP_BODY_TAIL_BYTES)
+        cap = total + HTTP_BODY_TAIL_BYTES;
+    if (body->max_bytes > 0 && cap > body->max_bytes)
+        cap = total > body->max_bytes ? total : body->max_bytes;
     if (body->budget != NULL && total > body->budget->limit)
         return body->err = ERR_TOO_BIG; /* there will never be room for it */
     return cap > body->cap ? buf_reserve_exact(body, cap - body->len) : 0;

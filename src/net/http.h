@@ -248,6 +248,10 @@ struct http_session_ops {
 /* So much of a body is charged when it begins; then twice what is there, as it arrives. */
 #define HTTP_BODY_ADVANCE_BYTES ((size_t)64 * 1024)
 
+/* Room behind a body whose length is known, for a reader that looks beyond its end: it would have
+ * to copy the whole body else. */
+#define HTTP_BODY_TAIL_BYTES 64
+
 /* A body younger than this is not evicted, however little of it has come. */
 #define HTTP_BODY_YOUNG_MS 2000
 

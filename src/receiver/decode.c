@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
+#include "net/http.h"
 #include "otlp/json.h"
+
+_Static_assert(HTTP_BODY_TAIL_BYTES >= JSON_PADDING_BYTES, "a body of JSON is not copied");
 
 struct decoder {
     struct json_decoder *json;
