@@ -13,10 +13,17 @@ static void append_value(struct buf *out, struct span value)
             out->base[at] = '?';
 }
 
+/* No printf() for an answer's head: of a request of ten records it was 2,900 instructions. */
 static void append_status(struct http1 *s, int status)
 {
-    buf_printf(s->output.out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_reason(status),
-               http_date_at(&s->date, clock_unix_ns(s->service->clock)));
+    struct buf *out = s->output.out;
+    buf_append_str(out, "HTTP/1.1 ");
+    buf_append_u64(out, (uint64_t)status);
+    buf_append_byte(out, ' ');
+    buf_append_str(out, http_reason(status));
+    buf_append_str(out, "\r\nDate: ");
+    buf_append_str(out, http_date_at(&s->date, clock_unix_ns(s->service->clock)));
+    buf_append_str(out, "\r\n");
 }
 
 /* Will the rest of the request in hand be too much to throw away? */
@@ -64,8 +71,11 @@ static void http1_reply(struct http_exchange *x, const struct http_response *r)
 
     append_status(s, r->status);
     append_headers(out, r);
-    if (has_length)
-        buf_printf(out, "content-length: %zu\r\n", body_len);
+    if (has_length) {
+        buf_append_str(out, "content-length: ");
+        buf_append_u64(out, body_len);
+        buf_append_str(out, "\r\n");
+    }
     if (close)
         buf_append_str(out, "connection: close\r\n");
     else if (x->head.version == HTTP_1_0)

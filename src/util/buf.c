@@ -95,6 +95,17 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
     va_end(again);
 }
 
+void buf_append_u64(struct buf *b, uint64_t n)
+{
+    char digits[20]; /* of 2^64 - 1 */
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    buf_append(b, span_of(digits + at, sizeof digits - at));
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap;

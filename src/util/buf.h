@@ -34,6 +34,7 @@ MUST_CHECK int buf_reserve_exact(struct buf *b, size_t more);
 void buf_append(struct buf *b, struct span s);
 void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_append_str(struct buf *b, const char *text);
+void buf_append_u64(struct buf *b, uint64_t n); /* in decimal digits */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 

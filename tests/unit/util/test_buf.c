@@ -1,5 +1,7 @@
 #include "unit/test.h"
 
+#include <inttypes.h>
+
 #include "util/arena.h"
 #include "util/buf.h"
 
@@ -82,10 +84,25 @@ static void an_arena_is_capped_and_gives_back(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+static void numbers_are_as_printf_writes_them(void **state)
+{
+    static const uint64_t rows[] = {0, 9, 10, 200, 4294967296u, UINT64_MAX};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b = {0};
+        char expected[32];
+        int n = snprintf(expected, sizeof expected, "%" PRIu64, rows[i]);
+        buf_append_u64(&b, rows[i]);
+        assert_row(span_eq(buf_span(&b), span_of(expected, (size_t)n)), "%s", expected);
+        buf_done(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_and_is_charged),
+        cmocka_unit_test(numbers_are_as_printf_writes_them),
         cmocka_unit_test(a_limit_is_sticky_until_cleared),
         cmocka_unit_test(a_trim_gives_back_what_is_not_used),
         cmocka_unit_test(an_arena_is_capped_and_gives_back),
