@@ -89,11 +89,13 @@ static int start_context(struct pipeline *p)
 {
     const struct pipeline_opts *o = &p->opts;
     p->context_left = CONTEXT_DEPTH_BYTES;
-    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++)
-        p->looked.context_left[lane] = p->context_left;
     p->context_stamps = stamp_bytes(pipeline_context_stamps(o->stamps));
     follow_init(&p->follow, o->context.bytes > 0 ? o->context.trace_lines : 0, o->context.window_ms,
                 o->context.max_per_second);
+    for (int lane = 0; lane < SHADOW_LANE_COUNT; lane++) {
+        p->looked.context_left[lane] = p->context_left;
+        p->looked.follow[lane] = p->follow;
+    }
     return open_recorder(p, &p->recorder);
 }
 

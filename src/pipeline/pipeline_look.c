@@ -11,28 +11,53 @@ static size_t cost_in(const struct pass *pass, enum shadow_lane lane, size_t own
     return metering_framed(own) + metering_share(&p->metering, sent, n->kept + n->released);
 }
 
+/* One that was sampled out would go on after all, as the context of an error. */
+static void release(const struct pass *pass, enum shadow_lane lane, const struct recording *c,
+                    const struct pattern *e, size_t own)
+{
+    struct pipeline *p = pass->p;
+    p->looked.context_left[lane] -= (double)metering_framed(own);
+    shadow_release(p->shadow, lane, e != NULL ? e->number : SHADOW_NO_PATTERN,
+                   cost_in(pass, lane, own));
+    if (lane != SHADOW_ENFORCED)
+        return;
+    p->looked.released++;
+    pipeline_pay_context(pass, c);
+}
+
 /* What the lane would send before a trigger. */
 static void look_at_context(const struct pass *pass, const struct subject *s, enum shadow_lane lane,
                             struct recorder *recorder)
 {
     struct pipeline *p = pass->p;
     struct recording found[RECORDER_RECORDS_MAX];
-    double *left = &p->looked.context_left[lane];
-    uint32_t n = pipeline_find_context(pass, s, recorder, *left, found);
+    uint32_t n = pipeline_find_context(pass, s, recorder, p->looked.context_left[lane], found);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t room[STAMP_BYTES];
         const struct recording *c = &found[i];
-        const struct pattern *e = pipeline_context_pattern(p, c);
         size_t stamps = pipeline_context_stamp(p, c, room).len;
         recorder_release(recorder, c);
-        *left -= (double)metering_framed(c->bytes.len + stamps);
-        shadow_release(p->shadow, lane, e != NULL ? e->number : SHADOW_NO_PATTERN,
-                       cost_in(pass, lane, c->bytes.len + stamps));
-        if (lane != SHADOW_ENFORCED)
-            continue;
-        p->looked.released++;
-        pipeline_pay_context(pass, c);
+        release(pass, lane, c, pipeline_context_pattern(p, c), c->bytes.len + stamps);
     }
+}
+
+/* A line of the trace of an error that the lane keeps. False: it is none. */
+static bool look_at_follower(const struct pass *pass, const struct subject *s,
+                             enum shadow_lane lane, struct span mended)
+{
+    struct pipeline *p = pass->p;
+    uint8_t room[STAMP_BYTES];
+    if (!pipeline_is_follower(&p->looked.follow[lane], pass, s))
+        return false;
+    const struct recording it = {.bytes = s->bytes,
+                                 .signature = s->signature,
+                                 .family = s->family,
+                                 .service = pass->service,
+                                 .pattern = s->pattern->number};
+    size_t stamps = pipeline_context_stamp(p, &it, room).len;
+    release(pass, lane, &it, s->pattern, s->bytes.len + mended.len + stamps);
+    follow_took(&p->looked.follow[lane], s->group->resource_hash);
+    return true;
 }
 
 static void look(const struct pass *pass, const struct subject *s, const struct decision *d,
@@ -41,14 +66,18 @@ static void look(const struct pass *pass, const struct subject *s, const struct 
     struct pipeline *p = pass->p;
     uint8_t room[STAMP_BYTES];
     bool is_kept = d->verdict == VERDICT_KEPT;
-    if (recorder != NULL && is_kept && s->level >= p->opts.context.trigger)
+    bool is_trigger = is_kept && s->level >= p->opts.context.trigger;
+    if (recorder != NULL && is_trigger)
         look_at_context(pass, s, lane, recorder);
     size_t stamps = is_kept ? pipeline_stamp(p, s, d, room).len : 0;
     size_t own = s->bytes.len + mended.len + stamps;
     shadow_note(p->shadow, lane, s->pattern->number, d, cost_in(pass, lane, own));
     if (is_kept)
         pipeline_allow_context(p, &p->looked.context_left[lane], metering_framed(own));
-    if (recorder != NULL && d->verdict == VERDICT_SAMPLED_OUT)
+    if (is_trigger && p->looked.context_left[lane] > 0)
+        follow_begin(&p->looked.follow[lane], s->group->resource_hash, pass->at_ms);
+    if (recorder != NULL && d->verdict == VERDICT_SAMPLED_OUT &&
+        !look_at_follower(pass, s, lane, mended))
         pipeline_remember(pass, s, mended, recorder);
 }
 

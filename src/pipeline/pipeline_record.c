@@ -297,15 +297,20 @@ static int release_context(struct pass *pass, const struct subject *s)
     return 0;
 }
 
+bool pipeline_is_follower(struct follow *f, const struct pass *pass, const struct subject *s)
+{
+    return !follow_is_idle(f, pass->at_ms) && s->record->body.kind == LOG_STRING &&
+           trace_line_continues(s->record->body.text) &&
+           follow_may(f, s->group->resource_hash, pass->at_ms);
+}
+
 /* Sampled out, and a line of the trace of an error before it: it goes on as its context. `room`
  * begins with `added` bytes for behind the record. False: it is none, or there is no room. */
 static bool release_follower(struct pass *pass, const struct subject *s, size_t added,
                              uint8_t *room)
 {
     struct pipeline *p = pass->p;
-    uint64_t instance = s->group->resource_hash;
-    if (s->record->body.kind != LOG_STRING || !trace_line_continues(s->record->body.text) ||
-        !follow_may(&p->follow, instance, pass->at_ms))
+    if (!pipeline_is_follower(&p->follow, pass, s))
         return false;
     const struct recording it = {.bytes = s->bytes,
                                  .signature = s->signature,
@@ -319,7 +324,7 @@ static bool release_follower(struct pass *pass, const struct subject *s, size_t 
     int rc = pipeline_emit(p, s->group, s->bytes, span_of(room, added), pass->service, true);
     if (rc < 0)
         return false;
-    follow_took(&p->follow, instance);
+    follow_took(&p->follow, s->group->resource_hash);
     count_context(pass, s->group, &it, metering_framed(bytes), (size_t)rc);
     return true;
 }
@@ -435,8 +440,7 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
         tell_watcher(p, s, d.reason == REASON_OBSERVED ? p->looked.would : d);
     if (p->samples != NULL && is_sample_due(p, s->pattern, &d))
         take_sample(pass, s, (d.reason == REASON_OBSERVED ? p->looked.would : d).verdict);
-    if (d.verdict != VERDICT_SAMPLED_OUT ||
-        (!follow_is_idle(&p->follow, pass->at_ms) && release_follower(pass, s, mended.len, room)))
+    if (d.verdict != VERDICT_SAMPLED_OUT || release_follower(pass, s, mended.len, room))
         return;
     if (p->recorder != NULL)
         pipeline_remember(pass, s, mended, p->recorder);

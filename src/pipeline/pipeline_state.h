@@ -37,6 +37,7 @@ struct pipeline {
         uint64_t released;         /* by `recorder` below, which was only said */
         uint64_t sent_before;      /* records, when looking on began */
         double context_left[SHADOW_LANE_COUNT]; /* as below */
+        struct follow follow[SHADOW_LANE_COUNT];
     } looked;
     struct record_clock clock;
     struct metering metering;
@@ -139,6 +140,9 @@ struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
                            const struct decision *d, uint8_t *room);
 struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
                                    uint8_t *room);
+
+/* A line that goes on with the trace of an error before it, which f follows. */
+bool pipeline_is_follower(struct follow *f, const struct pass *pass, const struct subject *s);
 
 /* The context of a trigger, as far as `left` bytes pay for it. Returns how many. */
 uint32_t pipeline_find_context(const struct pass *pass, const struct subject *s,
