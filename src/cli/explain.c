@@ -47,6 +47,7 @@ static int explain_here(struct verb *v)
         .rule_text = config_rule_text,
         .rules = &v->cfg,
         .json = v->json,
+        .is_strict = v->cfg.receiver.strict,
         .service = span_str(v->service),
         .severity = span_str(v->severity),
         .write = on_words,

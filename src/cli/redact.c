@@ -148,7 +148,7 @@ static int redact_file(struct verb *v, const char *path)
     if (rc == 0)
         rc = redactor_new(&v->redactor, &opts);
     if (rc == 0)
-        rc = capture_init(&v->capture);
+        rc = capture_init(&v->capture, false);
     arena_init(&v->arena, ARENA_BYTES, NULL);
     if (rc == 0)
         rc = redact_all(v, in.text);

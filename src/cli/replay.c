@@ -261,7 +261,7 @@ static int start(struct replay *r)
 {
     clock_fake_init(&r->clock, 0, 0);
     arena_init(&r->arena, ARENA_BYTES, NULL);
-    int rc = capture_init(&r->capture);
+    int rc = capture_init(&r->capture, r->cfg.receiver.strict);
     if (rc == 0)
         rc = meter_open(r, &r->all);
     for (size_t i = 0; i < r->lane_count && rc == 0; i++)

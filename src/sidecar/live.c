@@ -142,6 +142,7 @@ int live_explain(void *ctx, struct span query, struct span body, struct buf *out
         .rules = sc->cfg,
         .budget = &sc->budget,
         .json = answer.json,
+        .is_strict = sc->cfg->receiver.strict,
         .service = span_str(service),
         .severity = span_str(severity),
         .max_records = EXPLAIN_RECORDS_MAX,

@@ -490,7 +490,7 @@ int explain_init(struct explain *e, const struct explain_opts *opts)
 {
     *e = (struct explain){.opts = *opts, .out = {.budget = opts->budget}};
     arena_init(&e->arena, ARENA_BYTES, opts->budget);
-    return capture_init(&e->capture);
+    return capture_init(&e->capture, opts->is_strict);
 }
 
 void explain_done(struct explain *e)

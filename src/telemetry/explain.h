@@ -30,6 +30,7 @@ struct explain_opts {
     const void *rules;
     struct budget *budget; /* may be NULL */
     bool json;
+    bool is_strict; /* one bad record refuses its request, as in receivers.otlp.strict */
     struct span service, severity; /* of records that are mere lines; severity may be empty */
     uint64_t max_records;          /* ERR_TOO_BIG beyond; 0: any number */
     void *ctx;

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct capture c;
     struct walk w = {.size = size};
     const struct capture_sink sink = {&w, on_request, on_refused};
-    if (capture_init(&c) < 0)
+    if (capture_init(&c, size % 2 == 0) < 0)
         abort();
     int rc = capture_read(&c, span_of(data, size), &sink);
     assert(rc <= 1 && (rc != 1 || w.requests == 1000));
