@@ -126,7 +126,8 @@ int feed_stream(void *ctx, struct span query, struct http_exchange *x, struct bu
     const struct http_response head = {.status = 200,
                                        .headers = headers,
                                        .header_count = ARRAY_LEN(headers),
-                                       .body = buf_span(&feed->event)};
+                                       .body = buf_span(&feed->event),
+                                       .close = true};
     if (rc < 0 || x->head.version == HTTP_2 || http_stream(x, &head) < 0) {
         budget_give(&sc->page_memory, READER_MEMORY_BYTES);
         if (feed->open == 0)

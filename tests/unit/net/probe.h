@@ -5,6 +5,7 @@
  *     /hold      kept in probe->held, to be answered by probe_release()
  *     /expect    http_expect() of the whole body is tried in prefix(), after 5 bytes
  *     /discard   200 without a body
+ *     /pipe      piped, kept in probe->piped
  *     others     200 with the body; gRPC content types get trailers
  */
 #pragma once
@@ -19,7 +20,8 @@ struct probe {
     struct budget budget;
     struct clock_fake clock;
     int heads, prefixes, requests, gones, refusals, last_err;
-    struct http_exchange *held;
+    int pieces, drains;
+    struct http_exchange *held, *piped;
     size_t largest_body;
 };
 
@@ -48,6 +50,10 @@ static inline void probe_head(void *ctx, struct http_exchange *x)
     struct probe *p = ctx;
     p->heads++;
     x->prefix_bytes = 5;
+    if (span_eq(x->head.path, SPAN("/pipe"))) {
+        x->is_piped = true;
+        p->piped = x;
+    }
     if (span_eq(x->head.path, SPAN("/missing")))
         http_reply(x, &(struct http_response){.status = 404});
 }
@@ -80,7 +86,7 @@ static inline void probe_request(void *ctx, struct http_exchange *x)
         p->largest_body = x->body.len;
     if (span_eq(x->head.path, SPAN("/hold")))
         p->held = x;
-    else
+    else if (!x->is_piped)
         probe_answer(x);
 }
 
@@ -90,6 +96,20 @@ static inline void probe_gone(void *ctx, struct http_exchange *x)
     p->gones++;
     if (p->held == x)
         p->held = NULL;
+}
+
+static inline void probe_piece(void *ctx, struct http_exchange *x)
+{
+    struct probe *p = ctx;
+    (void)x;
+    p->pieces++;
+}
+
+static inline void probe_drained(void *ctx, struct http_exchange *x)
+{
+    struct probe *p = ctx;
+    (void)x;
+    p->drains++;
 }
 
 static inline void probe_release(struct probe *p)
@@ -111,6 +131,8 @@ static inline void probe_init(struct probe *p)
     p->service.prefix = probe_prefix;
     p->service.request = probe_request;
     p->service.gone = probe_gone;
+    p->service.piece = probe_piece;
+    p->service.drained = probe_drained;
     p->service.refuse = probe_refuse;
     p->service.budget = &p->budget;
     p->service.clock = &p->clock.clock;
