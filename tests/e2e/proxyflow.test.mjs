@@ -4,12 +4,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeLogs, request } from './lib/otlp.mjs';
-import { KEEP_ALL, closeLedger, pair } from './lib/sidecar.mjs';
+import { PostHog } from './lib/posthog.mjs';
+import { KEEP_ALL, Sidecar, closeLedger, pair } from './lib/sidecar.mjs';
+import { Certificates, tlsFront } from './lib/tls.mjs';
 import { pause, until } from './lib/wait.mjs';
 
 const MiB = 1 << 20;
@@ -23,12 +26,23 @@ function hashOf(bytes) {
   return hash.digest('hex');
 }
 
+function drained(out) {
+  return new Promise((resolve) => {
+    const settle = (isOpen) => {
+      for (const event of ['drain', 'close', 'error']) out.off(event, listeners[event]);
+      resolve(isOpen);
+    };
+    const listeners = { drain: () => settle(true), close: () => settle(false), error: () => settle(false) };
+    for (const event of ['drain', 'close', 'error']) out.on(event, listeners[event]);
+  });
+}
+
 // Write that much, never more than the other side takes. False: it was closed.
 async function pour(out, bytes, { onBlock = () => {} } = {}) {
   for (let left = bytes; left > 0; left -= MiB) {
     const more = out.write(block.subarray(0, Math.min(left, MiB)));
     onBlock(bytes - left);
-    if (!more && !(await new Promise((resolve) => out.once('drain', () => resolve(true)).once('close', () => resolve(false)).once('error', () => resolve(false))))) return false;
+    if (!more && !(await drained(out))) return false;
   }
   out.end();
   return true;
@@ -45,9 +59,9 @@ async function hashed(stream) {
 }
 
 // A request that has begun, by either version: `out` takes its body.
-function begin(t, sidecar, { h2 = false, method = 'POST', route = '/s/', headers = {} }) {
+function begin(t, sidecar, { h2 = false, method = 'POST', route = '/s/', headers = {}, ca }) {
   if (h2) {
-    const session = http2.connect(sidecar.http).on('error', () => {});
+    const session = http2.connect(ca ? `https://localhost:${sidecar.httpPort}` : sidecar.http, { ca }).on('error', () => {});
     const out = session.request({ ':method': method, ':path': route, ...headers }, { endStream: method === 'GET' });
     t.after(() => session.destroy());
     const answer = new Promise((resolve, reject) => {
@@ -57,7 +71,7 @@ function begin(t, sidecar, { h2 = false, method = 'POST', route = '/s/', headers
     out.on('close', () => session.close());
     return { out, answer, leave: () => session.destroy() };
   }
-  const out = http.request({ host: '127.0.0.1', port: sidecar.httpPort, method, path: route, headers, agent: false });
+  const out = (ca ? https : http).request({ ca, servername: 'localhost', host: '127.0.0.1', port: sidecar.httpPort, method, path: route, headers, agent: false });
   t.after(() => out.destroy());
   const answer = new Promise((resolve, reject) => {
     out.on('error', reject).on('response', (res) => resolve({ status: res.statusCode, headers: res.headers, stream: res }));
@@ -236,6 +250,34 @@ for (const form of VERSIONS) {
     await closeLedger(sidecar, { received: 0 });
   });
 }
+
+for (const form of VERSIONS)
+  test(`TLS on both sides: 20 MiB up and down, and a client that reads slowly, ${form.name}`, { timeout: 60000 }, async (t) => {
+    const certificates = new Certificates(t);
+    const stub = await PostHog.start();
+    t.after(() => stub.down());
+    const front = await tlsFront(t, stub.url, certificates.pair('good'));
+    const tls = 'receivers.otlp.protocols.http.tls';
+    const sidecar = await Sidecar.start(t, { stub, set: {
+      ...KEEP_ALL, 'exporters.posthog.host': front.url, 'exporters.posthog.tls.ca_file': certificates.file('ca.crt'),
+      [`${tls}.cert_file`]: certificates.file('good.crt'), [`${tls}.key_file`]: certificates.file('good.key'),
+    } });
+    const ca = certificates.pair('ca').cert;
+    let sent = 0;
+    stub.flow = async (req, res) => {
+      const { sha } = await hashed(req);
+      res.setHeader('x-sha', sha);
+      pour(res, 20 * MiB, { onBlock: (n) => (sent = n) });
+    };
+    const { out, answer } = begin(t, sidecar, { ...form, ca });
+    await pour(out, 20 * MiB);
+    const { headers, stream } = await answer;
+    assert.equal(headers['x-sha'], hashOf(20 * MiB));
+    await still('PostHog waits', () => sent);
+    assert.deepEqual(await hashed(stream), { sha: hashOf(20 * MiB), bytes: 20 * MiB });
+    assert.ok((await sidecar.metrics()).lipservice_memory_peak_bytes < 8 * MiB);
+    await sidecar.stop();
+  });
 
 test('a POST is not repeated when the connection that it went out on is closed', async (t) => {
   let seen = 0;
