@@ -307,9 +307,9 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
         return sidecar_refuse(out, 503, "no memory for a tap now");
     const struct http_response head = {
         .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers), .close = true};
-    if (x->head.version == HTTP_2 || http_stream(x, &head) < 0) {
+    if (http_stream(x, &head) < 0) {
         budget_give(&sc->budget, TAP_MEMORY_BYTES);
-        return sidecar_refuse(out, 501, "a tap needs HTTP/1.1");
+        return sidecar_refuse(out, 501, "a tap needs GET");
     }
     *t = (struct listener_tap){.x = x};
     tap_init(&t->tap, &filter, rate);
