@@ -4,6 +4,7 @@
 #include "net/address.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,12 +21,18 @@
     60 /* a CA file that was mended counts after so long, not after libcurl's day \
         */
 
+#define FLOW_TICK_MS 250 /* between two looks at the deadlines of flows */
+
 struct client {
     uv_loop_t *loop;
     CURLM *multi;
-    uv_timer_t timer;
-    bool has_timer;
-    struct list calls; /* in flight */
+    uv_timer_t timer, turn; /* libcurl's; and what flows wait for */
+    uint32_t open_handles;
+    uint32_t flow_count;
+    uint32_t depth;      /* inside libcurl, or a done(): what is cancelled now is freed later */
+    struct list calls;   /* in flight */
+    struct list resumed; /* of them, those that go on in the next turn */
+    struct list cancelled;
     char user_agent[64];
     char *http_proxy; /* HTTP_PROXY, which libcurl knows in lower case only; NULL: none */
     struct client_opts opts;
@@ -33,7 +40,7 @@ struct client {
 };
 
 struct client_call {
-    struct list link;
+    struct list link, resumed;
     struct client *client;
     CURL *easy;
     struct curl_slist *headers;
@@ -41,8 +48,16 @@ struct client_call {
     size_t max_answer_bytes;
     bool keeps_head;
     size_t head_bytes;
+    uint32_t timeout_ms;
     uint32_t sent; /* how often the request began */
     bool has_head; /* the last head, that of a final answer, is whole */
+    bool is_cancelled;
+    bool flows, is_shown;                /* its head was */
+    bool waits_for_body, waits_for_room; /* the owner's turn */
+    bool has_heard_all;                  /* libcurl does not listen any more */
+    bool is_abandoned;                   /* the peer has closed, so the rest need not be sent */
+    uint64_t moved_ms;                   /* when the peer last had its turn */
+    struct client_flow flow;
     char retry_after[64];
     char content_type[128];
     char location[256];
@@ -66,7 +81,10 @@ const char *client_library(void)
 
 static void call_free(struct client_call *call)
 {
+    call->is_cancelled = true; /* libcurl says that its socket ends: no reason to go on */
     list_remove(&call->link);
+    list_remove(&call->resumed);
+    call->client->flow_count -= call->flows;
     curl_multi_remove_handle(call->client->multi, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
@@ -101,8 +119,23 @@ static int translate(CURLcode code)
     }
 }
 
+static void enter(struct client *c)
+{
+    c->depth++;
+}
+
+static void leave(struct client *c)
+{
+    if (--c->depth > 0)
+        return;
+    LIST_EACH (node, &c->cancelled)
+        call_free(container_of(node, struct client_call, link));
+}
+
 static void finish(struct client_call *call, CURLcode code)
 {
+    if (call->is_cancelled)
+        return; /* leave() sees to it */
     struct client_result r = {
         .err = translate(code),
         .body = buf_span(&call->answer),
@@ -137,6 +170,7 @@ static void collect(struct client *c)
 {
     CURLMsg *msg;
     int left;
+    enter(c);
     while ((msg = curl_multi_info_read(c->multi, &left)) != NULL) {
         if (msg->msg != CURLMSG_DONE)
             continue;
@@ -145,6 +179,16 @@ static void collect(struct client *c)
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
         finish(call, code);
     }
+    leave(c);
+}
+
+static void act(struct client *c, curl_socket_t socket, int flags)
+{
+    int running;
+    enter(c);
+    curl_multi_socket_action(c->multi, socket, flags, &running);
+    collect(c);
+    leave(c);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -152,21 +196,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watch *w = container_of(poll, struct watch, poll);
     struct client *c = w->client;
     int flags = status < 0 ? CURL_CSELECT_ERR : 0;
-    int running;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(c->multi, w->socket, flags, &running);
-    collect(c);
+    act(c, w->socket, flags);
 }
 
 static void on_timeout(uv_timer_t *timer)
 {
-    struct client *c = container_of(timer, struct client, timer);
-    int running;
-    curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    collect(c);
+    act(container_of(timer, struct client, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -174,12 +213,17 @@ static void on_watch_closed(uv_handle_t *handle)
     free(container_of((uv_poll_t *)handle, struct watch, poll));
 }
 
+static void look_for_end(struct client_call *call, int what);
+
 /* libcurl says which sockets to watch; it may do so from inside any call. */
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *assigned)
 {
     struct client *c = user;
     struct watch *w = assigned;
-    (void)easy;
+    struct client_call *call = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
+    if (call != NULL)
+        look_for_end(call, what);
     if (what == CURL_POLL_REMOVE) {
         if (w != NULL) {
             curl_multi_assign(c->multi, socket, NULL);
@@ -215,12 +259,141 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *user)
     return 0;
 }
 
+/* ---- flows ---- */
+
+static size_t on_upload(char *to, size_t one, size_t n, void *user)
+{
+    struct client_call *call = user;
+    n *= one;
+    call->moved_ms = uv_now(call->client->loop);
+    bool is_over = call->is_cancelled || call->is_abandoned;
+    int rc = is_over ? ERR_IO : call->flow.upload(call->ctx, (uint8_t *)to, &n);
+    call->waits_for_body = rc == ERR_MORE;
+    return rc == 0 ? n : rc == ERR_MORE ? CURL_READFUNC_PAUSE : CURL_READFUNC_ABORT;
+}
+
+static size_t pass_piece(struct client_call *call, struct span bytes)
+{
+    call->moved_ms = uv_now(call->client->loop);
+    int rc = call->flow.piece(call->ctx, bytes);
+    call->waits_for_room = rc == ERR_FULL;
+    return rc == 0 ? bytes.len : rc == ERR_FULL ? CURL_WRITEFUNC_PAUSE : 0;
+}
+
+static int show_head(struct client_call *call)
+{
+    struct client_result r = {.head = buf_span(&call->head)};
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200)
+        return 0;
+    r.status = (int)status;
+    call->is_shown = true;
+    call->moved_ms = uv_now(call->client->loop);
+    return call->flow.head(call->ctx, &r);
+}
+
+static bool is_late(const struct client_call *call, uint64_t now_ms)
+{
+    uint32_t limit_ms = call->is_shown ? call->flow.silent_timeout_ms : call->timeout_ms;
+    return call->flows && limit_ms > 0 && !call->waits_for_body && !call->waits_for_room &&
+           now_ms - call->moved_ms >= limit_ms;
+}
+
+/* From the start each time: done() may cancel others. */
+static void end_late(struct client *c)
+{
+    struct client_call *late;
+    do {
+        late = NULL;
+        LIST_EACH (node, &c->calls) {
+            struct client_call *call = container_of(node, struct client_call, link);
+            if (late == NULL && is_late(call, uv_now(c->loop)))
+                late = call;
+        }
+        if (late != NULL)
+            finish(late, CURLE_OPERATION_TIMEDOUT);
+    } while (late != NULL);
+}
+
+static bool has_peer_closed(const struct client_call *call)
+{
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    char byte;
+    curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &socket);
+    if (socket == CURL_SOCKET_BAD)
+        return true;
+    ssize_t n = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* The peer says no more, while libcurl waits for more of the body: it would wait for ever. An early
+ * answer is complete now; without one, or when the peer takes no more, the body is of no use. */
+static void look_for_end(struct client_call *call, int what)
+{
+    bool is_deaf = (what & CURL_POLL_IN) == 0 || what == CURL_POLL_REMOVE;
+    if (!is_deaf || !call->flows || !call->waits_for_body || call->waits_for_room ||
+        call->has_heard_all)
+        return;
+    call->has_heard_all = true;
+    client_resume(call);
+}
+
+static void go_on(struct client_call *call)
+{
+    list_remove(&call->resumed);
+    call->is_abandoned |= call->has_heard_all && has_peer_closed(call);
+    if (!call->waits_for_body && !call->waits_for_room)
+        return; /* it goes on by itself */
+    call->waits_for_body = call->waits_for_room = false;
+    call->moved_ms = uv_now(call->client->loop);
+    /* libcurl says here, and nowhere else, what went wrong in what it had kept. */
+    CURLcode code = curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    if (code != CURLE_OK)
+        finish(call, code);
+}
+
+static void on_turn(uv_timer_t *timer)
+{
+    struct client *c = container_of(timer, struct client, turn);
+    struct list now;
+    list_init(&now);
+    while (!list_is_empty(&c->resumed)) {
+        struct list *node = c->resumed.next;
+        list_remove(node);
+        list_append(&now, node);
+    }
+    enter(c);
+    while (!list_is_empty(&now))
+        go_on(container_of(now.next, struct client_call, resumed));
+    end_late(c);
+    collect(c);
+    leave(c);
+    if (c->flow_count > 0)
+        uv_timer_start(&c->turn, on_turn, list_is_empty(&c->resumed) ? FLOW_TICK_MS : 0, 0);
+}
+
+void client_resume(struct client_call *call)
+{
+    struct client *c = call->client;
+    if (!list_is_empty(&call->resumed) || call->is_cancelled)
+        return;
+    list_append(&c->resumed, &call->resumed);
+    uv_timer_start(&c->turn, on_turn, 0, 0);
+}
+
+/* ---- answers ---- */
+
 static size_t on_answer(char *data, size_t one, size_t n, void *user)
 {
     struct client_call *call = user;
     size_t room = call->max_answer_bytes - call->answer.len;
     long status = 0;
     n *= one;
+    if (call->is_cancelled)
+        return 0; /* ends the transfer */
+    if (call->flows)
+        return pass_piece(call, span_of(data, n));
     if (call->piece != NULL)
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 200 && status < 300) {
@@ -253,6 +426,8 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
 {
     struct client_call *call = user;
     struct span line = span_of(data, n * one);
+    if (call->is_cancelled)
+        return 0; /* ends the transfer */
     call->head_bytes += line.len;
     if (call->head_bytes > CLIENT_HEAD_BYTES)
         return 0;                           /* ends the transfer */
@@ -269,6 +444,8 @@ static size_t on_header(char *data, size_t one, size_t n, void *user)
     take_header(call->retry_after, sizeof call->retry_after, line, "retry-after:");
     take_header(call->content_type, sizeof call->content_type, line, "content-type:");
     take_header(call->location, sizeof call->location, line, "location:");
+    if (call->flows && call->has_head && !call->is_shown && show_head(call) != 0)
+        return 0;
     return n * one;
 }
 
@@ -281,6 +458,8 @@ int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *
     c->opts = *opts;
     strncpy(c->user_agent, opts->user_agent, sizeof c->user_agent - 1);
     list_init(&c->calls);
+    list_init(&c->resumed);
+    list_init(&c->cancelled);
     const char *proxy = getenv("http_proxy") == NULL ? getenv("HTTP_PROXY") : NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || (c->multi = curl_multi_init()) == NULL) {
         free(c);
@@ -293,6 +472,8 @@ int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *
         return ERR_NOMEM;
     }
     uv_timer_init(loop, &c->timer);
+    uv_timer_init(loop, &c->turn);
+    c->open_handles = 2;
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
@@ -304,7 +485,9 @@ int client_open(struct client **out, uv_loop_t *loop, const struct client_opts *
 
 static void on_client_closed(uv_handle_t *handle)
 {
-    struct client *c = container_of((uv_timer_t *)handle, struct client, timer);
+    struct client *c = handle->data;
+    if (--c->open_handles > 0)
+        return;
     free(c->http_proxy);
     free(c);
 }
@@ -316,8 +499,9 @@ void client_close(struct client *c)
     LIST_EACH (node, &c->calls)
         call_free(container_of(node, struct client_call, link));
     curl_multi_cleanup(c->multi); /* closes idle connections: on_socket() removes their polls */
-    uv_timer_stop(&c->timer);
+    c->timer.data = c->turn.data = c;
     uv_close((uv_handle_t *)&c->timer, on_client_closed);
+    uv_close((uv_handle_t *)&c->turn, on_client_closed);
     curl_global_cleanup();
 }
 
@@ -348,6 +532,21 @@ static void set_body(CURL *e, struct span body, size_t upload_bytes)
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
     curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE,
                      upload > UPLOAD_BYTES_MIN ? upload : UPLOAD_BYTES_MIN);
+}
+
+/* What is sent first is not sent again: there is no way back in such a body. */
+static void set_flow(struct client_call *call)
+{
+    CURL *e = call->easy;
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, 0L);
+    if (call->flow.length == 0)
+        return;
+    curl_easy_setopt(e, CURLOPT_POST, 1L);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, NULL);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->flow.length);
+    curl_easy_setopt(e, CURLOPT_READFUNCTION, on_upload);
+    curl_easy_setopt(e, CURLOPT_READDATA, call);
 }
 
 static bool is_set(const char *text)
@@ -404,6 +603,8 @@ static void set_age(const struct client *c, CURL *e)
 static int on_request(void *user, char *ip, char *own_ip, int port, int own_port)
 {
     struct client_call *call = user;
+    if (call->is_cancelled)
+        return CURL_PREREQFUNC_ABORT;
     (void)ip;
     (void)own_ip;
     (void)port;
@@ -463,6 +664,8 @@ static void set_request(struct client_call *call, const struct client_request *r
     bool is_post = strcmp(r->method, "POST") == 0;
     if (is_post || r->body.len > 0)
         set_body(e, r->body, r->upload_bytes);
+    if (call->flows)
+        set_flow(call);
     if (!is_post)
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
     if (strcmp(r->method, "HEAD") == 0)
@@ -479,9 +682,15 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     call->done = r->done;
     call->piece = r->piece;
     call->keeps_head = r->keeps_head;
+    call->timeout_ms = r->timeout_ms;
+    call->flows = r->flow != NULL;
+    if (call->flows)
+        call->flow = *r->flow;
+    call->moved_ms = uv_now(c->loop);
     call->answer.budget = call->head.budget = r->budget;
     call->max_answer_bytes = r->max_answer_bytes > 0 ? r->max_answer_bytes : CLIENT_ANSWER_BYTES;
     list_init(&call->link);
+    list_init(&call->resumed);
     call->easy = curl_easy_init();
     call->headers = copy_headers(r->headers);
     if (call->easy == NULL || call->headers == NULL)
@@ -491,6 +700,9 @@ int client_send(struct client *c, const struct client_request *r, struct client_
     if (curl_multi_add_handle(c->multi, call->easy) != CURLM_OK)
         goto fail;
     list_append(&c->calls, &call->link);
+    c->flow_count += call->flows;
+    if (call->flows && !uv_is_active((uv_handle_t *)&c->turn))
+        uv_timer_start(&c->turn, on_turn, FLOW_TICK_MS, 0);
     if (out != NULL)
         *out = call;
     return 0;
@@ -510,5 +722,12 @@ void client_forget_connections(struct client *c)
 
 void client_cancel(struct client_call *call)
 {
-    call_free(call);
+    struct client *c = call->client;
+    if (c->depth == 0) {
+        call_free(call);
+        return;
+    }
+    call->is_cancelled = true;
+    list_remove(&call->link);
+    list_append(&c->cancelled, &call->link);
 }

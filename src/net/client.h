@@ -49,16 +49,35 @@ struct client_result {
                                * used before was closed under it, perhaps when it had arrived */
 };
 
+/* A call whose bodies are handed on as they come. It has a connection of its own, by HTTP/1.1: one
+ * that several calls share would be held up by the slowest reader. A request whose body has begun
+ * is never sent again. */
+struct client_flow {
+    int64_t length; /* of the request's body; -1: not known, 0: it has none */
+    /* Put up to *n of its next bytes to `to`: 0, and *n of them, 0 at the end of the body;
+     * ERR_MORE: there are none now, client_resume() says when; others end the call. */
+    int (*upload)(void *ctx, uint8_t *to, size_t *n);
+    /* The head of the final answer: status, head. Not 0: the call ends. */
+    int (*head)(void *ctx, const struct client_result *r);
+    /* Some of its body. 0: taken; ERR_FULL: the same bytes again after client_resume(); others end
+     * the call. */
+    int (*piece)(void *ctx, struct span bytes);
+    uint32_t silent_timeout_ms; /* behind the head: without a byte either way; 0: none */
+};
+
 struct client_request {
     const char *method; /* "POST", "GET", "HEAD", "PUT" and so on */
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; may be NULL */
     struct span body;           /* of a GET or a HEAD none */
-    uint32_t timeout_ms;        /* the whole exchange; 0: none */
-    size_t max_answer_bytes;    /* 0: CLIENT_ANSWER_BYTES */
-    size_t upload_bytes;        /* handed to the socket in a turn; 0: as much as the body has, up to
-                                 * 1 MiB, which is memory of libcurl's */
-    bool keeps_head;            /* for the result */
+    uint32_t timeout_ms;        /* the whole exchange; of a flow, without a byte either way, until
+                                 * its answer begins; time that the owner takes does not count; 0: none */
+    const struct client_flow
+        *flow;                 /* copied; NULL: none. With it `body` and `piece` are not used */
+    size_t max_answer_bytes;   /* 0: CLIENT_ANSWER_BYTES */
+    size_t upload_bytes;       /* handed to the socket in a turn; 0: as much as the body has, up to
+                                * 1 MiB, which is memory of libcurl's */
+    bool keeps_head;           /* for the result */
     bool is_public;            /* only to addresses of the public internet, and by no proxy; else no
                                 * connection is made */
     struct budget *budget;     /* of head and answer; NULL: none */
@@ -82,8 +101,11 @@ MUST_CHECK int client_send(struct client *c, const struct client_request *r,
 /* Use no connection that stands now for another call: certificates may have changed. */
 void client_forget_connections(struct client *c);
 
-/* Forget it: done() will not be called. Neither this nor client_close() may be called
- * from inside a done(). */
+/* Go on with a flow that waits. It does so in another turn of the loop. */
+void client_resume(struct client_call *call);
+
+/* Forget it: nothing of it will be called any more. This may be called from inside any callback,
+ * client_close() from none. */
 void client_cancel(struct client_call *call);
 
 /* What libcurl this is, for --version. */

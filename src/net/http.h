@@ -14,9 +14,13 @@
  * exchange; x is dead after either. head, prefix and request may call
  * http_reply() from inside.
  *
- * An answer without a known end is begun with http_stream(), grows by
- * http_stream_write() and ends with http_stream_end() or gone(); over HTTP/1 the
- * connection ends with it.
+ * A body that is handed on as it comes is piped: head() sets x->is_piped, piece(x) says that more
+ * of it is in x->body, http_take() makes room there, and request(x) says that all of it has come.
+ * While HTTP_PIPE_BYTES wait, nothing more of it is read.
+ *
+ * An answer that grows is begun with http_stream(), before the request is whole if need be, grows
+ * by http_stream_write() and ends with http_stream_end(), http_stream_abort() or gone(). One that
+ * was full says drained(x) when there is room again.
  *
  * Memory: the body is charged to the handler's budget as it arrives, so that what is
  * announced and not sent costs nothing; when the budget says no the session answers
@@ -70,6 +74,7 @@ struct http_head {
     struct span grpc_encoding;
     struct span grpc_timeout;
     int64_t content_length; /* -1: not given */
+    bool has_body;          /* one comes, though it may be empty */
     bool is_encrypted;      /* it came over TLS */
     struct span peer;       /* its address as text; empty: not known */
     struct span lines;      /* other fields, where the service passes them on: see net/head.h */
@@ -81,6 +86,7 @@ struct http_exchange {
     struct arena arena;   /* the handler's small things; takes nothing until used */
     uint64_t deadline_ms; /* head() may set one for the body; 0: none */
     size_t prefix_bytes;  /* head() may ask for prefix() at this many body bytes */
+    bool is_piped;        /* head() may ask for the body in pieces; it may be of any length */
     bool ends_with_peer; /* the answer comes late: a client that half-closes does not wait for it */
     void *user;          /* the handler's own */
     const struct http_exchange_ops *ops; /* the session's; see http_reply() */
@@ -99,18 +105,22 @@ struct http_response {
     const struct http_header *trailers; /* HTTP/2 only; a "trailers only" answer of gRPC
                                            puts them into headers and has no body */
     size_t trailer_count;
-    bool close; /* HTTP/1: end the connection after this answer; HTTP/2: ignored */
+    const uint64_t *length; /* of http_stream(): of the whole body; NULL: not known */
+    bool close;             /* HTTP/1: end the connection after this answer; HTTP/2: ignored */
 };
+
+/* Header fields of an answer, beside those that a session writes itself. */
+#define HTTP_ANSWER_FIELDS_MAX 64
 
 /* What a session can do with its exchange; one table per version of HTTP. */
 struct http_exchange_ops {
     void (*reply)(struct http_exchange *x, const struct http_response *r);
     /* Reserve room for a body of `total` bytes in all; 0, ERR_FULL or ERR_TOO_BIG. */
     int (*expect)(struct http_exchange *x, size_t total);
-    /* The three of an answer that stays open; NULL: not in this version of HTTP. */
+    void (*take)(struct http_exchange *x, size_t n);
     int (*stream)(struct http_exchange *x, const struct http_response *r);
     int (*stream_write)(struct http_exchange *x, struct span piece);
-    void (*stream_end)(struct http_exchange *x);
+    void (*stream_end)(struct http_exchange *x, bool is_whole);
 };
 
 /* Answer. x may not be used afterwards. What of the request has not arrived is
@@ -130,12 +140,13 @@ static inline int http_expect(struct http_exchange *x, size_t total)
  * the socket did not take. */
 #define HTTP_STREAM_BYTES ((size_t)64 * 1024)
 
-/* Begin an answer that stays open, from request() or later; the body of r is its first
- * piece. ERR_UNSUPPORTED (HTTP/1.0, HEAD): nothing was sent, http_reply() instead.
- * When the peer ends its side, that is gone(). */
+/* Begin an answer that stays open, from request() or later, or from piece(); the body of r is its
+ * first piece. ERR_UNSUPPORTED (HEAD): nothing was sent, http_reply() instead. When the peer ends
+ * its side of one without a known length, that is gone(). In HTTP/1.0 such a one ends with the
+ * connection. */
 static inline int http_stream(struct http_exchange *x, const struct http_response *r)
 {
-    return x->ops->stream == NULL ? ERR_UNSUPPORTED : x->ops->stream(x, r);
+    return x->ops->stream(x, r);
 }
 
 /* Send a piece, whole or not at all: ERR_FULL when HTTP_STREAM_BYTES would wait. */
@@ -147,7 +158,24 @@ static inline int http_stream_write(struct http_exchange *x, struct span piece)
 /* The end. x may not be used afterwards. */
 static inline void http_stream_end(struct http_exchange *x)
 {
-    x->ops->stream_end(x);
+    x->ops->stream_end(x, true);
+}
+
+/* The same, and the peer can see that something is missing: the connection ends without the last
+ * chunk or before the length is reached (HTTP/1.1), the stream is reset (HTTP/2). */
+static inline void http_stream_abort(struct http_exchange *x)
+{
+    x->ops->stream_end(x, false);
+}
+
+/* What may wait of a piped body. As much as the default window of HTTP/2, so that a client which
+ * has not seen our settings yet cannot send more either. */
+#define HTTP_PIPE_BYTES ((size_t)65535)
+
+/* The first n bytes of a piped body are done with. */
+static inline void http_take(struct http_exchange *x, size_t n)
+{
+    x->ops->take(x, n);
 }
 
 /* Why requests and connections were ended by us rather than answered in
@@ -171,11 +199,16 @@ enum http_fault { HTTP_FAULTS(X) HTTP_FAULT_COUNT };
 
 /* What all sessions of a listener share. Filled by the owner, read by net. */
 struct http_service {
-    void *ctx; /* for the four callbacks */
+    void *ctx; /* for the callbacks */
     void (*head)(void *ctx, struct http_exchange *x);
     void (*prefix)(void *ctx, struct http_exchange *x);
     void (*request)(void *ctx, struct http_exchange *x);
     void (*gone)(void *ctx, struct http_exchange *x);
+    /* More of a piped body is there; http_take() may be called from inside. NULL: none is piped. */
+    void (*piece)(void *ctx, struct http_exchange *x);
+    /* An open answer to which http_stream_write() said ERR_FULL has room again. It is written to
+     * later, not from inside. NULL: it is not asked for. */
+    void (*drained)(void *ctx, struct http_exchange *x);
     /* The session must refuse before the body is read: write the protocol's own
      * answer for `err` (ERR_FULL, ERR_TOO_BIG, ERR_MALFORMED, UV_ETIMEDOUT). Must call
      * http_reply(). */

@@ -145,7 +145,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     if (body->base != NULL && (const uint8_t *)at == body->base + body->len &&
         len <= body->cap - body->len)
         body->len += len; /* it was read into place: see http1_lend() */
-    else if (body->len + len <= body->cap || s->x.head.content_length <= 0 ||
+    else if (s->x.is_piped || body->len + len <= body->cap || s->x.head.content_length <= 0 ||
              http_body_grow(body, (size_t)s->x.head.content_length) == 0)
         buf_append(body, span_of(at, len));
     s->body_err = body->err;
@@ -230,6 +230,7 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
     x->head.method = method_of(s);
     x->body = (struct buf){.max_bytes = service->max_body_bytes, .budget = service->budget};
     arena_init(&x->arena, HTTP_ARENA_BYTES, service->budget);
+    x->head.has_body = has_body(s);
     s->prefix_told = false;
     s->is_open = true;
     http1_go(s, HTTP1_BODY);
@@ -238,7 +239,9 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
     service->head(service->ctx, x);
     if (!s->is_open)
         return;
-    if (x->head.content_length > 0) {
+    if (x->is_piped) {
+        x->body.max_bytes = 0; /* http1_room() is its limit */
+    } else if (x->head.content_length > 0) {
         int rc = (uint64_t)x->head.content_length > service->max_body_bytes ? ERR_TOO_BIG : 0;
         if (rc == 0)
             rc = http_body_grow(&x->body, (size_t)x->head.content_length);
@@ -247,7 +250,7 @@ static void begin_exchange(struct http1 *s, bool more_is_here)
             return;
         }
     }
-    if (has_body(s) && !more_is_here && x->head.version == HTTP_1_1 &&
+    if (x->head.has_body && !more_is_here && x->head.version == HTTP_1_1 &&
         span_ieq(head_get(&s->head, HEAD_EXPECT), SPAN("100-continue")))
         buf_append_str(s->output.out, "HTTP/1.1 100 Continue\r\n\r\n");
 }
@@ -347,7 +350,8 @@ static bool check_raw(struct http1 *s, struct span *in, size_t *skip)
     }
     if (!head_has(&s->head, HEAD_TRANSFER_ENCODING))
         return true;
-    size_t limit = s->state == HTTP1_BODY ? s->service->max_body_bytes : SIZE_MAX, feed = 0;
+    bool is_limited = s->state == HTTP1_BODY && !s->x.is_piped;
+    size_t limit = is_limited ? s->service->max_body_bytes : SIZE_MAX, feed = 0;
     int rc = chunked_scan(&s->chunked, *in, limit - s->body_bytes, &feed, skip);
     if (rc < 0) {
         s->body_err = rc;
@@ -366,6 +370,8 @@ static size_t parse(struct http1 *s, struct span in)
 
     if (in_head && in.len > s->service->max_head_bytes - s->head_bytes)
         in.len = s->service->max_head_bytes - s->head_bytes;
+    if (in.len > http1_room(s))
+        in.len = http1_room(s);
     s->head_done = s->message_done = false;
 
     size_t offered = in.len, skip = 0, used;
@@ -397,6 +403,9 @@ static size_t parse(struct http1 *s, struct span in)
         http1_refuse_and_close(s, ERR_MALFORMED);
     } else if (s->state == HTTP1_SKIP && s->raw_bytes - s->skip_from > HTTP_SKIP_BYTES) {
         http1_go(s, HTTP1_OVER);
+    } else if (s->is_open && s->x.is_piped) {
+        if (s->body_bytes != body_before)
+            s->service->piece(s->service->ctx, &s->x);
     } else if (s->is_open && !s->prefix_told && s->x.prefix_bytes > 0 &&
                s->body_bytes != body_before && s->x.body.len >= s->x.prefix_bytes) {
         s->prefix_told = true;
@@ -413,7 +422,7 @@ static size_t http1_feed(void *session, struct span in)
     if (!http1_pump_tail(s))
         return 0;
     s->is_feeding = true;
-    while (s->state != HTTP1_OVER && s->state != HTTP1_WAIT &&
+    while (s->state != HTTP1_OVER && s->state != HTTP1_WAIT && http1_room(s) > 0 &&
            s->output.out->len < HTTP_OUT_HIGH_BYTES && s->tail.len == 0 && used < in.len) {
         do {
             used += parse(s, span_skip(in, used));
@@ -430,17 +439,22 @@ static size_t http1_feed(void *session, struct span in)
                 break;
         } while (s->state != HTTP1_OVER);
     }
+    if (s->wants_room && s->output.out->len < HTTP_OUT_HIGH_BYTES) {
+        s->wants_room = false;
+        s->service->drained(s->service->ctx, &s->x);
+    }
     s->is_feeding = false;
-    /* After the last response, discard input and keep reading, or the peer's close would go
+    /* After the last request, discard input and keep reading, or the peer's close would go
      * unseen. */
-    return s->state == HTTP1_OVER || s->is_streaming ? in.len : used;
+    bool is_last = s->is_streaming && s->ends_after && s->state == HTTP1_WAIT;
+    return s->state == HTTP1_OVER || is_last ? in.len : used;
 }
 
 static uint8_t *http1_lend(void *session, size_t *len)
 {
     struct http1 *s = session;
     struct buf *body = &s->x.body;
-    if (s->state != HTTP1_BODY || s->x.head.content_length <= 0)
+    if (s->state != HTTP1_BODY || s->x.head.content_length <= 0 || s->x.is_piped)
         return NULL;
     size_t rest = (size_t)s->x.head.content_length - s->body_bytes;
     if (rest < LEND_BYTES)
@@ -460,7 +474,7 @@ static void http1_eof(void *session)
     struct http1 *s = session;
     s->is_eof = true;
     if (s->state != HTTP1_WAIT || s->x.ends_with_peer ||
-        s->is_streaming) /* a client that half-closes does not read a stream */
+        (s->is_streaming && !s->has_length)) /* who half-closes does not read one without an end */
         http1_go(s, HTTP1_OVER);
 }
 
@@ -482,6 +496,8 @@ static void http1_tick(void *session)
         break;
     case HTTP1_BODY:
     case HTTP1_SKIP:
+        if (s->is_open && s->x.is_piped && s->x.body.len > 0) /* it waits for us */
+            s->progress = (struct http_progress){now, s->body_bytes};
         if (http_body_is_slow(service, &s->progress, now, s->body_bytes)) {
             http1_fault(s, HTTP_FAULT_TIMEOUT);
             http1_refuse_and_close(s, UV_ETIMEDOUT);
@@ -497,7 +513,8 @@ static void http1_tick(void *session)
 static bool http1_slowest(const void *session, uint64_t now, struct http_slow *out)
 {
     const struct http1 *s = session;
-    if (s->state != HTTP1_BODY || s->x.body.cap == 0 || now - s->since_ms < HTTP_BODY_YOUNG_MS)
+    if (s->state != HTTP1_BODY || s->x.body.cap == 0 || s->is_writing ||
+        now - s->since_ms < HTTP_BODY_YOUNG_MS)
         return false;
     *out = (struct http_slow){(struct http_exchange *)(uintptr_t)&s->x,
                               1000.0 * (double)s->body_bytes / (double)(now - s->since_ms)};
@@ -517,7 +534,7 @@ static void http1_free(void *session)
     struct http1 *s = session;
     if (s->is_open) {
         s->is_open = false;
-        if (!s->is_streaming) /* there it is how the peer ends it */
+        if (!s->is_streaming || s->has_length) /* else it is how the peer ends it */
             http1_fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &s->x);
         buf_done(&s->x.body);

@@ -27,8 +27,14 @@ struct http1 {
     struct http_service *service;
     struct http_output output;
     enum http1_state state;
-    bool is_open;                 /* x has been shown to the handler and has no answer yet */
-    bool is_streaming;            /* or its answer has begun and not ended */
+    bool is_open;      /* x has been shown to the handler and has no answer yet */
+    bool is_streaming; /* or its answer has begun and not ended */
+    bool is_chunked;   /* that answer */
+    bool has_length;   /* it does, of which `length_left` is missing */
+    bool ends_after;   /* the connection ends with it */
+    bool wants_room;   /* it was full */
+    bool is_writing;   /* an answer, for which room may be made: not here */
+    uint64_t length_left;
     bool is_feeding;              /* inside feed(): no need to wake anybody */
     bool is_eof;                  /* the peer has sent all it will */
     bool keep_alive;              /* what the request said */
@@ -61,6 +67,14 @@ static inline uint64_t http1_now_ms(const struct http1 *s)
 static inline void http1_fault(struct http1 *s, enum http_fault f)
 {
     metric_inc(&s->service->faults[f]);
+}
+
+/* So much of a piped body may be taken in now; of others, all. */
+static inline size_t http1_room(const struct http1 *s)
+{
+    bool is_piped = s->state == HTTP1_BODY && s->is_open && s->x.is_piped;
+    size_t len = s->x.body.len;
+    return !is_piped ? SIZE_MAX : len < HTTP_PIPE_BYTES ? HTTP_PIPE_BYTES - len : 0;
 }
 
 /* The only writer of s->state. */

@@ -9,9 +9,12 @@
 #include "net/http2_state.h"
 #include "util/charged.h"
 
-/* A batch of a megabyte goes through without waiting for our WINDOW_UPDATE. What
- * arrives sits in bodies, which the memory budget bounds; windows need not. */
-#define STREAM_WINDOW_BYTES (1 << 20)
+/* A stream begins with the small window, HTTP_PIPE_BYTES, which bounds a piped body. When a body
+ * that is not piped turns out to be long, it gets the large one while most of the small is left, so
+ * that a batch of a megabyte does not wait. What arrives of it sits in bodies, which the memory
+ * budget bounds. */
+#define WIDE_WINDOW_BYTES (1 << 20)
+#define WIDENED_AT_BYTES 4096
 /* Several such batches side by side. */
 #define CONNECTION_WINDOW_BYTES (4 << 20)
 
@@ -66,6 +69,7 @@ void http2_pump_late(struct http2 *s)
         return;
     s->is_feeding = true; /* callbacks of nghttp2 may come back here */
     pump(s);
+    http2_tell_drained(s);
     s->is_feeding = false;
     s->output.wake(s->output.ctx);
 }
@@ -196,7 +200,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static void begin_exchange(struct http2 *s, struct stream2 *st)
+static void begin_exchange(struct http2 *s, struct stream2 *st, bool has_body)
 {
     struct http_service *service = s->service;
     struct http_exchange *x = &st->x;
@@ -217,13 +221,16 @@ static void begin_exchange(struct http2 *s, struct stream2 *st)
         http2_answer_bare(s, st, st->refusal);
         return;
     }
+    x->head.has_body = has_body;
     x->body = (struct buf){.max_bytes = service->max_body_bytes, .budget = service->budget};
     arena_init(&x->arena, HTTP_ARENA_BYTES, service->budget);
     st->is_open = true;
     metric_inc(&service->requests[HTTP_2]);
 
     service->head(service->ctx, x);
-    if (!st->is_open || x->head.content_length <= 0)
+    if (st->is_open && x->is_piped)
+        x->body.max_bytes = 0; /* the window is its limit */
+    if (!st->is_open || x->is_piped || x->head.content_length <= 0)
         return;
     int rc = (uint64_t)x->head.content_length > service->max_body_bytes
                  ? ERR_TOO_BIG
@@ -248,7 +255,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     if (st == NULL)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-        begin_exchange(s, st);
+        begin_exchange(s, st, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
         st->is_whole = true;
         if (st->is_open)
@@ -257,20 +264,44 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
+/* The service words it, or it is too late for words. */
+static void refuse(struct http2 *s, struct stream2 *st, int err)
+{
+    if (!st->is_streaming) {
+        s->service->refuse(s->service->ctx, &st->x, err);
+        return;
+    }
+    s->service->gone(s->service->ctx, &st->x);
+    http_stream_abort(&st->x);
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
                    size_t len, void *user)
 {
     (void)flags;
     struct http2 *s = user;
     struct stream2 *st = nghttp2_session_get_stream_user_data(session, id);
+    bool is_piped = st != NULL && st->is_open && st->x.is_piped;
+    /* Neither fails but for want of memory, and then the peer waits. Of the connection's window a
+     * piped body takes nothing, or it would hold up all others. */
+    if (is_piped)
+        nghttp2_session_consume_connection(session, len);
+    else
+        nghttp2_session_consume(session, id, len);
     if (st == NULL || !st->is_open)
         return 0; /* answered already; it is reset as soon as the answer is out */
 
     struct http_exchange *x = &st->x;
     st->body_bytes += len;
     buf_append(&x->body, span_of(bytes, len));
+    if (!is_piped && !st->is_wide && st->body_bytes >= WIDENED_AT_BYTES) {
+        st->is_wide = true;
+        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, id, WIDE_WINDOW_BYTES);
+    }
     if (x->body.err != 0) {
-        s->service->refuse(s->service->ctx, x, x->body.err);
+        refuse(s, st, x->body.err);
+    } else if (is_piped) {
+        s->service->piece(s->service->ctx, x);
     } else if (!st->prefix_told && x->prefix_bytes > 0 && x->body.len >= x->prefix_bytes) {
         st->prefix_told = true;
         s->service->prefix(s->service->ctx, x);
@@ -281,8 +312,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct http2 *s = user;
-    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
-        spend(s, FLOOD_RESET);
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
+        const struct stream2 *ended =
+            nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+        if (ended == NULL || !ended->is_aborted) /* that is no fault of the peer's */
+            spend(s, FLOOD_RESET);
+    }
+    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length >= FLOOD_WORTHY_BYTES)
+        flood_earn(&s->flood, FLOOD_WINDOW_UPDATE, FLOOD_WINDOW_UPDATES);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
         frame->goaway.error_code != NGHTTP2_ENHANCE_YOUR_CALM)
         fault(s, HTTP_FAULT_BAD_REQUEST);
@@ -303,9 +340,7 @@ static void drop_stream(struct http2 *s, struct stream2 *st)
     if (s->stream_count == 0)
         s->since_ms = http2_now_ms(s);
     if (st->is_open) {
-        if (st->is_streaming) /* that is how the peer ends it */
-            s->streaming_count--;
-        else
+        if (!http2_is_endless(st)) /* else that is how the peer ends it */
             fault(s, HTTP_FAULT_ABORTED);
         s->service->gone(s->service->ctx, &st->x);
         http2_end_exchange(st);
@@ -368,6 +403,7 @@ static size_t http2_feed(void *session, struct span in)
         used = in.len;
     }
     pump(s);
+    http2_tell_drained(s);
     s->is_feeding = false;
     return used;
 }
@@ -389,9 +425,12 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
     uint64_t waited_ms = now - st->since_ms;
 
     bool has_sent_all = st->is_streaming && !st->is_ended && st->body_sent == st->body_len;
-    if (st->is_answered) {
-        if (waited_ms > service->write_timeout_ms && !has_sent_all)
-            reset(s, st); /* the peer's window stays shut, or its body never ends */
+    if (st->is_open && st->x.is_piped && st->x.body.len > 0) /* it waits for us */
+        st->progress = (struct http_progress){now, st->body_bytes};
+    if (st->is_answered && waited_ms > service->write_timeout_ms && !has_sent_all) {
+        reset(s, st); /* the peer's window stays shut, or its body never ends */
+    } else if (st->is_answered && !st->is_open) {
+        return;
     } else if (!st->is_open) {
         if (waited_ms > service->head_timeout_ms) {
             fault(s, HTTP_FAULT_TIMEOUT);
@@ -401,7 +440,7 @@ static void tick_stream(struct http2 *s, struct stream2 *st, uint64_t now)
     } else if (!st->is_whole && ((st->x.deadline_ms != 0 && now >= st->x.deadline_ms) ||
                                  http_body_is_slow(service, &st->progress, now, st->body_bytes))) {
         fault(s, HTTP_FAULT_TIMEOUT);
-        service->refuse(service->ctx, &st->x, UV_ETIMEDOUT);
+        refuse(s, st, UV_ETIMEDOUT);
     }
 }
 
@@ -455,6 +494,8 @@ static bool http2_slowest(const void *session, uint64_t now, struct http_slow *o
 {
     const struct http2 *s = session;
     bool found = false;
+    if (s->is_feeding) /* nghttp2 asks for memory, and may not be called from there */
+        return false;
     LIST_EACH (node, &s->streams) {
         struct stream2 *st = container_of(node, struct stream2, node);
         if (!st->is_open || st->is_whole || st->x.body.cap == 0 ||
@@ -470,8 +511,7 @@ static bool http2_slowest(const void *session, uint64_t now, struct http_slow *o
 
 static void http2_evict(void *session, struct http_exchange *x)
 {
-    struct http2 *s = session;
-    s->service->refuse(s->service->ctx, x, ERR_FULL);
+    refuse(session, container_of(x, struct stream2, x), ERR_FULL);
 }
 
 /* A stream that can still be answered after the peer's last byte. */
@@ -479,8 +519,8 @@ static bool has_answerable(const struct http2 *s)
 {
     LIST_EACH (node, &s->streams) {
         const struct stream2 *st = container_of(node, struct stream2, node);
-        bool is_endless = st->is_streaming && !st->is_ended; /* who half-closes reads no stream */
-        if ((st->is_whole || st->is_answered) && !is_endless)
+        /* who half-closes reads no answer without an end */
+        if ((st->is_whole || st->is_answered) && !http2_is_endless(st))
             return true;
     }
     return false;
@@ -489,6 +529,8 @@ static bool has_answerable(const struct http2 *s)
 static bool http2_is_waiting(const void *session)
 {
     const struct http2 *s = session;
+    if (s->is_feeding)
+        return true;
     LIST_EACH (node, &s->streams)
         if (container_of(node, struct stream2, node)->is_open)
             return true;
@@ -498,7 +540,7 @@ static bool http2_is_waiting(const void *session)
 static bool http2_is_idle(const void *session)
 {
     const struct http2 *s = session;
-    return s->stream_count == s->streaming_count && !nghttp2_session_want_write(s->session);
+    return s->stream_count == s->endless_count && !nghttp2_session_want_write(s->session);
 }
 
 static bool http2_is_over(const void *session)
@@ -545,6 +587,7 @@ static int open_session(struct http2 *s)
     nghttp2_option *option = NULL;
     rc = nghttp2_option_new(&option);
     if (rc == 0) {
+        nghttp2_option_set_no_auto_window_update(option, 1); /* see on_data() */
         for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
             nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
         nghttp2_mem memory = {s->service->overhead, charged_malloc, charged_free, charged_calloc,
@@ -558,7 +601,7 @@ static int open_session(struct http2 *s)
 
     const nghttp2_settings_entry entries[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, s->service->max_streams},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP_PIPE_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)s->service->max_head_bytes},
     };
     if (nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, entries, ARRAY_LEN(entries)) != 0 ||

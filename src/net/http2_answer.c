@@ -6,8 +6,8 @@
 
 #include "net/http2_state.h"
 
-/* Of the header fields, :status, date and content-length among them. */
-#define HEADERS_MAX 24
+/* With :status, date and content-length. */
+#define HEADERS_MAX (HTTP_ANSWER_FIELDS_MAX + 3)
 
 static nghttp2_nv nv(struct span name, struct span value)
 {
@@ -40,6 +40,8 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *to, si
     (void)id;
     struct http2 *s = user;
     struct stream2 *st = source->ptr;
+    if (st->is_aborted)
+        return NGHTTP2_ERR_DEFERRED; /* it is reset in a moment */
     size_t n = st->body_len - st->body_sent;
     if (n > len)
         n = len;
@@ -91,8 +93,9 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
     fields[count++] = nv(SPAN("date"), span_str(date));
     for (size_t i = 0; i < r->header_count && count < HEADERS_MAX - 1; i++)
         fields[count++] = nv(r->headers[i].name, r->headers[i].value);
-    if (r->trailer_count == 0 && body_len > 0 && !st->is_streaming) {
-        snprintf(length, sizeof length, "%zu", body_len);
+    if (st->has_length || (r->trailer_count == 0 && body_len > 0 && !st->is_streaming)) {
+        snprintf(length, sizeof length, "%llu",
+                 (unsigned long long)(st->has_length ? *r->length : body_len));
         fields[count++] = nv(SPAN("content-length"), span_str(length));
     }
 
@@ -110,9 +113,28 @@ static void submit(struct http2 *s, struct stream2 *st, const struct http_respon
 
 void http2_end_exchange(struct stream2 *st)
 {
-    st->is_open = false;
+    struct http2 *s = st->owner;
+    s->endless_count -= http2_is_endless(st);
+    s->full_count -= st->wants_room;
+    st->wants_room = st->is_open = false;
+    st->is_ended = st->is_streaming;
     buf_done(&st->x.body);
     arena_done(&st->x.arena);
+}
+
+/* Whatever asks for memory may make others give theirs: not this session, until leave(). */
+static bool enter(struct http2 *s)
+{
+    bool was_feeding = s->is_feeding;
+    s->is_feeding = true;
+    return was_feeding;
+}
+
+/* May free streams. */
+static void leave(struct http2 *s, bool was_feeding)
+{
+    s->is_feeding = was_feeding;
+    http2_pump_late(s);
 }
 
 static void http2_reply(struct http_exchange *x, const struct http_response *r)
@@ -120,10 +142,11 @@ static void http2_reply(struct http_exchange *x, const struct http_response *r)
     struct stream2 *st = container_of(x, struct stream2, x);
     struct http2 *s = st->owner;
     assert(st->is_open);
+    bool was_feeding = enter(s);
     submit(s, st, r, x->head.method == METHOD_HEAD);
     http2_end_exchange(st);
     head_clear(&st->head);
-    http2_pump_late(s); /* may free the stream */
+    leave(s, was_feeding);
 }
 
 static int http2_expect(struct http_exchange *x, size_t total)
@@ -131,7 +154,17 @@ static int http2_expect(struct http_exchange *x, size_t total)
     return total > x->body.max_bytes ? ERR_TOO_BIG : http_body_grow(&x->body, total);
 }
 
-/* ---- answers that stay open ---- */
+/* ---- bodies and answers in pieces ---- */
+
+static void http2_take(struct http_exchange *x, size_t n)
+{
+    struct stream2 *st = container_of(x, struct stream2, x);
+    struct http2 *s = st->owner;
+    bool was_feeding = enter(s);
+    buf_consume(&x->body, n);
+    nghttp2_session_consume_stream(s->session, st->id, n);
+    leave(s, was_feeding);
+}
 
 static int http2_stream(struct http_exchange *x, const struct http_response *r)
 {
@@ -141,9 +174,12 @@ static int http2_stream(struct http_exchange *x, const struct http_response *r)
     if (x->head.method == METHOD_HEAD)
         return ERR_UNSUPPORTED;
     st->is_streaming = true;
-    s->streaming_count++;
+    st->has_length = r->length != NULL;
+    st->length_left = r->length != NULL ? *r->length - r->body.len : 0;
+    s->endless_count += !st->has_length;
+    bool was_feeding = enter(s);
     submit(s, st, r, false);
-    http2_pump_late(s);
+    leave(s, was_feeding);
     return 0;
 }
 
@@ -152,34 +188,60 @@ static int http2_stream_write(struct http_exchange *x, struct span piece)
     struct stream2 *st = container_of(x, struct stream2, x);
     struct http2 *s = st->owner;
     assert(st->is_streaming && !st->is_ended);
-    if (st->body_len - st->body_sent + piece.len > HTTP_STREAM_BYTES)
+    if (st->body_len - st->body_sent + piece.len > HTTP_STREAM_BYTES) {
+        s->full_count += !st->wants_room && s->service->drained != NULL;
+        st->wants_room = s->service->drained != NULL;
         return ERR_FULL;
+    }
     if (st->body_sent == st->body_len)
-        st->since_ms = http2_now_ms(s); /* from here on it may stall */
+        st->since_ms = http2_now_ms(s);      /* from here on it may stall */
+    buf_consume(&st->answer, st->body_sent); /* or it would grow as long as some of it waits */
+    st->body_sent = 0;
+    st->length_left -= piece.len < st->length_left ? piece.len : st->length_left;
+    bool was_feeding = enter(s);
     buf_append(&st->answer, piece);
+    int rc = st->answer.err;
     st->body_len = st->answer.len;
     nghttp2_session_resume_data(s->session, st->id);
-    http2_pump_late(s);
-    return st->answer.err;
+    leave(s, was_feeding);
+    return rc;
 }
 
-static void http2_stream_end(struct http_exchange *x)
+void http2_tell_drained(struct http2 *s)
+{
+    if (s->full_count == 0)
+        return;
+    LIST_EACH (node, &s->streams) {
+        struct stream2 *st = container_of(node, struct stream2, node);
+        if (!st->wants_room || st->body_len - st->body_sent > HTTP_STREAM_BYTES / 2)
+            continue;
+        st->wants_room = false;
+        s->full_count--;
+        s->service->drained(s->service->ctx, &st->x);
+    }
+}
+
+static void http2_stream_end(struct http_exchange *x, bool is_whole)
 {
     struct stream2 *st = container_of(x, struct stream2, x);
     struct http2 *s = st->owner;
     assert(st->is_streaming && !st->is_ended);
-    st->is_ended = true;
-    s->streaming_count--;
+    st->is_aborted = !is_whole || st->length_left > 0;
     st->since_ms = http2_now_ms(s);
+    bool was_feeding = enter(s);
     http2_end_exchange(st);
     head_clear(&st->head);
-    nghttp2_session_resume_data(s->session, st->id);
-    http2_pump_late(s); /* may free the stream */
+    if (st->is_aborted)
+        nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
+    else
+        nghttp2_session_resume_data(s->session, st->id);
+    leave(s, was_feeding);
 }
 
 const struct http_exchange_ops http2_exchange_ops = {
     .reply = http2_reply,
     .expect = http2_expect,
+    .take = http2_take,
     .stream = http2_stream,
     .stream_write = http2_stream_write,
     .stream_end = http2_stream_end,

@@ -30,6 +30,11 @@ bool flood_spend(struct flood *f, enum flood_kind kind)
     return f->spent[kind] <= budgets[kind].burst;
 }
 
+void flood_earn(struct flood *f, enum flood_kind kind, uint32_t frames)
+{
+    f->spent[kind] -= frames < f->spent[kind] ? frames : f->spent[kind];
+}
+
 void frame_walk_init(struct frame_walk *w)
 {
     *w = (struct frame_walk){.left = 24}; /* the preface (3.4) */

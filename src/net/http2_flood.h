@@ -50,6 +50,14 @@ static inline void flood_init(struct flood *f, const struct clock *clock)
 /* One more frame. False: it was one too many. */
 bool flood_spend(struct flood *f, enum flood_kind kind);
 
+/* A DATA frame of ours of at least so much is worth its WINDOW_UPDATEs, of stream and connection: a
+ * long answer needs more of them than the rate allows. Windows of one byte make smaller frames. */
+#define FLOOD_WORTHY_BYTES 1024
+#define FLOOD_WINDOW_UPDATES 2
+
+/* So many frames were called for by what we sent. */
+void flood_earn(struct flood *f, enum flood_kind kind, uint32_t frames);
+
 /* ---- the heads of frames, from the raw bytes (RFC 9113 4.1) ---- */
 
 #define FRAME_HEAD_BYTES 9

@@ -20,7 +20,8 @@ struct http2 {
     struct nghttp2_session *session;
     struct list streams;
     uint32_t stream_count;
-    uint32_t streaming_count; /* of them, those whose answer grows for as long as the peer likes */
+    uint32_t endless_count; /* of them, those whose answer grows for as long as the peer likes */
+    uint32_t full_count;    /* and those whose open answer was full */
     bool is_feeding;  /* inside nghttp2 or our own entry points: output is made at their end */
     bool is_eof;      /* the peer will send no more */
     bool is_broken;   /* the session is of no use but for its last words */
@@ -44,7 +45,11 @@ struct stream2 {
     bool is_whole; /* the request has ended */
     bool is_answered;
     bool is_streaming; /* its answer grows until is_ended; is_open as long */
-    bool is_ended;
+    bool is_ended, is_aborted;
+    bool has_length; /* an open answer of a known length, of which `length_left` is missing */
+    bool wants_room; /* it was full */
+    bool is_wide;    /* it has the large window, for a body that is not piped */
+    uint64_t length_left;
     int refusal; /* the status with which the header list is answered at its end; 0: none */
     bool prefix_told;
     uint32_t list_bytes;           /* of the header list, as RFC 9113 6.5.2 counts */
@@ -69,6 +74,12 @@ static inline uint64_t http2_now_ms(const struct http2 *s)
     return clock_now_ms(s->service->clock);
 }
 
+/* Its answer has no known end. */
+static inline bool http2_is_endless(const struct stream2 *st)
+{
+    return st->is_streaming && !st->is_ended && !st->has_length;
+}
+
 /* Outside of feed() and tick(): make the output now and wake the socket. */
 void http2_pump_late(struct http2 *s);
 
@@ -77,6 +88,9 @@ void http2_pump_late(struct http2 *s);
 extern const struct http_exchange_ops http2_exchange_ops;
 
 void http2_end_exchange(struct stream2 *st);
+
+/* Open answers that were full and have room again. */
+void http2_tell_drained(struct http2 *s);
 
 /* An answer to what is no request. */
 void http2_answer_bare(struct http2 *s, struct stream2 *st, int status);

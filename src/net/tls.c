@@ -107,6 +107,7 @@ static void write_records(struct tls *t)
 static void run_inner(struct tls *t)
 {
     bool was_full = true;
+    write_records(t); /* an open answer may have left more than the mark */
     while (was_full && !t->is_over && t->inner != NULL && t->out.len < HTTP_OUT_HIGH_BYTES) {
         buf_consume(&t->plain, t->ops->feed(t->inner, buf_span(&t->plain)));
         was_full = t->out.len >= HTTP_OUT_HIGH_BYTES;

@@ -2,7 +2,6 @@
 #include "otlp/fields.h"
 #include "otlp/logs.h"
 
-#include <stddef.h>
 #include <string.h>
 
 /* Field numbers of LogRecord, KeyValue and AnyValue. */
@@ -87,41 +86,52 @@ static const struct known_key {
 #undef X
 };
 
-#define ENDING_BYTES 8
-#define ENDING_SLOTS 16
-
-/* Keys of interest by their last eight bytes, each in the slot that the upper bits of a product
- * name: one comparison for a key, whatever it is. The factor was found by trial. An empty slot is
- * like eight blanks, which have a slot that is not empty. */
-#define ENDING_FACTOR UINT64_C(0x78e510617311d8a3)
-static const struct ending {
-    char text[ENDING_BYTES + 1];
-    bool is_naming; /* of a key that a record may be signed by */
-} endings[ENDING_SLOTS] = {
-    [0] = {"ndomness", false}, [1] = {"ion.type", true},   [2] = {"ate.text", true},
-    [4] = {"lFormat}", true},  [5] = {"tus_code", false},  [8] = {"template", true},
-    [10] = {"priority", false}, [12] = {"ent.name", true}, [14] = {"hreshold", false},
-    [15] = {"ed_count", false},
+/* Keys of interest by their last two bytes, in any case of letters: in the row of the last
+ * byte the bit of the one before it. Nearly all other keys are turned away by it at once. */
+#define BIT(byte) (UINT32_C(1) << ((byte)&31))
+static const uint32_t last_two[32] = {
+    ['e' & 31] = BIT('m') | BIT('p') | BIT('t') | BIT('d'), /* .name .type template _code */
+    ['t' & 31] = BIT('x') | BIT('m') | BIT('n'),            /* .text @mt _count */
+    ['}' & 31] = BIT('t'), ['d' & 31] = BIT('l'),           /* Format} threshold */
+    ['s' & 31] = BIT('s'), ['y' & 31] = BIT('t'),           /* randomness priority */
 };
-static const struct ending short_ending = {"@mt", true};
 /* clang-format on */
 
-/* Which of them ends the key, letters in any case. NULL: none. */
-static inline const struct ending *find_ending(const uint8_t *key, size_t len)
+#define ENDING_BYTES 8
+
+/* The first NAMING_ENDINGS are those of keys that a record may be signed by. */
+static const char endings[][ENDING_BYTES + 1] = {
+    "ent.name", "ion.type", "template", "ate.text", "lFormat}",
+    "hreshold", "ndomness", "priority", "tus_code", "ed_count",
+};
+#define NAMING_ENDINGS 5
+
+/* Which of the endings, letters in any case, of which @mt is like the first; -1: none. */
+static int find_ending(struct span key)
 {
     const uint64_t small = 0x2020202020202020u;
     uint64_t end, other;
-    if (len < 3)
-        return NULL;
-    const uint8_t *last = key + len - 1;
+    if (key.len < 3)
+        return -1;
+    const uint8_t *last = key.base + key.len - 1;
     if (last[-2] == '@' && (last[-1] | 0x20) == 'm' && (last[0] | 0x20) == 't')
-        return &short_ending;
-    if (len < ENDING_BYTES)
-        return NULL;
+        return 0;
+    if (key.len < ENDING_BYTES)
+        return -1;
     memcpy(&end, last + 1 - ENDING_BYTES, ENDING_BYTES);
-    const struct ending *e = &endings[(end | small) * ENDING_FACTOR >> 60];
-    memcpy(&other, e->text, ENDING_BYTES);
-    return (end | small) == (other | small) ? e : NULL;
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        memcpy(&other, endings[i], ENDING_BYTES);
+        if ((end | small) == (other | small))
+            return (int)i;
+    }
+    return -1;
+}
+
+/* Neither a known key nor one that a record may be signed by. */
+static inline bool is_dull(const uint8_t *key, size_t len)
+{
+    return len < 3 || (last_two[key[len - 1] & 31] & BIT(key[len - 2])) == 0 ||
+           find_ending(span_of(key, len)) < 0;
 }
 
 /* Which known key this is; LOG_KNOWN_COUNT: none. */
@@ -134,64 +144,56 @@ static unsigned find_known(struct span key)
     return i;
 }
 
-/* A varint of `len` bytes ends with the last of them and not before. The eight bytes up to there
- * can be read. */
-static inline bool is_one_varint(const uint8_t *end, size_t len)
+/* An AnyValue that is one member and no map, which stands in one of the forms that everybody
+ * writes. */
+static inline bool is_one_member(const uint8_t *at, size_t len)
 {
-    const uint64_t more = 0x8080808080808080u;
-    uint64_t bytes;
-    if (len == 0 || len > 8)
-        return false;
-    memcpy(&bytes, end - 8, 8);
-    unsigned others = 64 - 8 * (unsigned)len; /* bits that belong to what stands before it */
-    return (bytes & more) >> others == (more >> 8) >> others;
-}
-
-/* An attribute as everybody writes it (a key of eight bytes or more that says nothing to us, then
- * one member of AnyValue that is no map, lengths of one byte): of it nothing is to be noted.
- * False: it may be as well. */
-static inline bool is_dull_attribute(const uint8_t *at, size_t len)
-{
-    if (len < 4 || at[0] != (KEY_VALUE_KEY << 3 | WIRE_LEN) || at[1] >= 0x80)
-        return false;
-    size_t value_at = 2 + (size_t)at[1];
-    if (len < value_at + 4 || at[value_at] != (KEY_VALUE_VALUE << 3 | WIRE_LEN) ||
-        value_at + 2 + at[value_at + 1] != len)
-        return false;
-
-    const uint8_t *value = at + value_at + 2;
-    size_t n = len - value_at - 2;
-    bool is_one;
-    switch (value[0]) {
+    size_t i = 1;
+    if (len == 0)
+        return true;
+    switch (at[0]) {
     case 1 << 3 | WIRE_LEN: /* a string, an array, bytes */
     case 5 << 3 | WIRE_LEN:
     case 7 << 3 | WIRE_LEN:
-        is_one = 2 + (size_t)value[1] == n;
-        break;
+        return len >= 2 && at[1] < 0x80 && len == 2 + (size_t)at[1];
     case 4 << 3 | WIRE_I64:
-        is_one = n == 9;
-        break;
+        return len == 9;
     case 2 << 3 | WIRE_VARINT:
     case 3 << 3 | WIRE_VARINT:
-        is_one = len >= 8 && is_one_varint(at + len, n - 1);
-        break;
+        while (i < len && at[i] >= 0x80)
+            i++;
+        return i + 1 == len;
     default:
-        is_one = false;
-        break;
+        return false;
     }
-    return is_one && find_ending(at + 2, at[1]) == NULL;
+}
+
+/* An attribute as everybody writes it, key first, of which nothing is to be noted. */
+static inline bool is_dull_attribute(struct span key_value)
+{
+    const uint8_t *at = key_value.base;
+    if (key_value.len < 2 || at[0] != (KEY_VALUE_KEY << 3 | WIRE_LEN) || at[1] >= 0x80)
+        return false;
+    size_t value_at = 2 + (size_t)at[1];
+    if (key_value.len < value_at + 2 || at[value_at] != (KEY_VALUE_VALUE << 3 | WIRE_LEN) ||
+        at[value_at + 1] >= 0x80 || value_at + 2 + at[value_at + 1] != key_value.len)
+        return false;
+    return is_dull(at + 2, at[1]) && is_one_member(at + value_at + 2, at[value_at + 1]);
 }
 
 static int note_attribute(struct log_record *r, struct span key_value)
 {
+    if (is_dull_attribute(key_value))
+        return 0;
+
     struct log_attr attr;
     int rc = read_attr(&attr, key_value);
     if (rc < 0)
         return rc;
-    const struct ending *ending = find_ending(attr.key.base, attr.key.len);
+    int ending = find_ending(attr.key);
     r->may_name =
-        r->may_name || (ending != NULL && ending->is_naming) || attr.value.kind == LOG_KVLIST;
-    unsigned known = ending != NULL ? find_known(attr.key) : LOG_KNOWN_COUNT;
+        r->may_name || (ending >= 0 && ending < NAMING_ENDINGS) || attr.value.kind == LOG_KVLIST;
+    unsigned known = ending >= 0 ? find_known(attr.key) : LOG_KNOWN_COUNT;
     if (known < LOG_KNOWN_COUNT) {
         r->known[known] = attr.value;
         r->known_set |= 1u << known;
@@ -212,55 +214,6 @@ static inline void clear(struct log_record *r)
     r->may_name = false;
 }
 
-/* Fields of one tag byte, a length of one byte and a content that goes into the record as it is,
- * by their tag: where to, as an offset. 0: another field. */
-#define TAG_LEN(number) ((number) << 3 | WIRE_LEN)
-static const uint8_t span_offsets[0x80] = {
-    [TAG_LEN(LOG_RECORD_SEVERITY_TEXT)] = offsetof(struct log_record, severity_text),
-    [TAG_LEN(LOG_RECORD_TRACE_ID)] = offsetof(struct log_record, trace_id),
-    [TAG_LEN(LOG_RECORD_SPAN_ID)] = offsetof(struct log_record, span_id),
-    [TAG_LEN(LOG_RECORD_EVENT_NAME)] = offsetof(struct log_record, event_name),
-};
-
-/* Read fields as long as they have the form that nearly all have, and leave w at the first that has
- * another: what a field costs here is what a record costs, as it has some fifteen. */
-static void read_plain(struct log_record *out, struct wire *w)
-{
-    const uint8_t *at = w->at, *end = w->end;
-    uint32_t attributes = 0;
-    while (end - at >= 9) {
-        uint8_t tag = at[0], len = at[1];
-        if (tag == TAG_LEN(LOG_RECORD_ATTRIBUTES)) {
-            if (len >= 0x80 || len > end - at - 2 || !is_dull_attribute(at + 2, len))
-                break;
-            attributes++;
-            at += 2 + len;
-        } else if (tag < 0x80 && span_offsets[tag] != 0) {
-            if (len >= 0x80 || len > end - at - 2)
-                break;
-            *(struct span *)((char *)out + span_offsets[tag]) = span_of(at + 2, len);
-            at += 2 + len;
-        } else if (tag == (LOG_RECORD_TIME_UNIX_NANO << 3 | WIRE_I64)) {
-            memcpy(&out->time_unix_ns, at + 1, 8);
-            at += 9;
-        } else if (tag == (LOG_RECORD_OBSERVED_TIME_UNIX_NANO << 3 | WIRE_I64)) {
-            memcpy(&out->observed_unix_ns, at + 1, 8);
-            at += 9;
-        } else if (tag == (LOG_RECORD_SEVERITY_NUMBER << 3 | WIRE_VARINT) && len < 0x80) {
-            out->severity_number = len;
-            at += 2;
-        } else if (tag == TAG_LEN(LOG_RECORD_BODY) && len >= 2 && len <= end - at - 2 &&
-                   at[2] == TAG_LEN(1) && at[3] == len - 2 && len < 0x80) {
-            out->body = (struct log_value){.kind = LOG_STRING, .text = span_of(at + 4, at[3])};
-            at += 2 + len;
-        } else {
-            break;
-        }
-    }
-    out->attributes += attributes;
-    w->at = at;
-}
-
 int log_record_read(struct log_record *out, struct span record)
 {
     struct wire w;
@@ -269,10 +222,7 @@ int log_record_read(struct log_record *out, struct span record)
 
     clear(out);
     wire_init(&w, record);
-    while (rc == 0) {
-        read_plain(out, &w);
-        if (!wire_next(&w, &f))
-            break;
+    while (rc == 0 && wire_next(&w, &f)) {
         switch (f.number << 3 | f.type) { /* a number beyond 2^29 does not exist */
         case LOG_RECORD_ATTRIBUTES << 3 | WIRE_LEN:
             out->attributes++;

@@ -179,6 +179,10 @@ static void head_of_proxied(struct receiver *r, struct http_exchange *x)
     }
     *call = (struct call){0};
     x->user = call;
+    if (r->has_ended)
+        receiver_refuse(r, x, REFUSED_ENDED, NULL);
+    else
+        proxy_begin(r->opts.proxy, x, &call->proxied);
 }
 
 /* Is this a target whose request is passed on? What looks like OTLP's and is none of its paths is a
@@ -254,8 +258,25 @@ static void on_prefix(void *ctx, struct http_exchange *x)
                     NULL);
 }
 
+/* Only what is passed on is piped. */
+static void on_piece(void *ctx, struct http_exchange *x)
+{
+    (void)ctx;
+    proxy_go_on(((const struct call *)x->user)->proxied);
+}
+
+/* Of other open answers nothing waits. */
+static void on_drained(void *ctx, struct http_exchange *x)
+{
+    (void)ctx;
+    proxy_go_on(((const struct call *)x->user)->proxied);
+}
+
 static void on_refuse(void *ctx, struct http_exchange *x, int err)
 {
+    struct call *call = x->user;
+    if (call != NULL)
+        proxy_forget(call->proxied);
     receiver_refuse(((const struct port *)ctx)->receiver, x, refusal_of(err), NULL);
 }
 
@@ -419,10 +440,7 @@ static void on_request(void *ctx, struct http_exchange *x)
         return;
     }
     if (call->endpoint == NULL) {
-        if (r->has_ended)
-            receiver_refuse(r, x, REFUSED_ENDED, NULL);
-        else
-            proxy_send(r->opts.proxy, x, &call->proxied);
+        proxy_request_ends(call->proxied);
         return;
     }
     if (call->endpoint->health) {
@@ -494,6 +512,8 @@ void receiver_serve(struct receiver *r, struct http_service *service, bool on_lo
     service->prefix = on_prefix;
     service->request = on_request;
     service->gone = on_gone;
+    service->piece = on_piece;
+    service->drained = on_drained;
     service->refuse = on_refuse;
     service->bare = on_bare;
     service->passes_on = r->opts.proxy != NULL ? passes_on : NULL;

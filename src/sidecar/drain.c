@@ -96,6 +96,7 @@ static bool has_application_flushed(const struct sidecar *sc)
 
 static void stop_taking(struct sidecar *sc)
 {
+    proxy_drain(sc, false);
     receiver_end_watches(sc->receiver);
     for (size_t i = 0; i < ARRAY_LEN(sc->services); i++)
         sc->services[i].draining = true;
@@ -166,7 +167,10 @@ static void flush(struct sidecar *sc)
 static void on_tick(uv_timer_t *timer)
 {
     struct sidecar *sc = container_of(timer, struct sidecar, drain_timer);
-    bool is_late = clock_now_ms(sc->clock) - sc->drain_began_ms >= sc->signals.drain_ms;
+    uint64_t used_ms = clock_now_ms(sc->clock) - sc->drain_began_ms;
+    bool is_late = used_ms >= sc->signals.drain_ms;
+    if (sc->phase == SIDECAR_CLOSING && used_ms >= sc->signals.drain_ms / 4 * 3)
+        proxy_drain(sc, true); /* so that the rest of the time is for records */
     while (sc->phase < SIDECAR_ENDED && phases[sc->phase].is_over(sc)) {
         drain_go(sc, sc->phase + 1);
         if (sc->phase < SIDECAR_ENDED && sc->phase > SIDECAR_QUIETING)
@@ -187,6 +191,7 @@ void drain_begin(struct sidecar *sc, int number)
         return;
     }
     drain_go(sc, SIDECAR_QUIETING);
+    proxy_drain(sc, false);
     live_stop_taps(sc->live);
     feed_stop(sc->feed);
     sc->drain_began_ms = clock_now_ms(sc->clock);

@@ -126,13 +126,14 @@ int feed_stream(void *ctx, struct span query, struct http_exchange *x, struct bu
     const struct http_response head = {.status = 200,
                                        .headers = headers,
                                        .header_count = ARRAY_LEN(headers),
-                                       .body = buf_span(&feed->event)};
-    if (rc < 0 || x->head.version == HTTP_2 || http_stream(x, &head) < 0) {
+                                       .body = buf_span(&feed->event),
+                                       .close = true};
+    if (rc < 0 || http_stream(x, &head) < 0) {
         budget_give(&sc->page_memory, READER_MEMORY_BYTES);
         if (feed->open == 0)
             buf_done(&feed->event);
         return rc < 0 ? sidecar_refuse(out, 503, "no memory for this page now")
-                      : sidecar_refuse(out, 501, "a stream needs HTTP/1.1");
+                      : sidecar_refuse(out, 501, "a stream needs GET");
     }
     feed->readers[i] = x;
     if (feed->open++ == 0)

@@ -307,10 +307,10 @@ int live_tap(void *ctx, struct span query, struct http_exchange *x, struct buf *
     if (budget_take(&sc->budget, TAP_MEMORY_BYTES) < 0)
         return sidecar_refuse(out, 503, "no memory for a tap now");
     const struct http_response head = {
-        .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers)};
-    if (x->head.version == HTTP_2 || http_stream(x, &head) < 0) {
+        .status = 200, .headers = headers, .header_count = ARRAY_LEN(headers), .close = true};
+    if (http_stream(x, &head) < 0) {
         budget_give(&sc->budget, TAP_MEMORY_BYTES);
-        return sidecar_refuse(out, 501, "a tap needs HTTP/1.1");
+        return sidecar_refuse(out, 501, "a tap needs GET");
     }
     *t = (struct listener_tap){.x = x};
     tap_init(&t->tap, &filter, rate);

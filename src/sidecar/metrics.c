@@ -235,7 +235,8 @@ PARTS(refused_records, "outcome",
 PARTS(proxy_outcomes, "outcome",
     PART("answered", proxy.answered),
     PART("failed", proxy.failed),
-    PART("refused", proxy.refused));
+    PART("refused", proxy.refused),
+    PART("cut", proxy.cut));
 PARTS(relay_outcomes, "outcome",
     PART("received", exporter.relay[0].received),
     PART("delivered", exporter.relay[0].delivered),
@@ -431,7 +432,7 @@ static const struct row {
     {"lipservice_refused_file_bytes", GAUGE, FIGURES_ALWAYS, AT(exporter.refused_file.bytes), {NULL}, 1,
      "Size of exporters.refused_file."},
     {"lipservice_proxy_requests_total", COUNTER, FIGURES_PROXY, IN_PARTS, {&proxy_outcomes}, 1,
-     "Requests that are not OTLP and were passed on to PostHog, by what became of them: answered by it, failed (502, 504), refused for want of room."},
+     "Requests that are not OTLP and were passed on to PostHog, by what became of them: answered by it, failed (502, 504), refused for want of room; cut: of those answered, the answer broke off."},
     {"lipservice_relay_requests_total", COUNTER, FIGURES_ALWAYS, IN_PARTS, {&by_relayed, &relay_outcomes}, 1,
      "Requests of traces and metrics to be relayed, by what became of them."},
     {"lipservice_relay_bytes_total", COUNTER, FIGURES_ALWAYS, AT(exporter.relay[0].received_bytes), {&by_relayed}, 1,

@@ -124,6 +124,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
         return rc;
     }
     client_forget_connections(sc->client);
+    if (sc->proxy_client != NULL)
+        client_forget_connections(sc->proxy_client);
     receiver_set_key(sc->receiver, next->posthog.api_key);
     access_reload(sc);
     tls_reload(sc);

@@ -16,7 +16,6 @@
 #include "web/assets.h"
 
 #define TICK_MS 1000 /* of the pipeline; less where anomalies are judged more often */
-#define CONNECT_TIMEOUT_MS 10000
 #define IDLE_UPSTREAM_CONNECTIONS 8
 #define LARGEST_HEAP_BLOCK (32 << 20) /* see keep_heap() */
 #define HEAP_TRIM_BYTES (4 << 20)

@@ -66,6 +66,8 @@ struct sidecar_signals {
     uint32_t stops_done, reloads_done;
 };
 
+#define CONNECT_TIMEOUT_MS 10000 /* to PostHog, or whatever the upstream is */
+
 struct sidecar {
     const struct config *cfg;         /* in force */
     const struct config_input *input; /* where it came from, for a reload */
@@ -105,7 +107,8 @@ struct sidecar {
         char instance[256], boot[17]; /* the host's name; random, of this process */
     } identity;
     struct receiver *receiver;
-    struct proxy *proxy;             /* NULL: what is not OTLP is refused */
+    struct proxy *proxy;         /* NULL: what is not OTLP is refused */
+    struct client *proxy_client; /* its own, whose connections no slow reader takes from others */
     struct http_service services[2]; /* of the two OTLP ports */
     struct {
         struct watch *watch; /* NULL without receivers.otlp.auth.keys_file */
@@ -277,6 +280,10 @@ void access_warn(const struct sidecar *sc);
 
 MUST_CHECK int proxy_start(struct sidecar *sc, struct error *err);
 void proxy_stop(struct sidecar *sc);
+
+/* This process will end: what has no end of its own is ended now, and the rest when it is `late`.
+ */
+void proxy_drain(struct sidecar *sc, bool late);
 void proxy_release(struct sidecar *sc);
 /* To the host that is configured now. */
 MUST_CHECK int proxy_reload(struct sidecar *sc, struct error *err);

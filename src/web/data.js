@@ -7,7 +7,7 @@
 
 const ENDPOINTS = {
   summary: { path: '/api/summary' },
-  events: { path: '/api/events', isStream: true },
+  events: { path: '/api/events' },
   history: { path: '/api/history' },
   patterns: { path: '/api/patterns' },
   pattern: { path: '/api/pattern' },
@@ -19,7 +19,7 @@ const ENDPOINTS = {
   draft: { path: '/api/policies/draft', method: 'POST' },
   whatif: { path: '/api/whatif', method: 'POST' },
   shadow: { path: '/api/shadow' },
-  tap: { path: '/api/tap', isStream: true },
+  tap: { path: '/api/tap' },
 };
 const KEY = 'lipservice-admin-key';
 const REFUSED_MS = 30000; // until a stream that was refused is tried again
@@ -35,8 +35,6 @@ class Refused extends Error {
 const data = {
   key: sessionStorage.getItem(KEY) ?? '',
   endpoints: new Set(),
-  // Over HTTP/2 a server of ours has no answers that stay open.
-  hasStreams: performance.getEntriesByType('navigation')[0]?.nextHopProtocol !== 'h2',
 
   useKey(key) {
     this.key = key;
@@ -45,7 +43,7 @@ const data = {
   },
 
   has(name) {
-    return this.endpoints.has(ENDPOINTS[name].path) && (this.hasStreams || !ENDPOINTS[name].isStream);
+    return this.endpoints.has(ENDPOINTS[name].path);
   },
 
   // The answer, which is a success; else Refused, with the server's own words.
@@ -88,7 +86,7 @@ const data = {
   },
 };
 
-// Server-sent events by fetch(), because EventSource can show no key. Without a stream (HTTP/2, too
+// Server-sent events by fetch(), because EventSource can show no key. Without a stream (too
 // many readers) the summary is asked for instead. on: {summary(object), broken(error)}.
 function follow(on) {
   const stop = new AbortController();
@@ -99,7 +97,7 @@ function follow(on) {
     });
   const turn = async (signal) => {
     try {
-      if (data.hasStreams && performance.now() >= noStreamUntil) return await stream(signal);
+      if (performance.now() >= noStreamUntil) return await stream(signal);
     } catch (error) {
       if (error.status === undefined || error.status === 401) throw error;
       noStreamUntil = performance.now() + REFUSED_MS;

@@ -530,7 +530,7 @@ test('a sidecar that goes away is said, and found again', { skip }, async (t) =>
   await again.stop();
 });
 
-test('over TLS, where browsers speak HTTP/2, it asks from time to time, and has no live view', { skip }, async (t) => {
+test('over TLS, where browsers speak HTTP/2, events and the live view are streams as well', { skip }, async (t) => {
   const certs = new Certificates(t);
   const { sidecar } = await pair(t, { set: { ...DROPPING, 'telemetry.tls.cert_file': certs.file('good.crt'), 'telemetry.tls.key_file': certs.file('good.key') } });
   const { records } = await traffic(sidecar);
@@ -539,10 +539,17 @@ test('over TLS, where browsers speak HTTP/2, it asks from time to time, and has 
   assert.equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2');
   await traffic(sidecar);
   await until('the new numbers', async () => (await text(page, '#cell-kept')).includes(`of ${number(2 * records)} records`));
-  assert.equal(await page.locator('#tab-live').isHidden(), true);
-  assert.equal((await sidecar.metrics()).lipservice_page_readers, 0);
+  assert.equal((await sidecar.metrics()).lipservice_page_readers, 1);
+  const asked = await page.evaluate(() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/api/summary')).length);
+  assert.equal(asked, 0, 'it does not poll');
+  await page.locator('#tab-live').click();
+  await until('the tap', async () => (await sidecar.metrics()).lipservice_taps === 1);
+  await post(sidecar, request(3, { service: 'live', body: () => 'seen over HTTP/2' }));
+  await until('its lines', async () => (await page.locator('#live ol li').count()) >= 3);
   check();
-  await closeLedger(sidecar, { received: 2 * records });
+  await page.close();
+  await until('both are left', async () => (await sidecar.metrics()).lipservice_page_readers === 0 && (await sidecar.metrics()).lipservice_taps === 0);
+  await closeLedger(sidecar, { received: 2 * records + 3 });
 });
 
 test('off loopback it is served with a key alone', { skip }, async (t) => {

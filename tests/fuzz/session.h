@@ -6,7 +6,7 @@
  *
  *     0 1 2   the peer sends the next n bytes of the input, or 16 n
  *     3       it sends what the target's compose() makes of the next bytes
- *     4       the answer that was held is given
+ *     4       the answer that was held is given, or a piped exchange makes a step (probe_pipe())
  *     5       the peer reads what waits for it
  *     6       n tenths of a second pass
  *     7       the server begins to drain, when n is 0; else the peer reads
@@ -79,6 +79,8 @@ static inline struct span session_step(struct session_run *r, uint8_t what, size
     case 4:
         if (r->probe.held != NULL)
             probe_release(&r->probe);
+        else if (r->probe.piped != NULL)
+            probe_pipe(&r->probe, n);
         break;
     case 6:
         clock_fake_advance(&r->probe.clock, n * 100);

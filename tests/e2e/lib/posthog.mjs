@@ -7,7 +7,8 @@
 //   {raw: socket => …}       read, then the test writes what it likes; {store} first
 //   {cut: true}              store, then break off in the middle of the answer
 //
-// What is asked for on other paths (events, flags, recordings) is answered by `other(req, res, body)`
+// `flow(req, res)` sees a request on another path (events, flags, recordings) before its body has come.
+// What is asked for on other paths is answered by `other(req, res, body)`
 // when set, else by 404, and kept in `stray`.
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
@@ -231,6 +232,10 @@ export class PostHog {
       res.writeHead(status, headers).end(body);
     };
     if (!signal) {
+      if (this.flow) {
+        this.flow(req, res);
+        return;
+      }
       if (this.other) {
         this.other(req, res, await read(req));
         return;

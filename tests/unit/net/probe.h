@@ -5,6 +5,7 @@
  *     /hold      kept in probe->held, to be answered by probe_release()
  *     /expect    http_expect() of the whole body is tried in prefix(), after 5 bytes
  *     /discard   200 without a body
+ *     /pipe      piped, kept in probe->piped
  *     others     200 with the body; gRPC content types get trailers
  */
 #pragma once
@@ -19,7 +20,9 @@ struct probe {
     struct budget budget;
     struct clock_fake clock;
     int heads, prefixes, requests, gones, refusals, last_err;
-    struct http_exchange *held;
+    int pieces, drains, fulls;
+    struct http_exchange *held, *piped;
+    bool is_answering; /* piped has an open answer */
     size_t largest_body;
 };
 
@@ -48,6 +51,11 @@ static inline void probe_head(void *ctx, struct http_exchange *x)
     struct probe *p = ctx;
     p->heads++;
     x->prefix_bytes = 5;
+    if (span_eq(x->head.path, SPAN("/pipe"))) {
+        x->is_piped = true;
+        p->piped = x;
+        p->is_answering = false;
+    }
     if (span_eq(x->head.path, SPAN("/missing")))
         http_reply(x, &(struct http_response){.status = 404});
 }
@@ -57,6 +65,8 @@ static inline void probe_refuse(void *ctx, struct http_exchange *x, int err)
     struct probe *p = ctx;
     p->refusals++;
     p->last_err = err;
+    if (p->piped == x)
+        p->piped = NULL;
     int status = err == ERR_TOO_BIG ? 413 : err == ERR_FULL ? 503 : err == UV_ETIMEDOUT ? 408 : 400;
     http_reply(x, &(struct http_response){.status = status, .body = SPAN("refused")});
 }
@@ -80,7 +90,7 @@ static inline void probe_request(void *ctx, struct http_exchange *x)
         p->largest_body = x->body.len;
     if (span_eq(x->head.path, SPAN("/hold")))
         p->held = x;
-    else
+    else if (!x->is_piped)
         probe_answer(x);
 }
 
@@ -90,6 +100,54 @@ static inline void probe_gone(void *ctx, struct http_exchange *x)
     p->gones++;
     if (p->held == x)
         p->held = NULL;
+    if (p->piped == x)
+        p->piped = NULL;
+}
+
+static inline void probe_piece(void *ctx, struct http_exchange *x)
+{
+    struct probe *p = ctx;
+    (void)x;
+    p->pieces++;
+}
+
+static inline void probe_drained(void *ctx, struct http_exchange *x)
+{
+    struct probe *p = ctx;
+    (void)x;
+    p->drains++;
+}
+
+/* One step of an owner that hands on: take some of the body, begin the answer, write some of it,
+ * end it, or break it off. */
+static inline void probe_pipe(struct probe *p, size_t n)
+{
+    static const uint8_t bytes[20000];
+    struct http_exchange *x = p->piped;
+    const uint64_t length = n;
+    const struct http_response head = {.status = 200, .length = n % 2 ? &length : NULL};
+    size_t len = n * 100 < sizeof bytes ? n * 100 : sizeof bytes;
+    switch (n % 5) {
+    case 0:
+        http_take(x, x->body.len < n * 16 ? x->body.len : n * 16);
+        break;
+    case 1:
+        if (!p->is_answering)
+            p->is_answering = http_stream(x, &head) == 0;
+        break;
+    case 2:
+        if (p->is_answering && http_stream_write(x, span_of(bytes, len)) < 0)
+            p->fulls++;
+        break;
+    default:
+        p->piped = NULL;
+        if (!p->is_answering)
+            probe_answer(x);
+        else if (n % 5 == 3)
+            http_stream_end(x);
+        else
+            http_stream_abort(x);
+    }
 }
 
 static inline void probe_release(struct probe *p)
@@ -111,6 +169,8 @@ static inline void probe_init(struct probe *p)
     p->service.prefix = probe_prefix;
     p->service.request = probe_request;
     p->service.gone = probe_gone;
+    p->service.piece = probe_piece;
+    p->service.drained = probe_drained;
     p->service.refuse = probe_refuse;
     p->service.budget = &p->budget;
     p->service.clock = &p->clock.clock;

@@ -228,6 +228,189 @@ static void what_was_forgotten_is_not_used_again(void **state)
     rig_close(&r);
 }
 
+/* ---- flows ---- */
+
+/* A call whose body is given, and whose answer is taken, a little at a time. */
+struct flow_rig {
+    struct rig rig;
+    struct client_call *call;
+    struct span body; /* what is left of it */
+    size_t ready;     /* of that, what may leave now */
+    bool is_full;     /* pieces are not taken */
+    int refused;      /* so often */
+    bool cancels;     /* itself, in the first piece */
+    int status;
+    char head[512], got[STUB_BODY_BYTES];
+    size_t got_len;
+    uv_timer_t timer;
+};
+
+static int on_upload(void *ctx, uint8_t *to, size_t *n)
+{
+    struct flow_rig *f = ctx;
+    if (f->ready == 0 && f->body.len > 0)
+        return ERR_MORE;
+    if (*n > f->ready)
+        *n = f->ready;
+    if (*n > 0)
+        memcpy(to, f->body.base, *n);
+    f->body = span_skip(f->body, *n);
+    f->ready -= *n;
+    return 0;
+}
+
+static int on_head(void *ctx, const struct client_result *r)
+{
+    struct flow_rig *f = ctx;
+    assert_int_equal(f->status, 0); /* once */
+    f->status = r->status;
+    stub_copy(f->head, sizeof f->head, r->head);
+    return 0;
+}
+
+static int on_flow_piece(void *ctx, struct span bytes)
+{
+    struct flow_rig *f = ctx;
+    if (f->cancels) {
+        client_cancel(f->call);
+        f->call = NULL;
+        return ERR_IO;
+    }
+    f->refused += f->is_full;
+    if (f->is_full)
+        return ERR_FULL;
+    assert_true(f->got_len + bytes.len <= sizeof f->got);
+    memcpy(f->got + f->got_len, bytes.base, bytes.len);
+    f->got_len += bytes.len;
+    return 0;
+}
+
+static void on_flow_done(void *ctx, const struct client_result *r)
+{
+    struct flow_rig *f = ctx;
+    f->call = NULL;
+    on_done(&f->rig, r);
+}
+
+static void on_step(uv_timer_t *timer)
+{
+    struct flow_rig *f = timer->data;
+    f->is_full = false;
+    if (f->ready == 0)
+        f->ready = f->body.len < 1000 ? f->body.len : 1000;
+    if (f->call != NULL)
+        client_resume(f->call);
+}
+
+static void flow_send(struct flow_rig *f, const char *url, int64_t length, uint32_t timeout_ms)
+{
+    const struct client_flow flow = {.length = length,
+                                     .upload = on_upload,
+                                     .head = on_head,
+                                     .piece = on_flow_piece,
+                                     .silent_timeout_ms = timeout_ms};
+    const struct client_request request = {.method = "POST",
+                                           .url = url,
+                                           .timeout_ms = timeout_ms,
+                                           .keeps_head = true,
+                                           .flow = &flow,
+                                           .ctx = f,
+                                           .done = on_flow_done};
+    f->status = f->refused = 0;
+    f->got_len = 0;
+    assert_int_equal(client_send(f->rig.client, &request, &f->call), 0);
+}
+
+static void flow_open(struct flow_rig *f)
+{
+    rig_open(&f->rig);
+    uv_timer_init(&f->rig.loop, &f->timer);
+    f->timer.data = f;
+}
+
+static void flow_close(struct flow_rig *f)
+{
+    uv_close((uv_handle_t *)&f->timer, NULL);
+    rig_close(&f->rig);
+}
+
+static void a_flow_goes_at_its_owners_pace(void **state)
+{
+    (void)state;
+    static uint8_t body[20000], answer[60000];
+    static struct flow_rig f;
+    memset(body, 'b', sizeof body);
+    memset(answer, 'a', sizeof answer);
+    for (int is_known = 0; is_known <= 1; is_known++) {
+        f = (struct flow_rig){.body = span_of(body, sizeof body), .is_full = true};
+        flow_open(&f);
+        f.rig.stub.body = span_of(answer, sizeof answer);
+        /* Its own time does not count: the deadline is shorter than twenty of its steps. */
+        flow_send(&f, f.rig.stub.url, is_known ? (int64_t)sizeof body : -1, 300);
+        uv_timer_start(&f.timer, on_step, 30, 30);
+        stub_spin(&f.rig.loop, &f.rig.done, 1, 20000);
+        assert_int_equal(f.rig.done, 1);
+        assert_int_equal(f.rig.last.err, 0);
+        assert_true(f.rig.last.is_whole);
+        assert_int_equal(f.status, 200);
+        assert_non_null(strstr(f.head, "content-length: 60000\r\n"));
+        assert_int_equal(f.rig.stub.got_len, sizeof body);
+        assert_memory_equal(f.rig.stub.got, body, sizeof body);
+        assert_int_equal(f.got_len, sizeof answer);
+        assert_memory_equal(f.got, answer, sizeof answer);
+        flow_close(&f);
+    }
+}
+
+static void a_flow_that_is_full_waits(void **state)
+{
+    (void)state;
+    static uint8_t answer[60000];
+    static struct flow_rig f;
+    f = (struct flow_rig){.is_full = true};
+    flow_open(&f);
+    f.rig.stub.body = span_of(answer, sizeof answer);
+    flow_send(&f, f.rig.stub.url, 0, 100);
+    stub_spin(&f.rig.loop, (unsigned *)&f.refused, 1, 5000);
+    stub_spin(&f.rig.loop, &f.rig.done, 1, 700); /* several deadlines, of the owner's time */
+    assert_int_equal(f.refused, 1);
+    assert_int_equal(f.rig.done, 0);
+    on_step(&f.timer);
+    stub_spin(&f.rig.loop, &f.rig.done, 1, 5000);
+    assert_true(f.rig.done == 1 && f.rig.last.is_whole && f.got_len == sizeof answer);
+    flow_close(&f);
+}
+
+static void a_flow_has_deadlines_and_may_be_cancelled_anywhere(void **state)
+{
+    (void)state;
+    static struct flow_rig f;
+    f = (struct flow_rig){0};
+    flow_open(&f);
+    f.rig.stub.hangs = true;
+    flow_send(&f, f.rig.stub.url, 0, 100);
+    stub_spin(&f.rig.loop, &f.rig.done, 1, 5000);
+    assert_true(f.rig.done == 1 && f.rig.last.err == UV_ETIMEDOUT && f.status == 0);
+
+    f.rig.stub.hangs = false;
+    f.rig.stub.body = SPAN("answer");
+    f.cancels = true;
+    flow_send(&f, f.rig.stub.url, 0, 5000);
+    uint64_t end = uv_hrtime() + 5000000000u;
+    while (f.call != NULL && uv_hrtime() < end)
+        uv_run(&f.rig.loop, UV_RUN_NOWAIT);
+    assert_null(f.call);
+    stub_spin(&f.rig.loop, &f.rig.done, 2, 50);
+    assert_int_equal(f.rig.done, 1); /* nothing of it is heard any more */
+
+    /* Another one goes on as if nothing had been. */
+    f.cancels = false;
+    flow_send(&f, f.rig.stub.url, 0, 5000);
+    stub_spin(&f.rig.loop, &f.rig.done, 2, 5000);
+    assert_true(f.rig.done == 2 && f.rig.last.is_whole && f.got_len == 6);
+    flow_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +420,9 @@ int main(void)
         cmocka_unit_test(no_answer),
         cmocka_unit_test(cancelled_and_closed),
         cmocka_unit_test(what_was_forgotten_is_not_used_again),
+        cmocka_unit_test(a_flow_goes_at_its_owners_pace),
+        cmocka_unit_test(a_flow_that_is_full_waits),
+        cmocka_unit_test(a_flow_has_deadlines_and_may_be_cancelled_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -593,7 +593,8 @@ static void draining_says_close(void **state)
 static void an_answer_that_stays_open(void **state)
 {
     (void)state;
-    static const struct http_response head = {.status = 200, .body = {(const uint8_t *)"first", 5}};
+    static const struct http_response head = {
+        .status = 200, .body = {(const uint8_t *)"first", 5}, .close = true};
     struct rig r;
     rig_open(&r);
     rig_feed(&r, SPAN("GET /hold HTTP/1.1\r\n" H "\r\n"));
@@ -634,14 +635,198 @@ static void an_answer_that_stays_open(void **state)
     assert_int_equal(r.probe.gones, 1);
     assert_int_equal(r.probe.service.faults[HTTP_FAULT_ABORTED].value, 0);
 
-    rig_open(&r); /* no chunks in 1.0, no body for HEAD */
-    rig_feed(&r, SPAN("GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
-    assert_int_equal(http_stream(r.probe.held, &head), ERR_UNSUPPORTED);
-    probe_release(&r.probe);
+    rig_open(&r); /* no body for HEAD */
     rig_feed(&r, SPAN("HEAD /hold HTTP/1.1\r\n" H "\r\n"));
     assert_int_equal(http_stream(r.probe.held, &head), ERR_UNSUPPORTED);
     probe_release(&r.probe);
     rig_close(&r);
+}
+
+static size_t count_of(const struct rig *r, const char *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i + strlen(text) <= r->out.len; i++)
+        n += memcmp(r->out.base + i, text, strlen(text)) == 0;
+    return n;
+}
+
+/* What frames an open answer, and whether the connection goes on behind it. */
+static void an_open_answer_of_each_form(void **state)
+{
+    (void)state;
+    static const uint64_t eleven = 11, twelve = 12;
+    static const struct {
+        const char *version, *fields, *has, *ends_with;
+        const uint64_t *length;
+        bool close, is_aborted, is_over;
+    } rows[] = {
+        {"1.1", "", "content-length: 11\r\n", "hello world", &eleven, false, false, false},
+        {"1.1", "", "transfer-encoding: chunked\r\n", "\r\n0\r\n\r\n", NULL, false, false, false},
+        {"1.1", "", "connection: close\r\n", "\r\n0\r\n\r\n", NULL, true, false, true},
+        {"1.1", "Connection: close\r\n", "connection: close\r\n", "world", &eleven, false, false,
+         true},
+        {"1.0", "Connection: keep-alive\r\n", "connection: keep-alive\r\n", "world", &eleven, false,
+         false, false},
+        {"1.0", "Connection: keep-alive\r\n", "connection: close\r\n", "\r\n\r\nhello world", NULL,
+         false, false, true},
+        /* Broken off: without the last chunk, or short of its length. */
+        {"1.1", "", "transfer-encoding: chunked\r\n", " world\r\n", NULL, false, true, true},
+        {"1.1", "", "content-length: 12\r\n", "world", &twelve, false, false, true},
+        {"1.1", "", "content-length: 12\r\n", "world", &twelve, false, true, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig r;
+        char text[200];
+        rig_open(&r);
+        snprintf(text, sizeof text, "GET /hold HTTP/%s\r\n%s%s\r\n", rows[i].version, H,
+                 rows[i].fields);
+        rig_feed(&r, span_str(text));
+        const struct http_response head = {
+            .status = 200, .body = SPAN("hello"), .length = rows[i].length, .close = rows[i].close};
+        assert_int_equal(http_stream(r.probe.held, &head), 0);
+        assert_int_equal(http_stream_write(r.probe.held, SPAN(" world")), 0);
+        if (rows[i].is_aborted)
+            http_stream_abort(r.probe.held);
+        else
+            http_stream_end(r.probe.held);
+        assert_row(count_of(&r, rows[i].has) == 1, "row %zu", i);
+        assert_row(r.out.len >= strlen(rows[i].ends_with) &&
+                       memcmp(r.out.base + r.out.len - strlen(rows[i].ends_with), rows[i].ends_with,
+                              strlen(rows[i].ends_with)) == 0,
+                   "row %zu", i);
+        assert_row(rig_over(&r) == rows[i].is_over, "row %zu", i);
+        buf_clear(&r.out);
+        rig_feed(&r, SPAN("GET / HTTP/1.1\r\n" H "\r\n"));
+        assert_row(count_of(&r, "HTTP/1.1 200") == !rows[i].is_over, "row %zu", i);
+        rig_close(&r);
+        assert_int_equal(r.probe.gones, 0);
+    }
+}
+
+/* The next request waits until an open answer has ended; then it is there. */
+static void requests_behind_an_open_answer_wait(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    rig_feed(&r, SPAN("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &(struct http_response){.status = 200}), 0);
+    assert_int_equal(rig_feed(&r, SPAN("GET / HTTP/1.1\r\n" H "\r\n")), 0);
+    http_stream_end(r.probe.held);
+    rig_feed(&r, SPAN("GET / HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(count_of(&r, "HTTP/1.1 200"), 2);
+    rig_close(&r);
+}
+
+static void an_open_answer_says_when_it_has_room(void **state)
+{
+    (void)state;
+    static uint8_t piece[1000];
+    struct rig r;
+    rig_open(&r);
+    rig_feed(&r, SPAN("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(http_stream(r.probe.held, &(struct http_response){.status = 200}), 0);
+    while (http_stream_write(r.probe.held, span_of(piece, sizeof piece)) == 0)
+        ;
+    rig_feed(&r, SPAN(""));
+    assert_int_equal(r.probe.drains, 0); /* nothing has left yet */
+    buf_clear(&r.out);
+    rig_feed(&r, SPAN(""));
+    rig_feed(&r, SPAN(""));
+    assert_int_equal(r.probe.drains, 1);
+    assert_int_equal(http_stream_write(r.probe.held, span_of(piece, sizeof piece)), 0);
+    rig_close(&r);
+}
+
+/* A piped body stops at HTTP_PIPE_BYTES, whatever its framing, and goes on when some is taken. */
+static void a_piped_body_waits_in_its_window(void **state)
+{
+    (void)state;
+    enum { BYTES = 300000 };
+    static uint8_t body[BYTES + 64];
+    for (int chunked = 0; chunked <= 1; chunked++) {
+        struct rig r;
+        char head[128];
+        rig_open(&r);
+        r.probe.service.max_body_bytes = 1000; /* is of other bodies */
+        snprintf(head, sizeof head, "POST /pipe HTTP/1.1\r\n" H "%s%d\r\n\r\n",
+                 chunked ? "Transfer-Encoding: chunked\r\nX-Mine: " : "Content-Length: ", BYTES);
+        rig_feed(&r, span_str(head));
+        size_t at = 0, len = BYTES;
+        if (chunked) { /* one chunk of 0x493e0 */
+            at = (size_t)sprintf((char *)body, "%x\r\n", BYTES);
+            memset(body + at, 'x', BYTES);
+            memcpy(body + at + BYTES, "\r\n0\r\n\r\n", 7);
+            len = at + BYTES + 7;
+        } else {
+            memset(body, 'x', BYTES);
+        }
+        struct span rest = span_of(body, len);
+        size_t taken = 0;
+        rest = span_skip(rest, rig_feed(&r, rest));
+        assert_int_equal(r.probe.piped->body.len, HTTP_PIPE_BYTES);
+        assert_int_equal(rig_feed(&r, rest), 0); /* full: nothing is taken in */
+        /* That is our own doing, and no slow client. */
+        for (int s = 0; s < 60; s++) {
+            clock_fake_advance(&r.probe.clock, 1000);
+            http1_ops.tick(r.session);
+        }
+        assert_int_equal(r.probe.refusals, 0);
+        while (r.probe.requests == 0 || r.probe.piped->body.len > 0) {
+            size_t n = r.probe.piped->body.len < 10000 ? r.probe.piped->body.len : 10000;
+            http_take(r.probe.piped, n);
+            taken += n;
+            rest = span_skip(rest, rig_feed(&r, rest));
+            assert_true(r.probe.piped->body.len <= HTTP_PIPE_BYTES);
+        }
+        assert_int_equal(taken, BYTES);
+        assert_int_equal(rest.len, 0);
+        assert_true(r.probe.budget.peak <= 4 * HTTP_PIPE_BYTES);
+        http_reply(r.probe.piped, &(struct http_response){.status = 204});
+        rig_feed(&r, SPAN("GET / HTTP/1.1\r\n" H "\r\n"));
+        assert_int_equal(count_of(&r, "HTTP/1.1 20"), 2);
+        rig_close(&r);
+        assert_int_equal(r.probe.budget.used, 0);
+    }
+}
+
+/* The peer's silence, its end, and a want of room inside a piped body: words while there are any,
+ * else the end of the connection. */
+static void a_piped_body_that_breaks_off(void **state)
+{
+    (void)state;
+    static const struct {
+        bool is_answering;
+        enum { SILENT, LEFT, EVICTED } how;
+        int refusals, gones;
+    } rows[] = {
+        {false, SILENT, 1, 0}, {false, LEFT, 0, 1}, {false, EVICTED, 1, 0},
+        {true, SILENT, 0, 1},  {true, LEFT, 0, 1},  {true, EVICTED, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig r;
+        rig_open(&r);
+        rig_feed(&r, SPAN("POST /pipe HTTP/1.1\r\n" H "Content-Length: 100\r\n\r\nabc"));
+        if (rows[i].is_answering)
+            assert_int_equal(http_stream(r.probe.piped, &(struct http_response){.status = 200}), 0);
+        struct http_exchange *x = r.probe.piped;
+        if (rows[i].how == LEFT) {
+            http1_ops.eof(r.session);
+        } else if (rows[i].how == EVICTED) {
+            http1_ops.evict(r.session, x);
+        } else {
+            http_take(x, 3);
+            for (int s = 0; s < 12; s++) {
+                clock_fake_advance(&r.probe.clock, 1000);
+                http1_ops.tick(r.session);
+            }
+        }
+        assert_row(rig_over(&r), "row %zu", i);
+        assert_row(r.probe.refusals == rows[i].refusals, "row %zu", i);
+        rig_close(&r);
+        assert_row(r.probe.gones == rows[i].gones, "row %zu", i);
+        assert_int_equal(r.probe.budget.used, 0);
+    }
 }
 
 static void header_values_cannot_split_the_answer(void **state)
@@ -674,6 +859,11 @@ int main(void)
         cmocka_unit_test(draining_says_close),
         cmocka_unit_test(header_values_cannot_split_the_answer),
         cmocka_unit_test(an_answer_that_stays_open),
+        cmocka_unit_test(an_open_answer_of_each_form),
+        cmocka_unit_test(requests_behind_an_open_answer_wait),
+        cmocka_unit_test(an_open_answer_says_when_it_has_room),
+        cmocka_unit_test(a_piped_body_waits_in_its_window),
+        cmocka_unit_test(a_piped_body_that_breaks_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

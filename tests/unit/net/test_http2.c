@@ -6,7 +6,7 @@
 #include "net/http2.h"
 #include "unit/net/probe.h"
 
-#define STREAMS 512
+#define STREAMS 1024
 
 struct seen {
     int status;
@@ -113,6 +113,12 @@ static bool rig_over(const struct rig *r)
     return http2_ops.is_over(r->server);
 }
 
+static void give_client(struct rig *r)
+{
+    assert_int_equal(nghttp2_session_mem_recv(r->client, r->out.base, r->out.len), r->out.len);
+    buf_clear(&r->out);
+}
+
 /* Move bytes both ways until neither side has any; `step` at a time. */
 static void rig_run_by(struct rig *r, size_t step)
 {
@@ -123,15 +129,14 @@ static void rig_run_by(struct rig *r, size_t step)
         while ((n = nghttp2_session_mem_send(r->client, &bytes)) > 0) {
             for (size_t at = 0; at < (size_t)n; at += step) {
                 size_t len = (size_t)n - at < step ? (size_t)n - at : step;
-                http2_ops.feed(r->server, span_of(bytes + at, len));
+                while (http2_ops.feed(r->server, span_of(bytes + at, len)) == 0 && r->out.len > 0)
+                    give_client(r); /* it takes in nothing while so much waits */
             }
             moved = true;
         }
         http2_ops.feed(r->server, (struct span){0});
         if (r->out.len > 0) {
-            assert_int_equal(nghttp2_session_mem_recv(r->client, r->out.base, r->out.len),
-                             r->out.len);
-            buf_clear(&r->out);
+            give_client(r);
             moved = true;
         }
     }
@@ -268,6 +273,160 @@ static void a_large_body_and_a_full_budget(void **state)
     id = post(&r, "/expect", "text/plain", SPAN("\0\0\0\0\377"));
     rig_run(&r);
     assert_int_equal(r.seen[id / 2].status, 413);
+    rig_close(&r);
+}
+
+/* What came of a piped body by now, taken piece by piece until none is left. */
+static size_t take_all(struct rig *r, size_t step)
+{
+    size_t taken = 0;
+    while (r->probe.piped->body.len > 0) {
+        size_t n = r->probe.piped->body.len < step ? r->probe.piped->body.len : step;
+        http_take(r->probe.piped, n);
+        taken += n;
+        rig_run(r);
+        assert_true(r->probe.piped->body.len <= HTTP_PIPE_BYTES);
+    }
+    return taken;
+}
+
+static void a_piped_body_waits_in_its_window(void **state)
+{
+    (void)state;
+    static uint8_t big[3 << 20];
+    struct rig r;
+    rig_open(&r);
+    r.probe.service.max_body_bytes = 1000; /* is of other bodies */
+    rig_run(&r);
+    int32_t id = post(&r, "/pipe", "text/plain", span_of(big, sizeof big));
+    rig_run(&r);
+    assert_int_equal(r.probe.piped->body.len, HTTP_PIPE_BYTES);
+    for (int s = 0; s < 60; s++) { /* that is our own doing, and no slow client */
+        clock_fake_advance(&r.probe.clock, 1000);
+        http2_ops.tick(r.server);
+    }
+    rig_run(&r);
+    assert_int_equal(r.probe.refusals, 0);
+    /* It holds up no other. */
+    const struct span rest = r.body;
+    int32_t other = post(&r, "/", "text/plain", SPAN("abc"));
+    rig_run(&r);
+    assert_int_equal(r.seen[other / 2].status, 200);
+    r.body = rest;
+    assert_int_equal(take_all(&r, 10000), sizeof big);
+    assert_int_equal(r.probe.requests, 2);
+    http_reply(r.probe.piped, &(struct http_response){.status = 204});
+    rig_run(&r);
+    assert_int_equal(r.seen[id / 2].status, 204);
+    assert_true(r.probe.budget.peak < (1 << 20));
+    rig_close(&r);
+}
+
+/* Too late for words once the answer has begun; else in words. */
+static void a_piped_body_that_breaks_off(void **state)
+{
+    (void)state;
+    for (int is_answering = 0; is_answering <= 1; is_answering++) {
+        struct rig r;
+        rig_open(&r);
+        r.never_ends = true;
+        int32_t id = post(&r, "/pipe", "text/plain", SPAN("abc"));
+        rig_run(&r);
+        if (is_answering)
+            assert_int_equal(http_stream(r.probe.piped, &(struct http_response){.status = 200}), 0);
+        take_all(&r, 3);
+        for (int s = 0; s < 12; s++) {
+            clock_fake_advance(&r.probe.clock, 1000);
+            http2_ops.tick(r.server);
+        }
+        rig_run(&r);
+        assert_int_equal(r.seen[id / 2].status, is_answering ? 200 : 408);
+        assert_int_equal(r.seen[id / 2].reset, (is_answering ? NGHTTP2_INTERNAL_ERROR : 0) + 1);
+        assert_int_equal(r.probe.refusals, !is_answering);
+        assert_int_equal(r.probe.gones, is_answering);
+        rig_close(&r);
+    }
+}
+
+static void an_open_answer_waits_and_says_when_it_has_room(void **state)
+{
+    (void)state;
+    static uint8_t piece[10000];
+    static const uint64_t million = 1000000;
+    struct rig r;
+    rig_open(&r);
+    int32_t id = post(&r, "/hold", "text/plain", SPAN("abc"));
+    rig_run(&r);
+    const struct http_response head = {.status = 200, .length = &million};
+    assert_int_equal(http_stream(r.probe.held, &head), 0);
+    size_t sent = 0;
+    while (sent < million) {
+        int drains = r.probe.drains;
+        while (sent < million && http_stream_write(r.probe.held, span_of(piece, sizeof piece)) == 0)
+            sent += sizeof piece;
+        assert_true(r.probe.budget.used < 4 * HTTP_STREAM_BYTES); /* it does not add up */
+        rig_run(&r);
+        assert_true(sent == million || r.probe.drains == drains + 1);
+    }
+    assert_false(http2_ops.is_idle(r.server)); /* it has an end, which is worth waiting for */
+    http_stream_end(r.probe.held);
+    r.probe.held = NULL;
+    rig_run(&r);
+    assert_int_equal(r.seen[id / 2].body_len, million);
+    assert_int_equal(r.seen[id / 2].reset, 0);
+    assert_true(r.seen[id / 2].closed);
+    rig_close(&r);
+}
+
+/* An answer that breaks off is a reset; as many of them as there may be are no flood. */
+static void answers_that_break_off(void **state)
+{
+    (void)state;
+    static const uint64_t twelve = 12;
+    struct rig r;
+    rig_open(&r);
+    for (int i = 0; i < 1000 && !rig_over(&r); i++) {
+        int32_t id = post(&r, "/hold", "text/plain", SPAN("abc"));
+        struct seen *seen = &r.seen[id / 2];
+        rig_run(&r);
+        const struct http_response head = {
+            .status = 200, .body = SPAN("hello"), .length = i % 2 ? &twelve : NULL};
+        assert_int_equal(http_stream(r.probe.held, &head), 0);
+        rig_run(&r);
+        if (i % 2)
+            http_stream_end(r.probe.held); /* short of its length */
+        else
+            http_stream_abort(r.probe.held);
+        r.probe.held = NULL;
+        rig_run(&r);
+        assert_int_equal(seen->reset, NGHTTP2_INTERNAL_ERROR + 1);
+    }
+    assert_int_equal(r.goaways, 0);
+    rig_close(&r);
+}
+
+/* The client opens its windows as it reads; one that only opens them is a flood. */
+static void a_long_answer_is_no_flood_of_windows(void **state)
+{
+    (void)state;
+    static uint8_t piece[16384];
+    struct rig r;
+    rig_open(&r);
+    int32_t id = post(&r, "/hold", "text/plain", SPAN("abc"));
+    rig_run(&r);
+    assert_int_equal(http_stream(r.probe.held, &(struct http_response){.status = 200}), 0);
+    enum { PIECES = 6000 };
+    for (int i = 0; i < PIECES && r.goaways == 0; i++) {
+        assert_int_equal(http_stream_write(r.probe.held, span_of(piece, sizeof piece)), 0);
+        rig_run(&r);
+    }
+    assert_int_equal(r.goaways, 0);
+    assert_int_equal(r.seen[id / 2].body_len, PIECES * sizeof piece);
+    for (int i = 0; i < 6000 && r.goaways == 0; i++) {
+        nghttp2_submit_window_update(r.client, NGHTTP2_FLAG_NONE, 0, 1);
+        rig_run(&r);
+    }
+    assert_int_equal(r.goaways, 1);
     rig_close(&r);
 }
 
@@ -700,6 +859,11 @@ int main(void)
         cmocka_unit_test(trailers_only),
         cmocka_unit_test(an_early_answer_stops_the_body),
         cmocka_unit_test(a_large_body_and_a_full_budget),
+        cmocka_unit_test(a_piped_body_waits_in_its_window),
+        cmocka_unit_test(a_piped_body_that_breaks_off),
+        cmocka_unit_test(an_open_answer_waits_and_says_when_it_has_room),
+        cmocka_unit_test(answers_that_break_off),
+        cmocka_unit_test(a_long_answer_is_no_flood_of_windows),
         cmocka_unit_test(a_reset_stream_is_gone),
         cmocka_unit_test(too_many_streams_are_refused),
         cmocka_unit_test(draining),

@@ -42,7 +42,7 @@ static int take_question(void *ctx, struct span query, struct span body, struct 
 
 static int open_stream(void *ctx, struct span query, struct http_exchange *x, struct buf *out)
 {
-    const struct http_response head = {.status = 200, .body = SPAN("one piece")};
+    const struct http_response head = {.status = 200, .body = SPAN("one piece"), .close = true};
     (void)ctx;
     if (query.len > 0 || http_stream(x, &head) < 0) {
         buf_append_str(out, "no stream\n");

@@ -335,21 +335,6 @@ static void what_may_name_a_record_is_noticed(void **state)
         "{OriginalForma}",
         "tenant",
     };
-    /* Each member of AnyValue that is no map, varints of one to ten bytes. */
-    const struct span members[] = {
-        SPAN("\x0a\x01x"),
-        SPAN("\x0a\x00"),
-        SPAN("\x10\x01"),
-        SPAN("\x18\x07"),
-        SPAN("\x18\x80\x01"),
-        SPAN("\x18\xff\xff\xff\xff\xff\xff\x01"),
-        SPAN("\x18\xff\xff\xff\xff\xff\xff\xff\x01"),
-        SPAN("\x18\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
-        SPAN("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
-        SPAN("\x21\x00\x00\x00\x00\x00\x00\xf0\x3f"),
-        SPAN("\x2a\x00"),
-        SPAN("\x3a\x02\xff\x00"),
-    };
     char longer[200] = "";
     (void)state;
     memset(longer, 'x', sizeof longer - 1);
@@ -361,14 +346,7 @@ static void what_may_name_a_record_is_noticed(void **state)
         assert_row(!may_name(others[i], SPAN("\x0a\x01x")), "%s", others[i]);
         assert_row(!may_name(others[i], SPAN("")), "%s", others[i]);
         assert_row(may_name(others[i], SPAN("\x32\x00")), "%s, a map", others[i]);
-        for (size_t j = 0; j < ARRAY_LEN(members); j++) {
-            struct buf two = {0};
-            assert_row(!may_name(others[i], members[j]), "%s, member %zu", others[i], j);
-            buf_append(&two, members[j]);
-            buf_append(&two, SPAN("\x32\x00"));
-            assert_row(may_name(others[i], buf_span(&two)), "%s, a map behind %zu", others[i], j);
-            buf_done(&two);
-        }
+        assert_row(may_name(others[i], SPAN("\x0a\x01x\x32\x00")), "%s, a map at last", others[i]);
     }
     struct buf value = {0}; /* longer than the quick way takes */
     wire_append_len(&value, 1, span_str(longer));
