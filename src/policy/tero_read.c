@@ -146,6 +146,8 @@ static int find_list(struct json_node root, bool is_alone, struct json_node *lis
         *list = each.value;
         is_there = true;
     }
+    if (!is_there && !is_alone) /* of a response that says there are none */
+        return 0;
     if (!is_there || json_kind(*list) != JSON_ARRAY)
         return err_set(err, ERR_CONFIG, "there is no list \"policies\"");
     return 0;
@@ -153,7 +155,7 @@ static int find_list(struct json_node root, bool is_alone, struct json_node *lis
 
 int tero_read(struct tero *t, struct json_node root, bool is_alone, struct error *err)
 {
-    struct json_node list;
+    struct json_node list = {0};
     int rc = find_list(root, is_alone, &list, err);
     if (rc < 0)
         return rc;
