@@ -143,6 +143,8 @@ static int find_list(struct json_node root, bool is_alone, struct json_node *lis
             return err_set(err, ERR_CONFIG, "unknown field \"%.*s\"",
                            (int)(each.key.len < 64 ? each.key.len : 64),
                            (const char *)each.key.base);
+        if (is_there)
+            return err_set(err, ERR_CONFIG, "\"policies\" is there twice");
         *list = each.value;
         is_there = true;
     }
