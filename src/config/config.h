@@ -212,6 +212,11 @@ struct config {
         uint32_t flush_interval_ms, max_wait_ms, sync_interval_ms;
         uint32_t alerts_interval_ms, alerts_cooldown_ms;
         bool webhooks_private;
+        struct {
+            config_text endpoint, name, api_key;
+            bool as_anthropic;
+            uint32_t timeout_ms;
+        } model;
         uint32_t keep_minutes_ms, keep_hours_ms, keep_days;
     } server;
     bool allow_insecure;

@@ -249,6 +249,7 @@ static void free_call(struct call *c)
         secret_wipe(c->change.text.base, c->change.text.len); /* it may be a key */
     buf_done(&c->change.text);
     buf_done(&c->out);
+    free(c->analysis);
     free(c->query);
     free(c->match);
     budget_give(&s->budget, sizeof *c);
@@ -299,8 +300,23 @@ static void on_store_done(struct work *w)
     struct call *c = container_of(w, struct call, work);
     if (c->key != NULL)
         c->key->in_line--;
+    if (c->status == 0) {
+        c->next(c);
+        return;
+    }
     if (c->after != NULL && c->status < 300 && c->out.err == 0)
         c->after(c);
+    api_answer(c);
+}
+
+void api_resume(struct call *c)
+{
+    c->work = (struct work){.run = run_on_store, .done = on_store_done};
+    c->key->in_line++;
+    if (worker_add(c->server->worker, &c->work, true) == 0)
+        return;
+    c->key->in_line--;
+    c->status = api_detail(c, 503, "the server ends");
     api_answer(c);
 }
 

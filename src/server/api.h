@@ -26,6 +26,7 @@
 #define API_PAGE_MOST 1000 /* rows of one answer */
 
 struct call;
+struct analysis;
 
 typedef int api_handler(struct call *c);
 
@@ -76,6 +77,9 @@ struct call {
         struct key key;
         struct buf text;
     } change;                      /* for after() */
+    struct analysis *analysis;     /* server/analyst.h; NULL: no model is asked */
+    void (*next)(struct call *c);  /* on the loop, where a handler on the worker's thread returns 0:
+                                    * it is not done, and runs again after api_resume() */
     void (*after)(struct call *c); /* on the loop, where the status is below 300 */
     bool is_charged;               /* API_ANSWER_BYTES */
     struct waiter waiter;
@@ -116,6 +120,9 @@ MUST_CHECK int api_audit(struct call *c, struct store *s, const char *action, st
 void api_time(struct json *j, const char *key, int64_t unix_ms);
 
 /* ---- for what answers later ---- */
+
+/* Run the call's handler once more on the worker's thread. */
+void api_resume(struct call *c);
 
 /* Send c->out with c->status, and end the call. */
 void api_answer(struct call *c);
