@@ -477,8 +477,6 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, arrived);
         return 0;
     }
-    if (p->opts.peer_weights.count > 0)
-        peer_weights_apply(&p->opts.peer_weights, &record, bytes);
     enum severity_source source;
     enum level level = pipeline_level(p, g, bytes, &record, &source);
     struct logs_group changed;
@@ -486,11 +484,13 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
     if (p->provider.apply != NULL) {
         changed = *g;
         provided =
-            pipeline_ask_provider(p, &(struct provided_record){&changed, &bytes, &record, level});
+            pipeline_ask_provider(p, &(struct provided_record){&changed, &bytes, &record, &level});
         if (provided < 0)
             return refuse_for_provider(pass, arrived, provided);
         g = &changed;
     }
+    if (p->opts.peer_weights.count > 0)
+        peer_weights_apply(&p->opts.peer_weights, &record, bytes);
     struct subject s = {
         .group = g,
         .bytes = bytes,

@@ -135,7 +135,7 @@ struct provided_record {
     struct logs_group *group;  /* a copy: may be changed */
     struct span *bytes;        /* likewise */
     struct log_record *record; /* is read again where bytes changed */
-    enum level level;
+    enum level *level;         /* an error stays one */
 };
 
 /* enum provided, or ERR_*. Observing, nothing is changed. */
