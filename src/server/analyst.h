@@ -50,7 +50,7 @@ void analysis_add(struct analysis *a, const struct analyst_item *item);
 /* The template of an item, as far as it fits; what the redactor finds in it is replaced. */
 void analysis_set_template(struct analyst_item *item, struct span text, struct redactor *r);
 
-/* What the model is told of its task, the schema of its answer, and the question. */
+/* The task of the model, the schema of its answer, and the question. */
 extern const char analyst_task[], analyst_schema[];
 void analysis_write(const struct analysis *a, struct buf *out);
 
