@@ -23,6 +23,8 @@ static int exit_code(int rc)
         return EXIT_CONFIG;
     case ERR_UNAVAILABLE:
         return EXIT_UNAVAILABLE;
+    case ERR_IO: /* a file that is named and cannot be read or written */
+        return EXIT_USAGE;
     default:
         return EXIT_BUG;
     }

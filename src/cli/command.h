@@ -1,8 +1,9 @@
 /*
  * command: what verbs share: their options, the configuration, and how they end.
  *
- * Exit codes (sysexits): 0, 64 usage, 65 a damaged spool, 69 a port or the other side is not
- * available, 70 a bug, 78 configuration. What fails is printed on standard error.
+ * Exit codes (sysexits): 0, 64 usage or a file that cannot be used, 65 a damaged spool, 69 a port
+ * or the other side is not available, 70 a bug, 78 configuration. What fails is printed on standard
+ * error.
  */
 #pragma once
 

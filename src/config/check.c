@@ -128,7 +128,15 @@ static int check_exporters(const struct config *cfg, struct error *err)
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(endpoints) && rc == 0; i++)
         rc = check_endpoint(cfg, endpoints[i].key, endpoints[i].url, err);
-    return rc == 0 ? check_url("policy.server", cfg->policy.server, err) : rc;
+    if (rc == 0)
+        rc = check_url("policy.server", cfg->policy.server, err);
+    if (rc == 0)
+        rc = check_url("policy.sync.server", cfg->policy.sync.server, err);
+    if (rc == 0)
+        rc = check_url("server.model.endpoint", cfg->server.model.endpoint, err);
+    if (rc == 0 && cfg->server.model.endpoint[0] != '\0' && cfg->server.model.name[0] == '\0')
+        rc = err_set(err, ERR_CONFIG, "server.model.name: the model needs a name");
+    return rc;
 }
 
 /* A key that a header can have, and that cannot be guessed; or none. */

@@ -187,6 +187,11 @@ struct config {
         bool applies; /* proposals, by itself */
         uint32_t propose_interval_ms;
         double max_drop_change;
+        struct {
+            config_text server, api_key;
+            uint32_t interval_ms;
+            bool as_protobuf;
+        } sync;
     } policy;
     struct {
         enum passthrough traces, metrics;
@@ -204,9 +209,14 @@ struct config {
         struct config_tls tls;
         uint64_t max_request_bytes, journal_bytes;
         uint32_t max_connections, requests_per_second, max_services, max_patterns;
-        uint32_t flush_interval_ms, max_wait_ms;
+        uint32_t flush_interval_ms, max_wait_ms, sync_interval_ms;
         uint32_t alerts_interval_ms, alerts_cooldown_ms;
         bool webhooks_private;
+        struct {
+            config_text endpoint, name, api_key;
+            bool as_anthropic;
+            uint32_t timeout_ms;
+        } model;
         uint32_t keep_minutes_ms, keep_hours_ms, keep_days;
     } server;
     bool allow_insecure;

@@ -309,6 +309,7 @@ EITHER(policy_apply, "propose", "auto", "propose, auto");
 EITHER(relayed, "refuse", "relay", "relay, refuse");
 EITHER(budget_source, "configured", "posthog", "configured, posthog");
 EITHER(durability, "memory", "disk", "memory, disk");
+EITHER(model_format, "openai", "anthropic", "openai, anthropic");
 EITHER(when_full, "reject", "drop_oldest", "reject, drop_oldest");
 EITHER(flag, "false", "true", "true, false");
 EITHER(log_format, "text", "json", "text, json");

@@ -60,6 +60,7 @@ typedef double factor_field;
 typedef bool durability_field;
 typedef enum tls_version tls_version_field;
 typedef bool when_full_field;
+typedef bool model_format_field;
 typedef enum journal_fsync fsync_field;
 typedef enum redact_mode redact_mode_field;
 typedef enum redact_action redact_action_field;
@@ -69,7 +70,7 @@ typedef config_text keys_field;
 extern const struct value_kind value_bytes, value_millis, value_count, value_ratio, value_text,
     value_secret, value_coding, value_passthrough, value_level, value_severity, value_mode,
     value_amount, value_log_format, value_stamps, value_severity_from, value_flag, value_factor,
-    value_durability, value_when_full, value_fsync, value_multiline, value_upstream_key,
-    value_names, value_redact_mode, value_redact_action, value_detectors, value_words, value_keys,
-    value_sandbox, value_tls_version, value_role, value_relayed, value_budget_source, value_guard,
-    value_policy_apply;
+    value_durability, value_when_full, value_model_format, value_fsync, value_multiline,
+    value_upstream_key, value_names, value_redact_mode, value_redact_action, value_detectors,
+    value_words, value_keys, value_sandbox, value_tls_version, value_role, value_relayed,
+    value_budget_source, value_guard, value_policy_apply;

@@ -94,6 +94,19 @@ static void begin_at(struct wire *w, struct span message, size_t *at)
     *at = 0;
 }
 
+/* Two Resources of two keys are two. */
+static uint64_t hash_resource(const struct logs_group *g, uint64_t seed)
+{
+    uint64_t hash = hash64_seeded(g->resource, seed);
+    return g->key.len > 0 ? hash ^ hash64_seeded(g->key, seed + 1) : hash;
+}
+
+void logs_group_hash(struct logs_group *g, uint64_t hash_seed)
+{
+    g->resource_hash = hash_resource(g, hash_seed);
+    g->scope_hash = hash64_seeded(g->scope, hash_seed);
+}
+
 /* The walk pauses in this field of the message, or before it. */
 static void note_place(size_t *at, struct span message, const struct wire_field *f)
 {
@@ -135,9 +148,7 @@ static int each_scope(struct walk *walk, struct span resource_logs)
     int rc = gather(resource_logs, RESOURCE_LOGS_SCOPE_LOGS, walk->arena, &g->resource);
     if (rc < 0)
         return rc;
-    g->resource_hash = hash64_seeded(g->resource, walk->hash_seed);
-    if (g->key.len > 0)
-        g->resource_hash ^= hash64_seeded(g->key, walk->hash_seed + 1);
+    g->resource_hash = hash_resource(g, walk->hash_seed);
     g->service_name = g->service_instance_id = (struct span){0};
     ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 

@@ -82,6 +82,9 @@ MUST_CHECK int logs_each(struct span request, uint64_t hash_seed, struct arena *
 MUST_CHECK int logs_each_of_key(struct span request, struct span key, uint64_t hash_seed,
                                 struct arena *arena, logs_record_fn *fn, void *ctx);
 
+/* The hashes again, where what is around a record was changed for it. */
+void logs_group_hash(struct logs_group *g, uint64_t hash_seed);
+
 /* The same from a place on. The walk pauses before a record for which fn returns LOGS_PAUSE, which
  * is what the call returns then, and *place is that of the record. A zeroed place is the beginning.
  * The request must not have changed meanwhile. */

@@ -170,6 +170,16 @@ void pipeline_set_aside(struct pipeline *p, struct span request, const struct lo
  * "lipservice". Does nothing where there is nothing to notice. */
 void pipeline_tick(struct pipeline *p);
 
+/* Policies of another maker, which see each record before our rules do. NULL: there are none. */
+enum provided { PROVIDED_SAME, PROVIDED_CHANGED, PROVIDED_DROPPED };
+struct pipeline_provider {
+    void *ctx;
+    /* enum provided, or ERR_*: the record is refused. CHANGED: *record and what is around it in *g
+     * are new, and stay until the next call. One that is protected is never dropped. */
+    int (*apply)(void *ctx, struct logs_group *g, struct span *record, bool is_protected);
+};
+void pipeline_set_provider(struct pipeline *p, const struct pipeline_provider *provider);
+
 /* Called when an anomaly begins, of a pattern, or of a service where there is no template; within
  * pipeline_tick(). NULL: nothing is. It may change nothing of the pipeline. */
 typedef void pipeline_noticed_fn(void *ctx, enum anomaly_kind kind, struct span service,

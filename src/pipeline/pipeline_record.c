@@ -450,6 +450,15 @@ static void carry_out(struct pass *pass, const struct subject *s, struct decisio
     }
 }
 
+/* The provider's policies have no memory for this record: the request is refused. */
+static int refuse_for_provider(struct pass *pass, size_t arrived, int rc)
+{
+    pass->all = VERDICT_REJECTED;
+    pass->failed = rc;
+    ledger_decide(pass->p->ledger, pass->service, VERDICT_REJECTED, 1, arrived);
+    return 0;
+}
+
 int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
 {
     struct pass *pass = ctx;
@@ -468,14 +477,25 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         ledger_decide(p->ledger, pass->service, VERDICT_REJECTED, 1, arrived);
         return 0;
     }
+    enum severity_source source;
+    enum level level = pipeline_level(p, g, bytes, &record, &source);
+    struct logs_group changed;
+    int provided = PROVIDED_SAME;
+    if (p->provider.apply != NULL) {
+        changed = *g;
+        provided =
+            pipeline_ask_provider(p, &(struct provided_record){&changed, &bytes, &record, &level});
+        if (provided < 0)
+            return refuse_for_provider(pass, arrived, provided);
+        g = &changed;
+    }
     if (p->opts.peer_weights.count > 0)
         peer_weights_apply(&p->opts.peer_weights, &record, bytes);
-    enum severity_source source;
     struct subject s = {
         .group = g,
         .bytes = bytes,
         .record = &record,
-        .level = pipeline_level(p, g, bytes, &record, &source),
+        .level = level,
         .signature = pipeline_sign(p, g, bytes, &record),
         .now_ms = pass->at_ms,
         .metered = metering_framed(bytes.len) + (size_t)p->metering.around,
@@ -503,7 +523,10 @@ int pipeline_record(void *ctx, const struct logs_group *g, struct span bytes)
         governor_arrived(pass->governor, arrived);
     if (pass->guarding != 0)
         pipeline_ask_guard(p, &s, pass->guarding);
-    struct decision d = sampler_decide(pass->rules, &s);
+    struct decision d =
+        provided == PROVIDED_DROPPED
+            ? (struct decision){.verdict = VERDICT_DROPPED_BY_RULE, .reason = REASON_PROVIDER}
+            : sampler_decide(pass->rules, &s);
     bool is_for_guard = d.reason == REASON_GUARDED;
     limit_floor(pass, &d);
     if (p->shadow != NULL)

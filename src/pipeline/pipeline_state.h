@@ -27,6 +27,7 @@ struct pipeline {
     struct signer *signer;
     struct governor *governor; /* NULL: neither a budget nor a queue that could press */
     struct rulebook rulebook;
+    struct pipeline_provider provider;       /* zero: none */
     struct guard *guard;                     /* NULL: nothing is guarded */
     struct guard_counts selected[GUARD_MAX]; /* by its items */
     struct shadow *shadow;                   /* NULL: nothing is only counted */
@@ -126,6 +127,19 @@ MUST_CHECK int pipeline_admit(const struct pipeline *p, size_t bytes, size_t lar
 MUST_CHECK int pipeline_emit(const struct pipeline *p, const struct logs_group *g,
                              struct span record, struct span stamp, uint32_t service,
                              bool of_error);
+
+/* ---- pipeline_provided.c ----------------------------------------------- */
+
+/* What the provider's policies make of a record, and what they are given. */
+struct provided_record {
+    struct logs_group *group;  /* a copy: may be changed */
+    struct span *bytes;        /* likewise */
+    struct log_record *record; /* is read again where bytes changed */
+    enum level *level;         /* an error stays one */
+};
+
+/* enum provided, or ERR_*. Observing, nothing is changed. */
+MUST_CHECK int pipeline_ask_provider(struct pipeline *p, const struct provided_record *r);
 
 /* ---- pipeline_record.c ------------------------------------------------- */
 

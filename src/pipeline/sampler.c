@@ -114,11 +114,15 @@ static bool is_among_first(const struct rules *rules, const struct subject *s, b
     return true;
 }
 
+bool sampler_is_on_floor(const struct log_record *r, enum level level)
+{
+    const struct log_value *type = log_known(r, LOG_EXCEPTION_TYPE);
+    return level >= LEVEL_ERROR || (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
+}
+
 static bool is_on_floor(const struct subject *s)
 {
-    const struct log_value *type = log_known(s->record, LOG_EXCEPTION_TYPE);
-    return s->level >= LEVEL_ERROR ||
-           (type != NULL && type->kind == LOG_STRING && type->text.len > 0);
+    return sampler_is_on_floor(s->record, s->level);
 }
 
 enum wish { WISH_NONE, WISH_KEEP, WISH_DROP };

@@ -41,6 +41,7 @@
     X(KEEP_RULE,     "keep_rule") \
     X(DROP_RULE,     "drop_rule") \
     X(GUARDED,       "guarded") \
+    X(PROVIDER,      "provider_policy") \
     X(ERROR_CONTEXT, "error_context") \
     X(FIRST,         "first") \
     X(PATTERN_RATE,  "pattern_rate") \
@@ -99,6 +100,9 @@ struct decision {
     bool own_randomness; /* R is ours: it cannot be found in the record */
     bool is_new;         /* the first record ever of its pattern, which any budget has room for */
 };
+
+/* An error, which is always kept: by its level, or because it has an exception.type. */
+bool sampler_is_on_floor(const struct log_record *r, enum level level);
 
 /* Decide. Counts the record into its pattern's window and spacing; nothing else changes. */
 struct decision sampler_decide(const struct rules *rules, const struct subject *s);

@@ -1,6 +1,8 @@
 /* tero: policies from their making to their end; one record at a time; what they have done. */
 #include "policy/tero.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "policy/tero_state.h"
@@ -14,14 +16,10 @@ static struct buf *scratch(struct tero *t, size_t i)
     return i < 6 ? &t->pairs[i / 2].buf[i % 2] : i < 9 ? others[i - 6] : NULL;
 }
 
-int tero_new(struct tero **out, struct span text, uint64_t seed, struct budget *budget,
-             struct error *err)
+static int make(struct tero **out, struct json_node root, bool is_alone, uint64_t seed,
+                struct budget *budget, struct error *err)
 {
-    struct json_doc *doc = NULL;
-    struct json_node root;
     struct buf *b;
-    if (text.len > TERO_TEXT_BYTES)
-        return err_set(err, ERR_CONFIG, "the text is longer than %u bytes", TERO_TEXT_BYTES);
     struct tero *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_NOMEM;
@@ -29,18 +27,35 @@ int tero_new(struct tero **out, struct span text, uint64_t seed, struct budget *
     t->rng.state = seed;
     for (size_t i = 0; (b = scratch(t, i)) != NULL; i++)
         *b = (struct buf){.max_bytes = MESSAGE_BYTES, .budget = budget};
-    int rc = json_doc_new(&doc, text, budget, &root);
-    if (rc == ERR_MALFORMED)
-        err_set(err, rc, "the text is no valid JSON, or nested too deep");
-    if (rc == 0)
-        rc = tero_read(t, root, err);
-    json_doc_free(doc);
+    int rc = tero_read(t, root, is_alone, err);
     if (rc < 0) {
         tero_free(t);
         return rc;
     }
     *out = t;
     return 0;
+}
+
+int tero_new(struct tero **out, struct span text, uint64_t seed, struct budget *budget,
+             struct error *err)
+{
+    struct json_doc *doc = NULL;
+    struct json_node root;
+    if (text.len > TERO_TEXT_BYTES)
+        return err_set(err, ERR_CONFIG, "the text is longer than %u bytes", TERO_TEXT_BYTES);
+    int rc = json_doc_new(&doc, text, budget, &root);
+    if (rc == ERR_MALFORMED)
+        err_set(err, rc, "the text is no valid JSON, or nested too deep");
+    if (rc == 0)
+        rc = make(out, root, true, seed, budget, err);
+    json_doc_free(doc);
+    return rc;
+}
+
+int tero_new_of(struct tero **out, struct json_node response, uint64_t seed, struct budget *budget,
+                struct error *err)
+{
+    return make(out, response, false, seed, budget, err);
 }
 
 static void free_policy(struct tero_policy *p)
@@ -85,14 +100,17 @@ int tero_apply(struct tero *t, struct tero_record *r, uint64_t now_ms)
     for (size_t i = 0; i < t->count; i++)
         if (t->policies[i].is_on && policy_matches(&t->policies[i], &view))
             t->matched[matched++] = (uint32_t)i;
-    const struct tero_policy *dropped_by = tero_keep_decide(t, matched, &view, now_ms);
+    struct tero_policy *dropped_by = tero_keep_decide(t, matched, &view, now_ms);
+    bool is_kept = dropped_by == NULL || r->is_protected;
+    if (is_kept && dropped_by != NULL)
+        dropped_by->overruled++;
     for (size_t i = 0; i < matched; i++) {
         struct tero_policy *p = &t->policies[t->matched[i]];
-        bool is_hit = dropped_by == NULL || p == dropped_by;
+        bool is_hit = is_kept != (p == dropped_by);
         p->hits += is_hit;
         p->misses += !is_hit;
     }
-    return dropped_by != NULL ? TERO_DROPPED : tero_transform(t, matched, r);
+    return !is_kept ? TERO_DROPPED : tero_transform(t, matched, r);
 }
 
 /* ---- what they have done ---------------------------------------------------------- */
@@ -110,6 +128,49 @@ struct span tero_error(const struct tero *t, size_t index, unsigned error)
 {
     bool is_there = index < t->count && error < t->policies[index].error_count;
     return is_there ? t->policies[index].errors[error] : (struct span){0};
+}
+
+size_t tero_policies(const struct tero *t)
+{
+    return t->count;
+}
+
+size_t tero_invalid(const struct tero *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->count; i++)
+        n += t->policies[i].error_count > 0;
+    return n;
+}
+
+static void take_status(struct tero_policy *p, struct json *j)
+{
+    char text[96];
+    json_begin(j, NULL);
+    json_text(j, "id", p->id);
+    json_u64(j, "match_hits", p->hits);
+    json_u64(j, "match_misses", p->misses);
+    json_begin_list(j, "errors");
+    for (unsigned i = 0; i < p->error_count; i++)
+        json_text(j, NULL, p->errors[i]);
+    if (p->overruled > 0) {
+        int n = snprintf(text, sizeof text,
+                         "errors are always kept: it would have dropped %" PRIu64 " of them",
+                         p->overruled);
+        json_text(j, NULL, span_of(text, (size_t)n));
+    }
+    json_end_list(j);
+    json_end(j);
+    p->hits = p->misses = p->overruled = 0;
+}
+
+void tero_take_statuses(struct tero *t, struct json *j)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        struct tero_policy *p = &t->policies[i];
+        if (p->hits > 0 || p->misses > 0 || p->error_count > 0)
+            take_status(p, j);
+    }
 }
 
 void tero_write_stats(const struct tero *t, struct json *j)

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "otlp/json_doc.h"
 #include "util/budget.h"
 #include "util/err.h"
 #include "util/json.h"
@@ -36,11 +37,15 @@ struct tero;
  * ERR_NOMEM. */
 MUST_CHECK int tero_new(struct tero **out, struct span text, uint64_t seed, struct budget *budget,
                         struct error *err);
+/* The same of a SyncResponse, whose other members mean nothing here. */
+MUST_CHECK int tero_new_of(struct tero **out, struct json_node response, uint64_t seed,
+                           struct budget *budget, struct error *err);
 void tero_free(struct tero *t); /* accepts NULL */
 
 /* A record and what is around it, encoded as struct logs_group has it (otlp/logs.h). */
 struct tero_record {
     struct span resource, scope, record;
+    bool is_protected; /* no policy may drop it; the one that would has a miss, and says so */
 };
 
 enum tero_verdict { TERO_SAME, TERO_CHANGED, TERO_DROPPED };
@@ -60,6 +65,13 @@ struct tero_count {
 /* Policies in the order of their ids; false: there is no such one. */
 bool tero_count(const struct tero *t, size_t index, struct tero_count *out);
 struct span tero_error(const struct tero *t, size_t index, unsigned error);
+
+/* Of a list of PolicySyncStatus: those with hits, misses or errors, which are counted anew from
+ * here on. Errors are there each time. */
+void tero_take_statuses(struct tero *t, struct json *j);
+
+size_t tero_policies(const struct tero *t);
+size_t tero_invalid(const struct tero *t); /* of those */
 
 /* {"policies": [...]}: those with hits, misses or errors. */
 void tero_write_stats(const struct tero *t, struct json *j);

@@ -7,23 +7,6 @@
 
 #define NOTE_BYTES 320 /* of one error: the place, what is wrong, and a piece of the text */
 
-bool tero_name_is(struct span key, const char *name)
-{
-    size_t at = 0;
-    for (; *name != '\0'; name++, at++) {
-        if (at >= key.len)
-            return false;
-        if (*name == '_' && key.base[at] != '_') {
-            name++;
-            if (key.base[at] != (uint8_t)(*name - 'a' + 'A'))
-                return false;
-        } else if (key.base[at] != (uint8_t)*name) {
-            return false;
-        }
-    }
-    return at == key.len;
-}
-
 int tero_note(struct tero *t, struct tero_policy *p, const char *fmt, ...)
 {
     char room[NOTE_BYTES];
@@ -94,7 +77,7 @@ static const struct {
 static int read_member(struct tero *t, struct tero_policy *p, const struct json_each *each)
 {
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
-        if (tero_name_is(each->key, members[i].name))
+        if (policy_sync_name_is(each->key, members[i].name))
             return json_kind(each->value) == JSON_NULL ? 0 : members[i].read(t, p, each->value);
     return tero_note(t, p, "unknown field \"%.*s\"", (int)(each->key.len < 64 ? each->key.len : 64),
                      (const char *)each->key.base);
@@ -145,29 +128,37 @@ static int refuse_twins(struct tero *t)
     return rc;
 }
 
-static int find_list(struct json_node root, struct json_node *list, struct error *err)
+static int find_list(struct json_node root, bool is_alone, struct json_node *list,
+                     struct error *err)
 {
     struct json_each each = json_each(root);
     bool is_there = false;
     if (json_kind(root) != JSON_OBJECT)
         return err_set(err, ERR_CONFIG, "the text is no JSON object");
     while (json_next(&each)) {
-        if (!span_eq(each.key, SPAN("policies")))
+        bool is_list = span_eq(each.key, SPAN("policies"));
+        if (!is_list && !is_alone)
+            continue;
+        if (!is_list)
             return err_set(err, ERR_CONFIG, "unknown field \"%.*s\"",
                            (int)(each.key.len < 64 ? each.key.len : 64),
                            (const char *)each.key.base);
+        if (is_there)
+            return err_set(err, ERR_CONFIG, "\"policies\" is there twice");
         *list = each.value;
         is_there = true;
     }
+    if (!is_there && !is_alone) /* of a response that says there are none */
+        return 0;
     if (!is_there || json_kind(*list) != JSON_ARRAY)
         return err_set(err, ERR_CONFIG, "there is no list \"policies\"");
     return 0;
 }
 
-int tero_read(struct tero *t, struct json_node root, struct error *err)
+int tero_read(struct tero *t, struct json_node root, bool is_alone, struct error *err)
 {
-    struct json_node list;
-    int rc = find_list(root, &list, err);
+    struct json_node list = {0};
+    int rc = find_list(root, is_alone, &list, err);
     if (rc < 0)
         return rc;
     struct json_each each = json_each(list);

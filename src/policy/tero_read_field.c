@@ -117,7 +117,7 @@ int tero_read_field(struct tero_spot *at, const char *before, const struct json_
     char name[32];
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         snprintf(name, sizeof name, "%s%s", before, names[i]);
-        if (!tero_name_is(each->key, name))
+        if (!policy_sync_name_is(each->key, name))
             continue;
         if (*is_set)
             return TERO_NOTE(at, "more than one field") < 0 ? ERR_TOO_BIG : 1;
@@ -205,12 +205,12 @@ int tero_read_value(struct tero_spot *at, struct json_node value, struct log_val
     if (!json_next(&each))
         return TERO_NOTE(at, "value is not set");
     struct span key = each.key;
-    if (tero_name_is(key, "int_value"))
+    if (policy_sync_name_is(key, "int_value"))
         return read_number(at, each.value, true, out);
-    if (tero_name_is(key, "hex_value"))
+    if (policy_sync_name_is(key, "hex_value"))
         return read_hex(at, each.value, out);
-    if (tero_name_is(key, "string_value") || tero_name_is(key, "bool_value") ||
-        tero_name_is(key, "double_value"))
+    if (policy_sync_name_is(key, "string_value") || policy_sync_name_is(key, "bool_value") ||
+        policy_sync_name_is(key, "double_value"))
         return read_scalar(at, each.value, out);
     return TERO_NOTE(at, "values of this kind are not supported: \"%.*s\"", tero_shown(key),
                      (const char *)key.base);

@@ -83,13 +83,13 @@ static int read_matcher(struct tero_spot *at, struct json_node node, struct tero
         size_t i = 0;
         if (json_kind(each.value) == JSON_NULL)
             continue;
-        while (i < ARRAY_LEN(tests) && !tero_name_is(each.key, tests[i].name))
+        while (i < ARRAY_LEN(tests) && !policy_sync_name_is(each.key, tests[i].name))
             i++;
         if (i < ARRAY_LEN(tests))
             rc = read_test(at, tests[i].name, tests[i].test, each.value, m);
-        else if (tero_name_is(each.key, "negate"))
+        else if (policy_sync_name_is(each.key, "negate"))
             rc = tero_read_bool(at, "negate", each.value, &m->negate);
-        else if (tero_name_is(each.key, "case_insensitive"))
+        else if (policy_sync_name_is(each.key, "case_insensitive"))
             rc = tero_read_bool(at, "case_insensitive", each.value, &caseless);
         else if ((rc = tero_read_field(at, "", &each, &m->field, &has_field)) == 0)
             rc = tero_unknown(at, each.key);
@@ -182,7 +182,7 @@ static int read_op_member(struct tero_spot *at, enum tero_op_kind kind,
     struct span pattern;
     for (size_t i = 0; i < ARRAY_LEN(op_members); i++) {
         const char *name = op_members[i].name;
-        if (op_members[i].kind != kind || !tero_name_is(each->key, name))
+        if (op_members[i].kind != kind || !policy_sync_name_is(each->key, name))
             continue;
         if (op_members[i].what == 'v')
             return tero_read_text(at, name, each->value, &op->value);
@@ -254,7 +254,7 @@ static int read_transform(struct tero *t, struct tero_policy *p, struct json_nod
     int rc = 0;
     while (rc == 0 && json_next(&each)) {
         unsigned kind = 0;
-        while (kind < TERO_OP_KINDS && !tero_name_is(each.key, op_names[kind]))
+        while (kind < TERO_OP_KINDS && !policy_sync_name_is(each.key, op_names[kind]))
             kind++;
         if (kind < TERO_OP_KINDS && json_kind(each.value) != JSON_NULL)
             rc = read_ops(&at, (enum tero_op_kind)kind, each.value);
@@ -282,7 +282,7 @@ int tero_read_log(struct tero *t, struct tero_policy *p, struct json_node log)
     int rc = json_kind(log) == JSON_OBJECT ? 0 : tero_note(t, p, "log: must be an object");
     while (rc == 0 && json_next(&each)) {
         size_t i = 0;
-        while (i < ARRAY_LEN(parts) && !tero_name_is(each.key, parts[i].name))
+        while (i < ARRAY_LEN(parts) && !policy_sync_name_is(each.key, parts[i].name))
             i++;
         if (i == ARRAY_LEN(parts))
             rc = tero_note(t, p, "log: unknown field \"%.*s\"", tero_shown(each.key),

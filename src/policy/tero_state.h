@@ -3,6 +3,7 @@
 
 #include "otlp/json_doc.h"
 #include "otlp/logs.h"
+#include "otlp/policy_sync.h"
 #include "policy/tero.h"
 #include "util/arena.h"
 #include "util/buf.h"
@@ -129,6 +130,7 @@ struct tero_policy {
     struct span *errors; /* TERO_ERRORS of them, made with the first */
     unsigned error_count;
     uint64_t hits, misses;
+    uint64_t overruled; /* records that are protected, and that it would have dropped */
 };
 
 /* Buffers of one changed message: one is read while the other is written. */
@@ -148,8 +150,8 @@ struct tero {
     struct buf inner, value, text;
 };
 
-/* tero_read.c: fill t->policies. */
-MUST_CHECK int tero_read(struct tero *t, struct json_node root, struct error *err);
+/* tero_read.c: fill t->policies. `is_alone`: no other member than policies may be there. */
+MUST_CHECK int tero_read(struct tero *t, struct json_node root, bool is_alone, struct error *err);
 
 /* tero_read_log.c: the part `log` of a policy; what is wrong is noted in it. 0 or ERR_*. */
 MUST_CHECK int tero_read_log(struct tero *t, struct tero_policy *p, struct json_node log);
@@ -157,9 +159,6 @@ MUST_CHECK int tero_read_log(struct tero *t, struct tero_policy *p, struct json_
 /* Note an error of the policy, as printf() writes it. ERR_NOMEM, ERR_FULL, ERR_TOO_BIG. */
 MUST_CHECK int tero_note(struct tero *t, struct tero_policy *p, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* Is this the name of a field, as .proto files spell it or in lowerCamelCase? */
-bool tero_name_is(struct span key, const char *name);
 
 /* What the policies that matched say. NULL: the record is kept; else it is dropped, by this one. */
 struct tero_policy *tero_keep_decide(struct tero *t, size_t matched, const struct tero_view *view,

@@ -9,6 +9,7 @@
 #include "net/host.h"
 #include "net/page.h"
 #include "net/url.h"
+#include "otlp/policy_sync.h"
 #include "server/poll.h"
 #include "util/diag.h"
 #include "util/secret.h"
@@ -17,7 +18,9 @@
 #define DETAIL_BYTES 1024
 #define RETRY_S 1
 #define HEADERS_MAX 8
+#define SYNC_JSON_BYTES ((size_t)8 << 20) /* of a SyncRequest that came as protobuf, as JSON */
 #define JSON_TYPE "application/json"
+#define PROTOBUF_TYPE "application/x-protobuf"
 
 /* ---- words of an answer ------------------------------------------------- */
 
@@ -34,6 +37,7 @@ int api_detail(struct call *c, int status, const char *fmt, ...)
     json_text(&j, "detail", span_of(text, n < DETAIL_BYTES ? (size_t)n : DETAIL_BYTES - 1));
     json_end(&j);
     c->etag[0] = '\0';
+    c->content_type = NULL;
     if (status == 429 || status == 503)
         c->retry_s = RETRY_S;
     return status;
@@ -245,7 +249,9 @@ static void free_call(struct call *c)
         secret_wipe(c->change.text.base, c->change.text.len); /* it may be a key */
     buf_done(&c->change.text);
     buf_done(&c->out);
+    free(c->analysis);
     free(c->query);
+    free(c->match);
     budget_give(&s->budget, sizeof *c);
     free(c);
 }
@@ -265,7 +271,9 @@ void api_answer(struct call *c)
         snprintf(seconds, sizeof seconds, "%u", c->retry_s);
         headers[n++] = (struct http_header){SPAN("retry-after"), span_str(seconds)};
     }
-    const char *type = c->route->content_type != NULL ? c->route->content_type : JSON_TYPE;
+    const char *type = c->content_type != NULL          ? c->content_type
+                       : c->route->content_type != NULL ? c->route->content_type
+                                                        : JSON_TYPE;
     if (c->x != NULL) {
         c->x->user = NULL;
         send_answer(c->server, c->x,
@@ -292,8 +300,23 @@ static void on_store_done(struct work *w)
     struct call *c = container_of(w, struct call, work);
     if (c->key != NULL)
         c->key->in_line--;
+    if (c->status == 0) {
+        c->next(c);
+        return;
+    }
     if (c->after != NULL && c->status < 300 && c->out.err == 0)
         c->after(c);
+    api_answer(c);
+}
+
+void api_resume(struct call *c)
+{
+    c->work = (struct work){.run = run_on_store, .done = on_store_done};
+    c->key->in_line++;
+    if (worker_add(c->server->worker, &c->work, true) == 0)
+        return;
+    c->key->in_line--;
+    c->status = api_detail(c, 503, "the server ends");
     api_answer(c);
 }
 
@@ -320,12 +343,17 @@ static void hand_over(struct call *c)
 /* ---- requests ----------------------------------------------------------- */
 
 /* "application/json", with parameters or without. */
-static bool is_json(struct span type)
+static bool is_type(struct span type, const char *want)
 {
     size_t n = 0;
     while (n < type.len && type.base[n] != ';')
         n++;
-    return span_ieq(span_trim(span_of(type.base, n)), SPAN(JSON_TYPE));
+    return span_ieq(span_trim(span_of(type.base, n)), span_str(want));
+}
+
+static bool is_protobuf(struct span type)
+{
+    return is_type(type, PROTOBUF_TYPE) || is_type(type, "application/protobuf");
 }
 
 static struct key *authenticate(struct server *s, const struct http_head *head)
@@ -391,8 +419,14 @@ static void on_head(void *ctx, struct http_exchange *x)
     struct span coding = x->head.content_encoding;
     if (r->has_body && coding.len > 0 && !span_ieq(coding, SPAN("identity")))
         refuse(s, x, 415, "bodies are taken as they are, without a content coding", NULL);
-    else if (r->has_body && !is_json(x->head.content_type))
-        refuse(s, x, 415, "a body of content-type application/json is expected", NULL);
+    else if (r->is_sync && is_protobuf(x->head.content_type))
+        return;
+    else if (r->has_body && !is_type(x->head.content_type, JSON_TYPE))
+        refuse(s, x, 415,
+               r->is_sync ? "a body of content-type application/json or application/x-protobuf is "
+                            "expected"
+                          : "a body of content-type application/json is expected",
+               NULL);
 }
 
 static struct call *new_call(struct server *s, struct http_exchange *x)
@@ -419,6 +453,26 @@ static struct call *new_call(struct server *s, struct http_exchange *x)
     return c;
 }
 
+/* A message of policy sync: as JSON from here on. 0, or the status of the refusal. */
+static int read_sync(struct call *c)
+{
+    struct buf json = {.max_bytes = SYNC_JSON_BYTES, .budget = &c->server->budget};
+    struct span match = c->x->head.if_none_match;
+    c->match = match.len > 0 ? strndup((const char *)match.base, match.len) : NULL;
+    c->is_protobuf = is_protobuf(c->x->head.content_type);
+    if (!c->is_protobuf)
+        return 0;
+    int rc = policy_sync_to_json(&json, POLICY_SYNC_REQUEST, buf_span(&c->body), json.budget);
+    buf_done(&c->body);
+    buf_move(&c->body, &json);
+    buf_done(&json);
+    return rc == ERR_MALFORMED ? api_detail(c, 400, "the body is no SyncRequest in protobuf")
+           : rc == ERR_TOO_BIG
+               ? api_detail(c, 413, "the body is larger than is taken of a SyncRequest")
+           : rc < 0 ? api_detail(c, 503, "no memory for this request now")
+                    : 0;
+}
+
 /* Body, parameters and team; else the status of the refusal. */
 static int read_request(struct call *c, struct span params[API_PARAMS])
 {
@@ -436,6 +490,8 @@ static int read_request(struct call *c, struct span params[API_PARAMS])
     if (!c->route->has_body)
         return 0;
     buf_move(&c->body, &c->x->body);
+    if (c->route->is_sync && (status = read_sync(c)) != 0)
+        return status;
     int rc = json_doc_new(&c->doc, buf_span(&c->body), &c->server->budget, &c->root);
     if (rc == ERR_MALFORMED || (rc == 0 && json_kind(c->root) != JSON_OBJECT))
         return api_detail(c, 400, "the body is no JSON object");

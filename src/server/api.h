@@ -26,6 +26,7 @@
 #define API_PAGE_MOST 1000 /* rows of one answer */
 
 struct call;
+struct analysis;
 
 typedef int api_handler(struct call *c);
 
@@ -37,6 +38,7 @@ struct route {
     int (*on_store)(struct call *c, struct store *s);
     const char *content_type; /* NULL: JSON */
     bool has_body;
+    bool is_sync; /* a message of policy sync, as JSON or protobuf, and so is the answer */
 };
 
 /* Its end has path NULL. */
@@ -58,20 +60,26 @@ struct call {
     struct key *key;                         /* NULL: a route without */
     char param[API_PARAMS][API_PARAM_BYTES]; /* of the path, decoded */
     char *query;                             /* a copy, because x may go */
+    char *match;                             /* of is_sync: If-None-Match, likewise; may be NULL */
+    bool is_protobuf;                        /* the body was, and the answer is to be */
     struct buf body;
     struct json_doc *doc;
     struct json_node root; /* of the body */
     int64_t now_ms;
     struct buf out;
     int status;
-    char etag[48];      /* "": none */
-    bool is_wait_known; /* Preference-Applied: wait */
-    uint32_t retry_s;   /* Retry-After; 0: none */
+    char etag[48];            /* "": none */
+    const char *content_type; /* NULL: the route's */
+    bool is_wait_known;       /* Preference-Applied: wait */
+    uint32_t retry_s;         /* Retry-After; 0: none */
     struct {
         int64_t id, version, ends_ms;
         struct key key;
         struct buf text;
     } change;                      /* for after() */
+    struct analysis *analysis;     /* server/analyst.h; NULL: no model is asked */
+    void (*next)(struct call *c);  /* on the loop, where a handler on the worker's thread returns 0:
+                                    * it is not done, and runs again after api_resume() */
     void (*after)(struct call *c); /* on the loop, where the status is below 300 */
     bool is_charged;               /* API_ANSWER_BYTES */
     struct waiter waiter;
@@ -113,6 +121,9 @@ void api_time(struct json *j, const char *key, int64_t unix_ms);
 
 /* ---- for what answers later ---- */
 
+/* Run the call's handler once more on the worker's thread. */
+void api_resume(struct call *c);
+
 /* Send c->out with c->status, and end the call. */
 void api_answer(struct call *c);
 
@@ -148,6 +159,10 @@ int audit_list(struct call *c, struct store *s);
 int webhooks_list(struct call *c, struct store *s);
 int webhooks_create(struct call *c, struct store *s);
 int webhooks_delete(struct call *c, struct store *s);
+int api_tero_get(struct call *c, struct store *s);
+int api_tero_put(struct call *c, struct store *s);
+int api_tero_statuses(struct call *c, struct store *s);
+int api_tero_sync(struct call *c, struct store *s);
 int alerts_list(struct call *c, struct store *s);
 int alerts_acknowledge(struct call *c, struct store *s);
 int alerts_resolve(struct call *c, struct store *s);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "config/money.h"
 #include "pattern/signature.h"
@@ -17,12 +18,15 @@
 #include "server/pattern_rows.h"
 #include "server/policy_rows.h"
 #include "server/policy_text.h"
+#include "server/analyst.h"
+#include "server/consulting.h"
 #include "server/poll.h"
 
 #define TOP 5
 #define HOURS_MOST 720
 #define MINUTES_KEPT_HOURS 6 /* up to here by the minute: server.retention.minutes */
 #define REASON_BYTES 512
+#define REASONING_BYTES 4096 /* that, and what a model said */
 
 /* ---- what was seen ------------------------------------------------------- */
 
@@ -218,6 +222,8 @@ int analysis_anomalies(struct call *c, struct store *s)
 
 struct proposing {
     struct json rates;
+    struct analysis *analysis; /* NULL: no model */
+    struct redactor *redactor; /* proposals are collected for the model; NULL: they are made */
     const struct rules *rules;
     double hours;
     double bytes_now, bytes_then;
@@ -228,6 +234,23 @@ static bool has_key(struct span signature)
 {
     uint64_t id;
     return signature_parse(signature, &id) == 0;
+}
+
+/* For the model, which is asked about those that change most. */
+static void collect(struct proposing *p, const struct pattern_row *row,
+                    const struct proposal_pattern *pattern, double rate)
+{
+    struct analyst_item item = {.level = level_name(pattern->level),
+                                .per_hour = pattern->records_per_hour,
+                                .bytes = pattern->bytes,
+                                .now = pattern->rate_now,
+                                .proposed = rate,
+                                .chosen = rate};
+    if (row->signature.len >= sizeof item.signature)
+        return;
+    memcpy(item.signature, row->signature.base, row->signature.len);
+    analysis_set_template(&item, row->template_text, p->redactor);
+    analysis_add(p->analysis, &item);
 }
 
 static int propose(void *ctx, const struct pattern_row *row)
@@ -249,8 +272,14 @@ static int propose(void *ctx, const struct pattern_row *row)
         return 0;
     }
     proposal_of(&out, &pattern);
-    p->bytes_then += out.bytes;
-    if (fabs(out.rate - pattern.rate_now) < 1e-9)
+    bool is_change = fabs(out.rate - pattern.rate_now) >= 1e-9;
+    if (is_change && p->redactor != NULL)
+        collect(p, row, &pattern, out.rate);
+    if (is_change && p->analysis != NULL)
+        out.rate = analysis_rate(p->analysis, row->signature, pattern.rate_now, out.rate);
+    is_change = fabs(out.rate - pattern.rate_now) >= 1e-9;
+    p->bytes_then += is_change ? pattern.bytes * out.rate / pattern.rate_now : pattern.bytes;
+    if (!is_change)
         return 0;
     json_key(&p->rates, row->signature);
     json_printf(&p->rates, NULL, "%.6g", out.rate);
@@ -300,11 +329,17 @@ static void write_reason(struct buf *out, struct call *c, const struct proposing
                                  : "; the target of %.4g a day is not met by one step, and "
                                    "the next proposal goes on from here",
                    target);
+    if (p->analysis != NULL && p->analysis->has_chosen) {
+        buf_printf(out, ". Chosen by %s: ", c->server->cfg->server.model.name);
+        analysis_write_reasons(p->analysis, out);
+    } else if (p->analysis != NULL && p->analysis->why_not != NULL) {
+        buf_printf(out, ". The model was not used: %s", p->analysis->why_not);
+    }
 }
 
 /* The whole document. */
 static void write_document(struct buf *out, struct json_node old, struct json_node proposed,
-                           struct span reason)
+                           struct span reason, const char *model)
 {
     struct json j = json_on(out);
     double number = 1;
@@ -325,36 +360,56 @@ static void write_document(struct buf *out, struct json_node old, struct json_no
     if (json_number(json_get(old, "anomaly_boost"), &number))
         json_printf(&j, "anomaly_boost", "%.10g", number);
     json_text(&j, "reasoning", reason);
-    json_str(&j, "generated_by", POLICY_BY_PROPOSAL);
+    json_str(&j, "generated_by", model != NULL ? POLICY_BY_MODEL : POLICY_BY_PROPOSAL);
+    if (model != NULL)
+        json_str(&j, "llm_model", model);
     json_end(&j);
+}
+
+/* What goes to a model is redacted, whatever the sidecars did. */
+static int open_redactor(struct redactor **out, const struct config *cfg)
+{
+    struct redact_opts opts;
+    struct error err = {{0}};
+    int rc = config_redaction(cfg, &opts, &err);
+    opts.mode = REDACT_ENFORCE;
+    return rc < 0 ? rc : redactor_new(out, &opts);
 }
 
 static int propose_all(struct buf *out, struct call *c, struct store *s, int64_t service,
                        int64_t hours, const struct summary *m, const struct policy_row *active)
 {
-    struct buf rates = {.max_bytes = API_ANSWER_BYTES}, reason = {.max_bytes = REASON_BYTES};
+    struct buf rates = {.max_bytes = API_ANSWER_BYTES}, reason = {.max_bytes = REASONING_BYTES};
     struct error err = {{0}};
     struct json_doc *doc = NULL;
     struct json_node proposed;
     struct rules *rules;
     double known = (double)(c->now_ms - m->first_ms) / 3600000;
-    struct proposing p = {.rates = json_on(&rates), .hours = fmin((double)hours, fmax(known, 1))};
+    bool is_chosen = c->analysis != NULL && c->analysis->has_chosen;
+    struct proposing p = {.rates = json_on(&rates),
+                          .analysis = c->analysis,
+                          .hours = fmin((double)hours, fmax(known, 1))};
     const struct pattern_want want = want_of(c, service, hours);
     int rc = policy_text_read(&rules, buf_span(&active->document), &err);
     if (rc < 0)
         return rc;
     p.rules = rules;
+    if (c->analysis != NULL && !c->analysis->is_over)
+        rc = open_redactor(&p.redactor, c->server->cfg);
     json_begin(&p.rates, NULL);
-    rc = pattern_rows_each(s, &want, propose, &p);
+    if (rc == 0)
+        rc = pattern_rows_each(s, &want, propose, &p);
     json_end(&p.rates);
     if (rc == 0)
         rc = json_doc_new(&doc, buf_span(&rates), NULL, &proposed);
     if (rc == 0) {
         write_reason(&reason, c, &p);
-        write_document(out, active->root, proposed, buf_span(&reason));
+        write_document(out, active->root, proposed, buf_span(&reason),
+                       is_chosen ? c->server->cfg->server.model.name : NULL);
         rc = out->err;
     }
     json_doc_free(doc);
+    redactor_free(p.redactor);
     rules_unref(rules);
     buf_done(&rates);
     buf_done(&reason);
@@ -397,7 +452,7 @@ static void write_generated(struct call *c, struct json_node policy, const struc
         json_end(&j);
     }
     json_text(&j, "reasoning", json_string(json_get(policy, "reasoning")));
-    json_str(&j, "generated_by", POLICY_BY_PROPOSAL);
+    json_text(&j, "generated_by", json_string(json_get(policy, "generated_by")));
     json_begin(&j, "analysis_summary");
     write_counts(&j, m);
     json_i64(&j, "high_severity_anomalies", m->high);
@@ -410,6 +465,17 @@ static void write_generated(struct call *c, struct json_node policy, const struc
     json_end(&j);
 }
 
+static void on_model(void *ctx)
+{
+    api_resume(ctx);
+}
+
+static void ask_model(struct call *c)
+{
+    consulting_ask(c->server, c->analysis, on_model, c);
+}
+
+/* 1: the model is to be asked first. */
 static int generate(struct call *c, struct store *s, int64_t service, int64_t hours,
                     struct summary *m)
 {
@@ -422,6 +488,13 @@ static int generate(struct call *c, struct store *s, int64_t service, int64_t ho
         rc = read_active(&active, s, service);
     if (rc == 0)
         rc = propose_all(&document, c, s, service, hours, m, &active);
+    if (rc == 0 && c->analysis != NULL && !c->analysis->is_over) {
+        c->next = c->analysis->count > 0 ? ask_model : api_resume;
+        c->analysis->is_over = c->analysis->count == 0;
+        policy_row_done(&active);
+        buf_done(&document);
+        return 1;
+    }
     if (rc == 0)
         rc = json_doc_new(&doc, buf_span(&document), NULL, &root);
     if (rc == 0)
@@ -434,6 +507,14 @@ static int generate(struct call *c, struct store *s, int64_t service, int64_t ho
     return rc;
 }
 
+/* By what it is, or as older clients name what is spoken. */
+static bool names_model(const struct config *cfg, struct json_node by)
+{
+    return span_eq(json_string(by), SPAN(POLICY_BY_MODEL)) ||
+           span_eq(json_string(by),
+                   span_str(cfg->server.model.as_anthropic ? "anthropic" : "openai"));
+}
+
 int analysis_generate(struct call *c, struct store *s)
 {
     struct summary m = {0};
@@ -444,11 +525,17 @@ int analysis_generate(struct call *c, struct store *s)
     int status = read_request(c, s, &service, &hours);
     if (status != 0)
         return status;
-    if (json_kind(by) != JSON_NULL && !span_eq(json_string(by), SPAN(POLICY_BY_PROPOSAL)))
-        return api_detail(c, 422, "llm_provider: only rule-based is configured here");
+    bool is_rules = span_eq(json_string(by), SPAN(POLICY_BY_PROPOSAL));
+    bool has_model = consulting_is_on(c->server);
+    if (json_kind(by) != JSON_NULL && !is_rules && !(has_model && names_model(c->server->cfg, by)))
+        return api_detail(c, 422, "llm_provider: only rule-based%s is configured here",
+                          has_model ? " or model" : "");
     if (json_kind(target) != JSON_NULL && !(json_number(target, &number) && number >= 0))
         return api_detail(c, 422, "cost_target: must be a number from 0");
+    if (has_model && !is_rules && c->analysis == NULL &&
+        (c->analysis = calloc(1, sizeof *c->analysis)) == NULL)
+        return api_detail(c, 503, "no memory for this request now");
     int rc = generate(c, s, service, hours, &m);
     summary_done(&m);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
+    return rc == 1 ? 0 : rc < 0 ? api_store_failed(c, rc) : 200;
 }

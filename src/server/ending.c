@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "server/consulting.h"
 #include "server/poll.h"
 #include "server/server.h"
 #include "util/confine.h"
@@ -55,6 +56,7 @@ static void on_signal(uv_signal_t *handle, int number)
          number, s->cfg->shutdown_timeout_ms);
     s->service.draining = true;
     poll_end(s);
+    consulting_end(s);
     listener_drain_sessions(&s->listener);
     listener_stop_accepting(&s->listener);
     uv_timer_start(&s->drain_timer, on_tick, 0, TICK_MS);

@@ -15,6 +15,7 @@
 /* Who made it. */
 #define POLICY_BY_PERSON "manual"
 #define POLICY_BY_PROPOSAL "rule-based"
+#define POLICY_BY_MODEL "model" /* which chose among what the proposal had */
 
 /* ERR_MALFORMED with a sentence. The caller owns *out. */
 MUST_CHECK int policy_text_read(struct rules **out, struct span text, struct error *err);

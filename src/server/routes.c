@@ -24,6 +24,11 @@ const struct route api_routes[] = {
     {METHOD_POST, "/api/v1/policies/{service_name}/rollback",           WRITERS, .on_store = api_policy_rollback, .has_body = true},
     {METHOD_POST, "/api/v1/policies/{service_name}/activate",           WRITERS, .on_store = api_policy_activate, .has_body = true},
 
+    {METHOD_POST, "/v1/policy/sync",       REPORTERS, .on_store = api_tero_sync, .has_body = true, .is_sync = true},
+    {METHOD_GET,  "/api/v1/tero/policies", READERS, .on_store = api_tero_get},
+    {METHOD_PUT,  "/api/v1/tero/policies", WRITERS, .on_store = api_tero_put, .has_body = true},
+    {METHOD_GET,  "/api/v1/tero/statuses", READERS, .on_store = api_tero_statuses},
+
     {METHOD_GET,  "/api/v1/services",                               READERS, .on_store = services_list},
     {METHOD_POST, "/api/v1/services",                               WRITERS, .on_store = services_create, .has_body = true},
     {METHOD_GET,  "/api/v1/services/{service_id}",                  READERS, .on_store = services_get},

@@ -8,6 +8,7 @@
 
 #include "config/tls.h"
 #include "net/host.h"
+#include "server/consulting.h"
 #include "server/delivery.h"
 #include "server/poll.h"
 #include "util/diag.h"
@@ -99,6 +100,7 @@ static const struct part {
     {worker_start, worker_stop, NULL},
     {follow_start, follow_stop, follow_release},
     {delivery_start, delivery_stop, delivery_release},
+    {consulting_start, consulting_stop, consulting_release},
     {tls_part_start, tls_part_stop, NULL},
     {api_start, api_stop, NULL},
 };

@@ -27,6 +27,7 @@
 
 struct follow;
 struct delivery;
+struct consulting;
 
 enum server_phase { SERVER_STARTING, SERVER_RUNNING, SERVER_DRAINING, SERVER_ENDED };
 
@@ -82,6 +83,7 @@ struct server {
         struct served_policy fallback; /* of services without a policy */
     } poll;
     struct delivery *delivery;
+    struct consulting *consulting; /* NULL without server.model.endpoint */
     struct {
         struct metric delivered, retried, failed;
     } webhooks;

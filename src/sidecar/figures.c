@@ -95,6 +95,11 @@ static void take_policies(struct figures *f, const struct sidecar *sc)
         f->policy_age_s = age_s(sc, f->remote.last_success_ms);
         f->report_age_s = age_s(sc, f->report.last_success_ms);
     }
+    f->has[FIGURES_PROVIDER] = sc->provider != NULL;
+    if (sc->provider != NULL) {
+        f->provider = *provider_stats(sc->provider);
+        f->sync_age_s = age_s(sc, f->provider.last_success_ms);
+    }
     f->has[FIGURES_POSTHOG] = posthog_figures(sc, &f->posthog);
     f->has[FIGURES_LEADER] = f->has[FIGURES_POSTHOG] && sc->cfg->app.leads;
     f->verified_age_s = age_s(sc, f->posthog.verified_ms);

@@ -29,6 +29,7 @@
     X(STATE,       "with `state.directory`") \
     X(HISTORY,     "unless `history.memory` is 0") \
     X(SERVER,      "with `policy.server`") \
+    X(PROVIDER,    "with `policy.sync.server`") \
     X(POSTHOG,     "with `posthog.personal_api_key`") \
     X(LEADER,      "with `posthog.role: leader`") \
     X(PROXY,       "with `passthrough.posthog: relay`")
@@ -50,6 +51,7 @@ struct figures {
     uint32_t readers; /* of /api/events */
     struct policy_file_stats policy_file;
     struct remote_stats remote;
+    struct provider_stats provider;
     struct report_stats report;
     struct posthog_figures posthog;
     double posthog_age_s, verified_age_s; /* -1: never */
@@ -68,7 +70,8 @@ struct figures {
     bool is_spool_broken, is_spool_unreadable;
     double state_age_s; /* -1: never */
     uint64_t history_bytes, history_left_out, versions, active_version;
-    double spool_oldest_s, policy_file_age_s, policy_age_s, report_age_s; /* -1: never */
+    double spool_oldest_s, policy_file_age_s, policy_age_s, report_age_s,
+        sync_age_s; /* -1: never */
     double tls_expires_s;
     double cpu_s, resident_bytes, uptime_s;
     double one;

@@ -109,6 +109,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
         rc = try_policy_files(next, old, err);
     if (rc == 0)
         rc = try_policy_server(next, old, err);
+    if (rc == 0)
+        rc = providing_try(next, old, err);
     if (rc < 0)
         return rc;
     sc->cfg = next;
@@ -130,6 +132,8 @@ static int reload(struct sidecar *sc, struct config *next, struct error *err)
     access_reload(sc);
     tls_reload(sc);
     rc = proxy_reload(sc, err);
+    if (rc == 0)
+        rc = providing_reload(sc, old, err);
     return rc < 0 ? rc : put_in_force(sc, old, err);
 }
 

@@ -318,6 +318,7 @@ static const struct part {
     {versioning_start, versioning_stop, versioning_release},
     {state_restore, NULL, NULL},
     {policies_start, policies_stop, policies_release},
+    {providing_start, providing_stop, NULL},
     {tls_start, tls_stop, NULL},
     {posthog_start, posthog_stop, posthog_release},
     {guarding_start, guarding_stop, guarding_release},

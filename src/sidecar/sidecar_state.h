@@ -23,6 +23,7 @@
 #include "pipeline/census.h"
 #include "pipeline/pipeline.h"
 #include "policy/file.h"
+#include "policy/provider.h"
 #include "policy/remote.h"
 #include "policy/report.h"
 #include "receiver/receiver.h"
@@ -101,6 +102,7 @@ struct sidecar {
     struct kept *kept;               /* NULL without state.directory */
     struct remote *remote;           /* NULL without policy.server, as is report */
     struct report *report;
+    struct provider *provider;        /* NULL without policy.sync.server */
     struct posthog_part *posthog;     /* NULL without posthog.personal_api_key */
     struct report_marks report_marks; /* of all reports, one after the other */
     struct {
@@ -315,6 +317,14 @@ MUST_CHECK int policies_set_files(struct sidecar *sc, const struct config *befor
                                   struct error *err);
 MUST_CHECK int policies_open_server(struct sidecar *sc, struct error *err);
 void policies_close_server(struct sidecar *sc);
+
+/* ---- providing.c: a provider of Tero's policies ---- */
+
+MUST_CHECK int providing_start(struct sidecar *sc, struct error *err);
+void providing_stop(struct sidecar *sc);
+/* Check what is configured now before anything changes; then put it in force. */
+MUST_CHECK int providing_try(const struct config *cfg, const struct config *old, struct error *err);
+MUST_CHECK int providing_reload(struct sidecar *sc, const struct config *old, struct error *err);
 
 /* ---- annotating.c: a mark in PostHog for each version of a policy ---- */
 

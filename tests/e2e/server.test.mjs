@@ -137,7 +137,7 @@ test('the proposal lowers what is loud, in force at once, and leaves errors and 
 // ---- who may do what, generated from the document
 
 const fill = (route) => route.replace('{service_name}', 'secret').replace('{service_id}', '1').replace('{version}', '1').replace('{key_id}', '2').replace('{alert_id}', '1').replace('{webhook_id}', '1');
-const bodies = { report: report('secret', 5), putPolicy: POLICY, policyRollback: { version: 1 }, policyActivate: { version: 1 }, createService: { name: 'secret' }, analyze: { service_name: 'secret' }, generatePolicy: { service_name: 'secret' }, createKey: { role: 'read', name: 'x' }, rotateKey: {}, createTeam: { name: 'x' }, createWebhook: { name: 'x', url: 'https://hooks.example.com/x' } };
+const bodies = { report: report('secret', 5), putPolicy: POLICY, policyRollback: { version: 1 }, policyActivate: { version: 1 }, createService: { name: 'secret' }, analyze: { service_name: 'secret' }, generatePolicy: { service_name: 'secret' }, createKey: { role: 'read', name: 'x' }, rotateKey: {}, createTeam: { name: 'x' }, createWebhook: { name: 'x', url: 'https://hooks.example.com/x' }, syncPolicies: {}, putTeroPolicies: { policies: [] } };
 const queries = { policyDiff: '?from=1&to=1' };
 const ask = (server, { method, path, operation }, options) =>
   server.call(method, fill(path) + (queries[operation.operationId] ?? ''), { body: bodies[operation.operationId], ...options });
@@ -260,6 +260,21 @@ test('what is wrong is refused with a status and a sentence', async (t) => {
     ['PUT', '/api/v1/policies/a', { raw: '{}' }, 422, /neither/],
     ['PUT', '/api/v1/policies/b', { body: POLICY }, 404, /Service not found/],
     ['POST', '/api/v1/policies/a/rollback', { raw: '{"version":0}' }, 422, /version/],
+    ['PUT', '/api/v1/tero/policies', { raw: '{}' }, 422, /no list "policies"/],
+    ['PUT', '/api/v1/tero/policies', { raw: '{"policies":[],"more":1}' }, 422, /unknown field "more"/],
+    ['PUT', '/api/v1/tero/policies', { raw: '{"policies":[],"policies":[]}' }, 422, /twice/],
+    ['PUT', '/api/v1/tero/policies', { raw: '{"policies":[{"id":"x","log":{"match":[{"log_field":"body","regex":"("}]}}]}' }, 422, /policy "x": log: match\[0\]: invalid regex/],
+    ['PUT', '/api/v1/tero/policies', { raw: '{"policies":[{"id":"x"},{"id":"x"}]}' }, 422, /policy "x": id: more than one/],
+    ['POST', '/v1/policy/sync', { raw: '[]' }, 400, /no JSON object/],
+    ['POST', '/v1/policy/sync', { raw: '{"policy_statuses":{}}' }, 422, /policy_statuses: must be a list/],
+    ['POST', '/v1/policy/sync', { raw: '{"policy_statuses":[{}]}' }, 422, /an object with an id/],
+    ['POST', '/v1/policy/sync', { raw: '{"policy_statuses":[{"id":"x","match_hits":-1}]}' }, 422, /match_hits/],
+    ['POST', '/v1/policy/sync', { raw: '{"policyStatuses":[{"id":"x","matchHits":"1e3"}]}' }, 422, /match_hits/],
+    ['POST', '/v1/policy/sync', { raw: '{}', headers: { 'content-type': 'text/plain' } }, 415, /application\/x-protobuf/],
+    ['POST', '/v1/policy/sync', { raw: '\x0a\x05x', headers: { 'content-type': 'application/x-protobuf' } }, 400, /no SyncRequest/],
+    ['POST', '/v1/policy/sync', { raw: Buffer.from([0x22, 1, 0xff]), headers: { 'content-type': 'application/x-protobuf' } }, 400, /no SyncRequest/],
+    ['POST', '/v1/policy/sync', { raw: 'x'.repeat(5000), headers: { 'content-type': 'application/x-protobuf' } }, 413, /max_request_size/],
+    ['GET', '/v1/policy/sync', {}, 405, /Method/],
     ['POST', '/api/v1/services', { raw: '{"name":""}' }, 422, /name/],
     ['POST', '/api/v1/services', { raw: '{"name":"a\\u0001"}' }, 422, /name/],
     ['POST', '/api/v1/keys', { raw: '{"role":"root","name":"x"}' }, 422, /role/],

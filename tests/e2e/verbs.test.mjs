@@ -68,6 +68,19 @@ test('explain uses the policy file, and refuses what it cannot read', async (t) 
   assert.equal((await run(['explain', ...bare], { input: '{"resourceLogs": [' })).code, 64);
 });
 
+test('a file that cannot be read or written is the user\'s mistake, not a bug', async (t) => {
+  const dir = scratch(t);
+  const file = (name, text) => (writeFileSync(path.join(dir, name), text), path.join(dir, name));
+  const files = { policies: file('p.json', '{"policies":[]}'), input: file('i.json', '{"resourceLogs":[]}'), output: path.join(dir, 'o.json'), stats: path.join(dir, 's.json') };
+  const conformance = (more) => run(['policy', 'conformance', ...Object.entries({ ...files, ...more }).flatMap(([name, value]) => [`--${name}`, value])]);
+  assert.equal((await conformance({})).code, 0);
+  for (const name of Object.keys(files)) {
+    const { code, stderr } = await conformance({ [name]: '/nowhere/at/all' });
+    assert.deepEqual([name, code], [name, 64]);
+    assert.match(stderr, /cannot (read|write) '\/nowhere\/at\/all'/);
+  }
+});
+
 test('explain says what the proxy does', async (t) => {
   const set = { 'sampling.first.count': 0, 'batch.max_age': '50ms', 'sampling.severity_rates.INFO': 0.3 };
   const { stub, sidecar } = await pair(t, { set });

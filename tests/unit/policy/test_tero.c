@@ -364,6 +364,55 @@ static void policies_transform_in_the_order_of_ids(void **state)
     world_done(&w);
 }
 
+/* ---- statuses ------------------------------------------------------------------ */
+
+static void statuses(struct tero *t, const char *want)
+{
+    struct buf out = {0};
+    struct json j = json_on(&out);
+    json_begin_list(&j, NULL);
+    tero_take_statuses(t, &j);
+    json_end_list(&j);
+    buf_append_byte(&out, '\0');
+    assert_string_equal(out.base, want);
+    buf_done(&out);
+}
+
+/* What is protected stays, whoever says otherwise, and is counted against that policy alone. */
+static void protected_records_stay(void **state)
+{
+    (void)state;
+    static const char set[] =
+        "{\"policies\":[{\"id\":\"a\",\"log\":{\"match\":[{\"log_field\":\"body\",\"exists\":true}]"
+        ","
+        "\"keep\":\"none\"}},{\"id\":\"b\",\"log\":{\"match\":[{\"log_field\":\"body\",\"exists\":"
+        "true}],\"transform\":{\"redact\":[{\"log_field\":\"body\"}]}}},{\"id\":\"c\",\"log\":{"
+        "\"match\":[{\"log_field\":\"body\",\"regex\":\"(\"}]}}],\"hash\":\"h\"}";
+    const struct span body = SPAN("\x2a\x03\x0a\x01x");
+    struct json_doc *doc;
+    struct json_node root;
+    struct tero *t;
+    struct error err;
+    assert_int_equal(tero_new(&t, span_str(set), 1, NULL, &err), ERR_CONFIG); /* it is no file */
+    assert_int_equal(json_doc_new(&doc, span_str(set), NULL, &root), 0);
+    assert_int_equal(tero_new_of(&t, root, 1, NULL, &err), 0);
+    json_doc_free(doc);
+    assert_int_equal(tero_policies(t), 3);
+    assert_int_equal(tero_invalid(t), 1);
+    struct tero_record r = {.record = body};
+    assert_int_equal(tero_apply(t, &r, 1), TERO_DROPPED);
+    r = (struct tero_record){.record = body, .is_protected = true};
+    assert_int_equal(tero_apply(t, &r, 1), TERO_CHANGED);
+    statuses(t,
+             "[{\"id\":\"a\",\"match_hits\":1,\"match_misses\":1,\"errors\":[\"errors are always "
+             "kept: it would have dropped 1 of them\"]},{\"id\":\"b\",\"match_hits\":1,"
+             "\"match_misses\":1,\"errors\":[]},{\"id\":\"c\",\"match_hits\":0,"
+             "\"match_misses\":0,\"errors\":[\"log: match[0]: invalid regex \\\"(\\\"\"]}]");
+    statuses(t, "[{\"id\":\"c\",\"match_hits\":0,\"match_misses\":0,\"errors\":[\"log: match[0]: "
+                "invalid regex \\\"(\\\"\"]}]");
+    tero_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +424,7 @@ int main(void)
         cmocka_unit_test(trace_ids_decide_as_for_traces),
         cmocka_unit_test(transforms),
         cmocka_unit_test(policies_transform_in_the_order_of_ids),
+        cmocka_unit_test(protected_records_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
