@@ -103,8 +103,7 @@ static void http1_reply(struct http_exchange *x, const struct http_response *r)
     if (has_length) {
         buf_append_str(out, "content-length: ");
         buf_append_u64(out, body_len);
-        buf_append_str(out, "
-");
+        buf_append_str(out, "\r\n");
     }
     append_connection(s, close);
     buf_append_str(out, "\r\n");
