@@ -9,6 +9,7 @@
 #include "pipeline/pressure.h"
 #include "util/diag.h"
 #include "util/err.h"
+#include "util/saved.h"
 
 #define INTERVAL_MS 5000
 #define EARLY_MS 1000     /* after a guard was hit */
@@ -62,6 +63,12 @@ struct share {
     bool known, seen;
 };
 
+/* What a process leaves to the next. */
+struct debts {
+    double arrivals, level, lull_s, mean_cost, credit, certain_rate, firsts, bucket;
+    double away_s;
+};
+
 struct governor {
     struct governor_opts opts;
     struct share *shares;      /* by entry number */
@@ -94,6 +101,9 @@ struct governor {
     double bucket;
     double used, allowed;
     uint64_t allocations;
+
+    struct debts before; /* of an earlier process, until it is on */
+    bool has_before;
 };
 
 /* ---- life -------------------------------------------------------------- */
@@ -384,6 +394,19 @@ static double left_to_sample(const struct governor *g, double asked)
     return fmin(left, asked * pressure_volume(&g->pressure));
 }
 
+/* The strata are filled: give each its part. */
+static void divide(struct governor *g, double asked)
+{
+    double left = left_to_sample(g, asked);
+    g->presses = g->pressure.level > 0 && left >= asked * pressure_volume(&g->pressure);
+    allocation_solve(g->strata, g->made, g->opts.target.exponent, left);
+    for (uint32_t i = 0; i < g->made; i++) {
+        struct share *s = &g->shares[i];
+        s->part = (float)g->strata[i].share;
+        s->factor = s->smooth > 0 ? fminf(s->part / s->smooth, 1) : 1;
+    }
+}
+
 static void allocate(struct governor *g)
 {
     double seconds = (double)(g->now_ms - g->interval_ms) / 1000, asked = 0;
@@ -405,14 +428,7 @@ static void allocate(struct governor *g)
         g->arrivals += (now > g->arrivals ? 1 : SLOW_DOWN) * (now - g->arrivals);
         set_rate(g, g->opts.target.amount * g->arrivals);
     }
-    double left = left_to_sample(g, asked);
-    g->presses = g->pressure.level > 0 && left >= asked * pressure_volume(&g->pressure);
-    allocation_solve(g->strata, g->made, g->opts.target.exponent, left);
-    for (uint32_t i = 0; i < g->made; i++) {
-        struct share *s = &g->shares[i];
-        s->part = (float)g->strata[i].share;
-        s->factor = s->smooth > 0 ? fminf(s->part / s->smooth, 1) : 1;
-    }
+    divide(g, asked);
     g->interval_ms = g->now_ms;
     g->pressure_then = g->pressure.level;
     g->certain = g->arrived = 0;
@@ -428,7 +444,46 @@ static bool is_due(const struct governor *g)
     return ms >= INTERVAL_MS || (early && ms >= EARLY_MS) || (moved && ms >= PRESSED_MS);
 }
 
-/* From nothing: what was known is too old. */
+/* No more than the present budget allows. */
+static void cut_debts(struct governor *g)
+{
+    g->credit = fmax(fmin(g->credit, CREDIT_S * g->rate), -CREDIT_S * g->rate);
+    g->firsts = fmin(g->firsts, FIRST_DEPTH_S * g->rate);
+    g->bucket = fmin(g->bucket, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
+}
+
+/* Go on where the process before was, as after a pause. */
+static void take_over(struct governor *g)
+{
+    const struct debts *d = &g->before;
+    const double allowed = g->allowed;
+    double asked = 0;
+    g->arrivals = d->arrivals;
+    if (g->opts.target.unit == GOVERNOR_REDUCTION)
+        set_rate(g, g->opts.target.amount * d->arrivals);
+    g->level = d->level;
+    g->lull_s = d->lull_s;
+    g->mean_cost = d->mean_cost;
+    g->credit = d->credit;
+    g->certain_rate = d->certain_rate;
+    g->firsts = d->firsts;
+    g->bucket = d->bucket;
+    set_smallness(g);
+    if (g->opts.target.unit != GOVERNOR_REDUCTION)
+        allow(g, g->rate * d->away_s);
+    g->allowed = allowed; /* it is of the time in which there was a process */
+    g->level = fmax(g->level, 0);
+    cut_debts(g);
+    for (uint32_t i = 0; i < g->made; i++) {
+        const struct share *s = &g->shares[i];
+        g->strata[i] = (struct allocation){s->known ? s->smooth : 0, 1, 0};
+        asked += g->strata[i].volume;
+    }
+    divide(g, asked);
+    g->is_fresh = g->has_before = false;
+}
+
+/* From nothing, or from what the process before has left: what was known since is too old. */
 static void turn_on(struct governor *g)
 {
     g->is_on = g->is_fresh = true;
@@ -441,6 +496,8 @@ static void turn_on(struct governor *g)
     set_rate(g, g->opts.target.unit == GOVERNOR_REDUCTION ? 0 : g->opts.target.amount);
     g->firsts = FIRST_DEPTH_S * g->rate;
     g->bucket = BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate;
+    if (g->has_before)
+        take_over(g);
 }
 
 static void turn_off(struct governor *g)
@@ -456,8 +513,10 @@ void governor_set_target(struct governor *g, const struct governor_target *targe
     if (now->unit == target->unit && now->amount == target->amount &&
         now->exponent == target->exponent)
         return;
-    if (now->unit != target->unit)
+    if (now->unit != target->unit) {
         g->used = g->allowed = 0;
+        g->has_before = false;
+    }
     *now = *target;
     if (g->is_on)
         turn_off(g); /* and on again, with the new rate, at the next request */
@@ -469,9 +528,7 @@ void governor_set_amount(struct governor *g, double amount)
     if (!g->is_on)
         return;
     set_rate(g, amount);
-    g->credit = fmax(fmin(g->credit, CREDIT_S * g->rate), -CREDIT_S * g->rate);
-    g->firsts = fmin(g->firsts, FIRST_DEPTH_S * g->rate);
-    g->bucket = fmin(g->bucket, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
+    cut_debts(g);
 }
 
 static void tell_pressure(double before, const struct pressure *now, double fullness)
@@ -550,4 +607,76 @@ struct governor_stats governor_stats(const struct governor *g)
         .pressure = g->pressure.level,
         .allocations = g->allocations,
     };
+}
+
+/* ---- over a restart ---------------------------------------------------- */
+
+bool governor_known(const struct governor *g, uint32_t number, struct governor_known *out)
+{
+    if (!has_budget(g) || number >= g->made || !g->shares[number].known)
+        return false;
+    *out = (struct governor_known){g->shares[number].smooth, g->shares[number].level};
+    return true;
+}
+
+/* In the order of struct debts; what a process had from the one before and never came to use goes
+ * on to the next. */
+void governor_save(const struct governor *g, struct buf *out)
+{
+    const struct debts d = !g->is_on && g->has_before
+                               ? g->before
+                               : (struct debts){.arrivals = g->arrivals,
+                                                .level = g->level,
+                                                .lull_s = g->lull_s,
+                                                .mean_cost = g->mean_cost,
+                                                .credit = g->credit,
+                                                .certain_rate = g->certain_rate,
+                                                .firsts = g->firsts,
+                                                .bucket = g->bucket};
+    const double all[] = {d.arrivals, d.level,        d.lull_s, d.mean_cost,
+                          d.credit,   d.certain_rate, d.firsts, d.bucket};
+    saved_put_u8(out, (uint8_t)g->opts.target.unit);
+    saved_put_u8(out, has_budget(g) && (g->is_on || g->has_before));
+    saved_put_double(out, g->used);
+    saved_put_double(out, g->allowed);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        saved_put_double(out, all[i]);
+}
+
+int governor_restore(struct governor *g, struct span text, double away_s)
+{
+    struct saved s = {.left = text};
+    struct debts d = {.away_s = fmax(away_s, 0)};
+    double *const all[] = {&d.arrivals, &d.level,        &d.lull_s, &d.mean_cost,
+                           &d.credit,   &d.certain_rate, &d.firsts, &d.bucket};
+    const uint8_t unit = saved_u8(&s), is_on = saved_u8(&s);
+    const double used = saved_double(&s), allowed = saved_double(&s);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        *all[i] = saved_double(&s);
+        s.is_bad |= !isfinite(*all[i]);
+    }
+    s.is_bad |= !(used >= 0 && isfinite(used) && allowed >= 0 && isfinite(allowed)) ||
+                d.arrivals < 0 || d.lull_s < 0 || d.mean_cost < 0 || d.certain_rate < 0 ||
+                d.bucket < 0;
+    if (s.is_bad)
+        return ERR_MALFORMED;
+    if (!has_budget(g) || unit != (uint8_t)g->opts.target.unit)
+        return 0;
+    g->used = used;
+    g->allowed = allowed;
+    g->before = d;
+    /* Without a record there is no mean, by which the small are told from others. */
+    g->has_before = is_on && d.mean_cost > 0;
+    return 0;
+}
+
+void governor_recall(struct governor *g, uint32_t number, const struct governor_known *known)
+{
+    struct share *s = g->has_before && known->volume > 0 ? share_of(g, number) : NULL;
+    if (s == NULL)
+        return;
+    s->smooth = known->volume;
+    s->level = known->level;
+    s->known = true;
+    s->factor = 1;
 }

@@ -44,6 +44,7 @@
 #include <stdint.h>
 
 #include "util/budget.h"
+#include "util/buf.h"
 #include "util/err.h"
 
 #define GOVERNOR_MONTH_S (30.4375 * 24 * 3600) /* a twelfth of a year */
@@ -125,3 +126,22 @@ bool governor_pay(struct governor *g, size_t bytes, bool is_stamped, bool must_s
 double governor_factor(const struct governor *g, uint32_t number, enum governor_cause *why);
 
 struct governor_stats governor_stats(const struct governor *g);
+
+/* ---- over a restart: debts, and what is known of patterns ---- */
+
+/* What a pattern asks for, in cost a second, and its severity; false: nothing is known of it. */
+struct governor_known {
+    float volume;
+    uint8_t level;
+};
+bool governor_known(const struct governor *g, uint32_t number, struct governor_known *out);
+
+void governor_save(const struct governor *g, struct buf *out);
+
+/* Into one that was just made, after so many seconds without a process, in which debts were paid.
+ * Those of a budget in another unit are left, and all are cut to what the present budget allows.
+ * ERR_MALFORMED: it is no such text, and nothing was taken. */
+MUST_CHECK int governor_restore(struct governor *g, struct span text, double away_s);
+
+/* Then each pattern that was known. */
+void governor_recall(struct governor *g, uint32_t number, const struct governor_known *known);

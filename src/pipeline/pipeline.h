@@ -200,13 +200,13 @@ uint64_t pipeline_untold(const struct pipeline *p, uint32_t service);
 
 /* ---- a process before this one --------------------------------------- */
 
-/* What it knows of patterns and families. Failures are the buf's. */
-void pipeline_save(const struct pipeline *p, struct buf *out);
+/* What it knows of patterns and families, and its budget's debts. Failures are the buf's. */
+void pipeline_save(const struct pipeline *p, uint64_t unix_ns, struct buf *out);
 
 /* The same into a pipeline that has seen nothing yet and has the same seed: what is in it is not
  * new when it comes, and a window that was begun goes on. ERR_MALFORMED: it is no such text; what
  * of it was read stays. */
-MUST_CHECK int pipeline_restore(struct pipeline *p, struct span text);
+MUST_CHECK int pipeline_restore(struct pipeline *p, uint64_t unix_ns, struct span text);
 
 /* ---- records that are elsewhere ---------------------------------------- */
 

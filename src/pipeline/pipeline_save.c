@@ -2,15 +2,20 @@
  * pipeline_save: what a pipeline knows of patterns and families, for the process after it.
  *
  * Counts are not in it: they begin anew, with the ledger and with all other counters. What is in it
- * decides what is new: keys, times, templates, families, and where in its window each pattern is.
+ * decides what is new (keys, times, templates, families, and where in its window each pattern is)
+ * and how much may stay (the budget's debts, and what each pattern asks for).
  */
+#include <math.h>
 #include <string.h>
 
 #include "pipeline/pipeline_state.h"
 #include "util/saved.h"
 
-static void save_pattern(const struct pattern *e, struct buf *out)
+static void save_pattern(const struct pipeline *p, const struct pattern *e, struct buf *out)
 {
+    struct governor_known known = {0};
+    if (p->governor != NULL && !governor_known(p->governor, e->number, &known))
+        known = (struct governor_known){0};
     saved_put_u64(out, e->key.signature);
     saved_put_u32(out, e->key.service);
     saved_put_u8(out, e->key.level);
@@ -20,10 +25,12 @@ static void save_pattern(const struct pattern *e, struct buf *out)
     saved_put_u32(out, e->last_seen_s);
     saved_put_u32(out, e->window);
     saved_put_u32(out, e->in_window);
+    saved_put_double(out, (double)known.volume);
+    saved_put_u8(out, known.level);
     saved_put_span(out, span_of(e->template_text, e->template_text == NULL ? 0 : e->template_len));
 }
 
-void pipeline_save(const struct pipeline *p, struct buf *out)
+void pipeline_save(const struct pipeline *p, uint64_t unix_ns, struct buf *out)
 {
     uint32_t services = ledger_services(p->ledger), count = 0;
     saved_put_u32(out, services);
@@ -34,13 +41,18 @@ void pipeline_save(const struct pipeline *p, struct buf *out)
         const struct pattern *e = patterns_at(p->patterns, i);
         if (!e->in_use)
             continue;
-        save_pattern(e, out);
+        save_pattern(p, e, out);
         count++;
     }
     saved_set_later(out, at, count);
     size_t length = saved_put_later(out);
     if (p->families != NULL)
         families_save(p->families, out);
+    saved_set_later(out, length, (uint32_t)(out->len - length));
+    saved_put_u64(out, unix_ns);
+    length = saved_put_later(out);
+    if (p->governor != NULL)
+        governor_save(p->governor, out);
     saved_set_later(out, length, (uint32_t)(out->len - length));
 }
 
@@ -54,7 +66,8 @@ static uint32_t service_of(struct pipeline *p, struct span name)
 }
 
 /* As pattern_place() begins an entry, and it is not new. */
-static void begin(struct pipeline *p, const struct pattern *was, struct span text)
+static void begin(struct pipeline *p, const struct pattern *was, const struct governor_known *known,
+                  struct span text)
 {
     const struct pattern_key *key = &was->key;
     if (patterns_find(p->patterns, key) != NULL ||
@@ -72,6 +85,8 @@ static void begin(struct pipeline *p, const struct pattern *was, struct span tex
     e->window = was->window == PATTERN_WINDOW_NEW ? PATTERN_WINDOW_KNOWN : was->window;
     e->in_window = was->in_window;
     pattern_set_template(p->patterns, e, text);
+    if (p->governor != NULL)
+        governor_recall(p->governor, e->number, known);
 }
 
 static void restore_pattern(struct pipeline *p, struct saved *s, const struct saved *names,
@@ -86,7 +101,10 @@ static void restore_pattern(struct pipeline *p, struct saved *s, const struct sa
     was.last_seen_s = saved_u32(s);
     was.window = saved_u32(s);
     was.in_window = saved_u32(s);
+    struct governor_known known = {.volume = (float)saved_double(s)};
+    known.level = saved_u8(s);
     struct span text = saved_span(s);
+    s->is_bad |= !isfinite(known.volume) || known.volume < 0;
     s->is_bad |= service >= services || was.key.level >= LEVEL_COUNT || was.key.status_class > 5;
     if (s->is_bad)
         return;
@@ -99,10 +117,21 @@ static void restore_pattern(struct pipeline *p, struct saved *s, const struct sa
         *service_at = service;
     }
     was.key.service = *place;
-    begin(p, &was, text);
+    begin(p, &was, &known, text);
 }
 
-int pipeline_restore(struct pipeline *p, struct span text)
+/* Before the patterns: what is known of them is of use only where its debts are. */
+static void restore_governor(struct pipeline *p, struct saved *s, uint64_t unix_ns)
+{
+    uint64_t then_ns = saved_u64(s);
+    struct span debts = saved_span(s);
+    if (s->is_bad || p->governor == NULL || debts.len == 0)
+        return;
+    double away_s = unix_ns > then_ns ? (double)(unix_ns - then_ns) / 1e9 : 0;
+    s->is_bad |= governor_restore(p->governor, debts, away_s) < 0;
+}
+
+int pipeline_restore(struct pipeline *p, uint64_t unix_ns, struct span text)
 {
     struct saved s = {.left = text};
     uint32_t services = saved_u32(&s), service_at = UINT32_MAX, place = LEDGER_OTHER;
@@ -111,10 +140,11 @@ int pipeline_restore(struct pipeline *p, struct span text)
         saved_span(&s);
     struct saved patterns = s;
     for (uint32_t n = saved_u32(&s); n > 0 && !s.is_bad; n--) { /* families come first */
-        saved_bytes(&s, 8 + 4 + 1 + 1 + 8 + 8 + 4 + 4 + 4);
+        saved_bytes(&s, 8 + 4 + 1 + 1 + 8 + 8 + 4 + 4 + 4 + 8 + 1);
         saved_span(&s);
     }
     struct span families = saved_span(&s);
+    restore_governor(p, &s, unix_ns);
     int rc = s.is_bad ? ERR_MALFORMED : 0;
     if (rc == 0 && p->families != NULL && families.len > 0)
         rc = families_restore(p->families, families);

@@ -51,7 +51,7 @@ static int fill(struct state *s)
     out->max_bytes = STATE_BYTES;
     saved_put_u64(out, s->seed);
     size_t at = saved_put_later(out);
-    pipeline_save(sc->pipeline, out);
+    pipeline_save(sc->pipeline, clock_unix_ns(sc->clock), out);
     saved_set_later(out, at, (uint32_t)(out->len - at));
     at = saved_put_later(out);
     int rc = save_history(sc, out);
@@ -186,7 +186,8 @@ static void restore_parts(struct state *s)
     saved_u64(&all); /* the seed */
     const struct span patterns = saved_span(&all), history = saved_span(&all),
                       versions = saved_span(&all);
-    int rcs[] = {all.is_bad ? ERR_MALFORMED : 0, pipeline_restore(sc->pipeline, patterns),
+    int rcs[] = {all.is_bad ? ERR_MALFORMED : 0,
+                 pipeline_restore(sc->pipeline, clock_unix_ns(sc->clock), patterns),
                  restore_history(sc, history), versions_read(versioning_list(sc), versions)};
     for (size_t i = 0; i < ARRAY_LEN(rcs); i++)
         if (rcs[i] < 0)

@@ -93,10 +93,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rules_new(&rules) < 0 || rules_set_boost(rules, 2, NULL) < 0 ||
         pipeline_new(&p, &opts, rules) < 0)
         abort();
-    int rc = pipeline_restore(p, patterns);
+    int rc = pipeline_restore(p, 0, patterns);
     clock_fake_advance(&clock, 1000);
     pipeline_tick(p);
-    pipeline_save(p, &again);
+    pipeline_save(p, 0, &again);
     assert(rc < 0 || again.err == 0);
     check_history(p, history, &budget);
     check_versions(versions, &budget);

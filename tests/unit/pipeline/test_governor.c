@@ -70,6 +70,101 @@ static double lumps(struct governor *g, struct rng *rng, uint64_t *now_ms, unsig
     return kept / seconds;
 }
 
+/* The governor of the next process, which knows what this one knew. */
+static struct governor *succeed(const struct governor *g, enum governor_unit unit, double amount,
+                                double away_s, bool *is_bad)
+{
+    struct governor *next = governor(unit, amount, NULL);
+    struct buf text = {.base = NULL};
+    governor_save(g, &text);
+    *is_bad = governor_restore(next, buf_span(&text), away_s) < 0;
+    for (uint32_t i = 0; i < PATTERNS; i++) {
+        struct governor_known known;
+        if (governor_known(g, i, &known))
+            governor_recall(next, i, &known);
+    }
+    buf_done(&text);
+    return next;
+}
+
+static double storm(struct governor *g, uint64_t now)
+{
+    struct rng rng = {7};
+    return lumps(g, &rng, &now, 10, 200, 400);
+}
+
+/* A restart is no new budget: in the seconds after it as much is kept as without it, and less than
+ * by one that knows nothing. */
+static void a_restart_forgives_no_debts(void **state)
+{
+    (void)state;
+    static const struct {
+        enum governor_unit unit;
+        double amount;
+    } rows[] = {{GOVERNOR_RECORDS, 100}, {GOVERNOR_BYTES, 100 * BYTES}, {GOVERNOR_REDUCTION, 0.05}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct governor *g = governor(rows[i].unit, rows[i].amount, NULL);
+        struct rng rng = {i + 3};
+        uint64_t now = 1000;
+        bool is_bad;
+        lumps(g, &rng, &now, 20, 200, 400);
+        for (int n = 0; n < 4000; n++) /* all of it must stay: twice what 20 s have */
+            governor_certain(g, BYTES, false);
+        lumps(g, &rng, &now, 6, 200, 400);
+        const double used = governor_stats(g).used, allowed = governor_stats(g).allowed;
+        struct governor *next = succeed(g, rows[i].unit, rows[i].amount, 0, &is_bad);
+        struct governor *rested = succeed(g, rows[i].unit, rows[i].amount, 3600, &is_bad);
+        struct governor *fresh = governor(rows[i].unit, rows[i].amount, NULL);
+        assert_false(is_bad);
+        assert_true(governor_stats(next).used == used && governor_stats(next).allowed == allowed);
+        const double goes_on = storm(g, now), then = storm(next, now), anew = storm(fresh, now),
+                     paid = storm(rested, now);
+        /* To a tenth of the budget, which is 100 records a second in each row. */
+        assert_row(fabs(then - goes_on) < 10, "row %zu: %g and %g", i, then, goes_on);
+        assert_row(then < 0.5 * anew, "row %zu: %g and %g anew", i, then, anew);
+        assert_row(rows[i].unit == GOVERNOR_REDUCTION || paid > 1.2 * then,
+                   "row %zu: %g and %g after an hour", i, then, paid);
+        governor_free(g);
+        governor_free(next);
+        governor_free(rested);
+        governor_free(fresh);
+    }
+}
+
+static void debts_that_do_not_fit_are_left(void **state)
+{
+    (void)state;
+    struct governor *g = governor(GOVERNOR_RECORDS, 100, NULL);
+    struct rng rng = {3};
+    uint64_t now = 1000;
+    bool is_bad;
+    lumps(g, &rng, &now, 20, 200, 400);
+    struct governor *other = succeed(g, GOVERNOR_BYTES, 100, 0, &is_bad);
+    assert_false(is_bad);
+    assert_true(governor_stats(other).used == 0);
+    struct governor *twice = succeed(g, GOVERNOR_RECORDS, 100, 0, &is_bad);
+    struct governor *again = succeed(twice, GOVERNOR_RECORDS, 100, 0, &is_bad); /* never on */
+    assert_true(storm(again, now) == storm(twice, now));
+
+    struct buf text = {.base = NULL};
+    governor_save(g, &text);
+    for (size_t n = 0; n < text.len; n++) { /* cut anywhere, and with anything in it */
+        struct governor *next = governor(GOVERNOR_RECORDS, 100, NULL);
+        assert_int_equal(governor_restore(next, span_of(text.base, n), 0), ERR_MALFORMED);
+        text.base[n] ^= 0xff;
+        ignore_code(governor_restore(next, buf_span(&text), 0));
+        text.base[n] ^= 0xff;
+        double kept = storm(next, now);
+        assert_true(isfinite(kept) && kept >= 0);
+        governor_free(next);
+    }
+    buf_done(&text);
+    governor_free(g);
+    governor_free(other);
+    governor_free(twice);
+    governor_free(again);
+}
+
 /* Exporters send every second or five: what they send together is no burst. */
 static void lumps_are_no_bursts(void **state)
 {
@@ -353,6 +448,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_budget_and_pressure_there_is_nothing_to_do),
         cmocka_unit_test(lumps_are_no_bursts),
+        cmocka_unit_test(a_restart_forgives_no_debts),
+        cmocka_unit_test(debts_that_do_not_fit_are_left),
         cmocka_unit_test(each_unit_is_held),
         cmocka_unit_test(a_reduction_follows),
         cmocka_unit_test(a_burst_is_bounded_before_it_is_known),

@@ -118,13 +118,13 @@ static void what_is_saved_is_known(void **state)
     rig_open(&a);
     fill(&a);
     uint64_t family = learn(&a, names[0]);
-    pipeline_save(a.pipeline, &text);
+    pipeline_save(a.pipeline, 0, &text);
     assert_int_equal(text.err, 0);
     rig_open(&b);
     pipeline_service(b.pipeline, SPAN("another")); /* numbers of services differ */
     clock_fake_advance(&b.clock, 1000);
     pipeline_tick(b.pipeline);
-    assert_int_equal(pipeline_restore(b.pipeline, buf_span(&text)), 0);
+    assert_int_equal(pipeline_restore(b.pipeline, 0, buf_span(&text)), 0);
     const struct pattern *one = find(&b, "shop", 1), *two = find(&b, "", 2),
                          *three = find(&b, "pay", 3);
     assert_true(one != NULL && two != NULL && three != NULL);
@@ -162,9 +162,9 @@ static void what_was_half_learned_goes_on(void **state)
     rig_open(&a);
     for (int i = 0; i < 3; i++)
         learn(&a, names[i]);
-    pipeline_save(a.pipeline, &text);
+    pipeline_save(a.pipeline, 0, &text);
     rig_open(&b);
-    assert_int_equal(pipeline_restore(b.pipeline, buf_span(&text)), 0);
+    assert_int_equal(pipeline_restore(b.pipeline, 0, buf_span(&text)), 0);
     learn(&b, names[3]);
     assert_true(families_stats(pipeline_families(b.pipeline)).aliases >= 4);
     buf_done(&text);
@@ -179,9 +179,9 @@ static void another_seed_has_other_keys(void **state)
     struct buf text = {0};
     rig_open(&a);
     fill(&a);
-    pipeline_save(a.pipeline, &text);
+    pipeline_save(a.pipeline, 0, &text);
     rig_open_with(&b, PATTERNS, SEED + 1);
-    assert_int_equal(pipeline_restore(b.pipeline, buf_span(&text)), 0);
+    assert_int_equal(pipeline_restore(b.pipeline, 0, buf_span(&text)), 0);
     assert_non_null(find(&b, "shop", 1));
     assert_int_equal(families_stats(pipeline_families(b.pipeline)).signatures, 0);
     buf_done(&text);
@@ -197,9 +197,9 @@ static void a_smaller_table_takes_what_it_can(void **state)
     rig_open(&a);
     for (uint64_t i = 1; i <= 60; i++)
         put(&a, i % 2 == 0 ? "shop" : "pay", i, 5, 1);
-    pipeline_save(a.pipeline, &text);
+    pipeline_save(a.pipeline, 0, &text);
     rig_open_with(&b, 16, SEED);
-    assert_int_equal(pipeline_restore(b.pipeline, buf_span(&text)), 0);
+    assert_int_equal(pipeline_restore(b.pipeline, 0, buf_span(&text)), 0);
     assert_int_equal(patterns_count(pipeline_patterns(b.pipeline)), 16);
     assert_int_equal(patterns_evicted(pipeline_patterns(b.pipeline)), 0);
     buf_done(&text);
@@ -216,7 +216,7 @@ static void spoiled_texts_do_no_harm(void **state)
     struct rng rng = {.state = 3};
     rig_open(&a);
     fill(&a);
-    pipeline_save(a.pipeline, &text);
+    pipeline_save(a.pipeline, 0, &text);
     unsigned refused = 0;
     for (int round = 0; round < 3000; round++) {
         struct rig b;
@@ -226,7 +226,7 @@ static void spoiled_texts_do_no_harm(void **state)
         for (int i = 0; round % 2 != 0 && i < 3; i++)
             copy[rng_next(&rng) % (text.len - 9000)] = (uint8_t)rng_next(&rng);
         rig_open(&b);
-        refused += pipeline_restore(b.pipeline, span_of(copy, n)) < 0;
+        refused += pipeline_restore(b.pipeline, 0, span_of(copy, n)) < 0;
         rig_close(&b);
         free(copy);
     }
