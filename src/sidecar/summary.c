@@ -53,10 +53,30 @@ static double at_least_0(double n)
     return n > 0 ? n : 0;
 }
 
+/* What was saved of the present month: of all processes in it where there is a history, which is
+ * fed every HISTORY_FEED_S; else of this one. `growth`: bytes as clients send them, for one in our
+ * encoding, which is not kept for earlier processes. */
+static double saved_so_far(const struct sidecar *sc, double growth, bool is_observing,
+                           double saving_of_process)
+{
+    const struct history *h = history_of(sc);
+    const struct history_month m = h != NULL ? history_month(h) : (struct history_month){0};
+    const double now_s = (double)clock_unix_ns(sc->clock) / 1e9;
+    const double process_s = (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000;
+    const double month_s = now_s - (double)m.since_s;
+    if (m.since_s == 0 || month_s <= 0 || m.received_bytes == 0)
+        return saving_of_process * fmin(process_s / GOVERNOR_MONTH_S, 1);
+    const double received = (double)m.received_bytes;
+    const double kept = (double)(is_observing ? m.would_keep_bytes : m.kept_bytes);
+    const struct money_month coding = sidecar_month_of(sc, month_s, received * growth, received);
+    const struct money_month sampling = sidecar_month_of(sc, month_s, received, kept);
+    return (at_least_0(coding.saving) + sampling.saving) * fmin(month_s / GOVERNOR_MONTH_S, 1);
+}
+
 /* Three steps to the bill: as clients sent it, in our encoding, what is kept. Each is priced as a
  * month at the rate since the start. */
 static void write_month(struct json *j, const struct sidecar *sc, const struct census *c,
-                        uint64_t kept_bytes)
+                        bool is_observing, uint64_t kept_bytes)
 {
     const double received = (double)c->total.received_bytes;
     const double sent = fmax((double)receiver_stats(sc->receiver).decoded_bytes.value, received);
@@ -65,8 +85,7 @@ static void write_month(struct json *j, const struct sidecar *sc, const struct c
     const struct money_month sampling = sidecar_month(sc, received, (double)kept_bytes);
     const double free_bytes = money_free_bytes(&terms);
     const double saving = at_least_0(coding.saving) + sampling.saving;
-    const double part =
-        (double)(clock_now_ms(sc->clock) - sc->started_ms) / 1000 / GOVERNOR_MONTH_S;
+    const double growth = received > 0 ? sent / received : 1;
     json_begin(j, "month");
     json_str(j, "currency", sc->cfg->cost.currency);
     json_bool(j, "is_assumed", terms.is_assumed);
@@ -80,7 +99,7 @@ static void write_month(struct json *j, const struct sidecar *sc, const struct c
     json_printf(j, "saving", "%.9g", saving);
     json_printf(j, "by_sampling", "%.9g", sampling.saving);
     json_printf(j, "by_encoding", "%.9g", at_least_0(coding.saving));
-    json_printf(j, "saved_so_far", "%.9g", saving * fmin(part, 1));
+    json_printf(j, "saved_so_far", "%.9g", saved_so_far(sc, growth, is_observing, saving));
     json_printf(j, "encoding_saves_bytes", "%.0f", sent - received);
     json_end(j);
 }
@@ -246,7 +265,8 @@ static void write_all(struct json *j, const struct sidecar *sc, const struct cen
         json_u64(j, "would_keep_bytes", would->kept_bytes);
     }
     /* While observing, what enforcing would save is the question. */
-    write_month(j, sc, c, looks_on ? would->kept_bytes : t->kept_bytes + t->released_bytes);
+    write_month(j, sc, c, looks_on,
+                looks_on ? would->kept_bytes : t->kept_bytes + t->released_bytes);
     write_budget(j, sc, c);
     write_upstream(j, sc);
     write_services(j, c);

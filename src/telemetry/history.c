@@ -178,7 +178,8 @@ static void feed_service(struct history *h, const struct census *c, uint32_t i)
     count(h, has_place ? &h->places[seen->place].series : &h->other, &n);
 }
 
-static void count_month(struct history *h, const struct series_cell *n)
+static void count_month(struct history *h, const struct series_cell *n,
+                        const struct series_cell *would)
 {
     struct tm tm;
     time_t at = (time_t)(h->now_s - 1);
@@ -190,6 +191,7 @@ static void count_month(struct history *h, const struct series_cell *n)
     h->month.kept += n->kept;
     h->month.received_bytes += n->received_bytes;
     h->month.kept_bytes += n->kept_bytes;
+    h->month.would_keep_bytes += would->kept_bytes;
 }
 
 struct history_month history_month(const struct history *h)
@@ -218,7 +220,7 @@ static void feed_totals(struct history *h, const struct census *c)
     };
     count(h, &h->total, &n);
     count(h, &h->would, &m);
-    count_month(h, &n);
+    count_month(h, &n, &m);
 }
 
 /* Time without a process is no time in which nothing was counted. */

@@ -82,6 +82,7 @@ struct history_month {
     uint32_t month;   /* year * 12 + month, from 0 */
     uint64_t since_s; /* when counting began in it */
     uint64_t received, kept, received_bytes, kept_bytes;
+    uint64_t would_keep_bytes; /* had it been enforced, while observing */
 };
 struct history_month history_month(const struct history *h);
 

@@ -162,6 +162,7 @@ static void save_month(const struct history_month *m, struct buf *out)
     saved_put_u64(out, m->kept);
     saved_put_u64(out, m->received_bytes);
     saved_put_u64(out, m->kept_bytes);
+    saved_put_u64(out, m->would_keep_bytes);
 }
 
 static void restore_month(struct history_month *m, struct saved *s)
@@ -172,6 +173,7 @@ static void restore_month(struct history_month *m, struct saved *s)
     m->kept = saved_u64(s);
     m->received_bytes = saved_u64(s);
     m->kept_bytes = saved_u64(s);
+    m->would_keep_bytes = saved_u64(s);
 }
 
 void history_save(const struct history *h, const struct census *c, struct buf *out)

@@ -41,7 +41,7 @@ const strip = {
       return;
     }
     const parts = m.by_encoding >= 0.005 ? ` · ${money(m.by_sampling, m.currency)} by sampling, ${money(m.by_encoding, m.currency)} by encoding` : ' · by sampling';
-    this.set('saved', money(m.saving, m.currency), `${money(m.saved_so_far, m.currency)} so far${parts}${m.is_assumed ? ' · price assumed' : ''}`);
+    this.set('saved', money(m.saving, m.currency), `${money(m.saved_so_far, m.currency)} so far this month${parts}${m.is_assumed ? ' · price assumed' : ''}`);
   },
 
   kept(now) {

@@ -8,7 +8,7 @@ import { smallDisk } from './lib/disk.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { PostHog } from './lib/posthog.mjs';
 import { closeLedger, Sidecar } from './lib/sidecar.mjs';
-import { until } from './lib/wait.mjs';
+import { pause, until } from './lib/wait.mjs';
 
 const FILE = 'lipservice.state';
 // Five an hour are kept, and no others: so a window that begins anew shows.
@@ -116,6 +116,49 @@ test('kill -9: what was written last is known', async (t) => {
   await first.ended;
   const second = await start(t, dir);
   await checkKnown(second, 50);
+  await closeLedger(second);
+});
+
+for (const [how, end] of [['a stop', (sidecar) => sidecar.stop()], ['kill -9', async (sidecar) => { sidecar.signal('SIGKILL'); await sidecar.ended; }]])
+  test(`${how}: what the budget has overspent is paid back by the next process`, async (t) => {
+    const dir = scratch(t);
+    const budget = { 'sampling.severity_rates.INFO': 1, 'sampling.budget.records_per_second': 200, 'sampling.first.count': 0, 'sampling.anomaly_boost': 1, 'events.interval': '1h' };
+    // 4,000 errors must stay: as much as the budget has in 20 s.
+    const overspend = async (sidecar) => assert.equal((await sidecar.post(encodeLogs(request(4000, { service: 'shop', base: { severityNumber: 17, severityText: 'ERROR' }, body: (i) => `order ${i} failed` })))).status, 200);
+    const used = async (sidecar) => (await get(sidecar, '/api/summary')).budget.used;
+    const first = await start(t, dir, budget);
+    await send(first, 100);
+    await overspend(first);
+    const spent = await used(first);
+    assert.ok(spent >= 4000);
+    await written(dir, Date.now());
+    await end(first);
+
+    const second = await start(t, dir, budget);
+    assert.equal(await used(second), spent);
+    const fresh = await start(t, scratch(t), budget);
+    const each = [second, fresh];
+    for (let i = 0; i < 40; i++) {
+      await Promise.all([...each.map((sidecar) => send(sidecar, 500)), pause(200)]);
+    }
+    const [kept, freely] = await Promise.all(each.map(async (sidecar) => (await sidecar.ledger()).kept));
+    assert.ok(kept < freely / 2, `${kept} of 20,000 are kept, and ${freely} by a process that knows of no debts`);
+    for (const sidecar of each) await closeLedger(sidecar, { received: 20000 });
+  });
+
+test('what was saved so far this month is of all processes in it', async (t) => {
+  const dir = scratch(t);
+  const set = { 'cost.free_gb': 0, 'cost.per_gb': 1000 };
+  const saved = async (sidecar) => (await get(sidecar, '/api/summary')).month.saved_so_far;
+  const first = await start(t, dir, set);
+  await send(first, 2000);
+  await until('the history', async () => (await remembered(first)) === 2000);
+  const before = await saved(first);
+  assert.ok(before > 0);
+  await closeLedger(first);
+  const second = await start(t, dir, set);
+  const after = await saved(second);
+  assert.ok(Math.abs(after / before - 1) < 0.3, `${before}, and ${after} after the restart, when nothing has come yet`);
   await closeLedger(second);
 });
 
