@@ -444,8 +444,8 @@ const struct option config_options[] = {
         "and day, a few lines of each pattern; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
     OPT("state.directory", text, state.directory, "",
         RESTART, "of this process alone, made where it is missing: patterns, families, history, "
-        "versions of the policy and the last policy of each service from policy.server survive a "
-        "restart in it; empty: they do not",
+        "versions of the policy, what PostHog counts and the last policy of each service from "
+        "policy.server survive a restart in it; empty: they do not",
         .file = CONFIG_FILE_STATE),
     OPT("state.interval", millis, state.interval_ms, "1m",
         RESTART, "how often that is written; at the end it is written once more", FROM("1s", "1h")),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "posthog/guarded_saved.h"
 #include "posthog/ours.h"
 
 static const char weight[] = "otel.logs.adjusted_count";
@@ -174,7 +175,10 @@ void guarded_item(struct guarded *g, struct json_node item)
     } else if (g->rc == 0 && why != NULL) {
         note(g, it.name, false, true, why);
     } else if (g->rc == 0) {
+        unsigned before = guard_count(g->guard);
         guard_it(g, &it, &s);
+        if (g->saved != NULL && guard_count(g->guard) > before)
+            guarded_save(g->saved, g->at, item);
     }
 }
 

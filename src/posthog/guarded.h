@@ -41,10 +41,11 @@ struct guarded {
     int rc; /* of building it */
     struct guarded_finding findings[GUARDED_FINDINGS_MAX];
     unsigned found, more; /* more: findings without room */
+    struct buf *saved;    /* what is guarded goes there as well (guarded_saved.h); may be NULL */
 };
 
-/* Begin. done() is called once, not from inside; then g->guard is there when the fault is
- * APP_FINE, and the caller's. */
+/* Begin; then g->saved may be set. done() is called once, not from inside; then g->guard is there
+ * when the fault is APP_FINE, and the caller's. */
 MUST_CHECK int
 guarded_begin(struct guarded *g, struct app *app, bool keeps, bool has_weights,
               void (*done)(void *ctx, struct guarded *g, const struct app_verdict *v), void *ctx);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "pipeline/stamp.h"
-#include "posthog/guarded.h"
+#include "posthog/guarded_saved.h"
 #include "posthog/project.h"
 #include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
@@ -31,7 +31,8 @@ struct guarding {
     uint64_t read_ms; /* monotonic; 0: never */
     struct guarded_finding *findings;
     unsigned found, more;
-    struct app_verdict fault; /* of the last try */
+    struct app_verdict fault;  /* of the last try */
+    struct buf saved, reading; /* what is guarded, for the state; and what is being read */
 };
 
 static void on_turn(uv_timer_t *timer);
@@ -51,8 +52,9 @@ static void log_fault(struct guarding *g, const struct app_verdict *v)
     char quoted[DIAG_QUOTE_BYTES], remedy[DIAG_QUOTE_BYTES];
     if (v->fault != APP_FINE && v->fault != g->fault.fault)
         diag(DIAG_WARN, "guard_unread",
-             g->read_ms == 0 ? "it is not known what PostHog counts: nothing is guarded"
-                             : "what was read before stays guarded",
+             pipeline_guard(g->sc->pipeline) == NULL && g->read_ms == 0
+                 ? "it is not known what PostHog counts: nothing is guarded"
+                 : "what was read before stays guarded",
              "reason=%s remedy=%s", diag_quote(quoted, span_str(v->text)),
              diag_quote(remedy, span_str(v->remedy)));
     g->fault = *v;
@@ -97,6 +99,10 @@ static void put_in_force(struct guarding *g, struct guarded *read)
     pipeline_set_guard(g->sc->pipeline, guard_count(read->guard) > 0 ? read->guard : NULL);
     guard_unref(read->guard);
     read->guard = NULL;
+    buf_done(&g->saved);
+    if (g->reading.err == 0)
+        buf_move(&g->saved, &g->reading);
+    buf_done(&g->reading);
 }
 
 static void on_read(void *ctx, struct guarded *read, const struct app_verdict *v)
@@ -113,9 +119,12 @@ static void read_lists(struct guarding *g)
 {
     const struct config *cfg = g->sc->cfg;
     bool has_weights = (cfg->sampling.stamps >> STAMP_WEIGHT_ALWAYS & 1) != 0;
+    buf_done(&g->reading);
     if (guarded_begin(&g->guarded, posthog_app(g->sc), cfg->guard.alerts == GUARD_KEEP, has_weights,
-                      on_read, g) == 0)
+                      on_read, g) == 0) {
+        g->guarded.saved = g->sc->state != NULL ? &g->reading : NULL;
         return;
+    }
     g->is_reading = false;
     next_turn(g, true);
 }
@@ -169,6 +178,36 @@ static void stop_reading(struct guarding *g)
     guarded_stop(&g->guarded);
 }
 
+/* What PostHog counted before a restart is guarded until it is known what it counts now. */
+static void recall(struct guarding *g)
+{
+    const struct config *cfg = g->sc->cfg;
+    struct guarded *old = &g->guarded;
+    bool has_weights = (cfg->sampling.stamps >> STAMP_WEIGHT_ALWAYS & 1) != 0;
+    state_take_guard(g->sc, &g->saved);
+    int rc = guarded_restore(old, buf_span(&g->saved), cfg->guard.alerts == GUARD_KEEP, has_weights,
+                             &g->sc->budget);
+    if (rc < 0) {
+        diag(DIAG_WARN, "state_in_part", "a part of what was known is missing",
+             "part=guard error=\"%s\"", err_text(rc));
+        buf_done(&g->saved);
+        return;
+    }
+    if (guard_count(old->guard) > 0) {
+        diag(DIAG_INFO, "guard", "what PostHog counted before the restart is guarded for now",
+             "guarded=%u kept=%s", guard_count(old->guard), guard_keeps(old->guard) ? "yes" : "no");
+        pipeline_set_guard(g->sc->pipeline, old->guard);
+    }
+    guard_unref(old->guard);
+    old->guard = NULL;
+}
+
+void guarding_save(const struct sidecar *sc, struct buf *out)
+{
+    if (sc->guarding != NULL && sc->guarding->saved.err == 0)
+        buf_append(out, buf_span(&sc->guarding->saved));
+}
+
 int guarding_start(struct sidecar *sc, struct error *err)
 {
     (void)err;
@@ -184,9 +223,13 @@ int guarding_start(struct sidecar *sc, struct error *err)
     g->sc = sc;
     rng_init(&g->rng);
     uv_timer_init(&sc->loop, &g->timer);
+    g->saved.budget = g->reading.budget = &sc->budget;
+    g->saved.max_bytes = g->reading.max_bytes = GUARDED_SAVED_BYTES;
     sc->guarding = g;
-    if (sc->cfg->guard.alerts != GUARD_OFF)
+    if (sc->cfg->guard.alerts != GUARD_OFF) {
+        recall(g);
         uv_timer_start(&g->timer, on_turn, 0, 0);
+    }
     return 0;
 }
 
@@ -201,6 +244,7 @@ void guarding_reload(struct sidecar *sc, const struct config *before)
         return;
     }
     pipeline_set_guard(sc->pipeline, NULL);
+    buf_done(&g->saved);
     g->found = g->more = 0;
     g->read_ms = 0;
 }
@@ -219,6 +263,8 @@ void guarding_release(struct sidecar *sc)
 {
     if (sc->guarding == NULL)
         return;
+    buf_done(&sc->guarding->saved);
+    buf_done(&sc->guarding->reading);
     free(sc->guarding->findings);
     free(sc->guarding);
     sc->guarding = NULL;

@@ -344,6 +344,7 @@ void guarding_stop(struct sidecar *sc);
 void guarding_release(struct sidecar *sc);
 
 /* The member "guarded" of a line for top: what keeps most. */
+void guarding_save(const struct sidecar *sc, struct buf *out); /* for the state */
 void guarding_write_top(struct json *j, const struct census *c);
 
 /* The page /api/guard. */

@@ -1,4 +1,4 @@
-/* state: three texts behind a seed, and a job that stores them. */
+/* state: four texts behind a seed, and a job that stores them. */
 #include "sidecar/state.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@ struct state {
     struct sidecar *sc;
     struct disk disk;
     struct buf before; /* what was read, until it is restored */
+    struct buf guard;  /* likewise, of what PostHog counts */
     uint64_t seed;     /* of this process, and the next */
     bool is_restored;  /* all parts are there: it may be written */
     uv_timer_t timer;
@@ -58,6 +59,9 @@ static int fill(struct state *s)
     saved_set_later(out, at, (uint32_t)(out->len - at));
     at = saved_put_later(out);
     versions_save(versioning_list(sc), out);
+    saved_set_later(out, at, (uint32_t)(out->len - at));
+    at = saved_put_later(out);
+    guarding_save(sc, out);
     saved_set_later(out, at, (uint32_t)(out->len - at));
     return rc < 0 ? rc : out->err;
 }
@@ -185,7 +189,7 @@ static void restore_parts(struct state *s)
     struct saved all = {.left = buf_span(&s->before)};
     saved_u64(&all); /* the seed */
     const struct span patterns = saved_span(&all), history = saved_span(&all),
-                      versions = saved_span(&all);
+                      versions = saved_span(&all), guard = saved_span(&all);
     int rcs[] = {all.is_bad ? ERR_MALFORMED : 0,
                  pipeline_restore(sc->pipeline, clock_unix_ns(sc->clock), patterns),
                  restore_history(sc, history), versions_read(versioning_list(sc), versions)};
@@ -193,6 +197,8 @@ static void restore_parts(struct state *s)
         if (rcs[i] < 0)
             diag(DIAG_WARN, "state_in_part", "a part of what was known is missing",
                  "part=%zu error=\"%s\"", i, err_text(rcs[i]));
+    s->guard.budget = &sc->budget;
+    buf_append(&s->guard, guard);
     struct census c;
     const struct census_want nothing_more = {0};
     if (census_take(sc->pipeline, &nothing_more, &c) == 0)
@@ -214,6 +220,12 @@ int state_restore(struct sidecar *sc, struct error *err)
     s->has_timer = true;
     uv_timer_init(&sc->loop, &s->timer);
     return uv_timer_start(&s->timer, on_timer, ms, ms);
+}
+
+void state_take_guard(struct sidecar *sc, struct buf *out)
+{
+    if (sc->state != NULL)
+        buf_move(out, &sc->state->guard);
 }
 
 /* ---- the end ----------------------------------------------------------- */
@@ -239,6 +251,7 @@ void state_release(struct sidecar *sc)
     if (sc->state == NULL)
         return;
     buf_done(&sc->state->before);
+    buf_done(&sc->state->guard);
     if (sc->state->disk.ops != NULL)
         disk_close(&sc->state->disk);
     free(sc->state);

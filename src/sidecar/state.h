@@ -1,6 +1,7 @@
 /*
  * state: what outlives the process, in state.directory: patterns and families, the history of a day
- * and the month, and the versions of the policy. So after a restart what is known is not new.
+ * and the month, the versions of the policy, and what PostHog counts. So after a restart what is
+ * known is not new.
  *
  *     state_start() -> pipeline, history, versioning -> state_restore() -> ... -> state_stop()
  *
@@ -14,6 +15,7 @@
 
 #include <stdint.h>
 
+#include "util/buf.h"
 #include "util/err.h"
 #include "util/metric.h"
 
@@ -27,6 +29,10 @@ MUST_CHECK int state_start(struct sidecar *sc, struct error *err);
 uint64_t state_seed(const struct sidecar *sc, uint64_t fresh);
 
 MUST_CHECK int state_restore(struct sidecar *sc, struct error *err);
+
+/* What was guarded before: moved into *out, which owns nothing. */
+void state_take_guard(struct sidecar *sc, struct buf *out);
+
 struct state_stats {
     struct metric written, failed;
     uint64_t written_ms; /* monotonic; 0: never */

@@ -298,3 +298,34 @@ test('a key without scopes, a page that repeats itself, and no answer at the sta
   await closeLedger(sidecar);
   await pause(0);
 });
+
+for (const durability of ['memory', 'disk'])
+  test(`with state.directory what was guarded is guarded from the first record on, though PostHog does not answer (${durability})`, async (t) => {
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-guard-'));
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    const { app } = await standIn(t);
+    for (const alert of ALERTS.slice(0, 3)) app.store().create('logs/alerts', { ...alert });
+    const set = { 'state.directory': path.join(dir, 'state'), durability, ...(durability === 'disk' ? { 'spool.directory': path.join(dir, 'spool') } : {}) };
+    const minutes = hour(end());
+    const before = await Sidecar.start(t, guarded(app, set));
+    await isRead(before, 3);
+    await closeLedger(before);
+
+    app.fault = () => FAULTS.hang;
+    const sidecar = await Sidecar.start(t, guarded(app, set));
+    await send(sidecar, minutes.slice(0, 2));
+    let page = await guardPage(sidecar);
+    assert.equal(page.is_read, false);
+    assert.deepEqual(page.guarded.map((g) => [g.name, g.threshold]), ALERTS.slice(0, 3).map((a) => [a.name, a.threshold_count]));
+    assert.equal(page.guarded[0].guarded, 2 * 10);
+    app.fault = null;
+    await closeLedger(sidecar);
+
+    // What is switched off meanwhile is not guarded once that is known.
+    for (const alert of app.store()['logs/alerts']) if (alert.name !== ALERTS[0].name) alert.enabled = false;
+    const third = await Sidecar.start(t, guarded(app, set));
+    await isRead(third, 1);
+    page = await guardPage(third);
+    assert.deepEqual(page.guarded.map((g) => g.name), [ALERTS[0].name]);
+    await closeLedger(third, {}, { stored: 0 });
+  });

@@ -1,7 +1,7 @@
 #include "unit/test.h"
 
 #include "otlp/json_doc.h"
-#include "posthog/guarded.h"
+#include "posthog/guarded_saved.h"
 
 struct read {
     struct guarded g;
@@ -114,10 +114,55 @@ static void too_many_are_named(void **state)
     guard_unref(r.g.guard);
 }
 
+/* What is saved makes the same guard; of what is damaged none is made. */
+static void what_is_guarded_is_kept_over_a_restart(void **state)
+{
+    (void)state;
+    struct read r = {.g.has_weights = false};
+    struct buf saved = {0};
+    struct guarded again;
+    r.g.saved = &saved;
+    assert_int_equal(guard_new(&r.g.guard, true), 0);
+    show(&r, GUARD_ALERT,
+         "{\"id\":\"a\",\"name\":\"n \\\"1\\\"\",\"enabled\":true,\"threshold_count\":2.5,"
+         "\"threshold_operator\":\"below\"," WEB ",\"created_by\":{\"email\":\"x@y\"}}");
+    show(&r, GUARD_ALERT, "{\"id\":\"b\",\"name\":\"off\",\"enabled\":false," WEB "}");
+    show(&r, GUARD_VIEW, "{\"short_id\":\"v\",\"name\":\"all\",\"filters\":{}}");
+    show(&r, GUARD_INSIGHT, SQL("SELECT count() FROM logs WHERE service_name = 'web'"));
+    assert_int_equal(guard_count(r.g.guard), 2);
+    assert_null(memmem(saved.base, saved.len, "x@y", 3)); /* only what is read */
+
+    assert_int_equal(guarded_restore(&again, buf_span(&saved), true, false, NULL), 0);
+    assert_int_equal(guard_count(again.guard), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct guard_item *a = guard_at(r.g.guard, i), *b = guard_at(again.guard, i);
+        assert_int_equal(a->kind, b->kind);
+        assert_true(span_eq(a->id, b->id) && span_eq(a->name, b->name));
+        assert_true(a->threshold == b->threshold && a->is_below == b->is_below &&
+                    a->is_partial == b->is_partial);
+    }
+    guard_unref(again.guard);
+    assert_int_equal(guarded_restore(&again, (struct span){0}, true, false, NULL), 0);
+    assert_int_equal(guard_count(again.guard), 0);
+    guard_unref(again.guard);
+    for (size_t cut = 1; cut < saved.len; cut++) {
+        int rc = guarded_restore(&again, span_of(saved.base, cut), true, false, NULL);
+        assert_row(rc == 0 || rc == ERR_MALFORMED, "cut at %zu: %d", cut, rc);
+        assert_row(rc == 0 ? guard_count(again.guard) == 1 : again.guard == NULL, "cut at %zu",
+                   cut);
+        guard_unref(again.guard);
+    }
+    saved.base[0] = GUARD_KIND_COUNT;
+    assert_int_equal(guarded_restore(&again, buf_span(&saved), true, false, NULL), ERR_MALFORMED);
+    guard_unref(r.g.guard);
+    buf_done(&saved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_of_thing),
+        cmocka_unit_test(what_is_guarded_is_kept_over_a_restart),
         cmocka_unit_test(too_many_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
