@@ -44,6 +44,11 @@ static inline void session_on_wake(void *ctx)
     (void)ctx;
 }
 
+static inline bool session_passes_on(struct span path)
+{
+    return span_starts(path, SPAN("/hold"));
+}
+
 static inline void session_offer(struct session_run *r)
 {
     struct span in = buf_span(&r->waiting);
@@ -59,7 +64,8 @@ static inline void session_offer(struct session_run *r)
     buf_done(&r->waiting);
     r->waiting = rest;
     assert(r->out.len < SESSION_OUT_BYTES);
-    assert(!r->kind->ops->is_idle(r->session) || !r->kind->ops->is_waiting(r->session));
+    bool is_waiting = r->kind->ops->is_waiting(r->session);
+    assert(!is_waiting || !r->kind->ops->is_idle(r->session));
 }
 
 static inline void session_evict(struct session_run *r)
@@ -125,6 +131,7 @@ static inline void session_run(const struct session_kind *kind, const uint8_t *d
     probe_init(&r.probe);
     budget_init(&r.probe.budget, (uint64_t)8192 << data[0] % 14);
     r.probe.service.overhead = &r.probe.budget;
+    r.probe.service.passes_on = session_passes_on;
     r.probe.service.max_body_bytes = 1 + (size_t)data[1] * (SESSION_BODY_BYTES / 256);
     r.session = kind->open(&r.probe.service, (struct http_output){&r.out, NULL, session_on_wake});
     struct span in = span_of(data + 2, size - 2);
@@ -136,8 +143,11 @@ static inline void session_run(const struct session_kind *kind, const uint8_t *d
             break;
     }
     if (r.session != NULL) {
-        if (size % 2 == 0)
+        if (size % 2 == 0) {
+            bool was_over = kind->ops->is_over(r.session);
             kind->ops->eof(r.session);
+            assert(kind->ops->is_over(r.session) || !was_over);
+        }
         kind->ops->free(r.session);
     }
     buf_done(&r.out);
