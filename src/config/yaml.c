@@ -93,8 +93,11 @@ static int read_words(struct yaml_reader *r, const yaml_node_t *node, const char
     }
     buf_append_str(&list, list.len == 0 ? "[]" : "]");
     buf_append_byte(&list, '\0');
-    if (rc == 0)
+    if (rc == 0) { /* each word is right by itself, and all of them may be too many */
         rc = list.err != 0 ? list.err : config_set(r->cfg, path, (const char *)list.base, &inner);
+        if (rc < 0)
+            rc = reader_fail(r, node, inner.text[0] != '\0' ? inner.text : err_text(rc));
+    }
     buf_done(&list);
     return rc;
 }

@@ -64,14 +64,12 @@ static json_member member_of(const simdjson::dom::key_value_pair &field)
             m.number = (uint64_t)number;
         break;
     case simdjson::dom::element_type::UINT64:
-        m.kind = JSON_UINT;
-        if (field.value.get(m.number) != simdjson::SUCCESS)
-            m.number = 0;
+        if (field.value.get(m.number) == simdjson::SUCCESS)
+            m.kind = JSON_UINT;
         break;
     case simdjson::dom::element_type::DOUBLE:
-        m.kind = JSON_DOUBLE;
-        if (field.value.get(m.real) != simdjson::SUCCESS)
-            m.real = 0;
+        if (field.value.get(m.real) == simdjson::SUCCESS)
+            m.kind = JSON_DOUBLE;
         break;
     case simdjson::dom::element_type::ARRAY:
         m.kind = JSON_ARRAY;

@@ -21,10 +21,11 @@ PARSERS = """
     net/http1 net/http1_framing net/http2 net/http2_flood net/head net/coding net/sniff net/host net/url
     config/yaml config/yaml_reader config/yaml_rules config/yaml_visit config/value
     otlp/wire otlp/logs otlp/logs_check otlp/log_record otlp/mend otlp/grpc otlp/response
-    otlp/capture otlp/json otlp/json_object otlp/json_doc
+    otlp/capture otlp/json otlp/json_plain otlp/json_scalar otlp/json_skip otlp/json_object otlp/json_doc
     export/segment export/spool_read export/answer
-    policy/document policy/report posthog/selection server/report_body util/regex_syntax
+    policy/document posthog/selection server/report_body util/regex_syntax
 """.split()
+HEADER_OF = "otlp/json"  # the file that includes the .hpp files
 
 
 def run(*command, **rest):
@@ -44,8 +45,9 @@ def build(where):
 
 def lines_of(where, parser):
     """{line: times}, or None: no such file, or none of its code was run."""
-    ends = (f"src/{parser}.c", f"src/{parser}.cpp")
-    found = glob.glob(f"{where}/liblipservice.a.p/src_{parser.replace('/', '_')}.c*.gcda")
+    ends = (f"src/{parser}.c", f"src/{parser}.cpp", f"src/{parser}.hpp")
+    unit = HEADER_OF if os.path.exists(f"{ROOT}/src/{parser}.hpp") else parser
+    found = glob.glob(f"{where}/liblipservice.a.p/src_{unit.replace('/', '_')}.c*.gcda")
     times = collections.Counter()
     for data in found:
         with tempfile.TemporaryDirectory() as scratch:

@@ -8,6 +8,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The text as a whole: what a group matched lies in it. */
+static void search(struct span pattern, struct span text)
+{
+    struct regex *re;
+    struct regex_match m;
+    if (regex_new(&re, pattern, REGEX_EMPTY | REGEX_CASELESS | REGEX_DOTALL, NULL) < 0)
+        return;
+    assert(regex_search(re, text, text.len + 1, &m) == 0);
+    int rc = regex_search(re, text, 0, &m);
+    assert(rc == 0 || rc == 1 || rc == ERR_TOO_BIG);
+    if (rc == 1) {
+        assert(m.at <= text.len && m.len <= text.len - m.at);
+        for (unsigned number = 0; number < 4; number++) {
+            struct span group = regex_group(re, text, number);
+            assert(group.len == 0 || (group.base >= text.base && group.len <= text.len &&
+                                      group.base + group.len <= text.base + text.len));
+        }
+        struct span secret = regex_group_named(re, text, SPAN("secret"));
+        assert(secret.len <= text.len && regex_group_named(re, text, SPAN("")).len == 0);
+    }
+    regex_free(re);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *feed = size > 0 ? memchr(data, '\n', size) : NULL;
@@ -27,5 +50,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                memmem(text.base + from, text.len - from, literal.text, literal.len) != NULL);
     }
     regex_free(re);
+    search(pattern, text);
     return 0;
 }

@@ -66,7 +66,7 @@ static void on_lost(void *ctx, const struct spool_frame *frame, uint64_t frames,
     lost[why] += frames;
 }
 
-/* How a day may go badly, bit by bit of the first byte. */
+/* How a day may go badly, bit by bit of the first byte; when, by the last. */
 enum { AGES = 8, CANNOT_READ = 16, DROPS = 32, CANNOT_OPEN = 64, FAILS = 128 };
 
 #define STEPS 200
@@ -144,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((data[0] & ~7) != 0) {
         struct sim bad;
         sim_clone(&bad, &sim);
-        read_badly(&bad, data[0], size > 1 ? data[1] : 0);
+        read_badly(&bad, data[0], data[size - 1]);
         sim_done(&bad);
     }
     uint64_t first = read_all(&sim), second = read_all(&sim);

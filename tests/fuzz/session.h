@@ -7,7 +7,7 @@
  *     0 1 2   the peer sends the next n bytes of the input, or 16 n
  *     3       it sends what the target's compose() makes of the next bytes
  *     4       the answer that was held is given, or a piped exchange makes a step (probe_pipe())
- *     5       the peer reads what waits for it
+ *     5       the peer reads what waits for it; from 128 on room is short: the slowest body goes
  *     6       n tenths of a second pass
  *     7       the server begins to drain, when n is 0; else the peer reads
  *
@@ -44,6 +44,11 @@ static inline void session_on_wake(void *ctx)
     (void)ctx;
 }
 
+static inline bool session_passes_on(struct span path)
+{
+    return span_starts(path, SPAN("/hold"));
+}
+
 static inline void session_offer(struct session_run *r)
 {
     struct span in = buf_span(&r->waiting);
@@ -59,6 +64,19 @@ static inline void session_offer(struct session_run *r)
     buf_done(&r->waiting);
     r->waiting = rest;
     assert(r->out.len < SESSION_OUT_BYTES);
+    bool is_waiting = r->kind->ops->is_waiting(r->session);
+    assert(!is_waiting || !r->kind->ops->is_idle(r->session));
+}
+
+static inline void session_evict(struct session_run *r)
+{
+    struct http_slow slow;
+    if (!r->kind->ops->slowest(r->session, clock_now_ms(&r->probe.clock.clock), &slow))
+        return;
+    int refusals = r->probe.refusals;
+    assert(slow.bytes_per_s >= 0);
+    r->kind->ops->evict(r->session, slow.x);
+    assert(r->probe.refusals == refusals + 1 && r->probe.last_err == ERR_FULL);
 }
 
 static inline struct span session_step(struct session_run *r, uint8_t what, size_t n,
@@ -81,6 +99,11 @@ static inline struct span session_step(struct session_run *r, uint8_t what, size
             probe_release(&r->probe);
         else if (r->probe.piped != NULL)
             probe_pipe(&r->probe, n);
+        break;
+    case 5:
+        if (n >= 128)
+            session_evict(r);
+        buf_clear(&r->out);
         break;
     case 6:
         clock_fake_advance(&r->probe.clock, n * 100);
@@ -107,6 +130,8 @@ static inline void session_run(const struct session_kind *kind, const uint8_t *d
         return;
     probe_init(&r.probe);
     budget_init(&r.probe.budget, (uint64_t)8192 << data[0] % 14);
+    r.probe.service.overhead = &r.probe.budget;
+    r.probe.service.passes_on = session_passes_on;
     r.probe.service.max_body_bytes = 1 + (size_t)data[1] * (SESSION_BODY_BYTES / 256);
     r.session = kind->open(&r.probe.service, (struct http_output){&r.out, NULL, session_on_wake});
     struct span in = span_of(data + 2, size - 2);
@@ -118,8 +143,11 @@ static inline void session_run(const struct session_kind *kind, const uint8_t *d
             break;
     }
     if (r.session != NULL) {
-        if (size % 2 == 0)
+        if (size % 2 == 0) {
+            bool was_over = kind->ops->is_over(r.session);
             kind->ops->eof(r.session);
+            assert(kind->ops->is_over(r.session) || !was_over);
+        }
         kind->ops->free(r.session);
     }
     buf_done(&r.out);

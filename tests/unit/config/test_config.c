@@ -255,6 +255,8 @@ static void what_is_refused_and_where(void **state)
          ":2:21:", "'patterns' is not one or more of adjusted_count"},
         {"sampling:\n  stamps:\n    - pattern\n    - [reason]\n", ":4:7:", "a word is wanted"},
         {"sampling:\n  stamps: everything\n", ":2:11:", "'everything' is not"},
+        {"sampling:\n  peer_weights: [a, b, c, d, e, f, g, h, i]\n",
+         ":2:17:", "a list of up to 8 names"},
         {"sampling:\n  stamps: {pattern: true}\n", ":2:11:", "a single value"},
         {"sampling:\n  stamps: [\"${env:NOT_SET}\"]\n", ":2:12:", "NOT_SET is not set"},
         {"exporters:\n  posthog:\n    tls:\n      insecure_skip_verify: yes\n",
