@@ -67,26 +67,16 @@ static int add_row(void *ctx, const struct pattern_row *row)
     return 0;
 }
 
-static void write_message(struct json *j, const struct anomaly *a)
-{
-    char text[REASON_BYTES];
-    bool is_new = strcmp(a->type, "new_pattern") == 0;
-    int n = is_new ? snprintf(text, sizeof text, "new: %.*s", (int)a->template_text.len,
-                              (const char *)a->template_text.base)
-                   : snprintf(text, sizeof text, "%.0f in five minutes, %.0f before: %.*s",
-                              a->current, a->baseline, (int)a->template_text.len,
-                              (const char *)a->template_text.base);
-    json_text(j, "message", span_of(text, n < REASON_BYTES ? (size_t)n : REASON_BYTES - 1));
-}
-
 static void write_anomaly(struct json *j, const struct anomaly *a)
 {
+    char message[REASON_BYTES];
+    anomaly_word(message, sizeof message, a);
     json_begin(j, NULL);
     json_text(j, "service_name", a->service);
     json_text(j, "pattern_signature", a->signature);
     json_str(j, "type", a->type);
     json_str(j, "severity", a->severity);
-    write_message(j, a);
+    json_str(j, "message", message);
     json_printf(j, "current_value", "%.0f", a->current);
     json_printf(j, "baseline_value", "%.0f", a->baseline);
     json_printf(j, "confidence", "%.3g", a->confidence);
