@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/anomalies.h"
+#include "server/silence.h"
 #include "server/troubles.h"
 #include "util/buf.h"
 #include "util/json.h"
@@ -199,15 +200,28 @@ static int64_t trouble_minutes(const struct alerting_opts *opts)
     return two_looks > TROUBLES_MINUTES ? two_looks : TROUBLES_MINUTES;
 }
 
-static int look_for_findings(struct group *g, bool is_of_troubles)
+static int each_anomaly(struct group *g, struct found *f)
+{
+    return anomalies_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+}
+
+static int each_silence(struct group *g, struct found *f)
+{
+    return silence_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+}
+
+static int each_trouble(struct group *g, struct found *f)
+{
+    return troubles_each(g->store, g->team, g->opts->now_ms, trouble_minutes(g->opts), take_trouble,
+                         f);
+}
+
+static int look_for(struct group *g, int (*each)(struct group *g, struct found *f))
 {
     struct found *f = calloc(1, sizeof *f);
     if (f == NULL)
         return ERR_NOMEM;
-    int64_t now_ms = g->opts->now_ms;
-    int rc = is_of_troubles ? troubles_each(g->store, g->team, now_ms, trouble_minutes(g->opts),
-                                            take_trouble, f)
-                            : anomalies_each(g->store, g->team, 0, now_ms, take_anomaly, f);
+    int rc = each(g, f);
     rc = rc < 0 ? rc : 0;
     for (unsigned i = 0; i < f->count && rc == 0; i++)
         rc = on_finding(g, &f->list[i]);
@@ -318,9 +332,11 @@ static int look_at_team(struct group *g, int64_t from, int64_t to, unsigned *mad
     g->json_text.max_bytes = g->slack_text.max_bytes = BODY_BYTES;
     g->json = json_on(&g->json_text);
     json_begin_list(&g->json, NULL);
-    int rc = look_for_findings(g, true);
-    if (rc == 0)
-        rc = look_for_findings(g, false);
+    static int (*const looks[])(struct group *, struct found *) = {each_trouble, each_anomaly,
+                                                                   each_silence};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(looks) && rc == 0; i++)
+        rc = look_for(g, looks[i]);
     if (rc == 0)
         rc = resolve_quiet(g);
     if (rc == 0)

@@ -21,6 +21,7 @@
 #include "server/analyst.h"
 #include "server/consulting.h"
 #include "server/poll.h"
+#include "server/silence.h"
 
 #define TOP 5
 #define HOURS_MOST 720
@@ -119,6 +120,8 @@ static int summarize(struct summary *m, struct call *c, struct store *s, int64_t
     int rc = pattern_rows_each(s, &want, add_row, m);
     if (rc == 0)
         rc = anomalies_each(s, c->key->team->id, service, c->now_ms, add_anomaly, m);
+    if (rc == 0)
+        rc = silence_each(s, c->key->team->id, service, c->now_ms, add_anomaly, m);
     json_end_list(&m->top);
     json_end_list(&m->anomalies);
     m->errors = m->level[LEVEL_ERROR] + m->level[LEVEL_FATAL];
@@ -204,6 +207,8 @@ int analysis_anomalies(struct call *c, struct store *s)
         return status;
     json_begin_list(&l.j, NULL);
     int rc = anomalies_each(s, c->key->team->id, 0, c->now_ms, list_anomaly, &l);
+    if (rc == 0)
+        rc = silence_each(s, c->key->team->id, 0, c->now_ms, list_anomaly, &l);
     json_end_list(&l.j);
     return rc < 0 ? api_store_failed(c, rc) : 200;
 }
