@@ -29,10 +29,11 @@ def pattern(id, name, first, counts):
 pattern(1, 'loud', now - 9000, {back: (100 if back <= 5 else 20) for back in range(1, 66)})
 pattern(2, 'steady', now - 9000, {back: 20 + back % 3 for back in range(1, 66)})
 pattern(3, 'fresh', now - 60, {1: 5})
+if sys.argv[2] == 'stopped': pattern(4, 'stopped', now - 9000, {back: 20 for back in range(5, 66)})
 db.commit()
 `;
 
-const seed = (server) => execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`]);
+const seed = (server, what = '') => execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`, what]);
 
 // What webhooks are asked: {path, headers, body}. `answer` may be changed.
 async function receiver(t) {
@@ -61,11 +62,11 @@ async function receiver(t) {
 
 const set = { 'server.alerts.interval': '1s', 'server.webhooks.allow_private': true };
 
-async function seeded(t, make, more = {}) {
+async function seeded(t, make, more = {}, what = '') {
   const first = await Server.start(t, { set: { ...set, 'server.alerts.interval': '1h' } });
   const hooks = await make(first);
   await first.stop();
-  seed(first);
+  seed(first, what);
   return { server: await Server.start(t, { set: { ...set, ...more }, directory: first.directory, key: first.key }), hooks };
 }
 
@@ -106,6 +107,21 @@ test('a spike and a new pattern are sent once, signed, in both forms; what is st
   assert.deepEqual(change.body.items.filter((item) => item.event === 'policy').map((item) => [item.type, item.service_name, item.message]), [['policy.put', 'shop <1>', 'version 1']]);
   await until('a resolved alert that goes on is a new one', async () => (await server.ok('GET', '/api/v1/alerts?all=true')).length === 3);
   assert.deepEqual((await server.ok('GET', '/api/v1/webhooks')).map((row) => [row.name, row.is_active, row.secret]), [['pager', true, undefined], ['chat', true, undefined]]);
+  await server.stop();
+});
+
+test('what came for an hour and has stopped is an anomaly and an alert', async (t) => {
+  const stub = await receiver(t);
+  const { server } = await seeded(t, (first) => first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` }), {}, 'stopped');
+  await until('it is asked', () => stub.seen.length === 1);
+  const silence = stub.seen[0].body.items.filter((item) => item.type === 'silence');
+  assert.deepEqual(silence.map((item) => [item.event, item.pattern_signature, item.severity, item.message]), [['alert', 'stopped', 'medium', '0 in five minutes, 100 before: stopped & <*>']]);
+  const anomalies = (await server.ok('GET', '/api/v1/anomalies')).filter((one) => one.type === 'silence');
+  assert.deepEqual(anomalies.map((one) => [one.pattern_signature, one.current_value, one.baseline_value]), [['stopped', 0, 100]]);
+  const { anomalies: analysed } = await server.ok('POST', '/api/v1/analysis/analyze', { service_name: 'shop <1>' });
+  assert.equal(analysed.filter((one) => one.type === 'silence').length, 1);
+  await until('it was looked at again', async () => (await server.ok('GET', '/api/v1/alerts')).find((row) => row.type === 'silence').seen > 2);
+  assert.equal(stub.seen.length, 1);
   await server.stop();
 });
 
