@@ -138,6 +138,42 @@ static uint64_t unreported(const struct report_opts *opts, const struct census *
     return c->services[service].row.received - report_marks_of_service(opts->marks, service);
 }
 
+/* Records of a service that were lost and not reported, by reason. */
+static uint64_t lost(const struct report_opts *opts, const struct census *c, uint32_t service,
+                     enum fate fate)
+{
+    return fate == FATE_DELIVERED ? 0
+                                  : c->services[service].row.fate[fate] -
+                                        report_marks_fate(opts->marks, service, fate);
+}
+
+static bool has_losses(const struct report_opts *opts, const struct census *c, uint32_t service)
+{
+    for (int f = 0; f < FATE_COUNT; f++)
+        if (lost(opts, c, service, (enum fate)f) > 0)
+            return true;
+    return false;
+}
+
+static bool is_due(const struct report_opts *opts, const struct census *c, uint32_t service)
+{
+    return unreported(opts, c, service) > 0 || has_losses(opts, c, service);
+}
+
+static void write_losses(struct json *j, const struct report_opts *opts, const struct census *c,
+                         uint32_t service)
+{
+    if (!has_losses(opts, c, service))
+        return;
+    json_begin(j, "lost");
+    for (int f = 0; f < FATE_COUNT; f++) {
+        uint64_t records = lost(opts, c, service, (enum fate)f);
+        if (records > 0)
+            json_u64(j, fate_name((enum fate)f), records);
+    }
+    json_end(j);
+}
+
 int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
                  uint32_t service)
 {
@@ -166,6 +202,9 @@ int report_write(struct buf *out, const struct report_opts *opts, const struct c
     json_end_list(&j);
     json_u64(&j, "total_logs", unreported(opts, c, service));
     json_u64(&j, "unique_patterns", groups);
+    write_losses(&j, opts, c, service);
+    if (opts->is_quota_limited != NULL && opts->is_quota_limited(opts->ctx))
+        json_bool(&j, "quota_limited", true);
     json_end(&j);
     return out->err != 0 ? out->err : (int)groups;
 }
@@ -224,7 +263,7 @@ static void on_posted(void *ctx, const struct client_result *result)
             unsettled_leave(u, r->opts.marks);
         unsettled_free(u, r->opts.marks->budget);
     }
-    if (outcome == TAKEN && unreported(&r->opts, &r->census, service) > 0)
+    if (outcome == TAKEN && is_due(&r->opts, &r->census, service))
         send_next(r, p, service); /* that was an earlier one: what was counted since */
     pump(r);
 }
@@ -258,6 +297,7 @@ static void send_new(struct report *r, struct post *p, uint32_t service)
     if (first == end && span_eq(of->name, SPAN("lipservice"))) {
         /* our own events: no pattern to learn from */
         report_marks_set_service(r->opts.marks, service, of->row.received);
+        report_marks_set_fates(r->opts.marks, service, of->row.fate);
         return;
     }
     int rc = unsettled_new(&p->sent, r->opts.marks, &r->census, service, first, end);
@@ -293,7 +333,7 @@ static void pump(struct report *r)
         struct post *p = &r->posts[i];
         while (p->call == NULL && r->in_round && r->next_service < r->census.services_held) {
             uint32_t service = r->next_service++;
-            if (service != LEDGER_OTHER && unreported(&r->opts, &r->census, service) > 0)
+            if (service != LEDGER_OTHER && is_due(&r->opts, &r->census, service))
                 send_next(r, p, service);
         }
         busy += p->call != NULL;

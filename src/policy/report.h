@@ -7,7 +7,9 @@
  * servers require (service_name, team_id, timestamp, patterns[signature, count,
  * sampled_count, first_seen, last_seen], total_logs, unique_patterns) and,
  * besides, template, bytes, sampled_bytes, severity_distribution, family (where it is not the
- * signature) and the algorithm. With instance and boot each report of a service has a number, by
+ * signature), the algorithm, `lost` (records by the reason of their loss, where there are some) and
+ * `quota_limited` (true where PostHog takes no more logs). Older servers ignore what they do not
+ * know. With instance and boot each report of a service has a number, by
  * which a server counts it once.
  *
  * A round is of one census, which is held until its last answer. Counts are
@@ -45,6 +47,8 @@ struct report_opts {
     struct report_marks *marks; /* outlive the report */
     /* Where the counts are; as census_take(). */
     int (*take)(void *ctx, const struct census_want *want, struct census *out);
+    /* Has PostHog's quota been reached, as far as is known? NULL: not known. */
+    bool (*is_quota_limited)(void *ctx);
     void *ctx;
     struct budget *budget;
 };

@@ -81,6 +81,11 @@ uint64_t report_marks_sequence(const struct report_marks *m, uint32_t service)
     return service < m->service_count ? m->services[service].sequence : 0;
 }
 
+uint64_t report_marks_fate(const struct report_marks *m, uint32_t service, enum fate fate)
+{
+    return service < m->service_count ? m->services[service].fate[fate] : 0;
+}
+
 static struct report_mark mark_at(const struct census_pattern *p)
 {
     return (struct report_mark){.key = p->key,
@@ -124,4 +129,11 @@ void report_marks_set_sequence(struct report_marks *m, uint32_t service, uint64_
 {
     assert(service < m->service_count);
     m->services[service].sequence = sequence;
+}
+
+void report_marks_set_fates(struct report_marks *m, uint32_t service,
+                            const uint64_t fate[FATE_COUNT])
+{
+    assert(service < m->service_count);
+    memcpy(m->services[service].fate, fate, sizeof m->services[service].fate);
 }

@@ -7,7 +7,7 @@
  * with other settings goes on where the last was.
  *
  * Units      records, bytes.
- * Memory     56 bytes a pattern, 16 a service, drawn from the budget.
+ * Memory     56 bytes a pattern, 120 a service, drawn from the budget.
  * Blocking   never.
  */
 #pragma once
@@ -15,6 +15,7 @@
 #include "pipeline/census.h"
 #include "util/budget.h"
 #include "util/err.h"
+#include "util/fate.h"
 
 struct report_mark {
     struct pattern_key key;
@@ -24,6 +25,7 @@ struct report_mark {
 
 struct report_mark_service {
     uint64_t received, sequence; /* records; the number of the last report that was taken */
+    uint64_t fate[FATE_COUNT];   /* records whose loss the server knows of */
 };
 
 struct report_marks {
@@ -40,6 +42,7 @@ void report_marks_done(struct report_marks *m);
 struct report_mark report_marks_of(const struct report_marks *m, const struct census_pattern *p);
 uint64_t report_marks_of_service(const struct report_marks *m, uint32_t service);
 uint64_t report_marks_sequence(const struct report_marks *m, uint32_t service);
+uint64_t report_marks_fate(const struct report_marks *m, uint32_t service, enum fate fate);
 
 /* Room for the marks of a census. ERR_FULL, ERR_NOMEM: all marks stay as they are. */
 MUST_CHECK int report_marks_reserve(struct report_marks *m, const struct census *c);
@@ -48,6 +51,8 @@ MUST_CHECK int report_marks_reserve(struct report_marks *m, const struct census 
 void report_marks_set(struct report_marks *m, const struct census_pattern *p);
 void report_marks_set_service(struct report_marks *m, uint32_t service, uint64_t received);
 void report_marks_set_sequence(struct report_marks *m, uint32_t service, uint64_t sequence);
+void report_marks_set_fates(struct report_marks *m, uint32_t service,
+                            const uint64_t fate[FATE_COUNT]);
 
 /* The same in two steps: what a pattern's mark would be; and, later, that it is so. Between them
  * another pattern may have come into the entry and have a mark, which stays. */

@@ -23,6 +23,7 @@ int unsettled_new(struct unsettled **out, struct report_marks *m, const struct c
     u->service = service;
     u->sequence = report_marks_sequence(m, service) + 1;
     u->received = c->services[service].row.received;
+    memcpy(u->fate, c->services[service].row.fate, sizeof u->fate);
     u->mark_count = end - first;
     u->body.budget = m->budget;
     for (uint32_t i = first; i < end; i++)
@@ -37,6 +38,7 @@ void unsettled_take(const struct unsettled *u, struct report_marks *m)
     for (uint32_t i = 0; i < u->mark_count; i++)
         report_marks_advance(m, u->marks[i].number, &u->marks[i].mark);
     report_marks_set_service(m, u->service, u->received);
+    report_marks_set_fates(m, u->service, u->fate);
     report_marks_set_sequence(m, u->service, u->sequence);
 }
 

@@ -23,7 +23,7 @@ struct unsettled_mark {
 struct unsettled {
     struct list link;
     uint32_t service;
-    uint64_t sequence, received;
+    uint64_t sequence, received, fate[FATE_COUNT];
     uint32_t refusals; /* answers of a server in trouble, to this one */
     struct buf body;   /* empty while it is being sent */
     uint32_t mark_count;

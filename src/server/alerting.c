@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "server/anomalies.h"
+#include "server/silence.h"
+#include "server/troubles.h"
 #include "util/buf.h"
 #include "util/json.h"
 
@@ -74,7 +76,17 @@ static void add_item(struct group *g, const struct item *i)
     buf_append_byte(&g->slack_text, '\n');
 }
 
-/* ---- anomalies ----------------------------------------------------------- */
+static void copy(char *to, size_t size, struct span from)
+{
+    snprintf(to, size, "%.*s", (int)from.len, from.base == NULL ? "" : (const char *)from.base);
+}
+
+/* ---- findings ------------------------------------------------------------ */
+
+/* What stands out, as an alert says it. */
+struct finding {
+    char type[32], severity[16], service[260], signature[260], message[MESSAGE_BYTES];
+};
 
 struct known {
     int64_t id, notified_ms;
@@ -88,11 +100,11 @@ static int take_known(void *ctx, const struct store_value *row)
     return 1;
 }
 
-static int insert_alert(struct group *g, const struct anomaly *a, struct span message, int64_t *id)
+static int insert_alert(struct group *g, const struct finding *f, int64_t *id)
 {
-    const struct store_value v[] = {store_int(g->team),        store_str(a->type),
-                                    store_text(a->service),    store_text(a->signature),
-                                    store_str(a->severity),    store_text(message),
+    const struct store_value v[] = {store_int(g->team),        store_str(f->type),
+                                    store_str(f->service),     store_str(f->signature),
+                                    store_str(f->severity),    store_str(f->message),
                                     store_int(g->opts->now_ms)};
     return store_number(g->store,
                         "INSERT INTO alerts (team_id, type, service, signature, severity, message, "
@@ -101,46 +113,33 @@ static int insert_alert(struct group *g, const struct anomaly *a, struct span me
                         v, ARRAY_LEN(v), id);
 }
 
-static int see_again(struct group *g, const struct known *k, struct span message, bool is_sent)
+static int see_again(struct group *g, const struct known *k, const char *message, bool is_sent)
 {
     const struct store_value v[] = {store_int(k->id), store_int(g->opts->now_ms),
-                                    store_text(message), store_int(is_sent)};
+                                    store_str(message), store_int(is_sent)};
     return store_run(g->store,
                      "UPDATE alerts SET seen = seen + 1, last_ms = $2, message = $3, "
                      "notified_ms = CASE WHEN $4 = 1 THEN $2 ELSE notified_ms END WHERE id = $1",
                      v, ARRAY_LEN(v), NULL, NULL);
 }
 
-static struct span word_message(char out[MESSAGE_BYTES], const struct anomaly *a)
+static int on_finding(struct group *g, const struct finding *f)
 {
-    int n =
-        a->baseline > 0 || a->signature.len == 0
-            ? snprintf(out, MESSAGE_BYTES, "%.0f in five minutes, %.0f before: %.*s", a->current,
-                       a->baseline, (int)a->template_text.len, (const char *)a->template_text.base)
-            : snprintf(out, MESSAGE_BYTES, "%.*s", (int)a->template_text.len,
-                       (const char *)a->template_text.base);
-    return span_of(out, n < MESSAGE_BYTES ? (size_t)n : MESSAGE_BYTES - 1);
-}
-
-static int on_anomaly(struct group *g, const struct anomaly *a)
-{
-    char text[MESSAGE_BYTES];
-    struct span message = word_message(text, a);
     struct known k;
-    const struct store_value v[] = {store_int(g->team), store_str(a->type), store_text(a->service),
-                                    store_text(a->signature)};
+    const struct store_value v[] = {store_int(g->team), store_str(f->type), store_str(f->service),
+                                    store_str(f->signature)};
     struct item item = {.event = "alert",
-                        .type = a->type,
-                        .severity = a->severity,
-                        .service = a->service,
-                        .signature = a->signature,
-                        .message = message};
+                        .type = f->type,
+                        .severity = f->severity,
+                        .service = span_str(f->service),
+                        .signature = span_str(f->signature),
+                        .message = span_str(f->message)};
     int rc = store_run(g->store,
                        "SELECT id, notified_ms, state FROM alerts WHERE team_id = $1 AND type = $2 "
                        "AND service = $3 AND signature = $4 AND state <> 'resolved'",
                        v, ARRAY_LEN(v), take_known, &k);
     if (rc == 0) {
-        rc = insert_alert(g, a, message, &item.id);
+        rc = insert_alert(g, f, &item.id);
         if (rc == 0)
             add_item(g, &item);
         return rc;
@@ -148,7 +147,7 @@ static int on_anomaly(struct group *g, const struct anomaly *a)
     if (rc < 0)
         return rc;
     bool is_sent = !k.is_acknowledged && g->opts->now_ms - k.notified_ms >= g->opts->cooldown_ms;
-    rc = see_again(g, &k, message, is_sent);
+    rc = see_again(g, &k, f->message, is_sent);
     item.event = "repeated";
     item.id = k.id;
     if (rc == 0 && is_sent)
@@ -156,43 +155,76 @@ static int on_anomaly(struct group *g, const struct anomaly *a)
     return rc;
 }
 
-/* Anomalies are copied first: a statement may not be run inside of another's rows. */
+/* They are copied first: a statement may not be run inside of another's rows. */
 struct found {
-    struct anomaly a[ALERTING_GROUP * 2];
-    char service[ALERTING_GROUP * 2][260], signature[ALERTING_GROUP * 2][260];
-    char text[ALERTING_GROUP * 2][MESSAGE_BYTES];
+    struct finding list[ALERTING_GROUP * 2];
     unsigned count;
 };
 
-static struct span copy(char *to, size_t size, struct span from)
+/* NULL: full; the rest comes with the next look. */
+static struct finding *add_finding(struct found *f, const char *type, const char *severity,
+                                   struct span service)
 {
-    snprintf(to, size, "%.*s", (int)from.len, from.base == NULL ? "" : (const char *)from.base);
-    return span_str(to);
+    if (f->count == ARRAY_LEN(f->list))
+        return NULL;
+    struct finding *one = &f->list[f->count++];
+    copy(one->type, sizeof one->type, span_str(type));
+    copy(one->severity, sizeof one->severity, span_str(severity));
+    copy(one->service, sizeof one->service, service);
+    return one;
 }
 
-static int collect(void *ctx, const struct anomaly *a)
+static int take_anomaly(void *ctx, const struct anomaly *a)
 {
-    struct found *f = ctx;
-    unsigned i = f->count;
-    if (i == ARRAY_LEN(f->a))
-        return 1; /* the rest comes with the next look */
-    f->a[i] = *a;
-    f->a[i].service = copy(f->service[i], sizeof f->service[i], a->service);
-    f->a[i].signature = copy(f->signature[i], sizeof f->signature[i], a->signature);
-    f->a[i].template_text = copy(f->text[i], sizeof f->text[i], a->template_text);
-    f->count++;
+    struct finding *one = add_finding(ctx, a->type, a->severity, a->service);
+    if (one == NULL)
+        return 1;
+    copy(one->signature, sizeof one->signature, a->signature);
+    anomaly_word(one->message, sizeof one->message, a);
     return 0;
 }
 
-static int look_for_anomalies(struct group *g)
+static int take_trouble(void *ctx, const struct trouble *t)
+{
+    struct finding *one = add_finding(ctx, t->kind, t->severity, t->service);
+    if (one == NULL)
+        return 1;
+    copy(one->message, sizeof one->message, t->message);
+    return 0;
+}
+
+/* No report falls between two looks. */
+static int64_t trouble_minutes(const struct alerting_opts *opts)
+{
+    int64_t two_looks = 2 * opts->interval_ms / 60000;
+    return two_looks > TROUBLES_MINUTES ? two_looks : TROUBLES_MINUTES;
+}
+
+static int each_anomaly(struct group *g, struct found *f)
+{
+    return anomalies_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+}
+
+static int each_silence(struct group *g, struct found *f)
+{
+    return silence_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+}
+
+static int each_trouble(struct group *g, struct found *f)
+{
+    return troubles_each(g->store, g->team, g->opts->now_ms, trouble_minutes(g->opts), take_trouble,
+                         f);
+}
+
+static int look_for(struct group *g, int (*each)(struct group *g, struct found *f))
 {
     struct found *f = calloc(1, sizeof *f);
     if (f == NULL)
         return ERR_NOMEM;
-    int rc = anomalies_each(g->store, g->team, 0, g->opts->now_ms, collect, f);
+    int rc = each(g, f);
     rc = rc < 0 ? rc : 0;
     for (unsigned i = 0; i < f->count && rc == 0; i++)
-        rc = on_anomaly(g, &f->a[i]);
+        rc = on_finding(g, &f->list[i]);
     free(f);
     return rc;
 }
@@ -300,7 +332,11 @@ static int look_at_team(struct group *g, int64_t from, int64_t to, unsigned *mad
     g->json_text.max_bytes = g->slack_text.max_bytes = BODY_BYTES;
     g->json = json_on(&g->json_text);
     json_begin_list(&g->json, NULL);
-    int rc = look_for_anomalies(g);
+    static int (*const looks[])(struct group *, struct found *) = {each_trouble, each_anomaly,
+                                                                   each_silence};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(looks) && rc == 0; i++)
+        rc = look_for(g, looks[i]);
     if (rc == 0)
         rc = resolve_quiet(g);
     if (rc == 0)

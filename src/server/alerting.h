@@ -7,6 +7,8 @@
  *     the same again                              counted; sent again after server.alerts.cooldown,
  *                                                 unless it is acknowledged
  *     none for ALERTING_QUIET_MS                  resolved, which is sent
+ *     sidecars lost records, or report that     an alert in the same way (server/troubles.h)
+ *     PostHog's quota is reached
  *     a policy was changed (audit log)            sent
  *
  * All that a look finds of a team is one request to each of its webhooks, in the table of

@@ -102,6 +102,16 @@ static int judge_service(struct walk *w)
     return w->errors.id == 0 ? 0 : judge_spike(w, &w->errors, "error_surge");
 }
 
+void anomaly_word(char *out, size_t size, const struct anomaly *a)
+{
+    const char *text = a->template_text.base == NULL ? "" : (const char *)a->template_text.base;
+    if (a->baseline > 0 || a->signature.len == 0)
+        snprintf(out, size, "%.0f in five minutes, %.0f before: %.*s", a->current, a->baseline,
+                 (int)a->template_text.len, text);
+    else
+        snprintf(out, size, "new: %.*s", (int)a->template_text.len, text);
+}
+
 /* ---- the walk ------------------------------------------------------------ */
 
 /* Columns: service, its name and age; pattern, its texts and age, is it of errors; minute, count.

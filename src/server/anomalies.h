@@ -28,6 +28,9 @@ struct anomaly {
     int64_t detected_ms;
 };
 
+/* What happened, in one sentence that is cut where it does not fit. */
+void anomaly_word(char *out, size_t size, const struct anomaly *a);
+
 typedef int anomaly_fn(void *ctx, const struct anomaly *a);
 
 /* Of a team, or of one service (`service` > 0). The anomaly is borrowed for the call. */

@@ -3,6 +3,7 @@
 
 #include "server/registry.h"
 #include "server/senders.h"
+#include "server/troubles.h"
 
 #define MINUTE_S 60
 #define HOUR_S 3600
@@ -179,6 +180,12 @@ static int write_sender(struct flush *f, struct store *s, const struct rollup_se
                      v, ARRAY_LEN(v), NULL, NULL);
 }
 
+static int write_trouble(struct flush *f, struct store *s, const struct rollup_trouble *t)
+{
+    int rc = store_service(f, s, t->service);
+    return rc < 0 ? rc : troubles_write(s, t->service->storing.id, t);
+}
+
 static int write_place(struct flush *f, struct store *s)
 {
     const struct store_value v[] = {store_str(f->name), store_int((int64_t)f->place)};
@@ -198,6 +205,9 @@ int flush_write(struct flush *f, struct store *s)
     for (const struct rollup_sender *one = f->batch.senders; one != NULL && rc == 0;
          one = one->next)
         rc = write_sender(f, s, one);
+    for (const struct rollup_trouble *one = f->batch.troubles; one != NULL && rc == 0;
+         one = one->next)
+        rc = write_trouble(f, s, one);
     if (rc == 0)
         rc = write_place(f, s);
     return store_end(s, rc);
@@ -214,6 +224,8 @@ void flush_settle(struct flush *f)
 {
     ignore_code(rollup_each(&f->batch, settle_entry, NULL)); /* it never fails */
     for (const struct rollup_sender *one = f->batch.senders; one != NULL; one = one->next)
+        one->service->id = one->service->storing.id;
+    for (const struct rollup_trouble *one = f->batch.troubles; one != NULL; one = one->next)
         one->service->id = one->service->storing.id;
 }
 
@@ -277,6 +289,8 @@ int flush_forget(const struct flush_retention *r, struct store *s, bool *is_done
         rc = forget_patterns(s, r->now_ms - r->days_ms, &most);
     if (rc == 0)
         rc = forget_senders(s, r->now_ms - SENDERS_KEEP_MS);
+    if (rc == 0)
+        rc = troubles_forget(s, (r->now_ms - r->minutes_ms) / 1000);
     if (rc == 0)
         rc = forget_alerts(s, r->now_ms, r->now_ms - r->days_ms);
     rc = store_end(s, rc);

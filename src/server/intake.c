@@ -6,6 +6,7 @@
  */
 #include "server/api.h"
 #include "server/poll.h"
+#include "server/troubles.h"
 #include "util/diag.h"
 
 #define FLUSH_SOON_MS 50 /* services that are seen together become rows together */
@@ -37,12 +38,25 @@ static int refuse(struct call *c, enum report_fate fate, int status, const char 
     return api_detail(c, status, "%s", why);
 }
 
+static void add_troubles(struct server *s, struct service *service,
+                         const struct report_body *report, int64_t now_ms)
+{
+    struct json_each each = json_each(report->lost);
+    uint64_t records;
+    while (json_next(&each))
+        if (json_whole(each.value, &records) && records > 0)
+            rollup_add_trouble(&s->rollup, service, now_ms, TROUBLE_LOSSES, each.key, records);
+    if (report->is_quota_limited)
+        rollup_add_trouble(&s->rollup, service, now_ms, TROUBLE_QUOTA, SPAN(""), 0);
+}
+
 /* The numbers of a report that is on disk. ERR_FULL: not one of them. */
 static int add_up(struct server *s, struct service *service, const struct report_body *report,
                   int64_t now_ms)
 {
     struct rollup_line line;
-    int rc = rollup_reserve(&s->rollup, report->pattern_count + 1, report->text_bytes);
+    uint32_t lines = report->pattern_count + 1 + report->reason_count + report->is_quota_limited;
+    int rc = rollup_reserve(&s->rollup, lines, report->text_bytes);
     if (rc < 0)
         return rc;
     struct json_each each = json_each(report->patterns);
@@ -59,6 +73,7 @@ static int add_up(struct server *s, struct service *service, const struct report
         rollup_add(&s->rollup, service, now_ms, &line);
         metric_add(&s->records, report->rest);
     }
+    add_troubles(s, service, report, now_ms);
     if (report->sequence > 0)
         rollup_note_sender(&s->rollup, service, report->instance, report->boot, report->sequence,
                            now_ms);

@@ -245,6 +245,29 @@ static int read_patterns(struct report_body *b, struct json_node root, struct er
     return 0;
 }
 
+static int read_troubles(struct report_body *b, struct json_node root, struct error *err)
+{
+    struct json_node limited = json_get(root, "quota_limited");
+    b->lost = json_get(root, "lost");
+    if (json_kind(b->lost) != JSON_NULL && json_kind(b->lost) != JSON_OBJECT)
+        return err_set(err, ERR_MALFORMED, "lost: an object is wanted");
+    struct json_each each = json_each(b->lost);
+    while (json_next(&each)) {
+        if (b->reason_count++ == REPORT_REASONS_MAX)
+            return err_set(err, ERR_MALFORMED, "lost: more than %d reasons", REPORT_REASONS_MAX);
+        if (!is_id(each.key, ROLLUP_REASON_BYTES) || !is_count(each.value))
+            return err_set(err, ERR_MALFORMED,
+                           "lost: reasons must be texts of 1 to %d printable characters, each with "
+                           "a whole number from 0",
+                           ROLLUP_REASON_BYTES);
+        b->text_bytes += each.key.len;
+    }
+    if (json_kind(limited) != JSON_NULL && json_kind(limited) != JSON_BOOL)
+        return err_set(err, ERR_MALFORMED, "quota_limited: must be true or false");
+    b->is_quota_limited = json_is_true(limited);
+    return 0;
+}
+
 int report_body_read(struct report_body *out, struct json_node root, struct error *err)
 {
     struct report_body b = {.service = json_string(json_get(root, "service_name")),
@@ -261,6 +284,8 @@ int report_body_read(struct report_body *out, struct json_node root, struct erro
     int rc = read_sender(&b, root, err);
     if (rc == 0)
         rc = read_patterns(&b, root, err);
+    if (rc == 0)
+        rc = read_troubles(&b, root, err);
     if (rc == 0)
         *out = b;
     return rc;

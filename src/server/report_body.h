@@ -6,6 +6,9 @@
  * last_seen (Unix seconds) SDKs             signature, message_sample, count,
  * severity_distribution, first_seen and last_seen (ISO 8601)
  *
+ * `lost` says how many records of the service were lost since the last report, by reason;
+ * `quota_limited`, that PostHog takes no more logs. Both may be missing.
+ *
  * Records that the total counts and no pattern does become a line without a signature. Times are
  * moved into the past REPORT_AHEAD_MS at most ahead of ours.
  *
@@ -18,6 +21,7 @@
 
 #define REPORT_AHEAD_MS (5 * 60 * 1000)
 #define REPORT_NAME_BYTES 255 /* of a service */
+#define REPORT_REASONS_MAX 32 /* of losses, of one report: a sidecar knows 12 */
 
 struct report_body {
     struct span service;
@@ -27,6 +31,9 @@ struct report_body {
     uint32_t pattern_count;
     size_t text_bytes; /* of all lines */
     uint64_t rest;     /* records of no pattern */
+    struct json_node lost;
+    uint32_t reason_count;
+    bool is_quota_limited;
 };
 
 /* Check all of it. ERR_MALFORMED with a sentence: it cannot be a report (422). */

@@ -174,6 +174,21 @@ void rollup_note_sender(struct rollup *r, struct service *service, struct span i
     r->senders = s;
 }
 
+_Static_assert(sizeof(struct rollup_trouble) <= sizeof(struct rollup_entry), "a line's room");
+
+void rollup_add_trouble(struct rollup *r, struct service *service, int64_t now_ms, const char *kind,
+                        struct span reason, uint64_t records)
+{
+    struct rollup_trouble *t = take(r, sizeof *t);
+    *t = (struct rollup_trouble){.next = r->troubles,
+                                 .service = service,
+                                 .kind = kind,
+                                 .reason = keep(r, reason),
+                                 .minute = (uint64_t)now_ms / 60000,
+                                 .records = records};
+    r->troubles = t;
+}
+
 int rollup_each(const struct rollup *r, int (*fn)(void *ctx, const struct rollup_entry *e),
                 void *ctx)
 {

@@ -24,7 +24,8 @@ struct service;
 
 #define ROLLUP_SIGNATURE_BYTES 64 /* "lps1:" and 16 digits, MD5, "lps1:overflow:two words" */
 #define ROLLUP_TEMPLATE_BYTES 1024
-#define ROLLUP_ID_BYTES 128 /* of an instance, of a boot */
+#define ROLLUP_ID_BYTES 128    /* of an instance, of a boot */
+#define ROLLUP_REASON_BYTES 64 /* of a loss */
 
 struct rollup_counts {
     uint64_t received, kept, bytes, kept_bytes;
@@ -53,6 +54,15 @@ struct rollup_sender {
     int64_t seen_ms;
 };
 
+/* Of one report: records that were lost, by reason, or that PostHog's quota is reached. */
+struct rollup_trouble {
+    struct rollup_trouble *next;
+    struct service *service;
+    const char *kind; /* static */
+    struct span reason;
+    uint64_t minute, records;
+};
+
 struct rollup {
     struct arena arena;
     size_t reserved_bytes; /* at least so much of it is there */
@@ -60,6 +70,7 @@ struct rollup {
     struct rollup_entry **buckets;
     uint32_t bucket_count, entry_count;
     struct rollup_sender *senders; /* newest first, one a report: the highest of them counts */
+    struct rollup_trouble *troubles;
 };
 
 void rollup_init(struct rollup *r, struct budget *budget);
@@ -68,15 +79,17 @@ void rollup_done(struct rollup *r);
 /* Make sure that so many lines can be added, whose texts are so long in all. */
 MUST_CHECK int rollup_reserve(struct rollup *r, uint32_t lines, size_t text_bytes);
 
-/* After rollup_reserve(): cannot fail. */
+/* After rollup_reserve(): cannot fail. A trouble takes no more than a line. */
 void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
                 const struct rollup_line *line);
 void rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
                         struct span boot, uint64_t sequence, int64_t now_ms);
+void rollup_add_trouble(struct rollup *r, struct service *service, int64_t now_ms, const char *kind,
+                        struct span reason, uint64_t records);
 
 static inline bool rollup_is_empty(const struct rollup *r)
 {
-    return r->entry_count == 0 && r->senders == NULL;
+    return r->entry_count == 0 && r->senders == NULL && r->troubles == NULL;
 }
 
 /* Move all of it to *out, which must be empty. */

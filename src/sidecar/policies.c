@@ -5,6 +5,7 @@
 
 #include "config/route.h"
 #include "export/disk.h"
+#include "sidecar/posthog.h"
 #include "sidecar/sidecar_state.h"
 #include "util/diag.h"
 #include "util/rng.h"
@@ -96,6 +97,12 @@ static int see_services(struct sidecar *sc)
     return 0;
 }
 
+static bool is_quota_limited(void *ctx)
+{
+    struct posthog_figures f;
+    return posthog_figures(ctx, &f) && f.is_limited;
+}
+
 int policies_open_server(struct sidecar *sc, struct error *err)
 {
     const struct config *cfg = sc->cfg;
@@ -130,6 +137,7 @@ int policies_open_server(struct sidecar *sc, struct error *err)
         .boot = sc->identity.boot,
         .marks = &sc->report_marks,
         .take = take_census,
+        .is_quota_limited = is_quota_limited,
         .ctx = sc,
         .budget = &sc->budget,
     };

@@ -3,9 +3,16 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
+import { encodeLogs } from './lib/otlp.mjs';
+import { PostHog } from './lib/posthog.mjs';
+import { PostHogApp } from './lib/posthog_app.mjs';
 import { Server } from './lib/server.mjs';
+import { closeLedger, KEEP_ALL, pair, Sidecar } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
 // An hour and five minutes of counts, as if they had been reported: `loud` has five times as many
@@ -22,10 +29,11 @@ def pattern(id, name, first, counts):
 pattern(1, 'loud', now - 9000, {back: (100 if back <= 5 else 20) for back in range(1, 66)})
 pattern(2, 'steady', now - 9000, {back: 20 + back % 3 for back in range(1, 66)})
 pattern(3, 'fresh', now - 60, {1: 5})
+if sys.argv[2] == 'stopped': pattern(4, 'stopped', now - 9000, {back: 20 for back in range(5, 66)})
 db.commit()
 `;
 
-const seed = (server) => execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`]);
+const seed = (server, what = '') => execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`, what]);
 
 // What webhooks are asked: {path, headers, body}. `answer` may be changed.
 async function receiver(t) {
@@ -54,11 +62,11 @@ async function receiver(t) {
 
 const set = { 'server.alerts.interval': '1s', 'server.webhooks.allow_private': true };
 
-async function seeded(t, make, more = {}) {
+async function seeded(t, make, more = {}, what = '') {
   const first = await Server.start(t, { set: { ...set, 'server.alerts.interval': '1h' } });
   const hooks = await make(first);
   await first.stop();
-  seed(first);
+  seed(first, what);
   return { server: await Server.start(t, { set: { ...set, ...more }, directory: first.directory, key: first.key }), hooks };
 }
 
@@ -102,6 +110,21 @@ test('a spike and a new pattern are sent once, signed, in both forms; what is st
   await server.stop();
 });
 
+test('what came for an hour and has stopped is an anomaly and an alert', async (t) => {
+  const stub = await receiver(t);
+  const { server } = await seeded(t, (first) => first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` }), {}, 'stopped');
+  await until('it is asked', () => stub.seen.length === 1);
+  const silence = stub.seen[0].body.items.filter((item) => item.type === 'silence');
+  assert.deepEqual(silence.map((item) => [item.event, item.pattern_signature, item.severity, item.message]), [['alert', 'stopped', 'medium', '0 in five minutes, 100 before: stopped & <*>']]);
+  const anomalies = (await server.ok('GET', '/api/v1/anomalies')).filter((one) => one.type === 'silence');
+  assert.deepEqual(anomalies.map((one) => [one.pattern_signature, one.current_value, one.baseline_value]), [['stopped', 0, 100]]);
+  const { anomalies: analysed } = await server.ok('POST', '/api/v1/analysis/analyze', { service_name: 'shop <1>' });
+  assert.equal(analysed.filter((one) => one.type === 'silence').length, 1);
+  await until('it was looked at again', async () => (await server.ok('GET', '/api/v1/alerts')).find((row) => row.type === 'silence').seen > 2);
+  assert.equal(stub.seen.length, 1);
+  await server.stop();
+});
+
 test('what is not taken is sent again with its id; 410 switches a webhook off, 400 gives up', async (t) => {
   const stub = await receiver(t);
   let tries = 0;
@@ -137,5 +160,88 @@ test('a webhook at an address that is not public is not asked, by any name', asy
     assert.equal(answer.status, 422);
     assert.match(answer.body.detail, sentence);
   }
+  await server.stop();
+});
+
+// ---- what sidecars report of themselves
+
+const reporting = (server, key, more = {}) => ({ ...KEEP_ALL, 'sampling.first.count': 0, 'policy.server': server.url, 'policy.api_key': key, 'policy.report_interval': '200ms', ...more });
+const logs = (n) => encodeLogs({
+  resourceLogs: [{
+    resource: { attributes: [{ key: 'service.name', value: { stringValue: 'shop' } }] },
+    scopeLogs: [{ logRecords: Array.from({ length: n }, (_, i) => ({ timeUnixNano: '1', severityNumber: 9, body: { stringValue: `user ${i} logged in` } })) }],
+  }],
+});
+const send = async (sidecar, n) => assert.equal((await sidecar.post(logs(n))).status, 200);
+// A service whose sidecars keep all.
+async function keepAll(server) {
+  await server.ok('POST', '/api/v1/services', { name: 'shop' });
+  await server.ok('PUT', '/api/v1/policies/shop', { severity_rates: { DEBUG: 1, INFO: 1, WARN: 1, ERROR: 1, FATAL: 1 } });
+}
+const alertsOf = async (server, type, all = false) => (await server.ok('GET', `/api/v1/alerts${all ? '?all=true' : ''}`)).filter((row) => row.type === type);
+const taken = async (sidecar) => (await sidecar.metrics())['lipservice_policy_reports_total{outcome="accepted"}'];
+
+const WAYS = { 'in memory': () => ({}), 'on disk': (directory) => ({ durability: 'disk', 'spool.directory': directory }) };
+for (const [way, more] of Object.entries(WAYS)) {
+  test(`records that sidecars lose are one alert, with reason and number, also after kill -9 (${way})`, async (t) => {
+    const stub = await receiver(t);
+    const spool = mkdtempSync(path.join(os.tmpdir(), 'lipservice-alerts-'));
+    t.after(() => rmSync(spool, { recursive: true, force: true }));
+    // What is acknowledged waits in the journal of the server until it is killed.
+    const first = await Server.start(t, { set: { ...set, 'server.flush_interval': '10m' } });
+    await keepAll(first);
+    await first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` });
+    const { stub: posthog, sidecar } = await pair(t, { set: reporting(first, await first.newKey('report'), more(spool)) });
+    await send(sidecar, 10);
+    await until('it is delivered and reported', async () => (await sidecar.ledger()).delivered === 10 && (await taken(sidecar)) > 0);
+
+    posthog.answer = () => ({ status: 402 });
+    await send(sidecar, 7);
+    await until('they are lost', async () => (await sidecar.ledger()).lost.refused_upstream === 7);
+    posthog.answer = null;
+    const before = await taken(sidecar);
+    await send(sidecar, 1); // its report is taken after that of the losses, or with them
+    await until('it is reported', async () => (await taken(sidecar)) > before && (await first.metrics()).lipservice_server_records_total === 18);
+    assert.deepEqual(await alertsOf(first, 'losses'), []);
+    await first.kill();
+
+    const server = await Server.start(t, { set: { ...set, 'server.flush_interval': '100ms', 'server.endpoint': new URL(first.url).host }, directory: first.directory, key: first.key });
+    const [alert] = await until('an alert', async () => { const found = await alertsOf(server, 'losses'); return found.length > 0 && found; });
+    assert.deepEqual([alert.service_name, alert.pattern_signature, alert.severity, alert.state, alert.message],
+      ['shop', '', 'high', 'open', '7 records were lost in 5 minutes: refused_upstream 7']);
+    const item = await until('it is sent', () => stub.seen.flatMap((one) => one.body.items).find((one) => one.type === 'losses'));
+    assert.deepEqual([item.event, item.id, item.message], ['alert', alert.id, alert.message]);
+    await until('it was looked at again', async () => (await alertsOf(server, 'losses'))[0].seen > 2);
+    assert.equal(stub.seen.flatMap((one) => one.body.items).filter((one) => one.type === 'losses').length, 1, 'not sent again in its cool-down');
+    assert.equal((await server.ok('POST', `/api/v1/alerts/${alert.id}/acknowledge`)).state, 'acknowledged');
+    assert.equal((await alertsOf(server, 'losses'))[0].state, 'acknowledged');
+    assert.equal((await server.ok('POST', `/api/v1/alerts/${alert.id}/resolve`)).state, 'resolved');
+    await closeLedger(sidecar, { received: 18, delivered: 11, lost: { refused_upstream: 7 } });
+    await server.stop();
+  });
+}
+
+test('the quota of PostHog: one alert when a sidecar knows that it is reached', async (t) => {
+  const stub = await receiver(t);
+  const posthog = await PostHog.start();
+  t.after(() => posthog.down());
+  const app = await PostHogApp.start(t, posthog, { delayMs: 0, quota: { limitMb: 100, baseMb: 40 } });
+  const server = await Server.start(t, { set: { ...set, 'server.flush_interval': '100ms' } });
+  await keepAll(server);
+  await server.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` });
+  const sidecar = await Sidecar.start(t, { stub: posthog, set: reporting(server, await server.newKey('report'), { 'posthog.app_host': app.url, 'posthog.personal_api_key': 'phx_e2e', 'posthog.check_interval': '1s' }) });
+  const limited = async () => (await sidecar.metrics()).lipservice_posthog_quota_limited;
+  await until('a check', async () => (await sidecar.metrics()).lipservice_posthog_check_age_seconds >= 0);
+  await send(sidecar, 5);
+  await until('it is reported', async () => (await server.metrics()).lipservice_server_records_total === 5);
+  assert.deepEqual([await limited(), await alertsOf(server, 'quota')], [0, []]);
+  app.quota.baseMb = 100;
+  await until('it is known', async () => (await limited()) === 1);
+  await send(sidecar, 5);
+  const item = await until('it is sent', () => stub.seen.flatMap((one) => one.body.items).find((one) => one.type === 'quota'));
+  assert.match(item.message, /^PostHog's quota is reached and it takes no more logs: 1 reports say so in 5 minutes$/);
+  const [alert] = await alertsOf(server, 'quota');
+  assert.deepEqual([alert.id, alert.service_name, alert.severity], [item.id, 'shop', 'high']);
+  await closeLedger(sidecar, { received: 10, delivered: 10 }, { stored: posthog.rows.length + 5 });
   await server.stop();
 });

@@ -328,6 +328,47 @@ static void our_own_events_are_no_service(void **state)
     rig_close(&r);
 }
 
+static bool is_limited_now(void *ctx)
+{
+    return ((struct rig *)ctx)->clock.now_ms > 5000;
+}
+
+/* Losses are reported once each, also of a service that has nothing else to report; those of a
+ * report that was not taken go with a later one. */
+static void losses_and_the_quota(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    report_close(r.report);
+    r.opts.is_quota_limited = is_limited_now;
+    assert_int_equal(report_open(&r.report, &r.loop, r.client, &r.opts), 0);
+    r.stub.status = 202;
+    uint32_t cart = ledger_service(r.ledger, SPAN("cart"));
+    count(&r, cart, 1, LEVEL_INFO, 1, 1);
+    ledger_decide(r.ledger, cart, VERDICT_KEPT, 20, 200);
+    ledger_settle(r.ledger, cart, FATE_DELIVERED, 5);
+    tell(&r);
+    assert_int_equal(r.stub.requests, 1);
+    assert_false(says(&r, "lost"));
+    assert_false(says(&r, "quota"));
+
+    ledger_settle(r.ledger, cart, FATE_LOST_EXPIRED, 7);
+    ledger_settle(r.ledger, cart, FATE_LOST_TOO_BIG, 1);
+    r.stub.status = 422;
+    tell(&r);
+    ledger_settle(r.ledger, cart, FATE_LOST_EXPIRED, 2);
+    r.stub.status = 202;
+    r.clock.now_ms = 6000;
+    tell(&r);
+    assert_int_equal(r.stub.requests, 3);
+    assert_true(says(&r, "\"total_logs\":0,\"unique_patterns\":0,\"lost\":{\"too_large\":1,"
+                         "\"expired\":9},\"quota_limited\":true}"));
+    tell(&r);
+    assert_int_equal(r.stub.requests, 3);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +379,7 @@ int main(void)
         cmocka_unit_test(every_service_once_and_no_memory),
         cmocka_unit_test(a_mark_is_of_one_stay_in_the_table),
         cmocka_unit_test(our_own_events_are_no_service),
+        cmocka_unit_test(losses_and_the_quota),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});
     return cmocka_run_group_tests(tests, NULL, NULL);

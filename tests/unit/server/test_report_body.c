@@ -100,12 +100,78 @@ static void a_long_template_is_cut_between_characters(void **state)
     json_doc_free(doc);
 }
 
+static void losses_and_the_quota(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        uint32_t reasons;
+        bool is_limited;
+        const char *wrong; /* a part of the sentence; NULL: it is right */
+    } rows[] = {
+        {"", 0, false, NULL},
+        {",\"lost\":null,\"quota_limited\":null", 0, false, NULL},
+        {",\"lost\":{},\"quota_limited\":false", 0, false, NULL},
+        {",\"lost\":{\"expired\":3,\"of a later version\":0},\"quota_limited\":true", 2, true,
+         NULL},
+        {",\"lost\":[1]", 0, false, "lost: an object"},
+        {",\"lost\":7", 0, false, "lost: an object"},
+        {",\"lost\":{\"\":1}", 0, false, "lost: reasons"},
+        {",\"lost\":{\"a\\nb\":1}", 0, false, "lost: reasons"},
+        {",\"lost\":{\"expired\":-1}", 0, false, "lost: reasons"},
+        {",\"lost\":{\"expired\":1.5}", 0, false, "lost: reasons"},
+        {",\"lost\":{\"expired\":9000000000000000}", 0, false, "lost: reasons"},
+        {",\"lost\":{\"expired\":\"3\"}", 0, false, "lost: reasons"},
+        {",\"quota_limited\":1", 0, false, "quota_limited"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[256];
+        struct report_body body;
+        struct json_doc *doc;
+        struct json_node root;
+        struct error err = {{0}};
+        snprintf(text, sizeof text, "{\"service_name\":\"a\",\"patterns\":[]%s}", rows[i].fields);
+        assert_int_equal(json_doc_new(&doc, span_str(text), NULL, &root), 0);
+        int rc = report_body_read(&body, root, &err);
+        if (rows[i].wrong != NULL)
+            assert_row(rc == ERR_MALFORMED && strstr(err.text, rows[i].wrong) != NULL, "%s: %s",
+                       text, err.text);
+        else
+            assert_row(rc == 0 && body.reason_count == rows[i].reasons &&
+                           body.is_quota_limited == rows[i].is_limited,
+                       "%s: %s", text, err.text);
+        json_doc_free(doc);
+    }
+}
+
+static void reasons_are_bounded(void **state)
+{
+    (void)state;
+    for (int count = REPORT_REASONS_MAX; count <= REPORT_REASONS_MAX + 1; count++) {
+        char text[1024];
+        struct report_body body;
+        struct json_doc *doc;
+        struct json_node root;
+        struct error err = {{0}};
+        int n = snprintf(text, sizeof text, "{\"service_name\":\"a\",\"patterns\":[],\"lost\":{");
+        for (int i = 0; i < count; i++)
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s\"r%d\":1", i > 0 ? "," : "", i);
+        snprintf(text + n, sizeof text - (size_t)n, "}}");
+        assert_int_equal(json_doc_new(&doc, span_str(text), NULL, &root), 0);
+        assert_int_equal(report_body_read(&body, root, &err),
+                         count > REPORT_REASONS_MAX ? ERR_MALFORMED : 0);
+        json_doc_free(doc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times),
         cmocka_unit_test(counts_and_what_is_not_given),
         cmocka_unit_test(a_long_template_is_cut_between_characters),
+        cmocka_unit_test(losses_and_the_quota),
+        cmocka_unit_test(reasons_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
