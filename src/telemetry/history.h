@@ -14,8 +14,8 @@
  *
  * Units      seconds since 1970, records, bytes as metered.
  * Memory     61 KB a series that is full, 116 bytes a pattern; all from a budget of history.memory.
- *            What finds no room there is left out, and counted. 2 MiB hold 16,384 patterns beside
- *            three full series, or about 5,500 beside the 23 that 20 loud services make in a day.
+ *            What finds no room there is left out, and counted. 2 MiB hold a
+ *            day and 16,384 patterns beside one service, and about 5,900 beside 20 loud ones.
  * Blocking   never.
  */
 #pragma once
