@@ -20,7 +20,7 @@
 #define STATE_NEW "lipservice.state.new"
 #define STATE_ASIDE "lipservice.state.aside"
 #define STATE_LOCK "lipservice.lock"
-#define STATE_VERSION 3u
+#define STATE_VERSION 4u
 #define STATE_BYTES \
     (32u << 20) /* 16,384 patterns, 65,536 words of families and a day take 8 MiB \
                  */

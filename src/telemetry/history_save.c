@@ -59,21 +59,11 @@ static void restore_series(struct history *h, struct series *to, struct saved *s
 
 /* ---- sparks ------------------------------------------------------------ */
 
-static void save_counts(const uint16_t *counts, size_t n, struct buf *out)
+static void read_codes(struct saved *s, uint8_t *codes, size_t n)
 {
-    uint8_t bytes[2 * SPARK_MINUTES];
-    for (size_t i = 0; i < n; i++) {
-        bytes[2 * i] = (uint8_t)counts[i];
-        bytes[2 * i + 1] = (uint8_t)(counts[i] >> 8);
-    }
-    buf_append(out, span_of(bytes, 2 * n));
-}
-
-static void read_counts(struct saved *s, uint16_t *counts, size_t n)
-{
-    struct span bytes = saved_bytes(s, 2 * n);
-    for (size_t i = 0; i < n && bytes.len > 0; i++)
-        counts[i] = (uint16_t)(bytes.base[2 * i] | bytes.base[2 * i + 1] << 8);
+    struct span bytes = saved_bytes(s, n);
+    if (bytes.len == n)
+        memcpy(codes, bytes.base, n);
 }
 
 /* Patterns by what they are: their numbers are another process's. */
@@ -93,8 +83,10 @@ static void save_sparks(const struct history *h, const struct census *c, struct 
         saved_put_u8(out, p->key.status_class);
         saved_put_u32(out, one.minute);
         saved_put_double(out, (double)one.mean_bytes);
-        save_counts(one.minutes, SPARK_MINUTES, out);
-        save_counts(one.hours, SPARK_HOURS, out);
+        saved_put_u32(out, one.in_minute);
+        saved_put_u32(out, one.in_hour);
+        buf_append(out, span_of(one.minutes, SPARK_MINUTES));
+        buf_append(out, span_of(one.hours, SPARK_HOURS));
         count++;
     }
     saved_set_later(out, at, count);
@@ -127,8 +119,10 @@ static void restore_sparks(struct history *h, const struct census *c, struct sav
         key.status_class = saved_u8(s);
         one.minute = saved_u32(s);
         one.mean_bytes = (float)saved_double(s);
-        read_counts(s, one.minutes, SPARK_MINUTES);
-        read_counts(s, one.hours, SPARK_HOURS);
+        one.in_minute = saved_u32(s);
+        one.in_hour = saved_u32(s);
+        read_codes(s, one.minutes, SPARK_MINUTES);
+        read_codes(s, one.hours, SPARK_HOURS);
         const struct census_pattern *p = s->is_bad ? NULL : census_find(c, &key);
         if (p != NULL)
             sparks_restore(h->sparks, p, &one, unix_ns);

@@ -1,21 +1,29 @@
 /* sparks: an array of pointers by number of the entry, and small numbers behind them. */
 #include "telemetry/sparks.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MANTISSA_BITS 11
+#define EXACT 16 /* numbers below are held as they are */
+#define STEPS 8  /* in each power of two above */
 #define MINUTE_NS (UINT64_C(60) * 1000000000)
 #define LOOKS 8 /* patterns of which the quietest gives way: a look at all would cost a square */
 
+/*
+ * A step holds a code: the number rounded down. What rounding leaves over is counted in the next
+ * step that has records, so that sums stay exact but for what one step has left over.
+ */
 struct spark {
-    uint64_t first_seen_ns;      /* of the pattern: another one may stand in its entry later */
-    uint64_t received;           /* at the last feed */
-    uint64_t of_minute, of_hour; /* received when the present ones began */
+    uint32_t first_seen; /* low bits of the pattern's: another may stand in its entry later */
+    uint32_t received;   /* at the last feed, low bits */
+    uint32_t in_minute, in_hour; /* exact: the present step, and what older ones left over */
     uint32_t minute;             /* since 1970, the present one */
     float mean_bytes; /* of a record: what came before this process is in it, until one comes */
-    uint16_t minutes[SPARK_MINUTES], hours[SPARK_HOURS]; /* rings */
+    uint8_t minutes[SPARK_MINUTES], hours[SPARK_HOURS]; /* rings */
 };
+
+static_assert(sizeof(struct spark) == SPARK_BYTES, "what sparks.h says");
 
 struct sparks {
     struct budget *budget;
@@ -24,21 +32,26 @@ struct sparks {
     uint32_t hand;
 };
 
-static uint16_t pack(uint64_t n)
+/* 0 to 15, then eight codes a power of two: 3 bits below the highest one. */
+static uint8_t pack(uint32_t n)
 {
-    unsigned exponent = 0;
-    while (n >> exponent >= 1u << MANTISSA_BITS)
-        exponent++;
-    if (exponent > 0)
-        n += UINT64_C(1) << (exponent - 1); /* to the nearest */
-    if (n >> exponent >= 1u << MANTISSA_BITS)
-        exponent++;
-    return exponent > 31 ? UINT16_MAX : (uint16_t)(exponent << MANTISSA_BITS | n >> exponent);
+    unsigned shift = 0;
+    while (n >> shift >= EXACT)
+        shift++;
+    return (uint8_t)(shift * STEPS + (n >> shift));
 }
 
-static uint64_t unpack(uint16_t packed)
+static uint32_t unpack(uint8_t code)
 {
-    return (uint64_t)(packed & ((1u << MANTISSA_BITS) - 1)) << (packed >> MANTISSA_BITS);
+    if (code < EXACT)
+        return code;
+    unsigned shift = code / STEPS - 1u;
+    return shift > 28 ? UINT32_MAX : (uint32_t)(code % STEPS + STEPS) << shift;
+}
+
+static uint32_t add(uint32_t a, uint32_t b)
+{
+    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
 }
 
 int sparks_new(struct sparks **out, struct budget *budget)
@@ -148,7 +161,7 @@ static struct spark *make(struct sparks *s, const struct census_pattern *p, uint
         budget_give(s->budget, sizeof *made);
         return NULL;
     }
-    made->first_seen_ns = p->first_seen_ns;
+    made->first_seen = (uint32_t)p->first_seen_ns;
     made->minute = minute;
     s->list[p->number] = made;
     return made;
@@ -157,9 +170,20 @@ static struct spark *make(struct sparks *s, const struct census_pattern *p, uint
 static struct spark *find(const struct sparks *s, const struct census_pattern *p)
 {
     struct spark *one = p->number < s->count ? s->list[p->number] : NULL;
-    bool is_its = one != NULL && one->first_seen_ns == p->first_seen_ns &&
-                  one->received <= p->counts.received;
+    /* A feed is 10 s: a difference with the highest bit is a number that went back. */
+    bool is_its = one != NULL && one->first_seen == (uint32_t)p->first_seen_ns &&
+                  (uint32_t)p->counts.received - one->received <= INT32_MAX;
     return is_its ? one : NULL;
+}
+
+static uint32_t minute_place(const struct spark *s)
+{
+    return s->minute % SPARK_MINUTES;
+}
+
+static uint32_t hour_place(const struct spark *s)
+{
+    return s->minute / 60 % SPARK_HOURS;
 }
 
 /* Minutes without a feed have none. */
@@ -168,26 +192,34 @@ static void advance(struct spark *s, uint32_t minute)
     if (minute <= s->minute) /* the clock was set back: it is the same minute still */
         return;
     uint32_t steps = minute - s->minute;
+    s->in_minute -= unpack(s->minutes[minute_place(s)]);
     for (uint32_t i = 1; i <= steps && i <= SPARK_MINUTES; i++)
         s->minutes[(s->minute + i) % SPARK_MINUTES] = 0;
     uint32_t from = s->minute / 60, hours = minute / 60 - from;
+    if (hours > 0)
+        s->in_hour -= unpack(s->hours[hour_place(s)]);
     for (uint32_t i = 1; i <= hours && i <= SPARK_HOURS; i++)
         s->hours[(from + i) % SPARK_HOURS] = 0;
-    s->of_minute = s->received;
-    if (hours > 0)
-        s->of_hour = s->received;
+    if (steps >= SPARK_MINUTES)
+        s->in_minute = 0;
+    if (hours >= SPARK_HOURS)
+        s->in_hour = 0;
     s->minute = minute;
 }
 
-/* A minute or hour that was under way in an earlier process begins anew. */
 static void feed(struct spark *s, const struct census_pattern *p, uint32_t minute)
 {
     advance(s, minute);
-    s->received = p->counts.received;
-    if (s->received > 0)
-        s->mean_bytes = (float)p->counts.received_bytes / (float)s->received;
-    s->minutes[s->minute % SPARK_MINUTES] = pack(s->received - s->of_minute);
-    s->hours[s->minute / 60 % SPARK_HOURS] = pack(s->received - s->of_hour);
+    uint32_t more = (uint32_t)p->counts.received - s->received;
+    s->received = (uint32_t)p->counts.received;
+    if (p->counts.received > 0)
+        s->mean_bytes = (float)p->counts.received_bytes / (float)p->counts.received;
+    if (more == 0) /* what is left over makes no step busy */
+        return;
+    s->in_minute = add(s->in_minute, more);
+    s->in_hour = add(s->in_hour, more);
+    s->minutes[minute_place(s)] = pack(s->in_minute);
+    s->hours[hour_place(s)] = pack(s->in_hour);
 }
 
 void sparks_feed(struct sparks *s, const struct census *c, uint64_t unix_ns)
@@ -206,22 +238,38 @@ void sparks_feed(struct sparks *s, const struct census *c, uint64_t unix_ns)
     }
 }
 
+/* Steps in order; what is left over is shown with the last one that has records. */
+static uint32_t lay_out(const uint8_t *ring, uint32_t size, uint32_t place, uint32_t left_over,
+                        uint32_t *steps, double *sum)
+{
+    uint32_t busy = 0, last = size;
+    for (uint32_t i = 0; i < size; i++) {
+        steps[i] = unpack(ring[(place + 1 + i) % size]);
+        *sum += steps[i];
+        busy += steps[i] > 0;
+        last = steps[i] > 0 ? i : last;
+    }
+    if (last < size) {
+        steps[last] = add(steps[last], left_over);
+        *sum += left_over;
+    }
+    return busy;
+}
+
 bool sparks_of(const struct sparks *s, const struct census_pattern *p, struct spark_view *out)
 {
     const struct spark *one = find(s, p);
+    uint32_t hours[SPARK_HOURS], m, h;
     *out = (struct spark_view){0};
     if (one == NULL)
         return false;
     out->last_minute = one->minute;
     out->mean_bytes = (double)one->mean_bytes;
-    for (uint32_t i = 0; i < SPARK_MINUTES; i++) {
-        uint64_t n = unpack(one->minutes[(one->minute + 1 + i) % SPARK_MINUTES]);
-        out->minutes[i] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-        out->hour += (double)n;
-        out->busy_minutes += n > 0;
-    }
-    for (uint32_t i = 0; i < SPARK_HOURS; i++)
-        out->day += (double)unpack(one->hours[i]);
+    m = minute_place(one);
+    h = hour_place(one);
+    out->busy_minutes = lay_out(one->minutes, SPARK_MINUTES, m,
+                                one->in_minute - unpack(one->minutes[m]), out->minutes, &out->hour);
+    lay_out(one->hours, SPARK_HOURS, h, one->in_hour - unpack(one->hours[h]), hours, &out->day);
     return true;
 }
 
@@ -232,6 +280,8 @@ bool sparks_save(const struct sparks *s, const struct census_pattern *p, struct 
         return false;
     out->minute = one->minute;
     out->mean_bytes = one->mean_bytes;
+    out->in_minute = one->in_minute;
+    out->in_hour = one->in_hour;
     memcpy(out->minutes, one->minutes, sizeof out->minutes);
     memcpy(out->hours, one->hours, sizeof out->hours);
     return true;
@@ -242,7 +292,9 @@ void sparks_restore(struct sparks *s, const struct census_pattern *p,
                     const struct spark_saved *saved, uint64_t unix_ns)
 {
     uint32_t minute = (uint32_t)(unix_ns / MINUTE_NS);
-    if (saved->minute > minute || find(s, p) != NULL)
+    if (saved->minute > minute || find(s, p) != NULL ||
+        saved->in_minute < unpack(saved->minutes[saved->minute % SPARK_MINUTES]) ||
+        saved->in_hour < unpack(saved->hours[saved->minute / 60 % SPARK_HOURS]))
         return;
     struct spark *one = make(s, p, saved->minute);
     if (one == NULL)
@@ -250,8 +302,8 @@ void sparks_restore(struct sparks *s, const struct census_pattern *p,
     memcpy(one->minutes, saved->minutes, sizeof one->minutes);
     memcpy(one->hours, saved->hours, sizeof one->hours);
     one->mean_bytes = saved->mean_bytes;
-    one->received = p->counts.received;
-    one->of_minute = one->received - unpack(one->minutes[one->minute % SPARK_MINUTES]);
-    one->of_hour = one->received - unpack(one->hours[one->minute / 60 % SPARK_HOURS]);
+    one->received = (uint32_t)p->counts.received;
+    one->in_minute = saved->in_minute;
+    one->in_hour = saved->in_hour;
     advance(one, minute);
 }

@@ -318,6 +318,44 @@ static void a_full_day_fits(void **state)
     rig_close(&r);
 }
 
+/* After a day of so many services: how many of 16,384 patterns have a spark. */
+static uint32_t sparks_beside(uint32_t services)
+{
+    enum { PATTERNS = 16384 };
+    static struct census_pattern patterns[PATTERNS];
+    struct rig r;
+    uint32_t count_of = 0;
+    rig_open(&r, 2 << 20);
+    for (int i = 0; i < 8700; i++) {
+        for (uint32_t s = 1; s <= services; s++)
+            count(&r, s, 5 + s, 5);
+        feed(&r, 10);
+    }
+    for (uint32_t i = 0; i < PATTERNS; i++)
+        patterns[i] = (struct census_pattern){
+            .number = i, .first_seen_ns = START_NS + i, .counts = {.received = 20}};
+    r.census.patterns = patterns;
+    r.census.pattern_count = PATTERNS;
+    feed(&r, 10);
+    for (uint32_t i = 0; i < PATTERNS; i++) {
+        struct spark_view v;
+        count_of += sparks_of(history_sparks(r.history), &patterns[i], &v) && v.hour == 20;
+    }
+    assert_true(r.budget.used <= r.budget.limit);
+    assert_int_equal(history_left_out(r.history), 0);
+    rig_close(&r);
+    return count_of;
+}
+
+static void sparks_have_what_series_leave(void **state)
+{
+    (void)state;
+    assert_int_equal(sparks_beside(1), 16384);
+    uint32_t beside = sparks_beside(HISTORY_SERVICES);
+    print_message("%u patterns have a spark beside %u services\n", beside, HISTORY_SERVICES);
+    assert_in_range(beside, 4800, 16384);
+}
+
 /* ---- over a restart ---------------------------------------------------- */
 
 static void a_saved_history_goes_on(void **state)
@@ -404,6 +442,7 @@ int main(void)
         cmocka_unit_test(marks_are_a_list_of_the_newest),
         cmocka_unit_test(what_finds_no_room_is_left_out_and_counted),
         cmocka_unit_test(a_full_day_fits),
+        cmocka_unit_test(sparks_have_what_series_leave),
         cmocka_unit_test(a_saved_history_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
