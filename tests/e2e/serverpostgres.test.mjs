@@ -1,5 +1,6 @@
 // The same tests with PostgreSQL, and what only that has: several servers.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as postgres from './lib/postgres.mjs';
 import { counted, home, report, Server } from './lib/server.mjs';
@@ -17,6 +18,29 @@ if (!isThere) {
   test('a server that is killed at any time: with PostgreSQL', async (t) => {
     const sums = await killServer(t, 6);
     assert.ok(sums.reports > 10, `only ${sums.reports} reports`);
+  });
+
+  test('alerts: losses, the quota, and what is silent, with PostgreSQL', async (t) => {
+    const database = postgres.database();
+    const server = await Server.start(t, { set: { 'server.flush_interval': '100ms', 'server.alerts.interval': '1s' }, database });
+    await server.ok('POST', '/api/v1/patterns/stats', report('a', 10, { lost: { expired: 3, too_large: 4 }, quota_limited: true }));
+    await server.ok('POST', '/api/v1/patterns/stats', report('a', 10, { lost: { expired: 5 } }));
+    await until('rows', async () => (await counted(server, 'a')) === 20);
+    execFileSync('psql', [database, '-qc', `
+      INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms)
+        SELECT 1000 + n, (SELECT MIN(id) FROM services), 'p' || n, 'p' || n, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, 0, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000 FROM generate_series(1, 2) n;
+      INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes)
+        SELECT 60, 1000 + n, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) / 60 * 60 - 60 * back, 20, 20, 0, 0
+        FROM generate_series(1, 2) n, generate_series(0, 100) back WHERE n = 1 OR back > 5`], { stdio: 'pipe' });
+    const alerts = await until('alerts of all three', async () => {
+      const found = await server.ok('GET', '/api/v1/alerts');
+      return ['losses', 'quota', 'silence'].every((type) => found.some((row) => row.type === type)) && found;
+    });
+    const of = (type) => alerts.filter((row) => row.type === type).map((row) => [row.service_name, row.pattern_signature, row.message]);
+    assert.deepEqual(of('losses'), [['a', '', '12 records were lost in 5 minutes: expired 8, too_large 4']]);
+    assert.deepEqual(of('quota').map((row) => row.slice(0, 2)), [['a', '']]);
+    assert.deepEqual(of('silence'), [['a', 'p2', '0 in five minutes, 100 before: p2']]);
+    await server.stop();
   });
 
   test('two servers: what one is told is in force at the other within two seconds', async (t) => {
