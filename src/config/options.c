@@ -441,7 +441,8 @@ const struct option config_options[] = {
         RESTART, "one account for bodies, inflation, queue and tables", AT_LEAST("8MiB")),
     OPT("history.memory", bytes, history_bytes, "2MiB",
         RESTART, "within memory.limit, at most a sixteenth of it: what was counted in the last hour "
-        "and day, a few lines of each pattern; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
+        "and day, a few lines of each pattern, and its records a minute, which above 15 are rounded "
+        "by up to a ninth; 0: nothing is remembered", ZERO_OR_AT_LEAST("256KiB")),
     OPT("state.directory", text, state.directory, "",
         RESTART, "of this process alone, made where it is missing: patterns, families, history, "
         "versions of the policy, what PostHog counts and the last policy of each service from "

@@ -14,8 +14,9 @@
  *
  * Units      seconds since 1970, records, bytes as metered.
  * Memory     61 KB a series that is full, 116 bytes a pattern; all from a budget of history.memory.
- *            What finds no room there is left out, and counted. 2 MiB hold a
- *            day and 16,384 patterns beside one service, and about 5,900 beside 20 loud ones.
+ *            What finds no room there is left out, and counted.
+ *            2 MiB hold a day and 16,384 patterns beside one service, and about 5,900 patterns
+ *            beside 20 services.
  * Blocking   never.
  */
 #pragma once
