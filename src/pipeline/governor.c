@@ -665,7 +665,7 @@ int governor_restore(struct governor *g, struct span text, double away_s)
     g->used = used;
     g->allowed = allowed;
     g->before = d;
-    /* Without a record there is no mean, by which the small are told from others. */
+    /* Without a record there is no mean, which would say which of them are small. */
     g->has_before = is_on && d.mean_cost > 0;
     return 0;
 }

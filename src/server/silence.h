@@ -4,7 +4,7 @@
  *
  * Time is that of minutes in which any report of the team brought records: while the server, the
  * network or all sidecars stand still nothing is silent, and what comes back after that is in its
- * place. So a team of which nobody reports any more is not found here.
+ * place. So a team without any report is not found here.
  *
  *     steady    each of the twelve five minutes before the last record had records, no fewer than
  *               SILENCE_EVEN of their median, which is at least SILENCE_LEAST
