@@ -79,16 +79,15 @@ struct span head_get(const struct head *h, enum head_field f)
     return span_trim((struct span){h->bytes.base + h->slots[f].at, h->slots[f].len});
 }
 
-/* 1*DIGIT (RFC 9110 8.6), at most 18 of them: no overflow, and far above any limit. */
-static int parse_length(struct span s, int64_t *out)
+int http_length(struct span digits, int64_t *out)
 {
     int64_t n = 0;
-    if (s.len == 0 || s.len > 18)
+    if (digits.len == 0 || digits.len > 18)
         return ERR_MALFORMED;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.base[i] < '0' || s.base[i] > '9')
+    for (size_t i = 0; i < digits.len; i++) {
+        if (digits.base[i] < '0' || digits.base[i] > '9')
             return ERR_MALFORMED;
-        n = n * 10 + (s.base[i] - '0');
+        n = n * 10 + (digits.base[i] - '0');
     }
     *out = n;
     return 0;
@@ -98,7 +97,7 @@ int head_finish(const struct head *h, struct http_head *out)
 {
     int64_t length = -1;
     if (head_has(h, HEAD_CONTENT_LENGTH) &&
-        parse_length(head_get(h, HEAD_CONTENT_LENGTH), &length) < 0)
+        http_length(head_get(h, HEAD_CONTENT_LENGTH), &length) < 0)
         return ERR_MALFORMED;
     struct span host = head_get(h, head_has(h, HEAD_AUTHORITY) ? HEAD_AUTHORITY : HEAD_HOST);
     if (!host_is_sound(host))

@@ -361,6 +361,10 @@ struct http_progress {
     uint64_t bytes;    /* that had come by then */
 };
 
+/* A Content-Length: 1*DIGIT (RFC 9110 8.6), at most 18 of them: no overflow, and far above any
+ * limit. ERR_MALFORMED: another text. */
+MUST_CHECK int http_length(struct span digits, int64_t *out);
+
 /* The authority of an absolute-form target, base NULL of others. ERR_MALFORMED: a target of
  * neither form, another scheme than HTTP's, no host or one with a user before it. */
 MUST_CHECK int http_target_authority(struct span target, struct span *authority);

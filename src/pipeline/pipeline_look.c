@@ -49,11 +49,7 @@ static bool look_at_follower(const struct pass *pass, const struct subject *s,
     uint8_t room[STAMP_BYTES];
     if (!pipeline_is_follower(&p->looked.follow[lane], pass, s))
         return false;
-    const struct recording it = {.bytes = s->bytes,
-                                 .signature = s->signature,
-                                 .family = s->family,
-                                 .service = pass->service,
-                                 .pattern = s->pattern->number};
+    const struct recording it = pipeline_recording(pass, s, mended);
     size_t stamps = pipeline_context_stamp(p, &it, room).len;
     release(pass, lane, &it, s->pattern, s->bytes.len + mended.len + stamps);
     follow_took(&p->looked.follow[lane], s->group->resource_hash);

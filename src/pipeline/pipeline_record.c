@@ -312,11 +312,7 @@ static bool release_follower(struct pass *pass, const struct subject *s, size_t 
     struct pipeline *p = pass->p;
     if (!pipeline_is_follower(&p->follow, pass, s))
         return false;
-    const struct recording it = {.bytes = s->bytes,
-                                 .signature = s->signature,
-                                 .family = s->family,
-                                 .service = pass->service,
-                                 .pattern = s->pattern->number};
+    const struct recording it = pipeline_recording(pass, s, (struct span){0});
     added += pipeline_context_stamp(p, &it, room + added).len;
     size_t bytes = s->bytes.len + added;
     if (pipeline_admit(p, pass->request_bytes + bytes, bytes) < 0)
@@ -411,8 +407,7 @@ __attribute__((noinline, cold)) static void tell_watcher(const struct pipeline *
 void pipeline_remember(const struct pass *pass, const struct subject *s, struct span mended,
                        struct recorder *recorder)
 {
-    const struct recording it = {s->bytes,           mended, s->signature, s->family, pass->service,
-                                 s->pattern->number, 0};
+    const struct recording it = pipeline_recording(pass, s, mended);
     recorder_put(recorder, s->group, s->record->trace_id, &it, pass->at_ms);
 }
 

@@ -155,6 +155,14 @@ struct span pipeline_stamp(const struct pipeline *p, const struct subject *s,
 struct span pipeline_context_stamp(const struct pipeline *p, const struct recording *c,
                                    uint8_t *room);
 
+/* What there is to know of a record that is, or may become, context. */
+static inline struct recording pipeline_recording(const struct pass *pass, const struct subject *s,
+                                                  struct span mended)
+{
+    return (struct recording){s->bytes,           mended, s->signature, s->family, pass->service,
+                              s->pattern->number, 0};
+}
+
 /* A line that goes on with the trace of an error before it, which f follows. */
 bool pipeline_is_follower(struct follow *f, const struct pass *pass, const struct subject *s);
 

@@ -197,21 +197,6 @@ static void fold(struct span name)
             at[i] |= 0x20;
 }
 
-/* 1*DIGIT; what is none is left out, as if it was not known. */
-static bool parse_length(struct span text, uint64_t *out)
-{
-    uint64_t n = 0;
-    if (text.len == 0 || text.len > 18)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.base[i] < '0' || text.base[i] > '9')
-            return false;
-        n = n * 10 + (uint64_t)(text.base[i] - '0');
-    }
-    *out = n;
-    return true;
-}
-
 int proxy_read_fields(struct span head, struct proxy_fields *out)
 {
     struct http_header field;
@@ -223,8 +208,11 @@ int proxy_read_fields(struct span head, struct proxy_fields *out)
         if (span_ieq(field.name, SPAN("connection")))
             connection = field.value;
         is_coded |= span_ieq(field.name, SPAN("transfer-encoding"));
-        if (span_ieq(field.name, SPAN("content-length")))
-            out->has_length = parse_length(field.value, &out->length);
+        if (span_ieq(field.name, SPAN("content-length"))) {
+            int64_t length = 0; /* what is none is left out, as if it was not known */
+            out->has_length = http_length(field.value, &length) == 0;
+            out->length = (uint64_t)length;
+        }
     }
     out->has_length &= !is_coded; /* RFC 9112 6.3 */
     while (next_field(&head, &field)) {
