@@ -229,7 +229,7 @@ static void time_save(const struct pipeline *p)
 {
     struct buf text = {0};
     double start = now_ns();
-    pipeline_save(p, &text);
+    pipeline_save(p, clock_unix_ns(clock_real()), &text);
     printf("pipeline_save() of them      %7.2f ms, %.2f MB\n", (now_ns() - start) / 1e6,
            (double)text.len / 1e6);
     buf_done(&text);
