@@ -213,10 +213,13 @@ static void stream_settle(struct stream *s)
         stream_linger(s);
         return;
     }
-    stream_read(s,
-                !over && !s->is_eof && s->stash.len == 0 && stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
-    if (s->state == STREAM_OPEN && was_full && stream_unsent(s) == 0)
-        on_wake(s);
+    bool has_more = was_full && stream_unsent(s) == 0;
+    stream_read(s, !over && !has_more && !s->is_eof && s->stash.len == 0 &&
+                       stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
+    if (s->state == STREAM_OPEN && has_more && list_is_empty(&s->line)) {
+        list_append(&s->set->more, &s->line);
+        stream_set_want_turn(s->set);
+    }
 }
 
 void stream_turn(struct stream *s)

@@ -20,6 +20,11 @@ static void move_line(struct stream_set *set)
         list_remove(&s->line);
         stream_resume(s);
     }
+    for (int n = 0; n < STREAM_TURN_MORE && !list_is_empty(&set->more); n++) {
+        struct stream *s = container_of(set->more.next, struct stream, line);
+        list_remove(&s->line);
+        stream_turn(s);
+    }
     while (set->handshakes < STREAM_TURN_HANDSHAKES && !list_is_empty(&set->hellos)) {
         struct stream *s = container_of(set->hellos.next, struct stream, line);
         list_remove(&s->line);
@@ -46,7 +51,8 @@ static void on_turn(uv_idle_t *idle)
         stream_turn(s);
     }
     move_line(set);
-    if (list_is_empty(&set->awake) && list_is_empty(&set->hellos) && !stream_set_has_line(set)) {
+    if (list_is_empty(&set->awake) && list_is_empty(&set->more) && list_is_empty(&set->hellos) &&
+        !stream_set_has_line(set)) {
         set->is_turning = false;
         uv_idle_stop(&set->turn);
     }
@@ -68,6 +74,7 @@ int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service
     list_init(&set->awake);
     list_init(&set->begun);
     list_init(&set->line);
+    list_init(&set->more);
     list_init(&set->hellos);
     return uv_idle_init(loop, &set->turn);
 }
@@ -120,24 +127,42 @@ void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
     }
 }
 
+/* What it holds, in KiB and times the age: of answers that are not read, of requests that do not
+ * come to their end, and a little for one that rests, however long. 0: it may not go. */
+static uint64_t stall_of(const struct stream *s, uint64_t now)
+{
+    if (s->in_session || s->state == STREAM_CLOSING)
+        return 0;
+    size_t unsent = stream_unsent(s);
+    uint64_t shut_ms = now - s->since_ms;
+    /* A handshake is a matter of one round trip; bytes that dribble do not prolong it. */
+    bool is_shaking = s->is_tls && s->session != NULL && tls_is_shaking(s->session);
+    if (s->session != NULL && !is_shaking) {
+        uint64_t held = s->ops->held_kib_ms(s->session, now);
+        if (held > STALLED_MS)
+            return held;
+        if (s->ops->is_waiting(s->session))
+            return 0;
+    }
+    if (unsent > 0)
+        return shut_ms > STALLED_MS ? shut_ms * (1 + unsent / 1024) : 0;
+    if (!is_resting(s))
+        return 0;
+    if (is_shaking)
+        return shut_ms > STALLED_MS ? shut_ms * (1 + TLS_HANDSHAKE_BYTES / 1024) : 0;
+    return now - s->used_ms > RESTED_MS ? RESTED_MS : 0;
+}
+
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
 {
     uint64_t now = clock_now_ms(set->service->clock);
-    if (set->closing > 0)
-        return; /* one after the other, or all would go before the first has given anything back */
     LIST_EACH (node, &set->all) {
         struct stream *s = container_of(node, struct stream, node);
-        bool is_stalled = stream_unsent(s) > 0 && now - s->since_ms > STALLED_MS;
-        /* A handshake is a matter of one round trip; bytes that dribble do not prolong it. */
-        bool is_shaking = s->is_tls && s->session != NULL && tls_is_shaking(s->session);
-        uint64_t waited_ms = now - (is_stalled || is_shaking ? s->since_ms : s->used_ms);
-        bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
-        bool is_left = is_resting(s) && stream_unsent(s) == 0 &&
-                       waited_ms > (is_shaking ? STALLED_MS : RESTED_MS);
-        if (s->in_session || is_waiting || !(is_stalled || is_left))
+        double worth = (double)stall_of(s, now);
+        /* What is with the kernel, and the connection itself, come back when it is closed: one
+         * after the other, or all would go before the first has given anything back. */
+        if (set->closing > 0 && (s->sending.len > 0 || is_resting(s)))
             continue;
-        /* Of equals those that hold answers: their peers do not read. */
-        double worth = (double)waited_ms + (is_stalled ? (double)stream_unsent(s) : 0);
         if (worth > out->worth)
             *out = (struct stream_victim){s, NULL, worth};
     }
@@ -159,7 +184,7 @@ void stream_set_close(struct stream_set *set)
 
 bool stream_set_is_quiet(const struct stream_set *set)
 {
-    if (stream_set_has_line(set))
+    if (stream_set_has_line(set) || !list_is_empty(&set->more))
         return false;
     LIST_EACH (node, &set->all) {
         const struct stream *s = container_of(node, struct stream, node);
