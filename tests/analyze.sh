@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=../deploy/packages.sh
 . deploy/packages.sh
 
-build=build-analyze # without sanitizers: valgrind is one
+build="build-analyze" # without sanitizers: valgrind is one
 out=$build/analyze
 jobs=$(nproc)
 install_packages "${build_packages[@]}" libcmocka-dev clang-tidy cppcheck valgrind
@@ -49,17 +49,26 @@ run_cppcheck() {
         --suppress='*:*.pb-c.h' --template='{file}:{line}:{column}: warning: {message} [{id}]' src >"$out/cppcheck" 2>&1
 }
 
+memcheck() { # OPTION-OF-VALGRIND TEST...
+    meson test -C "$build" --no-rebuild --print-errorlogs -t 30 --num-processes "$jobs" --suite unit --logbase "valgrind$1" \
+        --wrap="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --num-callers=30 $1" "${@:2}"
+}
+
 run_valgrind() { # TEST...
     local tests
     ninja -C "$build" >/dev/null
     # Fewer crash states than on the bare machine, where each is 30 times faster.
     export LIPSERVICE_STATES=${LIPSERVICE_STATES:-300}
-    if (($#)); then tests=("$@"); else
-        # confine: a filter of system calls that memcheck needs itself
-        mapfile -t tests < <(meson test -C "$build" --list --suite unit | sed 's|.* / ||' | grep -vx util/confine)
+    if (($#)); then
+        memcheck "" "$@"
+        return
     fi
-    meson test -C "$build" --no-rebuild --print-errorlogs -t 30 --num-processes "$jobs" --suite unit \
-        --wrap='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --num-callers=30' "${tests[@]}"
+    # util/confine: a filter of system calls that memcheck needs itself.
+    # pipeline/redact: the machine code that PCRE2 makes compares whole vectors, of which memcheck does
+    # not know what is meant; addresses and leaks are looked at.
+    mapfile -t tests < <(meson test -C "$build" --list --suite unit 2>/dev/null | sed 's|.* / ||' | grep -vxE 'util/confine|pipeline/redact')
+    memcheck --undef-value-errors=no pipeline/redact
+    memcheck "" "${tests[@]}"
 }
 
 if [[ ${1:-} == valgrind ]]; then

@@ -85,6 +85,9 @@ struct stream_victim {
 /* The body that comes slowest, and the connection whose answers wait longest to be read or that is
  * idle: what to let go when there is no room for others. Takes the worse of it and *out. */
 void stream_set_slowest(struct stream_set *set, struct stream_victim *out);
+/* The connection whose requests do not come to their end, or whose window keeps answers shut: by
+ * what it holds, times the age. Its memory comes back at once. */
+void stream_set_held(struct stream_set *set, struct stream_victim *out);
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out);
 void stream_evict(const struct stream_victim *v);
 

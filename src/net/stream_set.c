@@ -10,6 +10,10 @@
 /* And so may a connection that does nothing for so long. */
 #define RESTED_MS 2000
 
+/* And one that holds as much for as long: a hundred streams after a quarter of a second, a single
+ * request, of a slow client, after half a minute. */
+#define HELD_KIB_MS 25000
+
 static void move_line(struct stream_set *set)
 {
     set->taken = 0;
@@ -127,42 +131,37 @@ void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
     }
 }
 
-/* What it holds, in KiB and times the age: of answers that are not read, of requests that do not
- * come to their end, and a little for one that rests, however long. 0: it may not go. */
-static uint64_t stall_of(const struct stream *s, uint64_t now)
+void stream_set_held(struct stream_set *set, struct stream_victim *out)
 {
-    if (s->in_session || s->state == STREAM_CLOSING)
-        return 0;
-    size_t unsent = stream_unsent(s);
-    uint64_t shut_ms = now - s->since_ms;
-    /* A handshake is a matter of one round trip; bytes that dribble do not prolong it. */
-    bool is_shaking = s->is_tls && s->session != NULL && tls_is_shaking(s->session);
-    if (s->session != NULL && !is_shaking) {
+    uint64_t now = clock_now_ms(set->service->clock);
+    LIST_EACH (node, &set->all) {
+        struct stream *s = container_of(node, struct stream, node);
+        if (s->state != STREAM_OPEN || s->in_session)
+            continue;
         uint64_t held = s->ops->held_kib_ms(s->session, now);
-        if (held > STALLED_MS)
-            return held;
-        if (s->ops->is_waiting(s->session))
-            return 0;
+        if (held > HELD_KIB_MS && (double)held > out->worth)
+            *out = (struct stream_victim){s, NULL, (double)held};
     }
-    if (unsent > 0)
-        return shut_ms > STALLED_MS ? shut_ms * (1 + unsent / 1024) : 0;
-    if (!is_resting(s))
-        return 0;
-    if (is_shaking)
-        return shut_ms > STALLED_MS ? shut_ms * (1 + TLS_HANDSHAKE_BYTES / 1024) : 0;
-    return now - s->used_ms > RESTED_MS ? RESTED_MS : 0;
 }
 
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
 {
     uint64_t now = clock_now_ms(set->service->clock);
+    if (set->closing > 0)
+        return; /* one after the other, or all would go before the first has given anything back */
     LIST_EACH (node, &set->all) {
         struct stream *s = container_of(node, struct stream, node);
-        double worth = (double)stall_of(s, now);
-        /* What is with the kernel, and the connection itself, come back when it is closed: one
-         * after the other, or all would go before the first has given anything back. */
-        if (set->closing > 0 && (s->sending.len > 0 || is_resting(s)))
+        bool is_stalled = stream_unsent(s) > 0 && now - s->since_ms > STALLED_MS;
+        /* A handshake is a matter of one round trip; bytes that dribble do not prolong it. */
+        bool is_shaking = s->is_tls && s->session != NULL && tls_is_shaking(s->session);
+        uint64_t waited_ms = now - (is_stalled || is_shaking ? s->since_ms : s->used_ms);
+        bool is_waiting = s->session != NULL && s->ops->is_waiting(s->session);
+        bool is_left = is_resting(s) && stream_unsent(s) == 0 &&
+                       waited_ms > (is_shaking ? STALLED_MS : RESTED_MS);
+        if (s->in_session || is_waiting || !(is_stalled || is_left))
             continue;
+        /* Of equals those that hold answers: their peers do not read. */
+        double worth = (double)waited_ms + (is_stalled ? (double)stream_unsent(s) : 0);
         if (worth > out->worth)
             *out = (struct stream_victim){s, NULL, worth};
     }

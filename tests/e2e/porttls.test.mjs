@@ -151,6 +151,33 @@ test('a client certificate: none, of another CA, of another name: refused; ours 
   await closeLedger(sidecar, { received: 40, lost: {} });
 });
 
+test('a revoked client certificate is refused as soon as the list names it, and not before; without a list that holds, all are', async (t) => {
+  const { sidecar } = await start(t, onBoth({ client_ca_file: certificates.file('ca.crt'), crl_file: certificates.revoke([]) }));
+  const refused = (name) => assert.rejects(secure1(sidecar.httpPort, { body: BODY, ...certificates.pair(name) }), /alert|reset|hang up|ECONN/i);
+  const taken = async (name) => assert.equal((await secure1(sidecar.httpPort, { body: BODY, ...certificates.pair(name) })).status, 200);
+  const again = async () => {
+    const before = (await sidecar.metrics())['lipservice_tls_certificate_loads_total{outcome="installed"}'];
+    return async () => until('both ports have read it', async () => (await sidecar.metrics())['lipservice_tls_certificate_loads_total{outcome="installed"}'] >= before + 2);
+  };
+  await taken('client');
+  let loaded = await again();
+  certificates.revoke(['client']);
+  await loaded();
+  await refused('client');
+  await taken('good');
+  loaded = await again();
+  certificates.revoke([], 'ca', 0); // of one second
+  await loaded();
+  await until('the list has expired', async () => refused('good').then(() => true));
+  writeFileSync(certificates.file('ca.crl'), 'no list');
+  await until('it is refused', async () => (await sidecar.metrics())['lipservice_tls_certificate_loads_total{outcome="refused"}'] >= 2);
+  loaded = await again();
+  certificates.revoke([]);
+  await loaded();
+  await taken('client');
+  await closeLedger(sidecar, { received: 30, lost: {} });
+});
+
 test('TLS 1.0 and 1.1, protocols that are not ours, weak suites: refused with an alert', async (t) => {
   const { sidecar } = await start(t, onBoth());
   const refused = async (more, said) => assert.match((await dial(sidecar.grpcPort, more)).error?.message ?? 'taken', said);
@@ -188,6 +215,7 @@ for (const [what, set, key] of [
   ['no such file', () => ({ ...block(GRPC), [`${GRPC}.client_ca_file`]: '/nonexistent' }), 'client_ca_file'],
   ['required without a certificate', () => ({ [`${GRPC}.required`]: true }), 'cert_file'],
   ['a CA of clients without a certificate', () => ({ [`${GRPC}.client_ca_file`]: certificates.file('ca.crt') }), 'cert_file'],
+  ['revocations without a CA', () => ({ ...block(GRPC), [`${GRPC}.crl_file`]: certificates.file('ca.crt') }), 'client_ca_file'],
   ['names of clients without a CA', () => ({ ...block(GRPC), [`${GRPC}.client_sans`]: '[a.example]' }), 'client_ca_file'],
   ['an old version', () => ({ ...block(GRPC), [`${GRPC}.min_version`]: '1.1' }), 'min_version'],
 ]) {

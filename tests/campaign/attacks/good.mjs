@@ -15,7 +15,7 @@ function post(agent) {
   return new Promise((resolve) => {
     const req = http.request({ host: '127.0.0.1', port, path: '/v1/logs', method: 'POST', agent, timeout: ANSWER_MS, headers: { 'content-type': 'application/x-protobuf', 'content-length': body.length } },
       (res) => res.resume().on('end', () => resolve(res.statusCode)).on('error', () => resolve(0)));
-    req.on('timeout', () => req.destroy())
+    req.on('timeout', () => req.destroy()).on('error', () => resolve(0));
     req.end(body);
   });
 }

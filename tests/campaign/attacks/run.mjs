@@ -24,7 +24,7 @@ const ALLOWED_MS = (quiet) => 2 * quiet + 20;
 const SET = { ...KEEP_ALL, 'memory.limit': '64MiB' };
 const OVERLOAD = 'overload';
 const UPSTREAM_MS = 1000;
-const BEGIN_PER_S = 20000; // more than this upstream takes, which finds what it takes
+const STEPS_PER_S = [2500, 5000, 10000, 20000]; // of which one is about what this upstream takes
 
 const file = (name) => fileURLToPath(new URL(name, import.meta.url));
 const resident = (sidecar, field) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${sidecar.pid}/status`, 'utf8'))[1]) / 1024;
@@ -73,10 +73,10 @@ async function beside(sidecar, during, ms) {
   good.send({ quiet_ms: QUIET_MS });
   const quiet = await answer(good, (m) => m.phase === 'quiet');
   const over = await during();
-  const spent = cpu(sidecar);
+  const spent = cpu(sidecar), began = performance.now();
   good.send({ loud_ms: ms });
   const loud = await answer(good, (m) => m.phase === 'loud');
-  const cores = (cpu(sidecar) - spent) / (ms / 1000);
+  const cores = (cpu(sidecar) - spent) / ((performance.now() - began) / 1000);
   await over();
   await end(good);
   return { quiet, loud, cores, most: resident(sidecar, 'VmHWM') };
@@ -122,10 +122,13 @@ async function overload() {
     const sidecar = await Sidecar.start({ after: (fn) => undo.push(fn) }, { set });
     let most = 0, delivered = 0;
     const seen = await beside(sidecar, async () => {
-      const load = begin('overload.mjs', [sidecar.httpPort, BEGIN_PER_S], 5);
-      await pause(5000); // until the queue is full
-      most = await rate(sidecar, 10000);
-      await end(load);
+      for (const per_s of STEPS_PER_S) {
+        const load = begin('overload.mjs', [sidecar.httpPort, per_s], 5);
+        await pause(2000);
+        most = Math.max(most, await rate(sidecar, 6000));
+        await end(load);
+        await until('an empty queue', async () => (await sidecar.ledger()).queued === 0, { timeout: 120_000 });
+      }
       const tenfold = begin('overload.mjs', [sidecar.httpPort, Math.round(10 * most)], 5);
       const received = (await sidecar.ledger()).received, rejected = (await sidecar.ledger()).rejected;
       const measured = rate(sidecar, SECONDS * 6000);

@@ -390,7 +390,7 @@ static bool on_no_room(void *ctx, uint64_t missing)
     struct rig *r = ctx;
     struct stream_victim v = {0};
     (void)missing;
-    stream_set_stalled(r->listener.set, &v);
+    stream_set_held(r->listener.set, &v);
     if (v.stream != NULL)
         stream_evict(&v);
     return v.stream != NULL;
@@ -423,7 +423,7 @@ static void answers_behind_a_shut_window_give_way(void **state)
         say(early, SPAN(GET));
         spin(&r, 20);
         assert_true(hear(early, text) <= 0); /* they are too young to go */
-        clock_fake_advance(&r.probe.clock, 300);
+        clock_fake_advance(&r.probe.clock, 2000);
         int good = dial(&r);
         say(good, SPAN(GET));
         uint64_t deadline = uv_hrtime() + DEADLINE_NS;
