@@ -151,11 +151,12 @@ static bool is_under_way(const struct stream *s)
     return s->state == STREAM_OPEN && !s->ops->is_idle(s->session);
 }
 
-/* The handshake of a new connection waits for a turn when others have had theirs in this one. */
+/* The handshake of a new connection waits for a turn when others have had theirs in this one. Who
+ * has its turn goes on: leaving the line was counted. */
 static bool must_wait_to_shake(const struct stream *s)
 {
-    return s->is_tls && s->state == STREAM_OPEN && s->set->handshakes >= STREAM_TURN_HANDSHAKES &&
-           tls_is_shaking(s->session);
+    return s->is_tls && !s->has_turn && s->state == STREAM_OPEN &&
+           s->set->handshakes >= STREAM_TURN_HANDSHAKES && tls_is_shaking(s->session);
 }
 
 /* Enough was read in this turn, or others wait to begin. */

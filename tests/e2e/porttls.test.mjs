@@ -133,6 +133,15 @@ test('every protocol on both ports, in clear text beside TLS, and large bodies',
   await closeLedger(sidecar, { received: 2 * (10 + 2 * (10 + 10 + 3000) + 500), lost: {} });
 });
 
+test('many handshakes at once are all ended, in turns', async (t) => {
+  const { sidecar } = await start(t, onBoth());
+  for (let i = 0; i < 5; i++) {
+    const answers = await Promise.all(Array.from({ length: 64 }, (_, k) => secure1([sidecar.grpcPort, sidecar.httpPort][k % 2], { body: BODY })));
+    assert.ok(answers.every((answer) => answer.status === 200));
+  }
+  await closeLedger(sidecar, { received: 5 * 64 * 10, lost: {} });
+});
+
 // ---- who is let in
 
 test('a client certificate: none, of another CA, of another name: refused; ours is taken; and no clear text', async (t) => {
