@@ -10,9 +10,9 @@
 /* And so may a connection that does nothing for so long. */
 #define RESTED_MS 2000
 
-/* And one that holds as much for as long: a hundred streams after a quarter of a second, a single
- * request, of a slow client, after half a minute. */
-#define HELD_KIB_MS 25000
+/* And one that holds as much for as long: a hundred streams after 50 ms, a single
+ * request, of a slow client, after five seconds. */
+#define HELD_KIB_MS 5000
 
 static void move_line(struct stream_set *set)
 {

@@ -24,7 +24,7 @@ const ALLOWED_MS = (quiet) => 2 * quiet + 20;
 const SET = { ...KEEP_ALL, 'memory.limit': '64MiB' };
 const OVERLOAD = 'overload';
 const UPSTREAM_MS = 1000;
-const STEPS_PER_S = [2500, 5000, 10000, 20000]; // of which one is about what this upstream takes
+const STEPS_PER_S = [5000, 10000, 20000]; // of which one is about what this upstream takes
 
 const file = (name) => fileURLToPath(new URL(name, import.meta.url));
 const resident = (sidecar, field) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${sidecar.pid}/status`, 'utf8'))[1]) / 1024;
@@ -118,7 +118,8 @@ async function overload() {
   const undo = [];
   const upstream = await slowUpstream(UPSTREAM_MS);
   try {
-    const set = { ...SET, 'exporters.otlphttp.endpoint': upstream.url };
+    const { 'batch.max_age': _, ...rest } = SET; // full batches, or what arrives would grow with what is offered
+    const set = { ...rest, 'exporters.otlphttp.endpoint': upstream.url };
     const sidecar = await Sidecar.start({ after: (fn) => undo.push(fn) }, { set });
     let most = 0, delivered = 0;
     const seen = await beside(sidecar, async () => {
