@@ -10,9 +10,9 @@
 /* And so may a connection that does nothing for so long. */
 #define RESTED_MS 2000
 
-/* And one that holds as much for as long: a hundred streams after 50 ms, a single
- * request, of a slow client, after five seconds. */
-#define HELD_KIB_MS 5000
+/* And one that holds as much for as long: a hundred streams after 10 ms, a single
+ * request, of a slow client, after a second. */
+#define HELD_KIB_MS 1000
 
 static void move_line(struct stream_set *set)
 {

@@ -142,3 +142,70 @@ test('the n-th allocation of a start fails: it says so, or does without', { skip
   }
   t.diagnostic(`${started} started, ${refused} did not`);
 });
+
+// ---- pages, versions of the policy, the state file
+
+const ASKED = {
+  '/api/summary': {}, '/api/patterns?limit=100&spark=1': {}, '/api/history?span=1h': {}, '/api/policies': {}, '/api/top': {}, '/api/families': {},
+  '/api/policies/draft': { body: { document: 'global_rate: 0.5\n', by: 'test', why: 'a test' } },
+  '/api/policies/propose': { body: {} },
+  '/api/policies/apply': { body: { version: 1, by: 'test' } },
+  '/api/whatif': { body: { span: '1h', set: { 'sampling.global_rate': 0.5 } } },
+  '/api/explain': { text: '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a line"},"severityNumber":9}]}]}]}' },
+};
+
+test('the n-th allocation of a page or of a change of policy fails', { skip }, async (t) => {
+  const scarcity = new Scarcity(t);
+  const set = { ...KEEP_ALL, 'exporters.file.path': '/dev/null', 'state.directory': path.join(scarcity.dir, 'state') };
+  const sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
+  assert.equal((await sidecar.post(body(0))).status, 200);
+  // The status; 0: the connection ended.
+  const get = async (route, { body: asked, text }) => {
+    const sent = text ?? (asked && JSON.stringify(asked));
+    try {
+      const answer = await fetch(`http://${sidecar.addresses.admin}${route}`, { method: sent ? 'POST' : 'GET', body: sent, headers: { connection: 'close', ...(sent ? { 'content-type': 'application/json' } : {}) }, signal: AbortSignal.timeout(20000) });
+      await answer.arrayBuffer();
+      return answer.status;
+    } catch {
+      return 0;
+    }
+  };
+  let tried = 0;
+  for (const [route, asked] of Object.entries(ASKED)) {
+    const usual = await get(route, asked);
+    assert.ok(usual === 200 || usual === 409, `${route}: ${usual}`);
+    for (let n = 1; ; n++, tried++) {
+      const before = scarcity.failed;
+      scarcity.arm(n);
+      const status = await get(route, asked);
+      scarcity.disarm();
+      assert.ok(!sidecar.hasEnded, `${route} ended it at ${n}: ${sidecar.stderr.slice(-2000)}`);
+      if (scarcity.failed === before) break;
+      assert.ok([0, 200, 400, 409, 422, 500, 503].includes(status), `${route}: ${status} at ${n}`);
+      await sidecar.until(`${route} is answered again`, async () => [200, 409].includes(await get(route, asked)));
+    }
+  }
+  t.diagnostic(`${tried} allocations`);
+  assert.ok(tried > 100, `${tried}`);
+  await closeLedger(sidecar, { received: RECORDS });
+});
+
+test('the n-th allocation of an end that writes the state fails: it ends well, and the next start has the old state or the new', { skip }, async (t) => {
+  const scarcity = new Scarcity(t);
+  const set = { ...KEEP_ALL, 'exporters.file.path': '/dev/null', 'state.directory': path.join(scarcity.dir, 'state') };
+  let known = 0;
+  for (let n = 1, last = 0; last < 2; n += STRIDE === 1 ? 1 : 1 + Math.floor(n / 12)) {
+    scarcity.disarm();
+    writeFileSync(scarcity.file, Buffer.alloc(32), { flag: 'r+' });
+    const sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
+    const patterns = (await sidecar.patterns()).length;
+    assert.ok(patterns >= known, `${patterns} patterns of ${known} came back at ${n}`);
+    assert.equal((await sidecar.post(body(n))).status, 200);
+    known = patterns; // what this end writes may be missing, what an earlier one wrote may not
+    await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+    scarcity.arm(n);
+    sidecar.signal('SIGTERM');
+    assert.deepEqual(await sidecar.end(), { code: 0, signal: null }, `${n}: ${sidecar.stderr.slice(-2000)}`);
+    if (scarcity.failed === 0) last++;
+  }
+});
