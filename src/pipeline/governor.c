@@ -29,8 +29,9 @@
 #define LEVEL_KEEPS_S 0.5     /* how long credit for silence lasts, and two usual lulls more */
 #define LULL_MAX_S 10.0       /* longer silence gives no more credit: exporters wait up to 5 s */
 #define LULL_WEIGHT 0.05
-#define CREDIT_S 20.0 /* how much is remembered of what was not used or too much */
-#define REPAY_S 20.0
+#define CREDIT_S 20.0 /* how much is remembered of what was not used */
+#define DEBT_S 80.0   /* and of what was too much: bursts of small budgets */
+#define REPAY_S 30.0
 #define REPAY_MORE 0.5 /* bounds of the correction, as a share of the rate */
 #define REPAY_LESS 0.75
 #define FIRST_PART 0.1 /* of the budget, for firsts: what they take, counts lack */
@@ -40,14 +41,14 @@
 #define BUCKET_DEPTH_S 10.0
 #define BUCKET_LOW_S 5.0         /* of the rate */
 #define LEAST_RATE (1.0 / 65536) /* under pressure one survivor stands for at most so many */
-#define WEIGHT_FACTOR 8.0       /* under a budget: for so many times what the mean one stands for */
-#define SMALL_RECORDS_S 100.0   /* a budget below it is small ... */
-#define SMALL_BURST 50.0        /* ... and lets bursts of up to so many records pass, */
-#define SMALL_BURST_S 15.0      /* of so many seconds' budget at most, */
-#define SMALL_SCALE 10.0        /* over so many more factors fall by e, */
-#define SMALL_WEIGHT_FACTOR 2.0 /* weights differ by less, */
-#define SMALL_HORIZON 80.0      /* and what comes is measured over the time of so many records, */
-#define SMALL_HORIZON_S 20.0    /* at most so long */
+#define WEIGHT_FACTOR 8.0     /* under a budget: for so many times what the mean one stands for */
+#define SMALL_RECORDS_S 100.0 /* a budget below it is small ... */
+#define SMALL_BURST 50.0      /* ... and lets bursts of up to so many records pass, */
+#define SMALL_BURST_S 15.0    /* of so many seconds' budget at most, */
+#define SMALL_SCALE 10.0      /* over so many more factors fall by e, */
+#define SMALL_WEIGHT_FACTOR 1.25 /* weights differ by less, or minutes of few records have none */
+#define SMALL_HORIZON 80.0       /* and what comes is measured over the time of so many records, */
+#define SMALL_HORIZON_S 20.0     /* at most so long */
 #define MEAN_WEIGHT 0.01
 #define SHARES_MIN 256
 #define SEVERITIES 6
@@ -261,7 +262,7 @@ static void meter(struct governor *g, double expected, double cost)
     set_smallness(g);
     double most = level_free(g, cost) + LEVEL_STEPS * level_scale(g, cost);
     g->level = fmin(g->level + expected, most);
-    g->credit = fmax(g->credit - expected, -CREDIT_S * g->rate);
+    g->credit = fmax(g->credit - expected, -DEBT_S * g->rate);
 }
 
 void governor_certain(struct governor *g, size_t bytes, bool is_first)
@@ -332,7 +333,8 @@ static double least_rate(const struct governor *g)
 {
     if (!has_budget(g))
         return LEAST_RATE;
-    double factor = WEIGHT_FACTOR + (SMALL_WEIGHT_FACTOR - WEIGHT_FACTOR) * g->smallness;
+    double large = (1 - g->smallness) * (1 - g->smallness);
+    double factor = SMALL_WEIGHT_FACTOR + (WEIGHT_FACTOR - SMALL_WEIGHT_FACTOR) * large;
     double mean = g->recent / (recent_s(g) * g->rate);
     return 1 / (factor * fmax(mean, 1));
 }
@@ -447,7 +449,7 @@ static bool is_due(const struct governor *g)
 /* No more than the present budget allows. */
 static void cut_debts(struct governor *g)
 {
-    g->credit = fmax(fmin(g->credit, CREDIT_S * g->rate), -CREDIT_S * g->rate);
+    g->credit = fmax(fmin(g->credit, CREDIT_S * g->rate), -DEBT_S * g->rate);
     g->firsts = fmin(g->firsts, FIRST_DEPTH_S * g->rate);
     g->bucket = fmin(g->bucket, BUCKET_FACTOR * BUCKET_DEPTH_S * g->rate);
 }
