@@ -53,6 +53,15 @@ void stream_close(struct stream *s)
 
 /* ---- writing ---- */
 
+/* Its answers go on in a turn of their own. */
+static void stand_for_more(struct stream *s)
+{
+    if (!list_is_empty(&s->line))
+        return;
+    list_append(&s->set->more, &s->line);
+    stream_set_want_turn(s->set);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct stream *s = container_of(req, struct stream, write);
@@ -64,7 +73,10 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     s->since_ms = s->used_ms = stream_now_ms(s);
-    stream_turn(s);
+    if (s->stash.len > 0)
+        stand_for_more(s);
+    else
+        stream_turn(s);
 }
 
 /* Give `out` to the socket: at once what it takes, the rest to libuv. */
@@ -217,10 +229,8 @@ static void stream_settle(struct stream *s)
     bool has_more = was_full && stream_unsent(s) == 0;
     stream_read(s, !over && !has_more && !s->is_eof && s->stash.len == 0 &&
                        stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
-    if (s->state == STREAM_OPEN && has_more && list_is_empty(&s->line)) {
-        list_append(&s->set->more, &s->line);
-        stream_set_want_turn(s->set);
-    }
+    if (s->state == STREAM_OPEN && has_more)
+        stand_for_more(s);
 }
 
 void stream_turn(struct stream *s)
