@@ -149,7 +149,6 @@ const ASKED = {
   '/api/summary': {}, '/api/patterns?limit=100&spark=1': {}, '/api/history?span=1h': {}, '/api/policies': {}, '/api/top': {}, '/api/families': {},
   '/api/policies/draft': { body: { document: 'global_rate: 0.5\n', by: 'test', why: 'a test' } },
   '/api/policies/propose': { body: {} },
-  '/api/policies/apply': { body: { version: 1, by: 'test' } },
   '/api/whatif': { body: { span: '1h', set: { 'sampling.global_rate': 0.5 } } },
   '/api/explain': { text: '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a line"},"severityNumber":9}]}]}]}' },
 };
