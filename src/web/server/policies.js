@@ -2,6 +2,7 @@
 
 const HISTORY = 30; // versions that are listed
 const DOCUMENT_LINES = 2000; // that are shown
+const NO_RATES = new Set(['reasoning', 'generated_by', 'llm_model']); // said elsewhere
 
 const policies = new (class extends Part {
   constructor() {
@@ -111,7 +112,7 @@ const policies = new (class extends Part {
   async diff(service, from, to) {
     const { changes } = await data.get(data.path('policies', service, 'diff'), { from, to });
     const words = (value) => (value === null ? '–' : typeof value === 'number' ? rateText(value) : visible(String(value), 300));
-    const rows = changes.filter(({ path }) => path !== 'reasoning').map(({ path, from: old, to: then }) => {
+    const rows = changes.filter(({ path }) => !NO_RATES.has(path)).map(({ path, from: old, to: then }) => {
       const signature = path.replace(/^pattern_rates\./, '');
       const template = signature === path ? undefined : patterns.templateOf(signature);
       return h('tr', {}, h('th', { scope: 'row' }, h('span', { class: 'template' }, visible(template ?? path, 200)), template === undefined ? null : h('span', { class: 'under' }, visible(signature, 64))), h('td', {}, words(old)), h('td', {}, words(then)));
