@@ -85,6 +85,8 @@ static int add_step(void *ctx, const struct store_value *v)
     return 0;
 }
 
+/* CROSS JOIN keeps SQLite to this order of the tables: 0.6 s rather than 0.95 s for 10,000 patterns
+ * with each minute of an hour. */
 static int read_counts(struct totals *t, struct call *c, struct store *s)
 {
     const struct store_value v[] = {store_int(c->key->team->id), store_int(t->step_s),
@@ -94,9 +96,9 @@ static int read_counts(struct totals *t, struct call *c, struct store *s)
                        "SELECT s.id, s.name, c.start_s, CAST(SUM(c.received) AS BIGINT), "
                        "CAST(SUM(c.kept) AS BIGINT), CAST(SUM(c.bytes) AS BIGINT), "
                        "CAST(SUM(c.kept_bytes) AS BIGINT) FROM services s "
-                       "JOIN patterns p ON p.service_id = s.id "
-                       "JOIN counts c ON c.pattern_id = p.id AND c.grain_s = $2 AND "
-                       "c.start_s >= $3 AND c.start_s < $4 WHERE s.team_id = $1 "
+                       "CROSS JOIN patterns p CROSS JOIN counts c "
+                       "WHERE s.team_id = $1 AND p.service_id = s.id AND c.pattern_id = p.id AND "
+                       "c.grain_s = $2 AND c.start_s >= $3 AND c.start_s < $4 "
                        "GROUP BY s.id, s.name, c.start_s ORDER BY s.id",
                        v, ARRAY_LEN(v), add_step, t);
     if (rc == 0)

@@ -163,6 +163,23 @@ test('the fleet as a series: minutes and hours, services, losses, sidecars, and 
   await server.stop();
 });
 
+test('a sort that does not fit in memory works in the sandbox', { skip: home.postgres ? 'of SQLite' : false }, async (t) => {
+  const server = await Server.start(t);
+  const seed = `
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1]); now = int(time.time()); minute = now - now % 60
+db.execute("INSERT INTO services (id, team_id, name, created_ms, seen_ms) VALUES (1, 1, 's', ?, ?)", (now * 1000, now * 1000))
+for id in range(1, 4001):
+    db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 1, ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, 'p%d' % id, 'line %d ' % id + 'x' * 400, now * 1000, now * 1000))
+    db.executemany("INSERT INTO counts VALUES (?, ?, ?, 10, 5, 0, 0)", [(60, id, minute - 60 * i) for i in range(30)] + [(3600, id, now - now % 3600 - 3600 * i) for i in range(20)])
+db.commit()`;
+  execFileSync('python3', ['-c', seed, `${server.directory}/lipservice.db`]);
+  assert.equal((await server.ok('GET', '/api/v1/patterns?limit=10')).patterns[0].count, 200);
+  assert.equal((await server.ok('GET', '/api/v1/totals')).services[0].received, 4000 * 300);
+  await server.ok('GET', '/api/v1/anomalies');
+  await server.stop();
+});
+
 test('of more than a hundred services the rest is one row', async (t) => {
   const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
   await Promise.all(Array.from({ length: 103 }, (_, i) => server.ok('POST', '/api/v1/patterns/stats', report(`s${i}`, i + 1))));
