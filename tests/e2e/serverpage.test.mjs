@@ -8,6 +8,7 @@ import { accessible, fits, open, picture, skip } from './lib/browser.mjs';
 import { encodeLogs, request } from './lib/otlp.mjs';
 import { counted, Server } from './lib/server.mjs';
 import { closeLedger, pair } from './lib/sidecar.mjs';
+import { Certificates } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
 const FAST = { 'server.flush_interval': '100ms', 'cost.free_gb': 0 };
@@ -64,7 +65,7 @@ test('strip, chart, services and patterns say what was reported, in both themes'
     assert.equal(await text(page, '#who'), 'default, admin');
     await until('this month', async () => new RegExp(`${RECEIVED.toLocaleString('en')}\\s+6 MB, 4 patterns`).test(await text(page, '#cell-received')));
     assert.match(await text(page, '#cell-kept'), new RegExp(`50 %\\s+${KEPT.toLocaleString('en')} records, 3 MB`));
-    assert.match(await text(page, '#cell-saved'), /Saved a month\s+\$\d.*\$[\d.]+ since the first · costs \$[\d.]+ instead of \$[\d.]+/s);
+    assert.match(await text(page, '#cell-saved'), /Saved a month\s+\$\d.*\$[\d.]+ so far this month · costs \$[\d.]+ instead of \$[\d.]+/s);
     await until('the fleet', async () => /Lost, last hour\s+7\s+5 queue full, 2 expired/.test(await text(page, '#cell-lost')));
     assert.match(await text(page, '#cell-sidecars'), /2\s+reported in the last 5 min · 2 services known/);
     assert.deepEqual(await page.locator('#services .name').allInnerTexts(), ['gateway', 'checkout']);
@@ -507,6 +508,19 @@ test('a sidecar with real traffic: what it counts arrives on the page', { skip }
   assert.match(await text(page, '#cell-sidecars'), /Sidecars\s+1/);
   check();
   await closeLedger(sidecar, { received: 500 });
+  await server.stop();
+});
+
+test('over TLS, where browsers speak HTTP/2, the page is the same', { skip }, async (t) => {
+  const certificates = new Certificates(t);
+  const server = await Server.start(t, { set: { ...FAST, 'server.tls.cert_file': certificates.file('good.crt'), 'server.tls.key_file': certificates.file('good.key') } });
+  const { page, check } = await open(t, server.url, { key: server.key, trusts: true });
+  await page.waitForSelector('#content:not([hidden])');
+  await until('its numbers', async () => /Sidecars\s+0/.test(await text(page, '#cell-sidecars')));
+  assert.equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2');
+  assert.equal(await text(page, '#patterns-note'), 'no pattern');
+  await accessible(page, 'without any counts');
+  check();
   await server.stop();
 });
 

@@ -42,6 +42,7 @@ function waitAfter(error, times) {
 
 function broken(name, error, times) {
   if (error.status === 401) {
+    if (state.me === null && name !== 'login') return AGAIN_MOST_MS; // of the key that was
     askKey('This key is not valid: it is wrong, was revoked, or its time is over.');
     return AGAIN_MOST_MS;
   }

@@ -18,8 +18,8 @@ const strip = {
   // This month, by the days of UTC, as the server counts them.
   month(m) {
     const { currency } = m;
-    if (m.is_free) setCell(this.cells, 'saved', bytes(m.saved_bytes), 'since the first; within the free tier');
-    else setCell(this.cells, 'saved', money(m.estimated_monthly_savings, currency), `${money(m.cost_savings, currency)} since the first · costs ${money(m.monthly_cost_with, currency)} instead of ${money(m.monthly_cost_without, currency)}`);
+    if (m.is_free) setCell(this.cells, 'saved', bytes(m.saved_bytes), 'so far this month; within the free tier');
+    else setCell(this.cells, 'saved', money(m.estimated_monthly_savings, currency), `${money(m.cost_savings, currency)} so far this month · costs ${money(m.monthly_cost_with, currency)} instead of ${money(m.monthly_cost_without, currency)}`);
     setCell(this.cells, 'received', number(m.total_logs), `${bytes(m.total_bytes)}, ${number(m.patterns_detected)} patterns`);
     setCell(this.cells, 'kept', percent(m.sampled_logs, m.total_logs), `${number(m.sampled_logs)} records, ${bytes(m.sampled_bytes)}`);
   },
