@@ -300,6 +300,7 @@ test('alerts are acknowledged and resolved; a webhook is added, and its secret s
   const { page, check } = await enter(t, server, server.key);
   await until('the number', async () => /Alerts\s+[1-9]\d*\s+open/.test(await text(page, '#cell-alerts')));
   await tab(page, 'Alerts');
+  await until('the anomalies of now', async () => /Anomalies of now\s+None\./.test(await text(page, '#alerts')));
   const row = page.locator('#alerts li', { hasText: 'Losses' });
   await row.waitFor();
   assert.match(await row.innerText(), /Losses\s+open\s+gateway\s+7 records were lost in 5 minutes: queue_full 5, expired 2/);

@@ -11,8 +11,8 @@ const ofPattern = (signature) => (signature === '' ? '' : visible(patterns.templ
 const alerts = new (class extends Part {
   constructor() {
     super('alerts', 'Alerts');
-    this.anomalies = [];
-    this.anomaliesAt = -Infinity;
+    this.anomalies = null; // not asked for yet
+    this.due = 0;
   }
 
   form() {
@@ -30,11 +30,17 @@ const alerts = new (class extends Part {
   async read() {
     const list = this.all.checked ? await data.get(data.path('alerts'), { limit: ALERTS_MOST, all: true }) : await this.open();
     if (this.all.checked) strip.alerts(list.filter(({ state: now }) => now !== 'resolved'));
-    if (performance.now() - this.anomaliesAt > ANOMALIES_MS) {
-      this.anomalies = await data.get(data.path('anomalies'), { limit: ALERTS_MOST });
-      this.anomaliesAt = performance.now();
-    }
     return { list, anomalies: this.anomalies };
+  }
+
+  // On their own, because they may take long; only while they are seen.
+  async look() {
+    const began = performance.now();
+    if (tabs.chosen !== this.id || began < this.due) return;
+    this.anomalies = await data.get(data.path('anomalies'), { limit: ALERTS_MOST });
+    const now = performance.now();
+    this.due = now + Math.max(ANOMALIES_MS, (now - began) * PATIENCE);
+    loops.part.soon();
   }
 
   draw({ list, anomalies }) {
@@ -42,7 +48,7 @@ const alerts = new (class extends Part {
       h('h3', {}, 'Alerts'),
       list.length === 0 ? none('Nothing stands out and goes on.') : entries(list.map((one) => this.row(one))),
       h('h3', {}, 'Anomalies of now'),
-      anomalies.length === 0 ? none('None.') : entries(anomalies.map((one) => entry(typeText(one.type), { text: one.severity, tone: toneOf(one.severity) }, serviceName(one.service_name), h('p', {}, visible(one.message, 600)), under(ofPattern(one.pattern_signature), `${percent(one.confidence, 1)} sure`)))),
+      anomalies === null ? none('Being looked for.') : anomalies.length === 0 ? none('None.') : entries(anomalies.map((one) => entry(typeText(one.type), { text: one.severity, tone: toneOf(one.severity) }, serviceName(one.service_name), h('p', {}, visible(one.message, 600)), under(ofPattern(one.pattern_signature), `${percent(one.confidence, 1)} sure`)))),
     ];
   }
 

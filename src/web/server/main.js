@@ -21,7 +21,10 @@ const TABS = [
   ['webhooks', 'Webhooks'],
   ['audit', 'Audit'],
 ];
-const tabs = new Tabs(TABS, (name) => may.admin || !FOR_ADMINS.has(name), () => loops.part.soon());
+const tabs = new Tabs(TABS, (name) => may.admin || !FOR_ADMINS.has(name), () => {
+  loops.part.soon();
+  loops.anomalies.soon();
+});
 
 // ---- what is asked again and again
 
@@ -179,6 +182,7 @@ follow('chart', () => traffic.refresh(), CHART_MS);
 follow('day', () => traffic.refreshDay(), DAY_MS);
 follow('month', async () => strip.month(await data.get(data.path('cost-savings'), { days: new Date().getUTCDate() })), MONTH_MS);
 follow('alerts', () => (tabs.chosen === 'alerts' ? undefined : alerts.open()), PART_MS);
+follow('anomalies', () => alerts.look(), ANOMALIES_MS);
 follow('part', () => PARTS[tabs.chosen].refresh(), PART_MS);
 if (asking.key) login();
 else askKey('');
