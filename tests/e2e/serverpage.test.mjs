@@ -1,6 +1,7 @@
 // The page of the policy server in Debian's Chromium, with counts that were reported. What the content
 // policy or the console complains of fails each test.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import http from 'node:http';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -326,6 +327,27 @@ test('alerts are acknowledged and resolved; a webhook is added, and its secret s
   await remove.click();
   await remove.click();
   await until('it is gone', async () => (await server.ok('GET', '/api/v1/webhooks')).length === 0);
+  check();
+  await server.stop();
+});
+
+// A service that is known for hours, and a pattern of it that is new.
+const SEED = `
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1]); now = int(time.time()); minute = now - now % 60
+db.execute("INSERT INTO services (id, team_id, name, created_ms, seen_ms) VALUES (1, 1, 'old', ?, ?)", ((now - 9000) * 1000, now * 1000))
+for id, name, first in [(1, 'known', now - 9000), (2, 'fresh', now - 60)]:
+    db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 1, ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, name, name + ' <b>line</b>', first * 1000, now * 1000))
+    db.execute("INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes) VALUES (60, ?, ?, 5, 5, 0, 0)", (id, minute - 60))
+db.commit()`;
+
+test('an anomaly of now is shown to all who may look, as text', { skip }, async (t) => {
+  const server = await Server.start(t, { set: { ...FAST, 'server.alerts.interval': '1h' } });
+  execFileSync('python3', ['-c', SEED, `${server.directory}/lipservice.db`]);
+  const { page, check } = await open(t, server.url, { key: await server.newKey('read') });
+  await page.waitForSelector('#content:not([hidden])');
+  await tab(page, 'Alerts');
+  await until('it is there', async () => /Anomalies of now\s+New pattern\s+medium\s+old\s+new: fresh <b>line<\/b>\s+fresh · 100 % sure/.test(await text(page, '#alerts')));
   check();
   await server.stop();
 });
