@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net/files.h"
 #include "net/host.h"
 #include "net/url.h"
 #include "util/utf8.h"
@@ -116,11 +117,14 @@ static void answer_page(struct page_server *s, struct http_exchange *x, const st
     buf_done(out);
 }
 
+static struct http_header ask_for_key(void)
+{
+    return (struct http_header){SPAN("www-authenticate"), SPAN("Bearer realm=\"lipservice\"")};
+}
+
 static void answer_401(struct http_exchange *x)
 {
-    struct http_header headers[] = {
-        {SPAN("content-type"), SPAN("text/plain")},
-        {SPAN("www-authenticate"), SPAN("Bearer realm=\"lipservice\"")}};
+    struct http_header headers[] = {{SPAN("content-type"), SPAN("text/plain")}, ask_for_key()};
     http_reply(x, &(struct http_response){
                       .status = 401,
                       .headers = headers,
@@ -131,60 +135,20 @@ static void answer_401(struct http_exchange *x)
 
 /* ---- files ------------------------------------------------------------- */
 
-#define CONTENT_POLICY \
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " \
-    "'self'; " \
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " \
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-
-static void answer_asset(struct page_server *s, struct http_exchange *x, const struct asset *a,
-                         int status)
-{
-    const struct http_header headers[] = {
-        {SPAN("content-type"), span_str(a->content_type)},
-        {SPAN("etag"), span_str(a->etag)},
-        {SPAN("cache-control"), status == 200 ? SPAN("no-cache") : SPAN("no-store")},
-        {SPAN("content-security-policy"), SPAN(CONTENT_POLICY)},
-        {SPAN("x-content-type-options"), SPAN("nosniff")},
-        {SPAN("referrer-policy"), SPAN("no-referrer")},
-        {SPAN("cross-origin-opener-policy"), SPAN("same-origin")},
-        {SPAN("cross-origin-resource-policy"), SPAN("same-origin")},
-        {SPAN("www-authenticate"), SPAN("Bearer realm=\"lipservice\"")}, /* of 401 alone */
-    };
-    size_t count = ARRAY_LEN(headers) - (status == 401 ? 0 : 1);
-    struct buf body = {.budget = s->opts.budget};
-    if (status == 200 && http_has_tag(x->head.if_none_match, span_str(a->etag)))
-        status = 304;
-    else
-        buf_append(&body, a->bytes);
-    if (body.err != 0)
-        answer(x, 503, "text/plain", SPAN("no memory for this page now\n"), NULL);
-    else
-        http_reply(
-            x, &(struct http_response){
-                   .status = status, .headers = headers, .header_count = count, .owned = &body});
-    buf_done(&body);
-}
-
 /* The host has been looked at. */
 static void serve_asset(struct page_server *s, struct http_exchange *x, const struct asset *a)
 {
+    const struct http_header ask = ask_for_key();
     bool is_document = a == &s->opts.assets[0];
     if (x->head.method != METHOD_GET && x->head.method != METHOD_HEAD)
         answer_405(x, SPAN("GET, HEAD"));
     else if (!s->is_local && !s->asks_key)
         answer(x, 403, "text/plain", SPAN("off loopback this page needs telemetry.admin.api_key\n"),
                NULL);
+    else if (is_document && s->asks_key && !has_key(s, &x->head))
+        files_answer(x, a, 401, &ask, s->opts.budget);
     else
-        answer_asset(s, x, a, is_document && s->asks_key && !has_key(s, &x->head) ? 401 : 200);
-}
-
-static const struct asset *find_asset(const struct page_server *s, struct span path)
-{
-    for (size_t i = 0; i < s->opts.asset_count; i++)
-        if (span_eq(path, span_str(s->opts.assets[i].path)))
-            return &s->opts.assets[i];
-    return NULL;
+        files_answer(x, a, 200, NULL, s->opts.budget);
 }
 
 /* ---- pages ------------------------------------------------------------- */
@@ -229,7 +193,7 @@ static bool may_ask(struct page_server *s, struct http_exchange *x, const struct
 static void on_head(void *ctx, struct http_exchange *x)
 {
     struct page_server *s = ctx;
-    const struct asset *a = find_asset(s, x->head.path);
+    const struct asset *a = files_find(s->opts.assets, s->opts.asset_count, x->head.path);
     const struct page *p = find(s, x->head.path);
     if (!is_by_our_name(s, x))
         return;

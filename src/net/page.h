@@ -8,10 +8,9 @@
  * What computes or writes is not for pages of other sites (Origin, Sec-Fetch-Site), and, where a
  * key is set, only for who shows it (401).
  *
- * Files (util/asset.h) hold no data, and what they run in a browser is bound by a strict policy of
- * content: nothing from other hosts, no code in the markup, no frame around them. Off loopback they
- * are served only where a key is set. The document itself is answered by 401 to who does not show
- * the key: it can ask for it, which a browser cannot.
+ * Files (net/files.h) hold no data. Off loopback they are served only where a key is set. The
+ * document itself is answered by 401 to who does not show the key: it can ask for it, which a
+ * browser cannot.
  *
  * Blocking: never. Ownership: the table of pages is the caller's and outlives
  * the server.

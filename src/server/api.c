@@ -12,12 +12,13 @@
 #include "otlp/policy_sync.h"
 #include "server/poll.h"
 #include "util/diag.h"
+#include "util/hash.h"
 #include "util/secret.h"
 #include "util/utf8.h"
 
 #define DETAIL_BYTES 1024
 #define RETRY_S 1
-#define HEADERS_MAX 8
+#define HEADERS_MAX 10
 #define SYNC_JSON_BYTES ((size_t)8 << 20) /* of a SyncRequest that came as protobuf, as JSON */
 #define JSON_TYPE "application/json"
 #define PROTOBUF_TYPE "application/x-protobuf"
@@ -41,23 +42,6 @@ int api_detail(struct call *c, int status, const char *fmt, ...)
     if (status == 429 || status == 503)
         c->retry_s = RETRY_S;
     return status;
-}
-
-int api_store_failed(struct call *c, int rc)
-{
-    return rc == ERR_EMPTY
-               ? api_detail(c, 409, "it was changed by another request at the same time")
-               : api_detail(c, 503, "the database is not available: %s", err_text(rc));
-}
-
-int api_list(struct call *c, struct store *s, const char *sql, const struct store_value *v,
-             unsigned n, store_row_fn *write)
-{
-    struct json j = json_on(&c->out);
-    json_begin_list(&j, NULL);
-    int rc = store_run(s, sql, v, n, write, &j);
-    json_end_list(&j);
-    return rc < 0 ? api_store_failed(c, rc) : 200;
 }
 
 void api_time(struct json *j, const char *key, int64_t unix_ms)
@@ -107,27 +91,6 @@ bool api_param_number(struct call *c, unsigned at, int64_t *out, int *status)
         return true;
     *status = api_detail(c, 422, "path: must be a whole number from 1");
     return false;
-}
-
-int api_find_service(struct call *c, struct store *s, int64_t *id)
-{
-    const struct store_value v[] = {store_int(c->key->team->id), store_str(c->param[0])};
-    int rc = store_number(s, "SELECT id FROM services WHERE team_id = $1 AND name = $2", v, 2, id);
-    return rc == ERR_EMPTY ? api_detail(c, 404, "Service not found")
-           : rc < 0        ? api_store_failed(c, rc)
-                           : 0;
-}
-
-int api_audit(struct call *c, struct store *s, const char *action, struct span subject,
-              struct span detail)
-{
-    const struct store_value v[] = {store_int(c->now_ms),  store_int(c->key->team->id),
-                                    store_int(c->key->id), store_str(action),
-                                    store_text(subject),   store_text(detail)};
-    return store_run(s,
-                     "INSERT INTO audit (at_ms, team_id, key_id, action, subject, detail) "
-                     "VALUES ($1, $2, $3, $4, $5, $6)",
-                     v, ARRAY_LEN(v), NULL, NULL);
 }
 
 /* ---- routes ------------------------------------------------------------- */
@@ -210,8 +173,10 @@ static void send_answer(struct server *s, struct http_exchange *x, struct http_r
         {SPAN("content-type"), span_str(type)},
         {SPAN("cache-control"), SPAN("no-store")},
         {SPAN("x-content-type-options"), SPAN("nosniff")},
+        {SPAN("referrer-policy"), SPAN("no-referrer")},
+        {SPAN("content-security-policy"), SPAN("default-src 'none'; frame-ancestors 'none'")},
     };
-    size_t n = 3;
+    size_t n = 5;
     for (size_t i = 0; i < r->header_count && n < HEADERS_MAX; i++)
         headers[n++] = r->headers[i];
     count_answer(s, r->status);
@@ -256,6 +221,20 @@ static void free_call(struct call *c)
     free(c);
 }
 
+/* What was read of the database has a tag of its bytes: who asks again and has them gets 304. */
+static void tag_answer(struct call *c)
+{
+    if (c->x == NULL || c->status != 200 || c->route->method != METHOD_GET ||
+        c->route->on_store == NULL)
+        return;
+    if (c->etag[0] == '\0')
+        snprintf(c->etag, sizeof c->etag, "\"%016" PRIx64 "\"", hash64(buf_span(&c->out)));
+    if (!http_has_tag(c->x->head.if_none_match, span_str(c->etag)))
+        return;
+    c->status = 304;
+    buf_clear(&c->out);
+}
+
 void api_answer(struct call *c)
 {
     struct http_header headers[4];
@@ -263,6 +242,7 @@ void api_answer(struct call *c)
     size_t n = 0;
     if (c->out.err != 0)
         c->status = api_detail(c, 503, "no memory for this answer now; ask for fewer rows");
+    tag_answer(c);
     if (c->etag[0] != '\0')
         headers[n++] = (struct http_header){SPAN("etag"), span_str(c->etag)};
     if (c->is_wait_known)
@@ -405,6 +385,11 @@ static void on_head(void *ctx, struct http_exchange *x)
     struct server *s = ctx;
     struct span params[API_PARAMS] = {{0}};
     unsigned allowed;
+    int file = api_page_serve(s, x);
+    if (file != 0) {
+        count_answer(s, file);
+        return;
+    }
     const struct route *r = find_route(&x->head, params, &allowed);
     if (r == NULL && allowed == 0) {
         refuse(s, x, 404, "Not Found", NULL);
@@ -574,6 +559,7 @@ int api_start(struct server *s, struct error *err)
     service->request = on_request;
     service->gone = on_gone;
     service->refuse = on_refuse;
+    service->passes_on = api_page_wants_fields;
     service->budget = &s->budget;
     service->overhead = &s->overhead;
     service->clock = s->clock;

@@ -127,11 +127,20 @@ void api_resume(struct call *c);
 /* Send c->out with c->status, and end the call. */
 void api_answer(struct call *c);
 
+/* ---- the page for people ---- */
+
+/* A file of the page, or with "Accept: text/html" the page itself. Returns the status of the answer
+ * that was sent; 0: it is none of these. */
+int api_page_serve(struct server *s, struct http_exchange *x);
+bool api_page_wants_fields(struct span target); /* for http_service.passes_on */
+
 /* ---- handlers ---- */
 
 api_handler page_root, page_health, page_ready, page_metrics, page_openapi;
 api_handler intake_report;
 api_handler poll_policy;
+api_handler api_me;
+int api_totals(struct call *c, struct store *s);
 int services_list(struct call *c, struct store *s);
 int services_create(struct call *c, struct store *s);
 int services_get(struct call *c, struct store *s);

@@ -128,6 +128,7 @@ static int write_history(void *ctx, const struct store_value *row)
     json_bool(j, "is_active", row[2].number != 0);
     api_time(j, "created_at", row[4].number);
     json_text(j, "author", row[6].text);
+    json_text(j, "reasoning", json_string(json_get(root, "reasoning")));
     json_end(j);
     json_doc_free(doc);
     return 0;

@@ -298,7 +298,8 @@ static int generate(struct call *c, struct store *s, int64_t service, int64_t ho
     if (rc == 0)
         rc = json_doc_new(&doc, buf_span(&document), NULL, &root);
     if (rc == 0)
-        rc = policy_row_add(c, s, service, root, POLICY_BY_PROPOSAL, true, "policy.generate");
+        rc = policy_row_add(c, s, service, root, POLICY_BY_PROPOSAL, !api_query_flag(c, "draft"),
+                            "policy.generate");
     if (rc == 0)
         write_generated(c, root, m);
     json_doc_free(doc);

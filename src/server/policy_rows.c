@@ -2,8 +2,11 @@
 #include "server/policy_rows.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
+#include "config/money.h"
+#include "pipeline/governor.h"
 #include "server/pattern_rows.h"
 #include "server/policy_text.h"
 #include "server/poll.h"
@@ -168,6 +171,7 @@ void policy_row_write(struct json *j, const struct policy_row *p)
 struct estimate_sums {
     const struct rules *rules;
     double received, kept, then, bytes, kept_bytes, then_bytes;
+    int64_t first_ms;
 };
 
 static int add_row(void *ctx, const struct pattern_row *row)
@@ -180,7 +184,22 @@ static int add_row(void *ctx, const struct pattern_row *row)
     e->bytes += (double)row->bytes;
     e->kept_bytes += (double)row->kept_bytes;
     e->then_bytes += (double)row->bytes * share;
+    if (e->first_ms == 0 || row->first_ms < e->first_ms)
+        e->first_ms = row->first_ms;
     return 0;
+}
+
+/* Of a month like the last day, or like the time since the first record; as if no other service
+ * sent anything. */
+static void write_prices(struct json *j, struct call *c, const struct estimate_sums *e)
+{
+    const struct config *cfg = c->server->cfg;
+    struct money_terms terms = config_money(cfg);
+    double known_s = (double)(c->now_ms - e->first_ms) / 1000;
+    double months = fmin(fmax(known_s, 3600), DAY_S) / GOVERNOR_MONTH_S;
+    json_printf(j, "monthly_cost_now", "%.2f", money_price(&terms, e->kept_bytes / months));
+    json_printf(j, "monthly_cost_then", "%.2f", money_price(&terms, e->then_bytes / months));
+    json_str(j, "currency", cfg->cost.currency);
 }
 
 int policy_rows_estimate(struct json *j, struct call *c, struct store *s, int64_t service,
@@ -204,6 +223,7 @@ int policy_rows_estimate(struct json *j, struct call *c, struct store *s, int64_
     json_printf(j, "received_bytes", "%.0f", e.bytes);
     json_printf(j, "kept_bytes_now", "%.0f", e.kept_bytes);
     json_printf(j, "kept_bytes_then", "%.0f", e.then_bytes);
+    write_prices(j, c, &e);
     json_end(j);
     return 0;
 }

@@ -14,6 +14,9 @@ const struct route api_routes[] = {
     {METHOD_GET,  "/metrics",            0, .on_loop = page_metrics, .content_type = "text/plain; version=0.0.4"},
     {METHOD_GET,  "/openapi.json",       0, .on_loop = page_openapi},
 
+    {METHOD_GET,  "/api/v1/me",     ROLE_ANY, .on_loop = api_me},
+    {METHOD_GET,  "/api/v1/totals", READERS, .on_store = api_totals},
+
     {METHOD_POST, "/api/v1/patterns/stats", REPORTERS, .on_loop = intake_report, .has_body = true},
 
     {METHOD_GET,  "/api/v1/policies/{service_name}",                    ROLE_ANY, .on_loop = poll_policy},

@@ -172,12 +172,21 @@ static int sqlite_script(struct store *store, struct span sql)
     return rc;
 }
 
+/* A sort that does not fit in memory goes to a file, and the sandbox lets nothing be written but
+ * beside the database. The library has one such directory for the process. */
+static void use_temp_directory(const char *path, size_t len)
+{
+    sqlite3_free(sqlite3_temp_directory);
+    sqlite3_temp_directory = len > 0 ? sqlite3_mprintf("%.*s", (int)len, path) : NULL;
+}
+
 static void sqlite_close(struct store *store)
 {
     struct sqlite_store *s = container_of(store, struct sqlite_store, store);
     for (unsigned i = 0; i < s->kept_count; i++)
         sqlite3_finalize(s->kept[i].statement);
     sqlite3_close_v2(s->db);
+    use_temp_directory(NULL, 0);
     free(s);
 }
 
@@ -196,6 +205,8 @@ int store_open_sqlite(struct store **out, const char *path, struct error *err)
     if (s == NULL)
         return ERR_NOMEM;
     s->store.ops = &sqlite_ops;
+    const char *end = strrchr(path, '/');
+    use_temp_directory(path, end != NULL ? (size_t)(end - path) : 0);
     snprintf(pragmas, sizeof pragmas,
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
              "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d;",

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The files of the page as a table in C: assets.py OUTPUT FILE...
+"""The files of pages as tables in C: assets.py OUTPUT TABLE FILE... [-- TABLE FILE...]
 
-Scripts become one, in the order in which they are named, so that a page is four requests.
+The scripts of a page become one, in the order in which they are named, and so do its style sheets,
+so that a page is four requests. What two pages share as it is stands in the program once.
 """
 
 import hashlib
@@ -14,14 +15,8 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-SCRIPT = "/app.js"
+PATHS = {".html": "/", ".js": "/app.js", ".css": "/style.css"}
 BYTES_A_LINE = 24
-
-
-def path_of(file):
-    if file.suffix == ".js":
-        return SCRIPT
-    return "/" if file.name == "index.html" else "/" + file.name
 
 
 def array_of(name, data):
@@ -30,21 +25,34 @@ def array_of(name, data):
     return f"static const uint8_t {name}[] = {{\n{rows}\n}};\n"
 
 
-def main():
-    output, *files = sys.argv[1:]
+def contents_of(files):
     contents = {}
     for file in map(pathlib.Path, files):
-        path = path_of(file)
+        path = PATHS.get(file.suffix, "/" + file.name)
         kind, before = contents.get(path, (TYPES[file.suffix], b""))
         contents[path] = (kind, before + file.read_bytes())
-    arrays, rows = [], []
-    for i, (path, (kind, data)) in enumerate(sorted(contents.items())):
+    return sorted(contents.items())
+
+
+def table_of(table, files, names):
+    rows = []
+    for path, (kind, data) in contents_of(files):
+        name = names.setdefault(data, f"file_{len(names)}")
         etag = hashlib.sha256(data).hexdigest()[:16]
-        arrays.append(array_of(f"file_{i}", data))
-        rows.append(f'    {{"{path}", "{kind}", "\\"{etag}\\"", {{file_{i}, sizeof file_{i}}}}},\n')
-    text = '/* Made by assets.py. */\n#include "web/assets.h"\n\n' + "\n".join(arrays)
-    text += "\nconst struct asset web_assets[] = {\n" + "".join(rows) + "};\n"
-    text += "const size_t web_asset_count = ARRAY_LEN(web_assets);\n"
+        rows.append(f'    {{"{path}", "{kind}", "\\"{etag}\\"", {{{name}, sizeof {name}}}}},\n')
+    text = f"const struct asset {table}s[] = {{\n" + "".join(rows) + "};\n"
+    return text + f"const size_t {table}_count = ARRAY_LEN({table}s);\n"
+
+
+def main():
+    output, *rest = sys.argv[1:]
+    tables, names = [], {}
+    while rest:
+        end = rest.index("--") if "--" in rest else len(rest)
+        tables.append(table_of(rest[0], rest[1:end], names))
+        rest = rest[end + 1 :]
+    arrays = [array_of(name, data) for data, name in names.items()]
+    text = '/* Made by assets.py. */\n#include "web/assets.h"\n\n' + "\n".join(arrays + tables)
     pathlib.Path(output).write_text(text)
 
 

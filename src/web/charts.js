@@ -51,16 +51,16 @@ const PLOT = { top: 22, bottom: CHART_H - 2 };
 const ERROR_LEAST = 3;
 const MARK_NAMES = { policy: 'Policy', surge: 'Surge', silent: 'Silent', new: 'New', outage: 'Outage' };
 
-// received as outline, kept filled, errors as bars at the ground. `pick(index)` when a moment is
-// chosen.
+// received as outline, kept filled, errors (or what `bars` names) as bars at the ground.
+// `pick(index)` when a moment is chosen.
 class TrafficChart {
-  constructor(root, pick) {
-    Object.assign(this, { root, pick, at: null });
+  constructor(root, pick, bars = 'errors') {
+    Object.assign(this, { root, pick, bars, at: null });
     this.svg = s('svg', { viewBox: `0 0 ${CHART_W} ${CHART_H}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
     this.axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
     this.tip = h('p', { class: 'tip', hidden: true, 'aria-hidden': 'true' });
     this.slider = h('div', { class: 'plot', role: 'slider', tabindex: 0, 'aria-label': 'Moment', 'aria-valuemin': 0, 'aria-orientation': 'horizontal' }, this.svg);
-    root.append(h('p', { class: 'legend', 'aria-hidden': 'true' }, h('span', { class: 'k-received' }, 'received'), h('span', { class: 'k-kept' }, 'kept'), h('span', { class: 'k-errors' }, 'errors')), this.slider, this.axis, this.tip);
+    root.append(h('p', { class: 'legend', 'aria-hidden': 'true' }, h('span', { class: 'k-received' }, 'received'), h('span', { class: 'k-kept' }, 'kept'), h('span', { class: 'k-errors' }, bars)), this.slider, this.axis, this.tip);
     this.slider.addEventListener('keydown', (event) => this.#key(event));
     this.slider.addEventListener('pointermove', (event) => this.#hover(this.#indexOf(event)));
     this.slider.addEventListener('pointerleave', () => this.#hover(null));
@@ -95,7 +95,8 @@ class TrafficChart {
   words(i) {
     const { total, from_unix_s: from, step_s: step } = this.history;
     const per = (list) => rate((list[i] ?? 0) / step);
-    return `${clock(from + i * step, step < 60)}: ${per(total.received)} received a second, ${per(total.kept)} kept, ${per(total.errors)} errors`;
+    const bars = total[this.bars] ? `, ${per(total[this.bars])} ${this.bars}` : '';
+    return `${clock(from + i * step, step < 60)}: ${per(total.received)} received a second, ${per(total.kept)} kept${bars}`;
   }
 
   #hover(index) {
@@ -127,7 +128,7 @@ class TrafficChart {
   }
 
   // A bar for each step with some, which can be seen however few they are.
-  #bars(list, top) {
+  #barsOf(list, top) {
     const width = Math.max(1.5, (CHART_W / this.length) * 0.6);
     const bar = (n, i) => `M${(this.#x(i) - width / 2).toFixed(1)} ${PLOT.bottom}v-${Math.max(ERROR_LEAST, (n / top) * (PLOT.bottom - PLOT.top)).toFixed(1)}h${width.toFixed(1)}V${PLOT.bottom}z`;
     return list.map((n, i) => (n > 0 ? bar(n, i) : '')).join('');
@@ -153,7 +154,7 @@ class TrafficChart {
       s('line', { class: 'ground', x1: 0, x2: CHART_W, y1: PLOT.bottom, y2: PLOT.bottom }),
       s('polygon', { class: 'kept', points: `${this.#line(kept, top)} ${ground}` }),
       s('polyline', { class: 'received', points: this.#line(total.received, top) }),
-      s('path', { class: 'errors', d: this.#bars(total.errors, top) }),
+      s('path', { class: 'errors', d: this.#barsOf(total[this.bars] ?? [], top) }),
       ...marks.map(({ index, kind }) => s('line', { class: `mark ${kind}`, x1: this.#x(index), x2: this.#x(index), y1: 0, y2: PLOT.bottom })),
     );
     this.#cursor();
@@ -167,4 +168,18 @@ class TrafficChart {
     const labels = [0, 0.25, 0.5, 0.75, 1].map((share) => h('span', {}, clock(from + share * this.length * step)));
     this.axis.replaceChildren(h('span', { class: 'y' }, `${rate(top)} a second`), ...labels);
   }
+}
+
+// The text equivalent of a series: at most 30 rows, newest first.
+const TABLE_ROWS = 30;
+
+function seriesTable({ total, from_unix_s: start, step_s: step }, keys) {
+  const n = total.received.length;
+  const per = Math.ceil(n / TABLE_ROWS);
+  const sum = (list, from) => list.slice(from, from + per).reduce((a, b) => a + b, 0);
+  const rows = [];
+  for (let from = Math.floor((n - 1) / per) * per; from >= 0; from -= per)
+    rows.push(h('tr', {}, h('th', { scope: 'row' }, clock(start + from * step)), ...keys.map((key) => h('td', {}, number(sum(total[key] ?? [], from))))));
+  const head = h('tr', {}, ...['from', ...keys].map((title) => h('th', { scope: 'col' }, title[0].toUpperCase() + title.slice(1))));
+  return h('table', {}, h('caption', {}, `Records per ${duration(per * step * 1000)}`), h('thead', {}, head), h('tbody', {}, ...rows));
 }

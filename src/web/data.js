@@ -1,9 +1,5 @@
-// The page of lipservice. No framework: what comes from a log is only ever text of a node.
-
-// ---- data: all that is asked of the server, and how
-//
-// A server of another role answers the same names; what it does not list in `endpoints` of the
-// summary has no part on the page.
+// ---- data: all that is asked of a sidecar. What it does not list in `endpoints` of the summary has
+// no part on the page.
 
 const ENDPOINTS = {
   summary: { path: '/api/summary' },
@@ -21,51 +17,19 @@ const ENDPOINTS = {
   shadow: { path: '/api/shadow' },
   tap: { path: '/api/tap' },
 };
-const KEY = 'lipservice-admin-key';
 const REFUSED_MS = 30000; // until a stream that was refused is tried again
 const AGAIN_MS = 2000; // after a stream that broke, or where none is to be had
 
-class Refused extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
 const data = {
-  key: sessionStorage.getItem(KEY) ?? '',
   endpoints: new Set(),
-
-  useKey(key) {
-    this.key = key;
-    if (key) sessionStorage.setItem(KEY, key);
-    else sessionStorage.removeItem(KEY);
-  },
 
   has(name) {
     return this.endpoints.has(ENDPOINTS[name].path);
   },
 
-  // The answer, which is a success; else Refused, with the server's own words.
-  async open(name, { query = {}, body, signal } = {}) {
+  open(name, { query = {}, body, signal } = {}) {
     const { path, method = 'GET' } = ENDPOINTS[name];
-    const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined));
-    const headers = this.key ? { 'x-api-key': this.key } : {};
-    if (body !== undefined) headers['content-type'] = 'application/json';
-    // What is decoded by page_query_text() has no '+' for a blank.
-    const target = path + (String(asked) ? `?${String(asked).replaceAll('+', '%20')}` : '');
-    const answer = await fetch(target, { method, headers, signal, cache: 'no-store', body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body) });
-    if (answer.ok) return answer;
-    const text = await answer.text();
-    let why = text.trim();
-    try {
-      const said = JSON.parse(text);
-      why = said.error ?? why;
-      if (said.line) why += ` (line ${said.line}, column ${said.column})`;
-    } catch {
-      // not JSON: the words as they are
-    }
-    throw new Refused(answer.status, why || `status ${answer.status}`);
+    return asking.open(method, asking.target(path, query), { body, signal });
   },
 
   async ask(name, options) {

@@ -2,7 +2,6 @@
 
 const SPANS = [['15m', '15 min'], ['1h', '1 hour'], ['24h', '24 hours']];
 const HISTORY_MS = { '15m': 10000, '1h': 10000, '24h': 60000 }; // a step of each
-const TABLE_ROWS = 30;
 const MOMENT_STEPS = 6; // around a chosen moment: a minute of 10 s steps
 
 // A service that the history does not know.
@@ -91,18 +90,11 @@ const traffic = {
     $('marks').replaceChildren(...items);
   },
 
-  // The text equivalent: at most 30 rows, newest first. Made while it is open.
+  // The text equivalent, made while it is open.
   table() {
     const got = this.loaded;
     if (!$('chart-table').open || !got) return;
-    const n = got.total.received.length;
-    const per = Math.ceil(n / TABLE_ROWS);
-    const sum = (list, from) => list.slice(from, from + per).reduce((a, b) => a + b, 0);
-    const rows = [];
-    for (let from = Math.floor((n - 1) / per) * per; from >= 0; from -= per)
-      rows.push(h('tr', {}, h('th', { scope: 'row' }, clock(got.from_unix_s + from * got.step_s)), ...['received', 'kept', 'errors', 'lost'].map((key) => h('td', {}, number(sum(got.total[key] ?? [], from))))));
-    const head = h('tr', {}, ...['From', 'Received', 'Kept', 'Errors', 'Lost'].map((title) => h('th', { scope: 'col' }, title)));
-    $('chart-table').querySelector('.scroll').replaceChildren(h('table', {}, h('caption', {}, `Records per ${duration(per * got.step_s * 1000)}`), h('thead', {}, head), h('tbody', {}, ...rows)));
+    $('chart-table').querySelector('.scroll').replaceChildren(seriesTable(got, ['received', 'kept', 'errors', 'lost']));
   },
 
   // Sums by service of the span, or of the moment: [{name, received, kept, ...}].
@@ -120,66 +112,5 @@ const traffic = {
       received_bytes: sum(one.received_bytes),
       kept_bytes: sum(one.kept_bytes),
     }));
-  },
-};
-
-// ---- services: by bytes, kept part darker; a click filters
-
-const services = {
-  chosen: null,
-  rows: new Map(),
-  last: [],
-
-  build(changed) {
-    this.changed = changed;
-    $('services-all').addEventListener('click', () => this.choose(null));
-  },
-
-  choose(name) {
-    this.chosen = this.chosen === name ? null : name;
-    $('services-all').hidden = this.chosen === null;
-    this.draw();
-    this.changed(this.chosen);
-  },
-
-  row(name) {
-    const bar = s('svg', { class: 'share', 'aria-hidden': 'true', viewBox: '0 0 100 6', preserveAspectRatio: 'none' }, s('rect', { class: 'all', height: 6, rx: 1 }), s('rect', { class: 'part', height: 6, rx: 1 }));
-    const row = { bar, name: h('span', { class: 'name' }), size: h('span', { class: 'size' }), kept: h('span', { class: 'kept' }) };
-    row.button = h('button', { type: 'button', 'aria-pressed': 'false', on: { click: () => this.choose(name) } }, row.name, row.size, bar, row.kept);
-    row.node = h('li', {}, row.button);
-    return row;
-  },
-
-  // Of the span that the chart shows, else since the start.
-  update(now) {
-    const shown = this.chosen === null ? traffic.services() : null;
-    this.last = shown?.length === 0 && !traffic.moment ? now.services : shown ?? (this.chosen !== null && this.last.length > 0 ? this.last : now.services);
-    this.last = [...this.last].sort((a, b) => Boolean(a.is_other) - Boolean(b.is_other) || b.received_bytes - a.received_bytes);
-    this.draw();
-  },
-
-  draw() {
-    const most = Math.max(1, ...this.last.map((one) => one.received_bytes));
-    const seen = new Set();
-    const list = $('services').querySelector('ul');
-    this.last.forEach((one, i) => {
-      const key = one.is_other ? '\0other' : one.name;
-      seen.add(key);
-      if (!this.rows.has(key)) this.rows.set(key, this.row(one.name));
-      const row = this.rows.get(key);
-      row.button.disabled = Boolean(one.is_other);
-      setText(row.name, one.is_other ? '(other)' : serviceName(one.name));
-      setText(row.size, bytes(one.received_bytes));
-      setText(row.kept, `${percent(one.kept, one.received)} kept, ${bytes(one.kept_bytes)}`);
-      setAttribute(row.bar.firstChild, 'width', ((one.received_bytes / most) * 100).toFixed(2));
-      setAttribute(row.bar.lastChild, 'width', ((Math.min(one.kept_bytes, one.received_bytes) / most) * 100).toFixed(2));
-      setAttribute(row.button, 'aria-pressed', this.chosen !== null && this.chosen === one.name);
-      if (list.children[i] !== row.node) list.insertBefore(row.node, list.children[i] ?? null);
-    });
-    for (const [key, row] of this.rows)
-      if (!seen.has(key)) {
-        row.node.remove();
-        this.rows.delete(key);
-      }
   },
 };

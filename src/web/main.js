@@ -1,98 +1,31 @@
 // ---- main: what is shown, when it is asked for, keys
 
 const TABS = [
-  ['patterns', 'Patterns', 'patterns'],
-  ['whatif', 'What if', 'whatif'],
-  ['proposals', 'Proposals', 'policies'],
-  ['live', 'Live', 'tap'],
+  ['patterns', 'Patterns'],
+  ['whatif', 'What if'],
+  ['proposals', 'Proposals'],
+  ['live', 'Live'],
 ];
+const NEEDS = { patterns: 'patterns', whatif: 'whatif', proposals: 'policies', live: 'tap' };
 const PROPOSALS_MS = 30000;
 
 const state = { now: null, nowS: 0, startedS: 0 };
 
-const tabs = {
-  chosen: 'patterns',
-
-  build() {
-    for (const [name, title] of TABS) {
-      const tab = h('button', { type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': name, on: { click: () => this.choose(name) } }, title);
-      tab.addEventListener('keydown', (event) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (step) this.step(step);
-      });
-      $('tabs').append(tab);
-    }
-    this.mark();
-  },
-
-  offered() {
-    return TABS.filter(([, , endpoint]) => data.has(endpoint)).map(([name]) => name);
-  },
-
-  step(by) {
-    const names = this.offered();
-    this.choose(names[(names.indexOf(this.chosen) + by + names.length) % names.length]);
-    $(`tab-${this.chosen}`).focus();
-  },
-
-  mark() {
-    for (const [name, , endpoint] of TABS) {
-      const tab = $(`tab-${name}`);
-      tab.hidden = !data.has(endpoint);
-      setAttribute(tab, 'aria-selected', name === this.chosen);
-      tab.tabIndex = name === this.chosen ? 0 : -1;
-      $(name).hidden = name !== this.chosen;
-    }
-  },
-
-  choose(name) {
-    if (!this.offered().includes(name)) return;
-    if (this.chosen === 'live' && name !== 'live') live.end();
-    this.chosen = name;
-    this.mark();
-    this.refresh();
-  },
-
-  refresh() {
-    if (this.chosen === 'whatif') whatif.refresh();
-    if (this.chosen === 'proposals') proposals.refresh();
-    if (this.chosen === 'live') live.start();
-    if (this.chosen === 'patterns') loops.patterns?.soon();
-  },
-};
-
-// ---- what is asked again and again, while the tab is seen
+const tabs = new Tabs(TABS, (name) => data.has(NEEDS[name]), (name, before) => {
+  if (before === 'live' && name !== 'live') live.end();
+  if (name === 'whatif') whatif.refresh();
+  if (name === 'proposals') proposals.refresh();
+  if (name === 'live') live.start();
+  if (name === 'patterns') loops.patterns?.soon();
+});
 
 const loops = {};
 
-// run(), then again after pause() milliseconds; soon() asks at once.
-function loop(run, pause) {
-  let timer;
-  let isRunning = false;
-  let again = false;
-  const turn = async () => {
-    clearTimeout(timer);
-    if (isRunning) {
-      again = true;
-      return;
-    }
-    isRunning = true;
-    again = false;
-    try {
-      if (!document.hidden && data.endpoints.size > 0) await run();
-    } catch (error) {
-      broken(error);
-    }
-    isRunning = false;
-    timer = setTimeout(turn, again ? 0 : pause());
-  };
-  turn();
-  return { soon: turn };
-}
+const follows = (run, pause) => loop(run, pause, () => data.endpoints.size > 0, broken);
 
 function broken(error) {
   if (error.status === 401) {
-    askKey(data.key ? 'Wrong key.' : '');
+    askKey(asking.key ? 'Wrong key.' : '');
     return;
   }
   setText($('link'), error.status === undefined ? 'no connection, retrying' : error.message);
@@ -136,7 +69,7 @@ function listen() {
 function askKey(why) {
   unfollow?.();
   unfollow = null;
-  data.useKey('');
+  asking.useKey('');
   $('content').hidden = true;
   $('key-form').hidden = false;
   setText($('key-wrong'), why);
@@ -146,7 +79,7 @@ function askKey(why) {
 
 $('key-form').addEventListener('submit', (event) => {
   event.preventDefault();
-  data.useKey($('key').value);
+  asking.useKey($('key').value);
   $('key').value = '';
   $('key-form').hidden = true;
   $('content').hidden = state.now === null;
@@ -180,7 +113,7 @@ document.addEventListener('keydown', (event) => {
   }
   if (typing) {
     if (typing === $('filter') && event.key === 'ArrowDown') {
-      patterns.focusAt(0);
+      patterns.table.focusAt(0);
       event.preventDefault();
     }
     return;
@@ -212,8 +145,8 @@ traffic.build(() => {
 opened.build();
 patterns.build((row) => opened.open(row));
 tabs.build();
-loops.history = loop(() => traffic.refresh().then(() => services.update(state.now)), () => traffic.pause());
-loops.patterns = loop(async () => tabs.chosen === 'patterns' && patterns.refresh(), () => known.pause());
-loops.proposals = loop(async () => tabs.chosen === 'proposals' && proposals.refresh(), () => PROPOSALS_MS);
+loops.history = follows(() => traffic.refresh().then(() => services.update(state.now)), () => traffic.pause());
+loops.patterns = follows(async () => tabs.chosen === 'patterns' && patterns.refresh(), () => known.pause());
+loops.proposals = follows(async () => tabs.chosen === 'proposals' && proposals.refresh(), () => PROPOSALS_MS);
 // A key that is known is tried; without one the server says whether one is needed.
 listen();

@@ -63,7 +63,6 @@ const policy = {
 const RATE_MIN = 0.001;
 const toSlider = (value) => (value <= RATE_MIN ? 0 : 100 * (1 + Math.log10(value) / 3));
 const fromSlider = (at) => (at <= 0 ? RATE_MIN : Number((10 ** ((at / 100 - 1) * 3)).toPrecision(2)));
-const rateText = (value) => (value >= 1 ? 'all' : `${Number((value * 100).toPrecision(2))} %`);
 
 // What a slider's 0 to 100 stand for, there and back, and how it reads.
 const RATES = { to: toSlider, from: fromSlider, text: rateText };

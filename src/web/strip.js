@@ -10,26 +10,14 @@ const CELLS = [
 ];
 
 const strip = {
-  cells: {},
-
   build() {
-    const list = h('dl');
-    for (const [name, title] of CELLS) {
-      const cell = { value: h('dd', { class: 'value' }), more: h('dd', { class: 'more' }), title: h('dt', {}, title) };
-      cell.node = h('div', { id: `cell-${name}` }, cell.title, cell.value, cell.more);
-      this.cells[name] = cell;
-      list.append(cell.node);
-    }
+    this.cells = makeCells($('strip'), CELLS);
     this.cells.budget.meter = s('svg', { class: 'meter', 'aria-hidden': 'true', viewBox: '0 0 100 4', preserveAspectRatio: 'none' }, s('rect', { width: 100, height: 4, rx: 2, class: 'rail' }), s('rect', { width: 0, height: 4, rx: 2 }));
     this.cells.budget.value.after(h('dd', {}, this.cells.budget.meter));
-    $('strip').append(list);
   },
 
-  set(name, value, more, tone = '') {
-    const cell = this.cells[name];
-    setText(cell.value, value);
-    setText(cell.more, more);
-    setAttribute(cell.node, 'data-tone', tone || null);
+  set(...all) {
+    setCell(this.cells, ...all);
   },
 
   saved(now) {

@@ -36,6 +36,9 @@ function money(amount, currency) {
   }
 }
 
+// A rate of sampling.
+const rateText = (value) => (value >= 1 ? 'all' : `${Number((value * 100).toPrecision(2))} %`);
+
 const DURATIONS = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
 
 function duration(ms) {

@@ -1,18 +1,15 @@
 // The OpenTelemetry log exporters for browsers, in Debian's Chromium, on a page of another origin.
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
+import { site, skip } from './lib/browser.mjs';
 import { directory } from './lib/disk.mjs';
 import { closeLedger, KEEP_ALL, pair } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
-const BROWSER = '/usr/bin/chromium';
-const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed`;
 const CORS = 'receivers.otlp.protocols.http.cors';
 const SECRET = 'canary-page-0123456789';
 const COUNT = 5;
@@ -27,25 +24,13 @@ before(async () => {
 
 // A page of its own origin. `requests`: what the browser sends beyond that origin, by its own account.
 async function open(t) {
-  const server = createServer((req, res) => {
-    const isScript = req.url === '/logs.js';
-    res.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' }).end(isScript ? script : '<!doctype html><title>t</title><script src="/logs.js"></script>');
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox'] });
-  t.after(async () => {
-    await browser.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  const page = await browser.newPage();
-  const origin = `http://127.0.0.1:${server.address().port}`;
   const requests = [];
-  page.on('request', (request) => {
-    if (!request.url().startsWith(origin)) requests.push({ method: request.method(), type: request.resourceType() });
-  });
-  await page.goto(origin);
-  return { page, origin, requests };
+  const watch = (page, origin) =>
+    page.on('request', (request) => {
+      if (!request.url().startsWith(origin)) requests.push({ method: request.method(), type: request.resourceType() });
+    });
+  const files = { '/': '<!doctype html><title>t</title><script src="/logs.js"></script>', '/logs.js': Buffer.from(script) };
+  return { ...(await site(t, files, watch)), requests };
 }
 
 const sendLogs = (page, generation, config) => page.evaluate(([name, options, count]) => globalThis.sendLogs(name, options, count), [generation, config, COUNT]);

@@ -1,37 +1,17 @@
 // A real browser, Debian's Chromium: posthog-js by one host, and which pages may send logs (CORS).
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import zlib from 'node:zlib';
-import { chromium } from 'playwright-core';
+import { site, skip } from './lib/browser.mjs';
 import { KEY, KEEP_ALL, closeLedger, pair } from './lib/sidecar.mjs';
 import { until } from './lib/wait.mjs';
 
-const BROWSER = '/usr/bin/chromium';
-const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed`;
 const SDK = path.join(path.dirname(fileURLToPath(import.meta.url)), 'node_modules/posthog-js/dist/array.full.js');
 
-// A page of its own origin, in a browser that ends with the test.
-async function open(t, html) {
-  const server = createServer((req, res) => {
-    const script = req.url === '/posthog.js';
-    res.writeHead(200, { 'content-type': script ? 'text/javascript' : 'text/html' }).end(script ? readFileSync(SDK) : `<!doctype html><title>t</title>${html}`);
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox'] });
-  t.after(async () => {
-    await browser.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  const page = await browser.newPage();
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  await page.goto(origin);
-  return { page, origin };
-}
+const open = (t, html) => site(t, { '/': `<!doctype html><title>t</title>${html}`, '/posthog.js': readFileSync(SDK) });
 
 test('posthog-js: events and flags through lipservice, with only the host changed', { skip }, async (t) => {
   const { stub, sidecar } = await pair(t);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 
 const web = fileURLToPath(new URL('../../src/web/', import.meta.url));
-const source = ['text.js', 'charts.js', 'patterns.js', 'policy.js'].map((name) => readFileSync(path.join(web, name), 'utf8')).join('\n');
+const source = ['text.js', 'charts.js', 'table.js', 'patterns.js', 'policy.js'].map((name) => readFileSync(path.join(web, name), 'utf8')).join('\n');
 const names = ['number', 'bytes', 'rate', 'percent', 'money', 'duration', 'visible', 'serviceName', 'roundUp', 'badge', 'sparkWords', 'withRates', 'toSlider', 'fromSlider', 'rateText'];
 const sessionStorage = { getItem: () => null };
 const page = new Function('sessionStorage', 'document', `'use strict'; ${source}; return {${names.join(', ')}};`)(sessionStorage, {});

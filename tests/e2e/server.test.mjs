@@ -134,6 +134,128 @@ test('the proposal lowers what is loud, in force at once, and leaves errors and 
   await server.stop();
 });
 
+test('the fleet as a series: minutes and hours, services, losses, sidecars, and of one service', async (t) => {
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
+  const empty = await server.ok('GET', '/api/v1/totals');
+  assert.deepEqual([empty.steps, empty.step_s, empty.total.received.length, empty.services, empty.sidecars, empty.losses], [60, 60, 60, [], 0, {}]);
+  const from = (instance, sequence) => ({ instance, boot: 'b', sequence });
+  await server.ok('POST', '/api/v1/patterns/stats', report('a', 100, { ...from('one', 1), lost: { queue_full: 4, 'bad "reason"': 5 } }));
+  await server.ok('POST', '/api/v1/patterns/stats', report('a', 20, { ...from('two', 1), quota_limited: true }));
+  await server.ok('POST', '/api/v1/patterns/stats', report('b & <b>', 1000, from('one', 1)));
+  await until('all of them', async () => (await counted(server, 'a')) === 120 && (await counted(server, 'b & <b>')) === 1000);
+  const sum = (list) => list.reduce((a, b) => a + b, 0);
+  for (const [span, steps, step] of [['hour', 60, 60], ['day', 24, 3600]]) {
+    const got = await server.ok('GET', `/api/v1/totals?span=${span}`);
+    assert.deepEqual([got.span, got.steps, got.step_s], [span, steps, step]);
+    assert.equal(got.from_unix_s % step, 0);
+    assert.deepEqual(Object.fromEntries(Object.entries(got.total).map(([key, list]) => [key, [list.length, sum(list)]])), { received: [steps, 1120], kept: [steps, 560], received_bytes: [steps, 112000], kept_bytes: [steps, 56000], ...(span === 'hour' ? { lost: [60, 9] } : {}) });
+    assert.deepEqual(got.services, [
+      { name: 'b & <b>', received: 1000, kept: 500, received_bytes: 100000, kept_bytes: 50000 },
+      { name: 'a', received: 120, kept: 60, received_bytes: 12000, kept_bytes: 6000 },
+    ]);
+    assert.deepEqual([got.losses, got.sidecars, got.services_known, got.quota_reports], [{ 'bad "reason"': 5, queue_full: 4 }, 2, 2, 1]);
+    assert.ok(got.since_unix_s > Date.now() / 1000 - 600);
+  }
+  const one = await server.ok('GET', '/api/v1/totals?service=b%20%26%20%3Cb%3E');
+  assert.deepEqual([sum(one.total.received), sum(one.total.lost), one.losses, one.services.length], [1000, 0, {}, 2]);
+  assert.equal(sum((await server.ok('GET', '/api/v1/totals?service=a')).total.lost), 9);
+  for (const [query, status] of [['span=week', 422], ['service=none', 404], ['service=%ff', 422], ['service=', 404]]) assert.equal((await server.call('GET', `/api/v1/totals?${query}`)).status, status, query);
+  await server.stop();
+});
+
+test('a sort that does not fit in memory works in the sandbox', { skip: home.postgres ? 'of SQLite' : false }, async (t) => {
+  const server = await Server.start(t);
+  const seed = `
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1]); now = int(time.time()); minute = now - now % 60
+db.execute("INSERT INTO services (id, team_id, name, created_ms, seen_ms) VALUES (1, 1, 's', ?, ?)", (now * 1000, now * 1000))
+for id in range(1, 4001):
+    db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 1, ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, 'p%d' % id, 'line %d ' % id + 'x' * 400, now * 1000, now * 1000))
+    db.executemany("INSERT INTO counts VALUES (?, ?, ?, 10, 5, 0, 0)", [(60, id, minute - 60 * i) for i in range(30)] + [(3600, id, now - now % 3600 - 3600 * i) for i in range(20)])
+db.commit()`;
+  execFileSync('python3', ['-c', seed, `${server.directory}/lipservice.db`]);
+  assert.equal((await server.ok('GET', '/api/v1/patterns?limit=10')).patterns[0].count, 200);
+  assert.equal((await server.ok('GET', '/api/v1/totals')).services[0].received, 4000 * 300);
+  await server.ok('GET', '/api/v1/anomalies');
+  await server.stop();
+});
+
+test('of more than a hundred services the rest is one row', async (t) => {
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
+  await Promise.all(Array.from({ length: 103 }, (_, i) => server.ok('POST', '/api/v1/patterns/stats', report(`s${i}`, i + 1))));
+  await until('all of them', async () => {
+    const { services } = await server.ok('GET', '/api/v1/totals');
+    return services.reduce((sum, one) => sum + one.received, 0) === (103 * 104) / 2;
+  });
+  const { services, services_known: known } = await server.ok('GET', '/api/v1/totals');
+  assert.deepEqual([services.length, known, services[0].name, services[99].name], [101, 103, 's102', 's3']);
+  assert.deepEqual(services[100], { is_other: true, received: 6, kept: 2, received_bytes: 600, kept_bytes: 200 });
+  await server.stop();
+});
+
+test('whose key it is; what was asked before is 304; a proposal may be a draft, with its money', async (t) => {
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms', 'cost.free_gb': 0 } });
+  const me = await server.ok('GET', '/api/v1/me');
+  assert.deepEqual([me.key_id, me.role, me.ends_at, me.team, me.has_model], [1, 'admin', null, { id: 1, name: 'default', is_operator: true }, false]);
+  const made = await server.ok('POST', '/api/v1/keys', { role: 'report', name: 'r' });
+  await server.ok('POST', `/api/v1/keys/${made.id}/rotate`, { overlap_s: 600 });
+  const other = await server.ok('GET', '/api/v1/me', undefined, { key: made.key });
+  assert.deepEqual([other.role, Math.round((Date.parse(other.ends_at) - Date.now()) / 60000)], ['report', 10]);
+
+  await server.ok('POST', '/api/v1/patterns/stats', report('a', 50000));
+  await until('all of them', async () => (await counted(server, 'a')) === 50000);
+  const first = await server.call('GET', '/api/v1/patterns');
+  const tag = first.headers.get('etag');
+  assert.match(tag, /^"[0-9a-f]{16}"$/);
+  const again = await server.call('GET', '/api/v1/patterns', { headers: { 'if-none-match': tag } });
+  assert.deepEqual([again.status, again.body, again.headers.get('etag')], [304, '', tag]);
+  await server.ok('POST', '/api/v1/patterns/stats', report('a', 1));
+  await until('one more', async () => (await counted(server, 'a')) === 50001);
+  assert.equal((await server.call('GET', '/api/v1/patterns', { headers: { 'if-none-match': tag } })).status, 200);
+  for (const header of ['referrer-policy', 'x-content-type-options', 'cache-control', 'content-security-policy']) assert.ok(first.headers.get(header), header);
+
+  const draft = await server.ok('POST', '/api/v1/pipeline/generate-policy?draft=true', { service_name: 'a' });
+  assert.deepEqual([draft.policy_version, (await server.ok('GET', '/api/v1/policies/a')).version], [1, 0]);
+  const [row] = await server.ok('GET', '/api/v1/policies/a/history');
+  assert.deepEqual([row.is_active, row.reasoning], [false, draft.reasoning]);
+  const { version, ...policy } = (await server.ok('GET', '/api/v1/policies/a/versions/1')).policy;
+  const { estimate } = await server.ok('PUT', '/api/v1/policies/a?dry_run=true', Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== null)));
+  assert.ok(estimate.kept_then < estimate.kept_now && estimate.monthly_cost_then < estimate.monthly_cost_now, JSON.stringify(estimate));
+  assert.equal(estimate.currency, 'USD');
+  // 2,500,050 bytes were kept in less than an hour, which counts as one: 730.5 of them are a month.
+  const gb = (estimate.kept_bytes_now * 730.5) / 1e9;
+  const { cost_per_gb: price } = await server.ok('GET', '/api/v1/cost-savings');
+  assert.ok(Math.abs(estimate.monthly_cost_now - gb * price) < 0.02, `${estimate.monthly_cost_now} for ${gb} GB at ${price}`);
+  await server.ok('POST', '/api/v1/policies/a/activate', { version: 1 });
+  await server.stop();
+});
+
+test('a browser gets the page, without a key; all others get JSON as ever', async (t) => {
+  const server = await Server.start(t);
+  const browser = { key: null, headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } };
+  const page = await server.call('GET', '/', browser);
+  assert.equal(page.status, 200);
+  assert.match(page.body, /^<!doctype html>/);
+  assert.match(page.headers.get('content-security-policy'), /default-src 'none'.*frame-ancestors 'none'.*trusted-types 'none'/);
+  assert.deepEqual(['content-type', 'vary', 'x-content-type-options', 'referrer-policy', 'cache-control', 'cross-origin-opener-policy'].map((name) => page.headers.get(name)), ['text/html; charset=utf-8', 'accept', 'nosniff', 'no-referrer', 'no-cache', 'same-origin']);
+  assert.equal((await server.call('GET', '/', { ...browser, headers: { ...browser.headers, 'if-none-match': page.headers.get('etag') } })).status, 304);
+  assert.equal((await server.call('HEAD', '/', browser)).status, 200);
+  assert.equal((await server.call('GET', '/?x=1', browser)).status, 200);
+  for (const headers of [{}, { accept: '*/*' }, { accept: 'application/json' }]) {
+    const json = await server.call('GET', '/', { key: null, headers });
+    assert.deepEqual([json.body.name, json.body.status, json.headers.get('cache-control')], ['LipService', 'running', 'no-store']);
+  }
+  for (const [path, type] of [['/app.js', 'text/javascript'], ['/style.css', 'text/css'], ['/icon.svg', 'image/svg+xml']]) {
+    const file = await server.call('GET', path, { key: null });
+    assert.deepEqual([file.status, file.headers.get('content-type').split(';')[0]], [200, type], path);
+    assert.equal((await server.call('GET', path, { key: null, headers: { 'if-none-match': file.headers.get('etag') } })).status, 304);
+    assert.equal((await server.call('POST', path, { key: null })).status, 404);
+    assert.ok(!file.body.includes('/api/summary'), `${path} is the sidecar's`);
+  }
+  assert.equal((await server.call('POST', '/', browser)).status, 405);
+  await server.stop();
+});
+
 // ---- who may do what, generated from the document
 
 const fill = (route) => route.replace('{service_name}', 'secret').replace('{service_id}', '1').replace('{version}', '1').replace('{key_id}', '2').replace('{alert_id}', '1').replace('{webhook_id}', '1');

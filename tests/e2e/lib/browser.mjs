@@ -1,7 +1,8 @@
-// The page of a sidecar in Debian's Chromium, watched: what the content policy or the console complains
-// of fails the test, and so does a request to another host.
+// Debian's Chromium, and in it a page of ours, watched: what the content policy or the console
+// complains of fails the test, and so does a request to another host.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,14 +11,40 @@ import { chromium } from 'playwright-core';
 const BROWSER = '/usr/bin/chromium';
 export const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed`;
 
+// A browser that ends with the test.
+async function launch(t) {
+  const browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox'] });
+  t.after(() => browser.close());
+  return browser;
+}
+
+// A site of its own origin, and a page on it: {page, origin}. `files`: text by path, '/' the document;
+// a path that ends with .js is a script. `watch(page, origin)` before the page is loaded.
+export async function site(t, files, watch = () => {}) {
+  const server = createServer((req, res) => {
+    const isScript = req.url.endsWith('.js') && files[req.url] !== undefined;
+    res.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' }).end(files[req.url] ?? files['/']);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const browser = await launch(t);
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const page = await browser.newPage();
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  watch(page, origin);
+  await page.goto(origin);
+  return { page, origin };
+}
+
 // Pictures stay behind the run, outside of the repository.
 export const PICTURES = process.env.LIPSERVICE_PICTURES ?? path.join(os.tmpdir(), 'lipservice-pictures');
 
 // {page, complaints, requests, check()} of the page at `origin`. `expected`: complaints that are the
 // point of the test.
 export async function open(t, origin, { width = 1280, height = 900, theme = 'light', motion = 'no-preference', expected = [], route = '/', key, trusts = false } = {}) {
-  const browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox'] });
-  t.after(() => browser.close());
+  const browser = await launch(t);
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: motion, ignoreHTTPSErrors: trusts, permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
   const complaints = [];

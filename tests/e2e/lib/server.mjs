@@ -56,7 +56,11 @@ function check(method, pathname, sent, answer, body) {
   const response = operation.responses[answer.status];
   assert.ok(response, `${method} ${route}: ${answer.status} is not in the document: ${JSON.stringify(body)}`);
   if (answer.status < 300) seen.add(operation.operationId);
-  if (!resolve(response).content?.['application/json']) return;
+  const { content } = resolve(response);
+  const type = (answer.headers.get('content-type') ?? '').split(';')[0];
+  if (!content?.['application/json']) return;
+  assert.ok(content[type], `${method} ${route}: ${answer.status}: ${type} is not in the document`);
+  if (type !== 'application/json') return;
   const pointer = response.$ref ? response.$ref.slice(1) : `${at}/responses/${answer.status}`;
   const valid = validator(`${pointer}/content/${escape('application/json')}/schema`);
   assert.ok(valid(body), `${method} ${route}: ${answer.status}: the document has another answer: ${JSON.stringify(valid.errors)} ${JSON.stringify(body)}`);
