@@ -45,7 +45,7 @@ struct config_route {
 
 /* TLS on a port of ours. */
 struct config_tls {
-    config_text cert_file, key_file, client_ca_file;
+    config_text cert_file, key_file, client_ca_file, crl_file;
     config_text client_sans; /* between commas */
     enum tls_version min_version;
     uint32_t reload_interval_ms;

@@ -58,6 +58,9 @@ enum { RESTART = false, RELOAD = true };
     OPT(prefix ".client_sans", words, f.client_sans, "[]", \
         RESTART, "and one of these names in it (subjectAltName: DNS, URI, e-mail or IP), where * " \
         "is any characters; []: any name"), \
+    OPT(prefix ".crl_file", text, f.crl_file, "", \
+        RESTART, "PEM file of what those CAs have revoked, one list of each; a certificate in it " \
+        "is refused, and so are all when the list of their CA is missing or has expired", READS), \
     OPT(prefix ".required", flag, f.required, "false", \
         RESTART, "true: clear text is refused; false: the first bytes say which it is"), \
     OPT(prefix ".min_version", tls_version, f.min_version, "1.2", \

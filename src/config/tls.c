@@ -42,6 +42,7 @@ struct tls_files config_tls_files(const struct config_tls *t)
         .key_file = t->key_file,
         .client_ca_file = t->client_ca_file,
         .client_sans = t->client_sans,
+        .crl_file = t->crl_file,
         .min_version = t->min_version,
     };
 }
@@ -58,6 +59,9 @@ int config_check_tls(const struct config *cfg, struct error *err)
             return err_set(err, ERR_CONFIG,
                            "%s.client_ca_file: must be set with client_sans: anybody can write a "
                            "certificate with such a name",
+                           blocks[b].prefix);
+        if (t->crl_file[0] != '\0' && t->client_ca_file[0] == '\0')
+            return err_set(err, ERR_CONFIG, "%s.client_ca_file: must be set with crl_file",
                            blocks[b].prefix);
     }
     return 0;

@@ -207,7 +207,8 @@ int reader_parse(struct yaml_reader *r, struct span text)
     const uint8_t *base = text.base != NULL ? text.base : (const uint8_t *)""; /* libyaml asserts */
     yaml_parser_set_input_string(&parser, base, text.len);
     if (!yaml_parser_load(&parser, r->doc))
-        rc = err_set(r->err, ERR_CONFIG, "%s:%zu:%zu: %s", r->name, parser.problem_mark.line + 1,
+        rc = err_set(r->err, parser.error == YAML_MEMORY_ERROR ? ERR_NOMEM : ERR_CONFIG,
+                     "%s:%zu:%zu: %s", r->name, parser.problem_mark.line + 1,
                      parser.problem_mark.column + 1,
                      parser.problem != NULL ? parser.problem : "not YAML");
     yaml_parser_delete(&parser);

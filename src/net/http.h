@@ -265,6 +265,9 @@ struct http_session_ops {
     bool (*slowest)(const void *session, uint64_t now_ms, struct http_slow *out);
     /* Refuse that one for want of room, and let its memory go. */
     void (*evict)(void *session, struct http_exchange *x);
+    /* What the peer makes it hold (heads that are not whole, requests whose body is not, answers
+     * that are not read), each in KiB and times its age. */
+    uint64_t (*held_kib_ms)(const void *session, uint64_t now_ms);
     /* An exchange is open, so the handler may answer at any time. */
     bool (*is_waiting)(const void *session);
     /* No exchange is open and nothing has to be written any more. */

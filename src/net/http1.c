@@ -546,6 +546,14 @@ static void http1_free(void *session)
     free(container_of(s, struct connection, s));
 }
 
+static uint64_t http1_held_kib_ms(const void *session, uint64_t now)
+{
+    const struct http1 *s = session;
+    bool has_begun = s->state == HTTP1_BODY || (s->state == HTTP1_HEAD && s->head_bytes > 0);
+    bool waits_for_us = s->is_feeding || (s->x.is_piped && s->x.body.len > 0);
+    return has_begun && !waits_for_us ? (now - s->since_ms) * (1 + s->head.bytes.cap / 1024) : 0;
+}
+
 static bool http1_is_waiting(const void *session)
 {
     return ((const struct http1 *)session)->is_open;
@@ -572,6 +580,7 @@ const struct http_session_ops http1_ops = {
     .free = http1_free,
     .slowest = http1_slowest,
     .evict = http1_evict,
+    .held_kib_ms = http1_held_kib_ms,
     .is_waiting = http1_is_waiting,
     .is_idle = http1_is_idle,
     .is_over = http1_is_over,

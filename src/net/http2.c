@@ -514,6 +514,25 @@ static void http2_evict(void *session, struct http_exchange *x)
     refuse(session, container_of(x, struct stream2, x), ERR_FULL);
 }
 
+/* Of the oldest stream that waits for the peer, times their number: a look at each of 100 streams
+ * of 200 connections whenever there is no room took a third of the time. */
+static uint64_t http2_held_kib_ms(const void *session, uint64_t now)
+{
+    const struct http2 *s = session;
+    if (s->is_feeding)
+        return 0;
+    LIST_EACH (node, &s->streams) {
+        const struct stream2 *st = container_of(node, struct stream2, node);
+        bool has_sent_all = st->is_streaming && !st->is_ended && st->body_sent == st->body_len;
+        bool waits_for_us =
+            st->is_answered ? has_sent_all : st->is_whole || (st->x.is_piped && st->x.body.len > 0);
+        if (!waits_for_us)
+            return (now - st->since_ms) * s->stream_count *
+                   (1 + (st->head.bytes.cap + st->answer.cap) / 1024);
+    }
+    return 0;
+}
+
 /* A stream that can still be answered after the peer's last byte. */
 static bool has_answerable(const struct http2 *s)
 {
@@ -564,6 +583,7 @@ const struct http_session_ops http2_ops = {
     .free = http2_free,
     .slowest = http2_slowest,
     .evict = http2_evict,
+    .held_kib_ms = http2_held_kib_ms,
     .is_waiting = http2_is_waiting,
     .is_idle = http2_is_idle,
     .is_over = http2_is_over,

@@ -1,6 +1,7 @@
 /* page: a table of paths, and one of files. */
 #include "net/page.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,10 +96,19 @@ static void answer_405(struct http_exchange *x, struct span allow)
                                           .body = span_of(text, (size_t)n)});
 }
 
+static bool rests(const struct page_server *s, const struct page *p)
+{
+    uint64_t since_ms = s->no_room_ms[p - s->opts.pages];
+    return since_ms != 0 && clock_now_ms(s->opts.clock) - since_ms < PAGE_REST_MS;
+}
+
 /* What a page has written, or that it could not. */
-static void answer_page(struct http_exchange *x, const struct page *p, int status, struct buf *out)
+static void answer_page(struct page_server *s, struct http_exchange *x, const struct page *p,
+                        int status, struct buf *out)
 {
     if (out->err != 0) {
+        if (!rests(s, p))
+            s->no_room_ms[p - s->opts.pages] = clock_now_ms(s->opts.clock);
         buf_done(out);
         answer(x, 503, "text/plain", SPAN("no memory for this page now\n"), NULL);
     } else {
@@ -200,8 +210,10 @@ static void on_head(void *ctx, struct http_exchange *x)
     bool get = x->head.method == METHOD_GET, head = x->head.method == METHOD_HEAD;
     if (p->write != NULL && (get || head)) {
         struct buf out = {.budget = s->opts.budget};
-        int status = p->write(s->opts.ctx, x->head.query, &out);
-        answer_page(x, p, status, &out);
+        if (rests(s, p))
+            out.err = ERR_FULL;
+        int status = out.err != 0 ? 503 : p->write(s->opts.ctx, x->head.query, &out);
+        answer_page(s, x, p, status, &out);
     } else if (is_unsure_change(&x->head, p)) {
         answer(x, 415, "text/plain", SPAN("from a browser: as application/json, with Origin\n"),
                NULL);
@@ -222,7 +234,7 @@ static void on_request(void *ctx, struct http_exchange *x)
                      ? p->ask(s->opts.ctx, x->head.query, buf_span(&x->body), &out)
                      : p->stream(s->opts.ctx, x->head.query, x, &out);
     if (status != 0)
-        answer_page(x, p, status, &out);
+        answer_page(s, x, p, status, &out);
     buf_done(&out);
 }
 
@@ -250,6 +262,7 @@ static void on_nothing(void *ctx, struct http_exchange *x)
 int page_server_open(struct page_server *s, uv_loop_t *loop, const struct page_opts *opts,
                      struct error *err)
 {
+    assert(opts->page_count <= PAGES_MAX);
     s->opts = *opts;
     s->is_local = host_is_loopback(opts->addr);
     s->asks_key = opts->api_key != NULL && opts->api_key[0] != '\0';

@@ -64,6 +64,12 @@ struct page_opts {
 
 #define PAGE_CONNECTIONS 32 /* a scraper, a probe and a few readers */
 
+#define PAGES_MAX 64 /* of a server */
+
+/* A page that found no room is not made again so soon: with 16,384 patterns it takes tens of
+ * milliseconds, and who asks may ask a hundred times at once. */
+#define PAGE_REST_MS 250
+
 struct page_server {
     struct http_service service;
     struct listener listener;
@@ -72,6 +78,7 @@ struct page_server {
     bool asks_key;
     struct secret key;
     struct metric refused_keys;
+    uint64_t no_room_ms[PAGES_MAX]; /* of each page: when it last found none; 0: never */
 };
 
 /* ERR_CONFIG, ERR_UNAVAILABLE: as listener_open(). */

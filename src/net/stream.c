@@ -53,6 +53,15 @@ void stream_close(struct stream *s)
 
 /* ---- writing ---- */
 
+/* Its answers go on in a turn of their own. */
+static void stand_for_more(struct stream *s)
+{
+    if (!list_is_empty(&s->line))
+        return;
+    list_append(&s->set->more, &s->line);
+    stream_set_want_turn(s->set);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct stream *s = container_of(req, struct stream, write);
@@ -64,7 +73,10 @@ static void on_written(uv_write_t *req, int status)
         return;
     }
     s->since_ms = s->used_ms = stream_now_ms(s);
-    stream_turn(s);
+    if (s->stash.len > 0)
+        stand_for_more(s);
+    else
+        stream_turn(s);
 }
 
 /* Give `out` to the socket: at once what it takes, the rest to libuv. */
@@ -151,11 +163,12 @@ static bool is_under_way(const struct stream *s)
     return s->state == STREAM_OPEN && !s->ops->is_idle(s->session);
 }
 
-/* The handshake of a new connection waits for a turn when others have had theirs in this one. */
+/* The handshake of a new connection waits for a turn when others have had theirs in this one. Who
+ * has its turn goes on: leaving the line was counted. */
 static bool must_wait_to_shake(const struct stream *s)
 {
-    return s->is_tls && s->state == STREAM_OPEN && s->set->handshakes >= STREAM_TURN_HANDSHAKES &&
-           tls_is_shaking(s->session);
+    return s->is_tls && !s->has_turn && s->state == STREAM_OPEN &&
+           s->set->handshakes >= STREAM_TURN_HANDSHAKES && tls_is_shaking(s->session);
 }
 
 /* Enough was read in this turn, or others wait to begin. */
@@ -213,10 +226,11 @@ static void stream_settle(struct stream *s)
         stream_linger(s);
         return;
     }
-    stream_read(s,
-                !over && !s->is_eof && s->stash.len == 0 && stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
-    if (s->state == STREAM_OPEN && was_full && stream_unsent(s) == 0)
-        on_wake(s);
+    bool has_more = was_full && stream_unsent(s) == 0;
+    stream_read(s, !over && !has_more && !s->is_eof && s->stash.len == 0 &&
+                       stream_unsent(s) < HTTP_OUT_HIGH_BYTES);
+    if (s->state == STREAM_OPEN && has_more)
+        stand_for_more(s);
 }
 
 void stream_turn(struct stream *s)

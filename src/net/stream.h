@@ -13,7 +13,7 @@
  * as they can would fill the queue before its senders have a turn. Streams beyond that wait
  * in line: those with a request under way first, so that few bodies are in memory at once. A
  * handshake of TLS waits there too, behind all others: a flood of them costs each turn a few
- * milliseconds.
+ * milliseconds. And so does who has had as many answers as a turn gives and wants more.
  *
  * Ownership: a stream frees itself in its close callback; the set outlives its
  * streams. Blocking: never.
@@ -30,6 +30,7 @@
 #define STREAM_TURN_BYTES (4u << 20) /* about as much as four senders take away in a turn */
 #define STREAM_TURN_HANDSHAKES 4     /* a signature by RSA-2048 is most of a millisecond */
 #define STREAM_TURN_RESUMED 16       /* streams that leave the line in a turn */
+#define STREAM_TURN_MORE 4           /* and of those with more answers: some 100 short ones each */
 
 /* A closed connection is read to its end, so that our last answer is not lost
  * to a reset, but not for ever. */
@@ -43,6 +44,7 @@ struct stream_set {
     struct list awake; /* struct stream.awake: a session made output outside of a read */
     struct list begun; /* struct stream.line: has more of a request to read, and waits for a turn */
     struct list line;  /* the same, with a request to begin */
+    struct list more;  /* whose answers filled `out`, and who may have further ones */
     struct list hellos;  /* with a handshake to go on with: after all others */
     uint32_t handshakes; /* flights of them since streams last left the line */
     size_t taken;        /* bytes read since streams last left the line */
@@ -83,6 +85,9 @@ struct stream_victim {
 /* The body that comes slowest, and the connection whose answers wait longest to be read or that is
  * idle: what to let go when there is no room for others. Takes the worse of it and *out. */
 void stream_set_slowest(struct stream_set *set, struct stream_victim *out);
+/* The connection whose requests do not come to their end, or whose window keeps answers shut: by
+ * what it holds, times the age. Its memory comes back at once. */
+void stream_set_held(struct stream_set *set, struct stream_victim *out);
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out);
 void stream_evict(const struct stream_victim *v);
 

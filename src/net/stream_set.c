@@ -10,6 +10,10 @@
 /* And so may a connection that does nothing for so long. */
 #define RESTED_MS 2000
 
+/* And one that holds as much for as long: a hundred streams after 10 ms, a single
+ * request, of a slow client, after a second. */
+#define HELD_KIB_MS 1000
+
 static void move_line(struct stream_set *set)
 {
     set->taken = 0;
@@ -19,6 +23,11 @@ static void move_line(struct stream_set *set)
         struct stream *s = container_of(next, struct stream, line);
         list_remove(&s->line);
         stream_resume(s);
+    }
+    for (int n = 0; n < STREAM_TURN_MORE && !list_is_empty(&set->more); n++) {
+        struct stream *s = container_of(set->more.next, struct stream, line);
+        list_remove(&s->line);
+        stream_turn(s);
     }
     while (set->handshakes < STREAM_TURN_HANDSHAKES && !list_is_empty(&set->hellos)) {
         struct stream *s = container_of(set->hellos.next, struct stream, line);
@@ -46,7 +55,8 @@ static void on_turn(uv_idle_t *idle)
         stream_turn(s);
     }
     move_line(set);
-    if (list_is_empty(&set->awake) && list_is_empty(&set->hellos) && !stream_set_has_line(set)) {
+    if (list_is_empty(&set->awake) && list_is_empty(&set->more) && list_is_empty(&set->hellos) &&
+        !stream_set_has_line(set)) {
         set->is_turning = false;
         uv_idle_stop(&set->turn);
     }
@@ -68,6 +78,7 @@ int stream_set_init(struct stream_set *set, uv_loop_t *loop, struct http_service
     list_init(&set->awake);
     list_init(&set->begun);
     list_init(&set->line);
+    list_init(&set->more);
     list_init(&set->hellos);
     return uv_idle_init(loop, &set->turn);
 }
@@ -120,6 +131,19 @@ void stream_set_slowest(struct stream_set *set, struct stream_victim *out)
     }
 }
 
+void stream_set_held(struct stream_set *set, struct stream_victim *out)
+{
+    uint64_t now = clock_now_ms(set->service->clock);
+    LIST_EACH (node, &set->all) {
+        struct stream *s = container_of(node, struct stream, node);
+        if (s->state != STREAM_OPEN || s->in_session)
+            continue;
+        uint64_t held = s->ops->held_kib_ms(s->session, now);
+        if (held > HELD_KIB_MS && (double)held > out->worth)
+            *out = (struct stream_victim){s, NULL, (double)held};
+    }
+}
+
 void stream_set_stalled(struct stream_set *set, struct stream_victim *out)
 {
     uint64_t now = clock_now_ms(set->service->clock);
@@ -159,7 +183,7 @@ void stream_set_close(struct stream_set *set)
 
 bool stream_set_is_quiet(const struct stream_set *set)
 {
-    if (stream_set_has_line(set))
+    if (stream_set_has_line(set) || !list_is_empty(&set->more))
         return false;
     LIST_EACH (node, &set->all) {
         const struct stream *s = container_of(node, struct stream, node);

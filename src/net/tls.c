@@ -412,6 +412,12 @@ static void tls_evict(void *session, struct http_exchange *x)
     t->ops->evict(t->inner, x);
 }
 
+static uint64_t tls_held_kib_ms(const void *session, uint64_t now)
+{
+    const struct tls *t = session;
+    return t->inner != NULL ? t->ops->held_kib_ms(t->inner, now) : 0;
+}
+
 static bool tls_is_waiting(const void *session)
 {
     const struct tls *t = session;
@@ -442,6 +448,7 @@ const struct http_session_ops tls_ops = {
     .free = tls_free,
     .slowest = tls_slowest,
     .evict = tls_evict,
+    .held_kib_ms = tls_held_kib_ms,
     .is_waiting = tls_is_waiting,
     .is_idle = tls_is_idle,
     .is_over = tls_is_over,

@@ -281,6 +281,32 @@ static int use_client_ca(struct tls_context *c, const struct tls_files *f, const
     return 0;
 }
 
+/* One list of each CA in a client's chain, and none that has expired: else nobody is let in, as it
+ * would be unknown who is revoked. */
+static int use_crl(struct tls_context *c, const struct tls_files *f, const char *prefix,
+                   struct error *err)
+{
+    struct pem p;
+    unsigned count = 0;
+    X509_CRL *crl;
+    int rc = pem_read(&p, f->crl_file, "crl_file", prefix, err);
+    X509_STORE *store = SSL_CTX_get_cert_store(c->ssl);
+    while (rc == 0 && (crl = PEM_read_bio_X509_CRL(p.bio, NULL, route_no_pass_phrase, NULL))) {
+        if (X509_STORE_add_crl(store, crl) != 1)
+            rc = ERR_NOMEM;
+        X509_CRL_free(crl);
+        count++;
+    }
+    ERR_clear_error();
+    if (rc == 0 && count == 0)
+        rc = refuse_file(err, prefix, "crl_file", f->crl_file, "holds no PEM list of revocations");
+    pem_done(&p);
+    if (rc == 0 &&
+        X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) != 1)
+        rc = ERR_NOMEM;
+    return rc;
+}
+
 /* ---- life ---- */
 
 static int set_up(struct tls_context *c, enum tls_version least)
@@ -326,6 +352,8 @@ int tls_context_load(struct tls_context **out, const struct tls_files *f, const 
         rc = use_key(c, f, prefix, err);
     if (rc == 0 && f->client_ca_file[0] != '\0')
         rc = use_client_ca(c, f, prefix, err);
+    if (rc == 0 && f->crl_file != NULL && f->crl_file[0] != '\0')
+        rc = use_crl(c, f, prefix, err);
     ERR_clear_error();
     if (rc < 0) {
         tls_context_unref(c);

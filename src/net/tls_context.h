@@ -28,6 +28,7 @@ struct tls_files {
     const char *client_ca_file; /* PEM: clients must show a certificate of one of these CAs */
     const char *client_sans;    /* and one of these names, commas between; '*' is any characters */
     enum tls_version min_version;
+    const char *crl_file; /* PEM: what those CAs have revoked; NULL is "" */
 };
 
 #define TLS_FILE_BYTES ((size_t)256 * 1024)

@@ -1,4 +1,4 @@
-/* tls_keeper: three watches, a moment of patience, and one job on the thread pool. */
+/* tls_keeper: four watches, a moment of patience, and one job on the thread pool. */
 #include "net/tls_keeper.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #define WARN_DAYS 14  /* before the certificate ends */
 #define DAY_S INT64_C(86400)
 
-enum { FILES = 3 };
+enum { FILES = 4 };
 
 struct tls_keeper {
     struct tls_keeper_opts opts;
@@ -158,7 +158,7 @@ static int watch_file(struct tls_keeper *k, struct watch **out, const char *path
     };
     struct error err = {{0}};
     struct buf text = {0};
-    if (path[0] == '\0')
+    if (path == NULL || path[0] == '\0')
         return 0;
     int rc = watch_read(path, TLS_FILE_BYTES, &text, NULL, &err);
     if (rc == 0 || rc == ERR_CONFIG)
@@ -173,7 +173,7 @@ int tls_keeper_open(struct tls_keeper **out, uv_loop_t *loop, const struct tls_k
                     struct error *err)
 {
     const char *paths[FILES] = {opts->files.cert_file, opts->files.key_file,
-                                opts->files.client_ca_file};
+                                opts->files.client_ca_file, opts->files.crl_file};
     struct tls_keeper *k = calloc(1, sizeof *k);
     struct tls_context *c;
     if (k == NULL)

@@ -33,7 +33,7 @@ static void warn_rejected(struct http_exchange *x, const struct logs_mended *men
     struct error text;
     err_set(&text, 0, "%llu of %llu log records refused; the first: %s",
             (unsigned long long)mended->rejected,
-            (unsigned long long)(mended->rejected + count->records), mended->first.text);
+            (unsigned long long)mended->rejected + count->records, mended->first.text);
     size_t bytes = strlen(text.text) + 1;
     char *kept = arena_alloc(&x->arena, bytes);
     if (kept != NULL)

@@ -30,7 +30,7 @@ static int visit_json(const char *name, struct span text,
                       void *arg, struct error *err)
 {
     struct visit v = {fn, arg, err, 0};
-    struct json_object *json;
+    struct json_object *json = NULL;
     (void)name;
     int rc = json_object_new(&json, POLICY_DOCUMENT_BYTES);
     if (rc == 0)

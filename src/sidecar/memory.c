@@ -49,10 +49,14 @@ static bool on_no_room_for_answers(void *ctx, uint64_t missing)
 {
     (void)missing;
     struct stream_victim v = {0};
-    each_set(ctx, &v, stream_set_stalled);
+    each_set(ctx, &v, stream_set_held);
+    if (v.stream == NULL)
+        each_set(ctx, &v, stream_set_stalled);
     return evict(&v);
 }
 
+/* Not those whose window is shut: they would come again for another page, which costs more than
+ * what a full account has to say. */
 static bool on_no_room_for_pages(void *ctx, uint64_t missing)
 {
     (void)missing;

@@ -133,6 +133,15 @@ test('every protocol on both ports, in clear text beside TLS, and large bodies',
   await closeLedger(sidecar, { received: 2 * (10 + 2 * (10 + 10 + 3000) + 500), lost: {} });
 });
 
+test('many handshakes at once are all ended, in turns', async (t) => {
+  const { sidecar } = await start(t, onBoth());
+  for (let i = 0; i < 5; i++) {
+    const answers = await Promise.all(Array.from({ length: 64 }, (_, k) => secure1([sidecar.grpcPort, sidecar.httpPort][k % 2], { body: BODY })));
+    assert.ok(answers.every((answer) => answer.status === 200));
+  }
+  await closeLedger(sidecar, { received: 5 * 64 * 10, lost: {} });
+});
+
 // ---- who is let in
 
 test('a client certificate: none, of another CA, of another name: refused; ours is taken; and no clear text', async (t) => {
@@ -149,6 +158,25 @@ test('a client certificate: none, of another CA, of another name: refused; ours 
   assert.equal(await sidecar.fault('tls_handshake'), 8);
   assert.ok(logged(sidecar, 'tls_client_refused').length > 0);
   await closeLedger(sidecar, { received: 40, lost: {} });
+});
+
+test('a revoked client certificate is refused as soon as the list names it, and not before; without a list that holds, all are', async (t) => {
+  const { sidecar } = await start(t, onBoth({ client_ca_file: certificates.file('ca.crt'), crl_file: certificates.revoke([]) }));
+  const ask = (name) => secure1(sidecar.httpPort, { body: BODY, ...certificates.pair(name) });
+  const refused = (name) => assert.rejects(ask(name), /alert|reset|hang up|ECONN/i).then(() => true);
+  const taken = async (name) => assert.equal((await ask(name)).status, 200);
+  await taken('client');
+  certificates.revoke(['client']);
+  await until('it is refused', () => refused('client'));
+  await taken('good');
+  certificates.revoke([], 'ca', 0); // of one second
+  await until('the list has expired', () => refused('good'));
+  writeFileSync(certificates.file('ca.crl'), 'no list');
+  await until('it is refused', async () => (await sidecar.metrics())['lipservice_tls_certificate_loads_total{outcome="refused"}'] >= 2);
+  await refused('good'); // the last that could be read stays
+  certificates.revoke([]);
+  await until('it is taken again', () => taken('client').then(() => true));
+  await closeLedger(sidecar, { lost: {} });
 });
 
 test('TLS 1.0 and 1.1, protocols that are not ours, weak suites: refused with an alert', async (t) => {
@@ -188,6 +216,7 @@ for (const [what, set, key] of [
   ['no such file', () => ({ ...block(GRPC), [`${GRPC}.client_ca_file`]: '/nonexistent' }), 'client_ca_file'],
   ['required without a certificate', () => ({ [`${GRPC}.required`]: true }), 'cert_file'],
   ['a CA of clients without a certificate', () => ({ [`${GRPC}.client_ca_file`]: certificates.file('ca.crt') }), 'cert_file'],
+  ['revocations without a CA', () => ({ ...block(GRPC), [`${GRPC}.crl_file`]: certificates.file('ca.crt') }), 'client_ca_file'],
   ['names of clients without a CA', () => ({ ...block(GRPC), [`${GRPC}.client_sans`]: '[a.example]' }), 'client_ca_file'],
   ['an old version', () => ({ ...block(GRPC), [`${GRPC}.min_version`]: '1.1' }), 'min_version'],
 ]) {

@@ -1,68 +1,23 @@
 // One allocation fails, the n-th: over a start, and over one request of each protocol. Nothing ends,
 // nothing is acknowledged that is not held, and the next request is served.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import tls from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { encodeLogs, grpcFrame, request } from './lib/otlp.mjs';
-import { BINARY, closeLedger, KEEP_ALL, Sidecar } from './lib/sidecar.mjs';
+import { binary, Scarcity, skip, STRIDE } from './lib/scarce.mjs';
+import { closeLedger, KEEP_ALL, Sidecar } from './lib/sidecar.mjs';
 import { Certificates } from './lib/tls.mjs';
 import { until } from './lib/wait.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const binary = process.env.LIPSERVICE_RELEASE_BIN ?? BINARY;
-// A sanitizer has an allocator of its own, and aborts where that fails.
-const sanitized = /__asan_init/.test(String(execFileSync('strings', ['-n', '11', binary], { maxBuffer: 1 << 28 }).subarray(0, 1 << 27)));
-const skip = (!existsSync(binary) || sanitized) && 'needs a build without sanitizers (LIPSERVICE_RELEASE_BIN)';
-const STRIDE = Number(process.env.LIPSERVICE_STRIDE ?? 7); // 1: each allocation
-
-let certificates, library;
+let certificates;
 before(() => {
-  if (skip) return;
-  certificates = new Certificates({ after: (fn) => process.on('exit', fn) });
-  library = path.join(certificates.dir, 'scarce.so');
-  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, path.join(here, 'lib/scarce.c')]);
+  if (!skip) certificates = new Certificates({ after: (fn) => process.on('exit', fn) });
 });
-
-// The numbers that the library maps.
-class Scarcity {
-  constructor(t) {
-    this.dir = mkdtempSync(path.join(os.tmpdir(), 'lipservice-e2e-'));
-    this.file = path.join(this.dir, 'numbers');
-    writeFileSync(this.file, Buffer.alloc(32));
-    this.fd = openSync(this.file, 'r+');
-    t.after(() => (closeSync(this.fd), rmSync(this.dir, { recursive: true, force: true })));
-    this.env = { LD_PRELOAD: library, SCARCE_FILE: this.file };
-  }
-  #read(at) {
-    const bytes = Buffer.alloc(8);
-    readSync(this.fd, bytes, 0, 8, at * 8);
-    return Number(bytes.readBigUInt64LE());
-  }
-  #write(at, n) {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt(n));
-    writeSync(this.fd, bytes, 0, 8, at * 8);
-  }
-  get failed() {
-    return this.#read(3);
-  }
-  // The n-th from now on, and `more` after it.
-  arm(n, more = 0) {
-    this.#write(2, more);
-    this.#write(1, this.#read(0) + n);
-  }
-  disarm() {
-    this.#write(1, 0);
-  }
-}
 
 const RECORDS = 3;
 const body = (i) => encodeLogs(request(RECORDS, { body: (k) => `request ${i} line ${k} by mail@example.com from 10.1.2.3` }));
@@ -168,9 +123,7 @@ test('the n-th allocation of a start fails: it says so, or does without', { skip
   const set = { ...FEATURES(), 'exporters.file.path': '/dev/null', durability: 'disk', 'spool.directory': path.join(scarcity.dir, 'spool') };
   let [started, refused] = [0, 0];
   for (let n = 1, last = 0; ; n += STRIDE === 1 ? 1 : 1 + Math.floor(n / 12) + STRIDE) {
-    scarcity.disarm();
-    writeFileSync(scarcity.file, Buffer.alloc(32), { flag: 'r+' });
-    scarcity.arm(n);
+    scarcity.begin(n);
     let sidecar;
     try {
       sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
@@ -188,4 +141,70 @@ test('the n-th allocation of a start fails: it says so, or does without', { skip
     if (isOver && ++last > 1) break;
   }
   t.diagnostic(`${started} started, ${refused} did not`);
+});
+
+// ---- pages, versions of the policy, the state file
+
+const ASKED = {
+  '/api/summary': {}, '/api/patterns?limit=100&spark=1': {}, '/api/history?span=1h': {}, '/api/policies': {}, '/api/top': {}, '/api/families': {},
+  '/api/policies/draft': { body: { document: 'global_rate: 0.5\n', by: 'test', why: 'a test' } },
+  '/api/policies/propose': { body: {} },
+  '/api/whatif': { body: { span: '1h', set: { 'sampling.global_rate': 0.5 } } },
+  '/api/explain': { text: '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a line"},"severityNumber":9}]}]}]}' },
+};
+
+test('the n-th allocation of a page or of a change of policy fails', { skip }, async (t) => {
+  const scarcity = new Scarcity(t);
+  const set = { ...KEEP_ALL, 'exporters.file.path': '/dev/null', 'state.directory': path.join(scarcity.dir, 'state') };
+  const sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
+  assert.equal((await sidecar.post(body(0))).status, 200);
+  // The status; 0: the connection ended.
+  const get = async (route, { body: asked, text }) => {
+    const sent = text ?? (asked && JSON.stringify(asked));
+    try {
+      const answer = await fetch(`http://${sidecar.addresses.admin}${route}`, { method: sent ? 'POST' : 'GET', body: sent, headers: { connection: 'close', ...(sent ? { 'content-type': 'application/json' } : {}) }, signal: AbortSignal.timeout(20000) });
+      await answer.arrayBuffer();
+      return answer.status;
+    } catch {
+      return 0;
+    }
+  };
+  let tried = 0;
+  for (const [route, asked] of Object.entries(ASKED)) {
+    const usual = await get(route, asked);
+    assert.ok(usual === 200 || usual === 409, `${route}: ${usual}`);
+    for (let n = 1; ; n++, tried++) {
+      const before = scarcity.failed;
+      scarcity.arm(n);
+      const status = await get(route, asked);
+      scarcity.disarm();
+      assert.ok(!sidecar.hasEnded, `${route} ended it at ${n}: ${sidecar.stderr.slice(-2000)}`);
+      if (scarcity.failed === before) break;
+      assert.ok([0, 200, 400, 409, 422, 500, 503].includes(status), `${route}: ${status} at ${n}`);
+      await sidecar.until(`${route} is answered again`, async () => [200, 409].includes(await get(route, asked)));
+    }
+  }
+  t.diagnostic(`${tried} allocations`);
+  assert.ok(tried > 100, `${tried}`);
+  await closeLedger(sidecar, { received: RECORDS });
+});
+
+test('the n-th allocation of an end that writes the state fails: it ends well, and the next start has the old state or the new', { skip }, async (t) => {
+  const scarcity = new Scarcity(t);
+  const set = { ...KEEP_ALL, 'exporters.file.path': '/dev/null', 'state.directory': path.join(scarcity.dir, 'state') };
+  let known = 0;
+  for (let n = 1, last = 0; last < 2; n += STRIDE === 1 ? 1 : 1 + Math.floor(n / 12)) {
+    scarcity.disarm();
+    writeFileSync(scarcity.file, Buffer.alloc(32), { flag: 'r+' });
+    const sidecar = await Sidecar.start(t, { set, binary, env: scarcity.env });
+    const patterns = (await sidecar.patterns()).length;
+    assert.ok(patterns >= known, `${patterns} patterns of ${known} came back at ${n}`);
+    assert.equal((await sidecar.post(body(n))).status, 200);
+    known = patterns; // what this end writes may be missing, what an earlier one wrote may not
+    await until('an empty queue', async () => (await sidecar.ledger()).queued === 0);
+    scarcity.arm(n);
+    sidecar.signal('SIGTERM');
+    assert.deepEqual(await sidecar.end(), { code: 0, signal: null }, `${n}: ${sidecar.stderr.slice(-2000)}`);
+    if (scarcity.failed === 0) last++;
+  }
 });

@@ -18,6 +18,8 @@
 
 #include <openssl/err.h>
 
+#include "net/sniff.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct certificates certificates;
@@ -144,11 +146,23 @@ static struct span step(struct tls_peer *p, uint8_t what, size_t n, struct span 
     return span_skip(in, next.len);
 }
 
+/* What the first bytes say, in two pieces. */
+static void sniff_pieces(struct span in, size_t cut)
+{
+    struct sniff whole = {0}, pieces = {0};
+    cut = cut < in.len ? cut : in.len;
+    enum sniff_kind kind = sniff_next(&pieces, span_of(in.base, cut));
+    if (kind == SNIFF_MORE)
+        kind = sniff_next(&pieces, span_skip(in, cut));
+    assert(kind == sniff_next(&whole, in));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const alpn[] = {NULL, "\x02h2", "\x08http/1.1", "\x03foo"};
     if (size < 2)
         return 0;
+    sniff_pieces(span_of(data + 2, size - 2), data[1] % (SNIFF_BYTES + 2));
     if (server == NULL)
         make_files();
     bool is_mutual = data[0] & 8;

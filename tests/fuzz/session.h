@@ -64,6 +64,8 @@ static inline void session_offer(struct session_run *r)
     buf_done(&r->waiting);
     r->waiting = rest;
     assert(r->out.len < SESSION_OUT_BYTES);
+    uint64_t now_ms = clock_now_ms(&r->probe.clock.clock);
+    assert(r->kind->ops->held_kib_ms(r->session, now_ms) < UINT64_MAX / 2);
     bool is_waiting = r->kind->ops->is_waiting(r->session);
     assert(!is_waiting || !r->kind->ops->is_idle(r->session));
 }

@@ -70,14 +70,14 @@ function check(method, pathname, sent, answer, body) {
 export const home = { postgres: null, urls: new Map() };
 
 export class Server {
-  static async start(t, { set = {}, directory, env = {}, key, wrap = [], database } = {}) {
+  static async start(t, { set = {}, directory, env = {}, key, wrap = [], database, binary = BINARY } = {}) {
     const own = directory ?? mkdtempSync(path.join(os.tmpdir(), 'lipservice-server-'));
     if (!directory) t.after(() => rmSync(own, { recursive: true, force: true }));
     const settings = { 'server.endpoint': '127.0.0.1:0', 'server.directory': own, 'telemetry.log.format': 'json', ...set };
     if (home.postgres && !home.urls.has(own)) home.urls.set(own, database ?? home.postgres.database());
     if (home.postgres) settings['server.database'] = home.urls.get(own);
     const argv = ['server', '--config', '/dev/null', ...Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`])];
-    const server = new Server(argv, env, wrap);
+    const server = new Server(argv, env, wrap, binary);
     server.directory = own;
     t.after(() => server.child.kill('SIGKILL'));
     await server.#started();
@@ -85,10 +85,10 @@ export class Server {
     return server;
   }
 
-  constructor(argv, env, wrap) {
+  constructor(argv, env, wrap, binary = BINARY) {
     this.stdout = '';
     this.stderr = '';
-    const [command, ...rest] = [...wrap, BINARY, ...argv];
+    const [command, ...rest] = [...wrap, binary, ...argv];
     this.child = spawn(command, rest, { env: { PATH: process.env.PATH, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text));

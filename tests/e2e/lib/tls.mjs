@@ -1,6 +1,6 @@
 // Certificates by the openssl command, a TLS front for the stand-in, and a small proxy.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
@@ -22,6 +22,18 @@ export class Certificates {
     this.#sign('client', 'DNS:client.example');
     this.#sign('other-client', 'DNS:client.example', ['-days', '30'], 'other-ca');
     this.#request('self-signed', ['-x509', '-days', '30', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']);
+  }
+
+  // A list of what `ca` has revoked, to <ca>.crl: names of certificates that it has signed.
+  revoke(names, ca = 'ca', days = 30) {
+    this.write('crl.cnf', `[ca]\ndefault_ca=d\n[d]\ndatabase=${this.file('crl.db')}\nunique_subject=no\ndefault_md=sha256\ncrlnumber=${this.file('crl.number')}\n`);
+    this.write('crl.db', '');
+    this.write('crl.number', '01\n');
+    const by = ['ca', '-config', this.file('crl.cnf'), '-cert', this.file(`${ca}.crt`), '-keyfile', this.file(`${ca}.key`)];
+    for (const name of names) openssl(...by, '-revoke', this.file(`${name}.crt`));
+    openssl(...by, '-gencrl', ...(days > 0 ? ['-crldays', String(days)] : ['-crlsec', '1']), '-out', this.file('crl.new'));
+    renameSync(this.file('crl.new'), this.file(`${ca}.crl`));
+    return this.file(`${ca}.crl`);
   }
 
   file(name) {

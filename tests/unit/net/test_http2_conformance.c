@@ -1,6 +1,6 @@
 /*
  * RFC 9113 and RFC 7541 as rows: frames by hand after the preface, and what may come back. The
- * sections are the RFCs'. Every row is also fed byte by byte.
+ * sections are the RFCs'. Every row is also fed byte by byte. `--rows` prints them.
  */
 #include "unit/test.h"
 
@@ -280,8 +280,28 @@ static void every_row(void **state)
     assert_int_equal(failed, 0);
 }
 
-int main(void)
+/* For tests/e2e/conformance.test.mjs, which sends them to the ports of the program: a line each of
+ * name, what is wanted, then type, flags, stream, zeros and payload of its frames; tabs between. */
+static void print_rows(void)
 {
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        printf("%s\t%s", rows[i].name, rows[i].want);
+        for (size_t f = 0; f < FRAMES_MAX && rows[i].frames[f].payload.base != NULL; f++) {
+            const struct frame *frame = &rows[i].frames[f];
+            printf("\t%u %u %u %zu ", frame->type, frame->flags, frame->id, frame->zeros);
+            for (size_t b = 0; b < frame->payload.len; b++)
+                printf("%02x", frame->payload.base[b]);
+        }
+        printf("\n");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--rows") == 0) {
+        print_rows();
+        return 0;
+    }
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -347,6 +347,97 @@ static void a_crowd_that_goes_on_shares_the_turns(void **state)
     rig_close(&r);
 }
 
+/* Who reads no answers but has room for many in the kernel's buffers gets them in turns that leave
+ * time for others, however many of them there are. */
+static void many_answers_are_made_in_turns(void **state)
+{
+    (void)state;
+    /* 16 KiB are 137 of these answers, and some 24 streams have a turn. */
+    enum { MANY = 2000, EACH_MOST = CROWD / 4 * 137 };
+    struct rig r;
+    int fds[CROWD];
+    char text[4096] = "";
+    rig_open(&r, 0);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = dial(&r);
+        for (int k = 0; k < MANY; k++)
+            if (send(fds[i], GET, sizeof GET - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                break;
+    }
+    uint64_t deadline = uv_hrtime() + DEADLINE_NS;
+    /* Until everyone has had a first turn, and has more to come. */
+    while (r.probe.requests < CROWD * 150 && uv_hrtime() < deadline)
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    int good = dial(&r), most = 0;
+    say(good, SPAN(GET));
+    while (hear(good, text) <= 0 && uv_hrtime() < deadline) {
+        int before = r.probe.requests;
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+        most = r.probe.requests - before > most ? r.probe.requests - before : most;
+    }
+    assert_non_null(strstr(text, "200 OK"));
+    assert_row(most <= EACH_MOST, "%d answers in a turn", most);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    close(good);
+    rig_close(&r);
+}
+
+static bool on_no_room(void *ctx, uint64_t missing)
+{
+    struct rig *r = ctx;
+    struct stream_victim v = {0};
+    (void)missing;
+    stream_set_held(r->listener.set, &v);
+    if (v.stream != NULL)
+        stream_evict(&v);
+    return v.stream != NULL;
+}
+
+/* Answers behind a window of 0 are with us, not with the socket: when there is no room they go. */
+static void answers_behind_a_shut_window_give_way(void **state)
+{
+    (void)state;
+    /* Requests whose body does not come, and such as are answered. */
+    for (int is_whole = 0; is_whole < 2; is_whole++) {
+        struct rig r;
+        char text[4096] = "";
+        rig_open(&r, 0);
+        r.probe.service.overhead = &r.probe.budget;
+        r.probe.budget.reclaim = on_no_room;
+        r.probe.budget.ctx = &r;
+        int shut = dial(&r);
+        say(shut, SPAN("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                       "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"));
+        for (uint8_t id = 1; id < 40; id += 2) {
+            const uint8_t head[] = {0, 0, 6, 1, 4, 0, 0, 0, id, 0x83, 0x86, 0x84, 1, 1, 'a'};
+            say(shut, span_of(head, sizeof head));
+            if (is_whole)
+                say(shut, span_of((const uint8_t[]){0, 0, 1, 0, 1, 0, 0, 0, id, 'x'}, 10));
+        }
+        spin(&r, 20);
+        r.probe.budget.limit = r.probe.budget.used + 256; /* less than a connection needs */
+        int early = dial(&r);
+        say(early, SPAN(GET));
+        spin(&r, 20);
+        assert_true(hear(early, text) <= 0); /* they are too young to go */
+        clock_fake_advance(&r.probe.clock, 2000);
+        int good = dial(&r);
+        say(good, SPAN(GET));
+        uint64_t deadline = uv_hrtime() + DEADLINE_NS;
+        while (hear(good, text) <= 0 && uv_hrtime() < deadline)
+            spin(&r, 20);
+        assert_non_null(strstr(text, "200 OK"));
+        while (hear(shut, text) > 0)
+            ;
+        assert_int_equal(hear(shut, text), 0);
+        close(early);
+        close(good);
+        close(shut);
+        rig_close(&r);
+    }
+}
+
 /* More output than the session makes at once must not wait for the next tick. */
 static void a_large_echo_by_http2(void **state)
 {
@@ -603,6 +694,8 @@ int main(void)
         cmocka_unit_test(a_large_echo_by_http2),
         cmocka_unit_test(a_crowd_is_served_in_turns),
         cmocka_unit_test(a_crowd_that_goes_on_shares_the_turns),
+        cmocka_unit_test(many_answers_are_made_in_turns),
+        cmocka_unit_test(answers_behind_a_shut_window_give_way),
         cmocka_unit_test(a_peer_that_does_not_read_is_cut),
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(a_burst_beyond_the_limit),

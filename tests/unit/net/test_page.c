@@ -23,9 +23,12 @@ static int write_not_ready(void *ctx, struct span query, struct buf *out)
     return 503;
 }
 
+static int made; /* pages that were too much */
+
 static int write_too_much(void *ctx, struct span query, struct buf *out)
 {
     (void)ctx;
+    made++;
     (void)query;
     ignore_code(buf_reserve(out, 64 << 20));
     return 200;
@@ -87,7 +90,7 @@ static void rig_open_with(struct rig *r, const struct page_opts *how)
     opts.page_count = ARRAY_LEN(pages);
     opts.ctx = "ctx";
     opts.budget = &r->budget;
-    opts.clock = clock_real();
+    opts.clock = how->clock != NULL ? how->clock : clock_real();
     assert_int_equal(page_server_open(&r->server, &r->loop, &opts, &err), 0);
     r->port = (uint16_t)atoi(strrchr(listener_address(&r->server.listener, address), ':') + 1);
 }
@@ -412,6 +415,26 @@ static void where_a_key_is_set_it_is_asked_for(void **state)
     rig_close(&r);
 }
 
+/* Making it costs as much when there is no room for it. */
+static void a_page_without_room_is_not_made_at_once_again(void **state)
+{
+    (void)state;
+    struct clock_fake clock;
+    struct rig r;
+    clock_fake_init(&clock, 1000, 0);
+    rig_open_with(&r, &(struct page_opts){.addr = "127.0.0.1:0", .clock = &clock.clock});
+    made = 0;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(ask(&r, "GET", "/huge", "localhost"), 503);
+        clock_fake_advance(&clock, 50);
+    }
+    assert_int_equal(made, 1);
+    assert_int_equal(ask(&r, "GET", "/hello", "localhost"), 200);
+    assert_int_equal(ask(&r, "GET", "/huge", "localhost"), 503);
+    assert_int_equal(made, 2);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +445,7 @@ int main(void)
         cmocka_unit_test(files_have_tags_and_a_policy),
         cmocka_unit_test(files_off_loopback_need_a_key),
         cmocka_unit_test(a_browser_changes_by_json_alone),
+        cmocka_unit_test(a_page_without_room_is_not_made_at_once_again),
         cmocka_unit_test(queries),
         cmocka_unit_test(query_texts),
     };

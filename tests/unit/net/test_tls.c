@@ -437,6 +437,10 @@ static void files_that_cannot_be_used(void **state)
          "tls.client_ca_file: cannot"},
         {{server->cert_file, server->key_file, server->key_file, "", 0},
          "holds no PEM certificate"},
+        {{server->cert_file, server->key_file, server->cert_file, "", 0, "/nonexistent"},
+         "tls.crl_file: cannot"},
+        {{server->cert_file, server->key_file, server->cert_file, "", 0, server->cert_file},
+         "holds no PEM list of revocations"},
         {{"/", server->key_file, "", "", 0}, "tls.cert_file: cannot read"},
     };
     ERR_clear_error();
