@@ -1,6 +1,9 @@
 /* flush: four statements a pattern. */
 #include "server/flush.h"
 
+#include <stdlib.h>
+
+#include "server/claims.h"
 #include "server/registry.h"
 #include "server/senders.h"
 #include "server/troubles.h"
@@ -17,16 +20,61 @@ static int store_service(struct flush *f, struct store *s, struct service *servi
     const struct store_value v[] = {store_int(service->team->id),
                                     store_text(span_of(service->name, service->name_len)),
                                     store_int(f->now_ms)};
-    if (service->storing.attempt == f->attempt)
-        return 0;
     service->storing.patterns = -1;
-    int rc = store_number(s,
-                          "INSERT INTO services (team_id, name, created_ms, seen_ms) "
-                          "VALUES ($1, $2, $3, $3) ON CONFLICT (team_id, name) "
-                          "DO UPDATE SET seen_ms = excluded.seen_ms RETURNING id",
-                          v, ARRAY_LEN(v), &service->storing.id);
-    if (rc == 0)
-        service->storing.attempt = f->attempt;
+    return store_number(s,
+                        "INSERT INTO services (team_id, name, created_ms, seen_ms) "
+                        "VALUES ($1, $2, $3, $3) ON CONFLICT (team_id, name) "
+                        "DO UPDATE SET seen_ms = excluded.seen_ms RETURNING id",
+                        v, ARRAY_LEN(v), &service->storing.id);
+}
+
+/* Services of a batch, each once. */
+struct listing {
+    uint64_t attempt;
+    struct buf all; /* of struct service * */
+};
+
+static void list_service(struct listing *l, struct service *service)
+{
+    if (service->storing.attempt == l->attempt)
+        return;
+    service->storing.attempt = l->attempt;
+    buf_append(&l->all, span_of(&service, sizeof(struct service *)));
+}
+
+static int list_entry(void *ctx, const struct rollup_entry *e)
+{
+    list_service(ctx, e->service);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct service *x = *(struct service *const *)a, *y = *(struct service *const *)b;
+    int c = (x->team->id > y->team->id) - (x->team->id < y->team->id);
+    if (c == 0)
+        c = (x->name_len > y->name_len) - (x->name_len < y->name_len);
+    return c != 0 ? c : memcmp(x->name, y->name, x->name_len);
+}
+
+/* In one order for all servers, so that no two wait for each other. From here to the end of the
+ * transaction no other server writes counts of these services. */
+static int store_services(struct flush *f, struct store *s)
+{
+    struct listing l = {.attempt = f->attempt};
+    ignore_code(rollup_each(&f->batch, list_entry, &l)); /* it never fails */
+    for (const struct rollup_sender *one = f->batch.senders; one != NULL; one = one->next)
+        list_service(&l, one->service);
+    for (const struct rollup_trouble *one = f->batch.troubles; one != NULL; one = one->next)
+        list_service(&l, one->service);
+    int rc = l.all.err;
+    struct service **all = (struct service **)(void *)l.all.base;
+    size_t count = l.all.len / sizeof *all;
+    if (rc == 0 && count > 0)
+        qsort(all, count, sizeof *all, by_name);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = store_service(f, s, all[i]);
+    buf_done(&l.all);
     return rc;
 }
 
@@ -156,35 +204,13 @@ static int write_entry(void *ctx, const struct rollup_entry *e)
 {
     struct writing *w = ctx;
     int64_t pattern;
-    int rc = store_service(w->flush, w->store, e->service);
-    if (rc == 0)
-        rc = store_pattern(w->flush, w->store, e->service, &e->line, &pattern);
+    if (e->lines == 0)
+        return 0; /* all that it had was counted already */
+    int rc = store_pattern(w->flush, w->store, e->service, &e->line, &pattern);
     return rc < 0 ? rc : store_counts(w->store, pattern, e->minute, &e->line.counts);
 }
 
-/* ---- senders, place ----------------------------------------------------- */
-
-static int write_sender(struct flush *f, struct store *s, const struct rollup_sender *sender)
-{
-    int rc = store_service(f, s, sender->service);
-    if (rc < 0)
-        return rc;
-    const struct store_value v[] = {
-        store_int(sender->service->storing.id), store_text(sender->instance),
-        store_text(sender->boot), store_int((int64_t)sender->sequence), store_int(sender->seen_ms)};
-    return store_run(s,
-                     "INSERT INTO senders (service_id, instance, boot, sequence, seen_ms) "
-                     "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (service_id, instance, boot) "
-                     "DO UPDATE SET sequence = excluded.sequence, seen_ms = excluded.seen_ms "
-                     "WHERE excluded.sequence > senders.sequence",
-                     v, ARRAY_LEN(v), NULL, NULL);
-}
-
-static int write_trouble(struct flush *f, struct store *s, const struct rollup_trouble *t)
-{
-    int rc = store_service(f, s, t->service);
-    return rc < 0 ? rc : troubles_write(s, t->service->storing.id, t);
-}
+/* ---- place ----------------------------------------------------- */
 
 static int write_place(struct flush *f, struct store *s)
 {
@@ -195,22 +221,35 @@ static int write_place(struct flush *f, struct store *s)
                      v, ARRAY_LEN(v), NULL, NULL);
 }
 
-int flush_write(struct flush *f, struct store *s)
+/* Was it written by an attempt whose end was not heard? 1: yes. */
+static int is_written(const struct flush *f, struct store *s)
+{
+    const struct store_value name = store_str(f->name);
+    int64_t place = 0;
+    int rc = store_number(s, "SELECT value FROM meta WHERE name = $1", &name, 1, &place);
+    return rc == ERR_EMPTY ? 0 : rc < 0 ? rc : (uint64_t)place >= f->place;
+}
+
+static int write_all(struct flush *f, struct store *s)
 {
     struct writing w = {f, s};
-    int rc = store_begin(s);
-    if (rc < 0)
-        return rc;
-    rc = rollup_each(&f->batch, write_entry, &w);
-    for (const struct rollup_sender *one = f->batch.senders; one != NULL && rc == 0;
-         one = one->next)
-        rc = write_sender(f, s, one);
-    for (const struct rollup_trouble *one = f->batch.troubles; one != NULL && rc == 0;
-         one = one->next)
-        rc = write_trouble(f, s, one);
+    int rc = is_written(f, s);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = store_services(f, s);
     if (rc == 0)
-        rc = write_place(f, s);
-    return store_end(s, rc);
+        rc = claims_make(f, s);
+    if (rc == 0)
+        rc = rollup_each(&f->batch, write_entry, &w);
+    for (const struct rollup_trouble *t = f->batch.troubles; t != NULL && rc == 0; t = t->next)
+        rc = troubles_write(s, t->service->storing.id, t);
+    return rc < 0 ? rc : write_place(f, s);
+}
+
+int flush_write(struct flush *f, struct store *s)
+{
+    int rc = store_begin(s);
+    return rc < 0 ? rc : store_end(s, write_all(f, s));
 }
 
 static int settle_entry(void *ctx, const struct rollup_entry *e)

@@ -64,7 +64,7 @@ struct service {
     struct team *team;
     uint64_t hash;
     struct {
-        uint64_t attempt; /* the flush that the others are of */
+        uint64_t attempt; /* the flush that has listed it last */
         int64_t id, patterns;
     } storing;     /* the worker's own: see server/flush.h */
     bool is_fresh; /* learned here, and other servers may know more: server/follow.c */

@@ -1,8 +1,8 @@
 /*
  * rollup: counts of reports, added up in memory until they are written to the database.
  *
- * One entry for each minute, service and pattern that had records; and one for each sender that
- * numbers its reports: what the database must know to count none of them twice. A flush takes the
+ * One entry for each minute, service and pattern that had records; and one for each report
+ * that has a number: what the database must know to count none of them twice. A flush takes the
  * whole table as a value (rollup_take) and a new one begins; the next flush may wait for that one
  * as long as it likes.
  *
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "pipeline/rules.h"
+#include "server/receipt_place.h"
 #include "util/arena.h"
 #include "util/budget.h"
 #include "util/err.h"
@@ -43,6 +44,7 @@ struct rollup_entry {
     struct rollup_entry *next; /* in its bucket, then in the order of rollup.entries */
     struct service *service;
     uint64_t hash, minute;
+    uint32_t lines;          /* that were added, and not taken out */
     struct rollup_line line; /* its texts are the rollup's */
 };
 
@@ -52,6 +54,8 @@ struct rollup_sender {
     struct span instance, boot;
     uint64_t sequence;
     int64_t seen_ms;
+    struct receipt_place place; /* of the report */
+    bool is_out;                /* its numbers were taken out: they are counted already */
 };
 
 /* Of one report: records that were lost, by reason, or that PostHog's quota is reached. */
@@ -69,7 +73,7 @@ struct rollup {
     struct budget *budget;
     struct rollup_entry **buckets;
     uint32_t bucket_count, entry_count;
-    struct rollup_sender *senders; /* newest first, one a report: the highest of them counts */
+    struct rollup_sender *senders; /* newest first, one a report */
     struct rollup_trouble *troubles;
 };
 
@@ -83,9 +87,16 @@ MUST_CHECK int rollup_reserve(struct rollup *r, uint32_t lines, size_t text_byte
 void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
                 const struct rollup_line *line);
 void rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
-                        struct span boot, uint64_t sequence, int64_t now_ms);
+                        struct span boot, uint64_t sequence, int64_t now_ms,
+                        struct receipt_place place);
 void rollup_add_trouble(struct rollup *r, struct service *service, int64_t now_ms, const char *kind,
                         struct span reason, uint64_t records);
+
+/* The opposite of rollup_add() and rollup_add_trouble(), of what was added so. */
+void rollup_take_out(struct rollup *r, struct service *service, int64_t now_ms,
+                     const struct rollup_line *line);
+void rollup_take_out_trouble(struct rollup *r, struct service *service, int64_t now_ms,
+                             const char *kind, struct span reason, uint64_t records);
 
 static inline bool rollup_is_empty(const struct rollup *r)
 {

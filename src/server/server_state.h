@@ -96,6 +96,7 @@ struct server {
     uv_signal_t signals[2];
     uv_timer_t flush_timer, forget_timer, drain_timer;
     struct metric reports[REPORT_FATE_COUNT], records, answers[6]; /* by hundreds of the status */
+    struct metric elsewhere; /* reports that another server has counted */
     struct metric refused_keys, limited;
     size_t parts_started;
 };
@@ -124,7 +125,10 @@ void intake_flush_soon(struct server *s);
 bool intake_is_flushed(const struct server *s);
 void intake_flush_now(struct server *s);
 /* A receipts_fn: a report that the last process acknowledged. */
-int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body);
+int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body,
+                  struct receipt_place place);
+/* Reports of a flush that were counted already. */
+void intake_note_elsewhere(struct server *s, struct flush *f);
 
 /* ---- api.c ---- */
 

@@ -1,6 +1,7 @@
 // The same tests with PostgreSQL, and what only that has: several servers.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import http from 'node:http';
 import { test } from 'node:test';
 import * as postgres from './lib/postgres.mjs';
 import { counted, home, report, Server } from './lib/server.mjs';
@@ -19,6 +20,57 @@ if (!isThere) {
     const sums = await killServer(t, 6);
     assert.ok(sums.reports > 10, `only ${sums.reports} reports`);
   });
+
+  test('two servers that are killed at any time, and reports that are sent to both: each counts once', async (t) => {
+    const sums = await killServer(t, 8, { servers: 2, database: postgres.database() });
+    assert.ok(sums.reports > 10, `only ${sums.reports} reports`);
+    assert.ok(sums.repeated > 0);
+  });
+
+  // An answer that does not come: the connection is cut when the report is on its way.
+  const withoutAnswer = (server, body) => assert.rejects(new Promise((resolve, reject) => {
+    const text = JSON.stringify(body);
+    const request = http.request(`${server.url}/api/v1/patterns/stats`, {
+      method: 'POST', headers: { authorization: `Bearer ${server.key}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+    });
+    request.on('error', reject).on('response', resolve);
+    request.end(text, () => request.destroy(new Error('cut')));
+  }));
+  const taken = (server, n) => until(`${n} reports`, async () => (await server.metrics())['lipservice_server_reports_total{outcome="accepted"}'] >= n);
+  const of = (sequence, count) => report('a', count, { instance: 'host', boot: 'one', sequence, lost: { expired: count } });
+
+  for (const [first, second] of [['one', 'two'], ['two', 'one']])
+    test(`a report that both servers take is counted once; ${first} writes before ${second}, and is killed`, async (t) => {
+      const database = postgres.database();
+      // Each writes when it ends, or starts again after a kill.
+      const set = { 'server.flush_interval': '5m' };
+      const servers = { one: await Server.start(t, { set, database }) };
+      servers.two = await Server.start(t, { set, database, key: servers.one.key });
+      for (const at of ['one', 'two']) await servers[at].ok('POST', '/api/v1/patterns/stats', report('a', 100));
+      await until('both have written, as a service is new to them', async () => (await counted(servers.one, 'a')) === 200);
+      await withoutAnswer(servers.one, of(1, 10));
+      await taken(servers.one, 2);
+      await servers.two.ok('POST', '/api/v1/patterns/stats', of(1, 10));
+      await servers.two.ok('POST', '/api/v1/patterns/stats', of(2, 20));
+      await servers.one.ok('POST', '/api/v1/patterns/stats', of(3, 30));
+      assert.equal(await counted(servers.one, 'a'), 200, 'nothing is written yet');
+
+      const again = async (at) => {
+        const { directory, key } = servers[at];
+        await servers[at].kill();
+        servers[at] = await Server.start(t, { set, directory, database, key });
+      };
+      await again(first);
+      assert.equal(await counted(servers[first], 'a'), first === 'one' ? 240 : 230);
+      await again(second);
+      assert.equal(await counted(servers[second], 'a'), 260);
+      const elsewhere = async (at) => (await servers[at].metrics()).lipservice_server_reports_counted_elsewhere_total;
+      assert.deepEqual([await elsewhere(first), await elsewhere(second)], [0, 1]);
+      assert.equal(execFileSync('psql', [database, '-Atc', 'SELECT SUM(records), MAX(sequence), MAX(missing) FROM troubles, senders'], { encoding: 'utf8' }).trim(), '60|3|');
+      await again(first); // what is written is written
+      assert.equal(await counted(servers[first], 'a'), 260);
+      for (const at of ['one', 'two']) await servers[at].stop();
+    });
 
   test('alerts: losses, the quota, and what is silent, with PostgreSQL', async (t) => {
     const database = postgres.database();
