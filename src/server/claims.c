@@ -64,8 +64,9 @@ static int write_row(struct store *s, const struct rollup_sender *last, const st
         store_int(last->service->storing.id), store_text(last->instance), store_text(last->boot),
         store_int((int64_t)q->highest),       store_str(missing),         store_int(last->seen_ms)};
     return store_run(s,
-                     "INSERT INTO senders (service_id, instance, boot, sequence, missing, seen_ms) "
-                     "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (service_id, instance, boot) "
+                     "INSERT INTO senders (service_id, instance, boot, sequence, missing, seen_ms, "
+                     "first_ms) "
+                     "VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (service_id, instance, boot) "
                      "DO UPDATE SET sequence = excluded.sequence, missing = excluded.missing, "
                      "seen_ms = excluded.seen_ms",
                      v, ARRAY_LEN(v), NULL, NULL);

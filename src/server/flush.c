@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/claims.h"
+#include "server/novelty.h"
 #include "server/registry.h"
 #include "server/senders.h"
 #include "server/troubles.h"
@@ -67,6 +68,8 @@ static int store_services(struct flush *f, struct store *s)
         list_service(&l, one->service);
     for (const struct rollup_trouble *one = f->batch.troubles; one != NULL; one = one->next)
         list_service(&l, one->service);
+    for (const struct rollup_version *one = f->batch.versions; one != NULL; one = one->next)
+        list_service(&l, one->service);
     int rc = l.all.err;
     struct service **all = (struct service **)(void *)l.all.base;
     size_t count = l.all.len / sizeof *all;
@@ -89,7 +92,7 @@ static int store_services(struct flush *f, struct store *s)
         store_int((int64_t)(c)->level[LEVEL_ERROR]), store_int((int64_t)(c)->level[LEVEL_FATAL])
 
 static int update_pattern(struct store *s, int64_t service, struct span signature,
-                          const struct rollup_line *line, int64_t *id)
+                          const struct rollup_line *line, struct span instance, int64_t *id)
 {
     const struct rollup_counts *c = &line->counts;
     const struct store_value v[] = {
@@ -99,6 +102,7 @@ static int update_pattern(struct store *s, int64_t service, struct span signatur
         store_text(line->family),
         COUNTS(c),
         store_int(c->last_ms),
+        store_text(instance),
     };
     return store_number(
         s,
@@ -106,13 +110,14 @@ static int update_pattern(struct store *s, int64_t service, struct span signatur
         "received = received + $5, kept = kept + $6, bytes = bytes + $7, "
         "kept_bytes = kept_bytes + $8, traces = traces + $9, debugs = debugs + $10, "
         "infos = infos + $11, warns = warns + $12, errors = errors + $13, fatals = fatals + $14, "
-        "last_seen_ms = CASE WHEN last_seen_ms > $15 THEN last_seen_ms ELSE $15 END "
+        "last_seen_ms = CASE WHEN last_seen_ms > $15 THEN last_seen_ms ELSE $15 END, "
+        "instance = CASE WHEN instance = $16 THEN instance ELSE '' END "
         "WHERE service_id = $1 AND signature = $2 RETURNING id",
         v, ARRAY_LEN(v), id);
 }
 
 static int insert_pattern(struct store *s, int64_t service, struct span signature,
-                          const struct rollup_line *line, int64_t *id)
+                          const struct rollup_line *line, struct span instance, int64_t *id)
 {
     const struct rollup_counts *c = &line->counts;
     const struct store_value v[] = {
@@ -123,13 +128,15 @@ static int insert_pattern(struct store *s, int64_t service, struct span signatur
         COUNTS(c),
         store_int(c->first_ms),
         store_int(c->last_ms),
+        store_text(instance),
     };
-    return store_number(s,
-                        "INSERT INTO patterns (service_id, signature, template, family, received, "
-                        "kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, "
-                        "first_seen_ms, last_seen_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-                        "$10, $11, $12, $13, $14, $15, $16) RETURNING id",
-                        v, ARRAY_LEN(v), id);
+    return store_number(
+        s,
+        "INSERT INTO patterns (service_id, signature, template, family, received, "
+        "kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, "
+        "first_seen_ms, last_seen_ms, instance) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+        "$10, $11, $12, $13, $14, $15, $16, $17) RETURNING id",
+        v, ARRAY_LEN(v), id);
 }
 
 static int may_add(struct flush *f, struct store *s, struct service *service, bool *out)
@@ -145,18 +152,18 @@ static int may_add(struct flush *f, struct store *s, struct service *service, bo
 
 /* The row that a line's counts go to. */
 static int store_pattern(struct flush *f, struct store *s, struct service *service,
-                         const struct rollup_line *line, int64_t *id)
+                         const struct rollup_line *line, struct span instance, int64_t *id)
 {
     struct span signature = line->signature;
     bool may = signature.len == 0;
-    int rc = update_pattern(s, service->storing.id, signature, line, id);
+    int rc = update_pattern(s, service->storing.id, signature, line, instance, id);
     if (rc == ERR_EMPTY && !may) {
         rc = may_add(f, s, service, &may);
         if (rc == 0 && !may) {
             signature = SPAN("");
             struct rollup_line rest = *line;
             rest.template_text = rest.family = SPAN("");
-            rc = update_pattern(s, service->storing.id, signature, &rest, id);
+            rc = update_pattern(s, service->storing.id, signature, &rest, instance, id);
         } else if (rc == 0) {
             rc = ERR_EMPTY;
         }
@@ -164,7 +171,7 @@ static int store_pattern(struct flush *f, struct store *s, struct service *servi
     if (rc != ERR_EMPTY)
         return rc;
     service->storing.patterns += signature.len > 0;
-    return insert_pattern(s, service->storing.id, signature, line, id);
+    return insert_pattern(s, service->storing.id, signature, line, instance, id);
 }
 
 static int store_counts(struct store *s, int64_t pattern, uint64_t minute,
@@ -206,7 +213,7 @@ static int write_entry(void *ctx, const struct rollup_entry *e)
     int64_t pattern;
     if (e->lines == 0)
         return 0; /* all that it had was counted already */
-    int rc = store_pattern(w->flush, w->store, e->service, &e->line, &pattern);
+    int rc = store_pattern(w->flush, w->store, e->service, &e->line, e->instance, &pattern);
     return rc < 0 ? rc : store_counts(w->store, pattern, e->minute, &e->line.counts);
 }
 
@@ -243,6 +250,8 @@ static int write_all(struct flush *f, struct store *s)
         rc = rollup_each(&f->batch, write_entry, &w);
     for (const struct rollup_trouble *t = f->batch.troubles; t != NULL && rc == 0; t = t->next)
         rc = troubles_write(s, t->service->storing.id, t);
+    for (const struct rollup_version *v = f->batch.versions; v != NULL && rc == 0; v = v->next)
+        rc = novelty_write(s, v->service->storing.id, v);
     return rc < 0 ? rc : write_place(f, s);
 }
 
@@ -265,6 +274,8 @@ void flush_settle(struct flush *f)
     for (const struct rollup_sender *one = f->batch.senders; one != NULL; one = one->next)
         one->service->id = one->service->storing.id;
     for (const struct rollup_trouble *one = f->batch.troubles; one != NULL; one = one->next)
+        one->service->id = one->service->storing.id;
+    for (const struct rollup_version *one = f->batch.versions; one != NULL; one = one->next)
         one->service->id = one->service->storing.id;
 }
 

@@ -144,19 +144,22 @@ static uint64_t hash_of(const struct service *service, uint64_t minute, struct s
 }
 
 void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
-                const struct rollup_line *line)
+                const struct rollup_line *line, struct span instance)
 {
     uint64_t minute = (uint64_t)now_ms / 60000;
     uint64_t hash = hash_of(service, minute, line->signature);
     struct rollup_entry *e = find(r, service, minute, line->signature, hash);
     if (e != NULL) {
         e->lines++;
+        if (!span_eq(e->instance, instance))
+            e->instance = SPAN("");
         add_counts(&e->line.counts, &line->counts);
         add_texts(r, &e->line, line);
         return;
     }
     e = take(r, sizeof *e);
-    *e = (struct rollup_entry){.service = service, .hash = hash, .minute = minute, .lines = 1};
+    *e = (struct rollup_entry){
+        .service = service, .hash = hash, .minute = minute, .lines = 1, .instance = instance};
     e->line.counts = line->counts;
     e->line.signature = keep(r, line->signature);
     e->line.template_text = keep(r, line->template_text);
@@ -185,9 +188,9 @@ void rollup_take_out(struct rollup *r, struct service *service, int64_t now_ms,
         c->level[l] -= less->level[l];
 }
 
-void rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
-                        struct span boot, uint64_t sequence, int64_t now_ms,
-                        struct receipt_place place)
+struct span rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
+                               struct span boot, uint64_t sequence, int64_t now_ms,
+                               struct receipt_place place)
 {
     struct rollup_sender *s = take(r, sizeof *s);
     *s = (struct rollup_sender){.next = r->senders,
@@ -198,6 +201,7 @@ void rollup_note_sender(struct rollup *r, struct service *service, struct span i
                                 .seen_ms = now_ms,
                                 .place = place};
     r->senders = s;
+    return s->instance;
 }
 
 _Static_assert(sizeof(struct rollup_trouble) <= sizeof(struct rollup_entry), "a line's room");
@@ -213,6 +217,17 @@ void rollup_add_trouble(struct rollup *r, struct service *service, int64_t now_m
                                  .minute = (uint64_t)now_ms / 60000,
                                  .records = records};
     r->troubles = t;
+}
+
+_Static_assert(sizeof(struct rollup_version) <= sizeof(struct rollup_entry), "a line's room");
+
+void rollup_add_version(struct rollup *r, struct service *service, struct span text,
+                        int64_t first_ms)
+{
+    struct rollup_version *v = take(r, sizeof *v);
+    *v = (struct rollup_version){
+        .next = r->versions, .service = service, .text = keep(r, text), .first_ms = first_ms};
+    r->versions = v;
 }
 
 void rollup_take_out_trouble(struct rollup *r, struct service *service, int64_t now_ms,

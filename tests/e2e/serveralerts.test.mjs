@@ -29,6 +29,15 @@ def pattern(id, name, first, counts):
 pattern(1, 'loud', now - 9000, {back: (100 if back <= 5 else 20) for back in range(1, 66)})
 pattern(2, 'steady', now - 9000, {back: 20 + back % 3 for back in range(1, 66)})
 pattern(3, 'fresh', now - 60, {1: 5})
+if sys.argv[2] == 'deployed':
+    pattern(5, 'came', now - 1200, {back: 5 for back in range(1, 13)})
+    db.execute("UPDATE services SET created_ms = created_ms - 80000000")
+    db.execute("UPDATE patterns SET first_seen_ms = first_seen_ms - 80000000 WHERE id < 3")
+    for back, version in ((90000, '1.0'), (1260, '2.0')):
+        db.execute("INSERT INTO service_versions (service_id, version, first_ms) VALUES (1, ?, ?)", (version, (now - back) * 1000))
+    for host in 'abc':
+        db.execute("INSERT INTO senders (service_id, instance, boot, sequence, seen_ms, first_ms) VALUES (1, 'host-' || ?, 'boot', 9, ?, ?)", (host, now * 1000, (now - 9000) * 1000))
+    db.execute("UPDATE patterns SET instance = 'host-b' WHERE id = 5")
 if sys.argv[2] == 'stopped': pattern(4, 'stopped', now - 9000, {back: 20 for back in range(5, 66)})
 db.commit()
 `;
@@ -122,6 +131,23 @@ test('what came for an hour and has stopped is an anomaly and an alert', async (
   assert.equal(analysed.filter((one) => one.type === 'silence').length, 1);
   await until('it was looked at again', async () => (await server.ok('GET', '/api/v1/alerts')).find((row) => row.type === 'silence').seen > 2);
   assert.equal(stub.seen.length, 1);
+  await server.stop();
+});
+
+test('a pattern that came with a version, and is new on one of three instances', async (t) => {
+  const stub = await receiver(t);
+  const { server } = await seeded(t, (first) => first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` }), {}, 'deployed');
+  await until('it is asked', () => stub.seen.length === 1);
+  const came = stub.seen[0].body.items.filter((item) => item.pattern_signature === 'came');
+  const want = [
+    ['new_since_version', 'new since version 2.0, 1 minutes after its first record: came & <*>'],
+    ['new_on_instance', 'new on one of 3 instances, host-b, for 20 minutes: came & <*>'],
+  ];
+  assert.deepEqual(came.map((item) => [item.type, item.message]), want);
+  const anomalies = (await server.ok('GET', '/api/v1/anomalies')).filter((one) => one.pattern_signature === 'came');
+  assert.deepEqual(anomalies.map((one) => [one.type, one.message]), want);
+  const alerts = (await server.ok('GET', '/api/v1/alerts')).filter((row) => row.pattern_signature === 'came');
+  assert.deepEqual(alerts.map((row) => row.type).sort(), want.map(([type]) => type).sort());
   await server.stop();
 });
 

@@ -24,7 +24,7 @@ static void add(struct rollup *r, struct service *s, int64_t now_ms, const char 
 {
     struct rollup_line line = line_of(signature, text, n);
     assert_int_equal(rollup_reserve(r, 1, line.signature.len + line.template_text.len), 0);
-    rollup_add(r, s, now_ms, &line);
+    rollup_add(r, s, now_ms, &line, SPAN(""));
 }
 
 struct found {
@@ -126,7 +126,7 @@ static void what_is_reserved_and_not_used_is_used_later(void **state)
             char signature[16];
             snprintf(signature, sizeof signature, "s%d", i);
             struct rollup_line line = line_of(signature, "text", 1);
-            rollup_add(&r, &a, 0, &line);
+            rollup_add(&r, &a, 0, &line, SPAN(""));
         }
         rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), (uint64_t)report + 1, 1,
                            (struct receipt_place){0});
@@ -149,7 +149,7 @@ static void without_room_nothing_is_added(void **state)
         char signature[16];
         snprintf(signature, sizeof signature, "s%u", added++);
         struct rollup_line line = line_of(signature, "text", 1);
-        rollup_add(&r, &a, 0, &line);
+        rollup_add(&r, &a, 0, &line, SPAN(""));
     }
     assert_true(added > 5);
     struct found f = {0};

@@ -1,0 +1,10 @@
+-- What is new, and where: the first report of each start of a sidecar, the one instance that has a
+-- pattern (empty: several, or not known), versions of a service.
+ALTER TABLE senders ADD COLUMN first_ms BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE patterns ADD COLUMN instance TEXT NOT NULL DEFAULT '';
+CREATE TABLE service_versions (
+    service_id BIGINT NOT NULL REFERENCES services (id),
+    version    TEXT NOT NULL,
+    first_ms   BIGINT NOT NULL, -- the first record, by the clock of a sidecar
+    PRIMARY KEY (service_id, version)
+);
