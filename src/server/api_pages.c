@@ -86,6 +86,8 @@ int page_metrics(struct call *c)
         {"lipservice_server_reports_counted_elsewhere_total", EXPOSE_COUNTER,
          "reports that were accepted here, and that another server had counted: taken out again",
          (double)s->elsewhere.value},
+        {"lipservice_server_notifications_total", EXPOSE_COUNTER,
+         "times that a shared database said that something has changed", (double)s->notified.value},
         {"lipservice_server_senders", EXPOSE_GAUGE,
          "instances of services that have reported in the last week", s->senders.count},
         {"lipservice_server_teams", EXPOSE_GAUGE, "teams", s->registry.team_count},

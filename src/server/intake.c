@@ -79,7 +79,7 @@ static struct service *find_service(struct server *s, struct team *team, struct 
         return service;
     if (registry_add_service(&s->registry, team, name, 0, &service) < 0)
         return NULL;
-    service->is_fresh = true;
+    service->is_fresh = s->has_fresh = true;
     poll_welcome(s, service);
     intake_flush_soon(s);
     return service;

@@ -87,8 +87,10 @@ struct server {
     struct {
         struct metric delivered, retried, failed;
     } webhooks;
-    struct follow *follow; /* NULL: the database is ours alone */
-    char replica[24];      /* of this directory, among those of one database */
+    struct follow *follow;  /* NULL: the database is ours alone */
+    bool has_fresh;         /* services that other servers may know more of */
+    struct metric notified; /* by the database, that there is something new */
+    char replica[24];       /* of this directory, among those of one database */
     struct http_service service;
     struct listener listener;
     uint32_t connections;

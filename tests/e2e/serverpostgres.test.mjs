@@ -118,6 +118,32 @@ if (!isThere) {
     await one.ok('PUT', '/api/v1/policies/a', { global_rate: 0.25 });
     assert.equal((await held).body.version, 2);
     assert.ok(Date.now() - began < 2000);
+    assert.ok((await two.metrics()).lipservice_server_notifications_total > 0);
+
+    // Each change reaches who waits at the other, though that one looks by itself every ten seconds.
+    const took = [];
+    for (let version = 3; version < 23; version++) {
+      const tag = (await two.call('GET', '/api/v1/policies/a')).headers.get('etag');
+      const next = two.call('GET', '/api/v1/policies/a', { headers: { 'if-none-match': tag, prefer: 'wait=60' } });
+      await until('it waits', async () => (await two.metrics()).lipservice_server_waiting === 1);
+      const at = Date.now();
+      await one.ok('PUT', '/api/v1/policies/a', { global_rate: version / 100 });
+      assert.equal((await next).body.version, version);
+      took.push(Date.now() - at);
+    }
+    took.sort((a, b) => a - b);
+    t.diagnostic(`a change at one reached the other in ${took[10]} ms, at most ${took[19]}`);
+    assert.ok(took[19] < 2000, `${took}`);
+
+    // The connection on which it is said is lost: it looks by itself, and connects again.
+    const cut = () => execFileSync('psql', [database, '-Atc', "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"], { encoding: 'utf8' }).trim();
+    assert.equal(cut(), '2');
+    await one.ok('PUT', '/api/v1/policies/a', { global_rate: 0.5 });
+    await until('it is in force at the other', async () => (await two.ok('GET', '/api/v1/policies/a')).version === 23);
+    await until('both listen again', () => execFileSync('psql', [database, '-Atc', "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"], { encoding: 'utf8' }).trim() === '2');
+    const heard = (await two.metrics()).lipservice_server_notifications_total;
+    await one.ok('PUT', '/api/v1/policies/a', { global_rate: 0.6 });
+    await until('it is said again', async () => (await two.metrics()).lipservice_server_notifications_total > heard);
 
     const made = await two.ok('POST', '/api/v1/teams', { name: 'other' });
     await until('the team', async () => (await one.call('GET', '/api/v1/services', { key: made.key })).status === 200);

@@ -8,3 +8,9 @@ CREATE TABLE service_versions (
     first_ms   BIGINT NOT NULL, -- the first record, by the clock of a sidecar
     PRIMARY KEY (service_id, version)
 );
+
+-- Other servers hear at once that there is something new.
+CREATE FUNCTION audit_is_heard() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('lipservice_audit', ''); RETURN NULL; END $$;
+CREATE TRIGGER audit_heard AFTER INSERT ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_heard();
