@@ -237,10 +237,10 @@ int anomalies_each(struct store *s, int64_t team, int64_t service, int64_t now_m
                        "p.first_seen_ms, "
                        "CASE WHEN 2 * (p.errors + p.fatals) > p.received THEN 1 ELSE 0 END, "
                        "c.start_s, c.received, p.instance FROM services s "
-                       "JOIN patterns p ON p.service_id = s.id "
-                       "JOIN counts c ON c.pattern_id = p.id AND c.grain_s = 60 AND "
-                       "c.start_s >= $3 AND c.start_s < $4 "
-                       "WHERE s.team_id = $1 AND (s.id = $2 OR $2 = 0) "
+                       "CROSS JOIN patterns p CROSS JOIN counts c "
+                       "WHERE s.team_id = $1 AND (s.id = $2 OR $2 = 0) AND p.service_id = s.id AND "
+                       "c.grain_s = 60 AND c.pattern_id = p.id AND c.start_s >= $3 AND "
+                       "c.start_s < $4 "
                        "ORDER BY s.id, p.id, c.start_s",
                        v, ARRAY_LEN(v), on_minute, &w);
     if (rc == 0)

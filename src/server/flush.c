@@ -177,6 +177,7 @@ static int store_pattern(struct flush *f, struct store *s, struct service *servi
 static int store_counts(struct store *s, int64_t pattern, uint64_t minute,
                         const struct rollup_counts *c)
 {
+    /* One statement for all three would need a journal of its own in SQLite. */
     static const int64_t grains[] = {MINUTE_S, HOUR_S, DAY_S};
     int64_t at_s = (int64_t)minute * MINUTE_S;
     int rc = 0;
@@ -202,10 +203,33 @@ static int store_counts(struct store *s, int64_t pattern, uint64_t minute,
     return rc;
 }
 
+#define HEARD_MAX 8 /* minutes of teams that are remembered; a flush is of few */
+
 struct writing {
     struct flush *flush;
     struct store *store;
+    struct {
+        int64_t team;
+        uint64_t minute;
+    } heard[HEARD_MAX];
+    unsigned next_heard;
 };
+
+/* Minutes in which a team had records: what silence is measured by. */
+static int note_heard(struct writing *w, int64_t team, uint64_t minute)
+{
+    const struct store_value v[] = {store_int(team), store_int((int64_t)minute * MINUTE_S)};
+    for (unsigned i = 0; i < HEARD_MAX; i++)
+        if (w->heard[i].team == team && w->heard[i].minute == minute)
+            return 0;
+    w->heard[w->next_heard].team = team;
+    w->heard[w->next_heard].minute = minute;
+    w->next_heard = (w->next_heard + 1) % HEARD_MAX;
+    return store_run(w->store,
+                     "INSERT INTO heard (team_id, start_s) VALUES ($1, $2) "
+                     "ON CONFLICT (team_id, start_s) DO NOTHING",
+                     v, ARRAY_LEN(v), NULL, NULL);
+}
 
 static int write_entry(void *ctx, const struct rollup_entry *e)
 {
@@ -214,7 +238,11 @@ static int write_entry(void *ctx, const struct rollup_entry *e)
     if (e->lines == 0)
         return 0; /* all that it had was counted already */
     int rc = store_pattern(w->flush, w->store, e->service, &e->line, e->instance, &pattern);
-    return rc < 0 ? rc : store_counts(w->store, pattern, e->minute, &e->line.counts);
+    if (rc == 0)
+        rc = store_counts(w->store, pattern, e->minute, &e->line.counts);
+    if (rc < 0 || e->line.counts.received == 0)
+        return rc;
+    return note_heard(w, e->service->team->id, e->minute);
 }
 
 /* ---- place ----------------------------------------------------- */
@@ -239,7 +267,7 @@ static int is_written(const struct flush *f, struct store *s)
 
 static int write_all(struct flush *f, struct store *s)
 {
-    struct writing w = {f, s};
+    struct writing w = {.flush = f, .store = s};
     int rc = is_written(f, s);
     if (rc != 0)
         return rc < 0 ? rc : 0;
@@ -313,6 +341,12 @@ static int forget_senders(struct store *s, int64_t before_ms)
     return store_run(s, "DELETE FROM senders WHERE seen_ms < $1", &v, 1, NULL, NULL);
 }
 
+static int forget_heard(struct store *s, int64_t before_s)
+{
+    const struct store_value v = store_int(before_s);
+    return store_run(s, "DELETE FROM heard WHERE start_s < $1", &v, 1, NULL, NULL);
+}
+
 #define DELIVERIES_KEEP_MS (2 * 86400000ll) /* they are tried for a day */
 
 static int forget_alerts(struct store *s, int64_t now_ms, int64_t before_ms)
@@ -339,6 +373,8 @@ int flush_forget(const struct flush_retention *r, struct store *s, bool *is_done
         rc = forget_patterns(s, r->now_ms - r->days_ms, &most);
     if (rc == 0)
         rc = forget_senders(s, r->now_ms - SENDERS_KEEP_MS);
+    if (rc == 0)
+        rc = forget_heard(s, (r->now_ms - r->minutes_ms) / 1000);
     if (rc == 0)
         rc = troubles_forget(s, (r->now_ms - r->minutes_ms) / 1000);
     if (rc == 0)

@@ -14,6 +14,7 @@
 #define BUSY_MS 2000      /* another process has the file open, to look at it */
 #define COLUMNS_MAX 32
 #define CACHE_KIB 4096 /* pages in memory */
+#define PATH_BYTES 4096
 
 struct sqlite_store {
     struct store store;
@@ -189,6 +190,18 @@ static const struct store_ops sqlite_ops = {
     .name = "sqlite",
 };
 
+/* Large sorts go to files, which are removed when they are open: beside the database, because the
+ * sandbox leaves no other place. A path without a directory has the current one. */
+static void sort_beside(const char *path)
+{
+    char directory[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || (size_t)(slash - path) >= sizeof directory)
+        return;
+    snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+    setenv("SQLITE_TMPDIR", directory, 1); /* without memory: as it was */
+}
+
 int store_open_sqlite(struct store **out, const char *path, struct error *err)
 {
     struct sqlite_store *s = calloc(1, sizeof *s);
@@ -196,6 +209,7 @@ int store_open_sqlite(struct store **out, const char *path, struct error *err)
     if (s == NULL)
         return ERR_NOMEM;
     s->store.ops = &sqlite_ops;
+    sort_beside(path);
     snprintf(pragmas, sizeof pragmas,
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
              "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d;",

@@ -83,15 +83,26 @@ if (!isThere) {
         SELECT 1000 + n, (SELECT MIN(id) FROM services), 'p' || n, 'p' || n, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, 0, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000 FROM generate_series(1, 2) n;
       INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes)
         SELECT 60, 1000 + n, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) / 60 * 60 - 60 * back, 20, 20, 0, 0
-        FROM generate_series(1, 2) n, generate_series(0, 100) back WHERE n = 1 OR back > 5`], { stdio: 'pipe' });
+        FROM generate_series(1, 2) n, generate_series(0, 100) back WHERE n = 1 OR back > 5;
+      INSERT INTO heard (team_id, start_s) SELECT 1, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) / 60 * 60 - 60 * back FROM generate_series(0, 100) back ON CONFLICT DO NOTHING;
+      UPDATE services SET created_ms = created_ms - 90000000;
+      UPDATE patterns SET first_seen_ms = first_seen_ms - 90000000;
+      INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms, instance)
+        SELECT 1003, service_id, 'came', 'came', '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000 - 1200000, last_seen_ms, 'host-b' FROM patterns WHERE id = 1001;
+      INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes)
+        SELECT 60, 1003, start_s, 5, 5, 0, 0 FROM counts WHERE pattern_id = 1001 AND grain_s = 60 ORDER BY start_s DESC LIMIT 15;
+      INSERT INTO senders (service_id, instance, boot, sequence, seen_ms, first_ms) SELECT MIN(id), 'host-' || n, 'boot', 9, MAX(seen_ms), MAX(seen_ms) - 9000000 FROM services, (VALUES ('a'), ('b'), ('c')) v (n) GROUP BY n;
+      INSERT INTO service_versions (service_id, version, first_ms) SELECT MIN(id), v.n, MAX(seen_ms) - back FROM services, (VALUES ('1.0', 90000000), ('2.0', 1260000)) v (n, back) GROUP BY v.n, back`], { stdio: 'pipe' });
     const alerts = await until('alerts of all three', async () => {
       const found = await server.ok('GET', '/api/v1/alerts');
-      return ['losses', 'quota', 'silence'].every((type) => found.some((row) => row.type === type)) && found;
+      return ['losses', 'quota', 'silence', 'new_since_version', 'new_on_instance'].every((type) => found.some((row) => row.type === type)) && found;
     });
     const of = (type) => alerts.filter((row) => row.type === type).map((row) => [row.service_name, row.pattern_signature, row.message]);
     assert.deepEqual(of('losses'), [['a', '', '12 records were lost in 5 minutes: expired 8, too_large 4']]);
     assert.deepEqual(of('quota').map((row) => row.slice(0, 2)), [['a', '']]);
     assert.deepEqual(of('silence'), [['a', 'p2', '0 in five minutes, 100 before: p2']]);
+    assert.deepEqual(of('new_since_version').map((row) => row[1]), ['came']);
+    assert.match(of('new_on_instance')[0][2], /^new on one of 3 instances, host-b, for \d+ minutes: came$/);
     await server.stop();
   });
 
