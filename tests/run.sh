@@ -77,7 +77,7 @@ if [ ! -e "$build/build.ninja" ]; then
     rm -rf "$build"
     meson setup "$build" "${options[@]}" || give_up "meson setup failed"
 fi
-ninja -C "$build" || give_up "the build failed"
+ninja -C "$build" all benchmarks || give_up "the build failed"
 
 # ---- unit, lint, fuzz, model
 

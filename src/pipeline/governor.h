@@ -13,9 +13,9 @@
  *     weights    no survivor stands for more than eight times what the mean one stands for while
  *                as much comes as now: of weights that differ much a chart shows the largest only
  *     small      a budget of less than 100 records a second lets bursts of up to 50 records
- *                pass, because no burst can be counted that has to fit its second
- *     feedback   what was too much or too little is paid back over the next 20 s
- *     bucket     at four times the rate, the last resort: what it refuses is a loss
+ *                pass, because no burst can be counted that has to fit its second; its weights
+ * differ less feedback   what was too much or too little is paid back over the next 30 s bucket at
+ * four times the rate, the last resort: what it refuses is a loss
  *
  * Counts stay unbiased, because a factor depends on what arrived before and never on the
  * randomness of a record: not what was kept is metered but its expectation, the sum of

@@ -81,7 +81,7 @@ static void add_absence(struct proxy_lines *l, const char *name)
 }
 
 struct unread {
-    struct span connection, forwarded, host, proto;
+    struct span forwarded, host, proto;
     bool has_accept;
 };
 
@@ -102,13 +102,21 @@ static struct span value_of(struct span line, struct span name)
     return span_trim(span_skip(line, name.len + 1));
 }
 
+/* Does one of the Connection fields name it? (RFC 9110 7.6.1; there may be several) */
+static bool is_hop(struct span lines, struct span field)
+{
+    struct span name, line;
+    while (next_line(&lines, &name, &line))
+        if (span_ieq(name, SPAN("connection")) && is_named(value_of(line, name), field))
+            return true;
+    return false;
+}
+
 /* The fields without a place in struct http_head, but for those of the connection. */
 static void add_unread(struct proxy_lines *l, struct span rest, struct unread *u)
 {
-    struct span name, line, again = rest;
-    while (next_line(&again, &name, &line))
-        if (span_ieq(name, SPAN("connection")))
-            u->connection = value_of(line, name);
+    struct span name, line;
+    const struct span all = rest;
     while (next_line(&rest, &name, &line)) {
         struct span value = value_of(line, name);
         if (span_ieq(name, SPAN("x-forwarded-for")))
@@ -117,7 +125,7 @@ static void add_unread(struct proxy_lines *l, struct span rest, struct unread *u
             u->host = value;
         else if (span_ieq(name, SPAN("x-forwarded-proto")))
             u->proto = value;
-        else if (!is_of_connection(name) && !is_named(u->connection, name)) {
+        else if (!is_of_connection(name) && !is_hop(all, name)) {
             u->has_accept |= span_ieq(name, SPAN("accept"));
             add_line(l, name, value);
         }
@@ -197,16 +205,25 @@ static void fold(struct span name)
             at[i] |= 0x20;
 }
 
+/* The same in an answer. */
+static bool is_hop_back(struct span head, struct span name)
+{
+    struct http_header field;
+    while (next_field(&head, &field))
+        if (span_ieq(field.name, SPAN("connection")) && is_named(field.value, name))
+            return true;
+    return false;
+}
+
 int proxy_read_fields(struct span head, struct proxy_fields *out)
 {
     struct http_header field;
-    struct span again = head, connection = {0};
+    const struct span all = head;
+    struct span again = head;
     bool is_coded = false;
     out->count = 0;
     out->has_length = false;
     while (next_field(&again, &field)) {
-        if (span_ieq(field.name, SPAN("connection")))
-            connection = field.value;
         is_coded |= span_ieq(field.name, SPAN("transfer-encoding"));
         if (span_ieq(field.name, SPAN("content-length"))) {
             int64_t length = 0; /* what is none is left out, as if it was not known */
@@ -216,7 +233,7 @@ int proxy_read_fields(struct span head, struct proxy_fields *out)
     }
     out->has_length &= !is_coded; /* RFC 9112 6.3 */
     while (next_field(&head, &field)) {
-        if (is_of_connection(field.name) || is_named(connection, field.name))
+        if (is_of_connection(field.name) || is_hop_back(all, field.name))
             continue;
         if (out->count == HTTP_ANSWER_FIELDS_MAX)
             return ERR_TOO_BIG;

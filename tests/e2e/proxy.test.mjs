@@ -45,13 +45,13 @@ test('method, path, query, fields and body go on as they are, and so does the an
   const { sidecar, seen } = await echo(t, {
     answer: ({ url }) =>
       url.startsWith('/static/')
-        ? { headers: { 'Content-Type': 'application/javascript', 'Content-Encoding': 'gzip', ETag: '"v1"', 'Set-Cookie': ['a=1', 'b=2'], 'Alt-Svc': 'h3=":443"', Connection: 'close, X-Hop', 'X-Hop': '1' }, body: script }
+        ? { headers: { 'Content-Type': 'application/javascript', 'Content-Encoding': 'gzip', ETag: '"v1"', 'Set-Cookie': ['a=1', 'b=2'], 'Alt-Svc': 'h3=":443"', Connection: ['X-Leap', 'close, X-Hop'], 'X-Hop': '1', 'X-Leap': '2' }, body: script }
         : { status: 202, headers: { 'content-type': 'application/json', 'x-request-id': 'r1', 'access-control-allow-origin': 'https://shop.example.com' } },
   });
   const body = zlib.gzipSync(JSON.stringify({ api_key: KEY, event: 'paid' }));
   const event = await ask(sidecar, {
     path: '/i/v0/e/?ip=1&_=17%20x&compression=gzip-js',
-    headers: { 'content-type': 'text/plain', 'content-encoding': 'gzip', origin: 'https://shop.example.com', referer: 'https://shop.example.com/a', cookie: 'k=v', 'accept-language': 'de', 'user-agent': 'Mozilla/5.0 (test)', 'x-empty': '', connection: 'close, x-mine', 'x-mine': 'secret', te: 'trailers', 'x-forwarded-for': '198.51.100.7' },
+    headers: { 'content-type': 'text/plain', 'content-encoding': 'gzip', origin: 'https://shop.example.com', referer: 'https://shop.example.com/a', cookie: 'k=v', 'accept-language': 'de', 'user-agent': 'Mozilla/5.0 (test)', 'x-empty': '', connection: ['x-ours', 'close, x-mine'], 'x-mine': 'secret', 'x-ours': 'secret', te: 'trailers', 'x-forwarded-for': '198.51.100.7' },
     body,
   });
   assert.equal(event.status, 202);
@@ -71,7 +71,7 @@ test('method, path, query, fields and body go on as they are, and so does the an
   const got = await ask(sidecar, { method: 'GET', path: '/static/array.js' });
   assert.equal(sha(got.body), sha(script));
   assert.deepEqual([got.headers.etag, got.headers['content-encoding'], got.headers['set-cookie']], ['"v1"', 'gzip', ['a=1', 'b=2']]);
-  for (const hop of ['alt-svc', 'x-hop']) assert.equal(got.headers[hop], undefined, hop);
+  for (const hop of ['alt-svc', 'x-hop', 'x-leap']) assert.equal(got.headers[hop], undefined, hop);
   assert.deepEqual(Object.keys(seen[1].headers).sort(), ['host', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'], 'nothing is added');
 
   for (const method of ['PUT', 'DELETE', 'HEAD']) {

@@ -198,13 +198,49 @@ static void each_unit_is_held(void **state)
         struct governor *g = governor(rows[i].unit, rows[i].amount, NULL);
         struct rng rng = {i};
         uint64_t now = 1000;
-        lumps(g, &rng, &now, 60, 10, 20);
+        double begun = lumps(g, &rng, &now, 300, 10, 20); /* what was too much is paid back */
         double kept = lumps(g, &rng, &now, 600, 10, 20);
         assert_row(fabs(kept / rows[i].records - 1) < 0.05, "%zu: %g of %g", i, kept,
+                   rows[i].records);
+        double all = (begun * 300 + kept * 600) / 900;
+        assert_row(fabs(all / rows[i].records - 1) < 0.07, "%zu: %g of %g, with the start", i, all,
                    rows[i].records);
         assert_true(governor_stats(g).rate > 0);
         governor_free(g);
     }
+}
+
+/* What comes all at once, to a budget of 8 records a second: each five minutes 3,000 records of 200
+ * patterns, within a second, and all else a single pattern, 50 a second. No part of the burst may
+ * weigh so much that most of its patterns are not seen at all, and what is too much is paid back
+ * before the next one. */
+static void a_burst_to_a_small_budget(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 6, ROUND_S = 300, BURST = 3000, EACH = 50 };
+    const double budget = 8;
+    struct governor *g = governor(GOVERNOR_RECORDS, budget, NULL);
+    struct rng rng = {5};
+    uint64_t now = 1000;
+    double kept = 0, least = 1, burst = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < BURST; i++) {
+            assert_true(governor_begin(g, now + i / 3, 0));
+            double p = draw(g, 1 + (uint32_t)rng_upto(&rng, PATTERNS - 1), LEVEL_INFO, NULL);
+            burst += p;
+            least = fmin(least, p);
+        }
+        for (now += 1000; now % (ROUND_S * 1000) != 1000; now += 20) {
+            assert_true(governor_begin(g, now, 0));
+            kept += draw(g, 0, LEVEL_INFO, NULL);
+        }
+    }
+    kept += burst;
+    print_message("a burst: %.0f of %d are kept at least 1 of %.0f, in all %.3f of the budget\n",
+                  burst / ROUNDS, BURST, 1 / least, kept / (budget * ROUNDS * ROUND_S));
+    assert_true(1 / least < 60); /* the mean of such a second stands for 375 */
+    assert_true(kept < 1.05 * budget * ROUNDS * ROUND_S);
+    governor_free(g);
 }
 
 /* A reduction follows what comes: a tenth of ten times as much. */
@@ -451,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_restart_forgives_no_debts),
         cmocka_unit_test(debts_that_do_not_fit_are_left),
         cmocka_unit_test(each_unit_is_held),
+        cmocka_unit_test(a_burst_to_a_small_budget),
         cmocka_unit_test(a_reduction_follows),
         cmocka_unit_test(a_burst_is_bounded_before_it_is_known),
         cmocka_unit_test(firsts_take_a_tenth),
