@@ -111,7 +111,8 @@ static const char head[] =
     "`telemetry.allowed_hosts` and, off loopback, names without a dot; else 403. What computes or "
     "writes (`/metrics`, `/api/...`) is not for pages of other sites: `Origin` and "
     "`Sec-Fetch-Site` are looked at. A port off loopback that others reach without TLS and keys is "
-    "told of at the start (`insecure_port`), unless `allow_insecure: true`. A page for which there "
+    "reported at the start (`insecure_port`), unless `allow_insecure: true`. A page for which "
+    "there "
     "is no memory now is a 503; so is `/metrics` until the sidecar has started.\n"
     "\n";
 
