@@ -209,6 +209,7 @@ struct config {
         struct config_tls tls;
         uint64_t max_request_bytes, journal_bytes;
         uint32_t max_connections, requests_per_second, max_services, max_patterns;
+        double max_drop_change;
         uint32_t flush_interval_ms, max_wait_ms, sync_interval_ms;
         uint32_t alerts_interval_ms, alerts_cooldown_ms;
         bool webhooks_private;

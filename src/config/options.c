@@ -407,6 +407,10 @@ const struct option config_options[] = {
     OPT("server.max_patterns", count, server.max_patterns, "4096",
         RESTART, "of one service that are counted apart; the rest is one sum",
         FROM("1", "1048576")),
+    OPT("server.max_drop_change", ratio, server.max_drop_change, "0.25",
+        RESTART,
+        "a policy that would drop so much more of the last hour than was dropped is kept as a "
+        "draft; 1: none is"),
     OPT("server.max_wait", millis, server.max_wait_ms, "5m",
         RESTART, "how long a request for a policy may wait for a change", FROM("1s", "1h")),
     OPT("server.sync_interval", millis, server.sync_interval_ms, "1m",

@@ -53,6 +53,8 @@ static int note_service(void *ctx, const struct log_attr *attr)
         g->service_name = attr->value.text;
     else if (span_eq(attr->key, SPAN("service.instance.id")))
         g->service_instance_id = attr->value.text;
+    else if (span_eq(attr->key, SPAN("service.version")))
+        g->service_version = attr->value.text;
     return 0;
 }
 
@@ -149,7 +151,7 @@ static int each_scope(struct walk *walk, struct span resource_logs)
     if (rc < 0)
         return rc;
     g->resource_hash = hash_resource(g, walk->hash_seed);
-    g->service_name = g->service_instance_id = (struct span){0};
+    g->service_name = g->service_instance_id = g->service_version = (struct span){0};
     ignore_code(logs_resource_attrs(g, note_service, g)); /* what it met until damage counts */
 
     begin_at(&w, resource_logs, &walk->place->scope_at);

@@ -59,6 +59,7 @@ struct logs_group {
     uint64_t resource_hash, scope_hash; /* hash64_seeded() of the two */
     struct span service_name;           /* attribute of the Resource, or empty */
     struct span service_instance_id;    /* likewise */
+    struct span service_version;        /* likewise */
     struct span key;                    /* the client's own for the upstream; empty: ours */
     uint32_t resource_index;            /* which ResourceLogs of the request, from 0 */
     uint32_t scope_index;               /* which ScopeLogs of the request, from 0 */

@@ -54,6 +54,7 @@ static int take_services(const struct pipeline *p, struct census *c)
     for (uint32_t i = 0; i < c->services_held; i++) {
         struct span name = ledger_service_name(p->ledger, i);
         c->services[i].row = *ledger_row(p->ledger, i);
+        c->services[i].versions = *ledger_versions(p->ledger, i);
         c->services[i].name = arena_copy(&c->arena, name);
         if (name.len > 0 && c->services[i].name.base == NULL)
             return ERR_NOMEM;
@@ -439,6 +440,7 @@ static bool add_services(struct addition *a, struct census *sum, const struct ce
         if (like.name.len > 0 && to->name.base == NULL)
             return false;
         add_counters(&to->row, &one->services[i].row, sizeof to->row);
+        service_versions_merge(&to->versions, &one->services[i].versions);
     }
     return true;
 }

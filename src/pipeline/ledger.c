@@ -8,6 +8,7 @@
 
 struct service {
     struct ledger_row row;
+    struct service_versions versions;
     uint8_t name_len;
     char name[LEDGER_NAME_BYTES];
 };
@@ -133,6 +134,11 @@ uint32_t ledger_services(const struct ledger *l)
 struct span ledger_service_name(const struct ledger *l, uint32_t service)
 {
     return span_of(l->services[service]->name, l->services[service]->name_len);
+}
+
+struct service_versions *ledger_versions(struct ledger *l, uint32_t service)
+{
+    return &l->services[service]->versions;
 }
 
 static void decide(struct ledger_row *r, enum verdict v, uint64_t records, uint64_t bytes)

@@ -18,6 +18,7 @@
 
 #include <stdint.h>
 
+#include "pipeline/service_versions.h"
 #include "util/budget.h"
 #include "util/err.h"
 #include "util/fate.h"
@@ -71,6 +72,9 @@ uint32_t ledger_service(struct ledger *l, struct span name);
 uint32_t ledger_find(const struct ledger *l, struct span name);
 uint32_t ledger_services(const struct ledger *l);
 struct span ledger_service_name(const struct ledger *l, uint32_t service);
+
+/* The versions of a service that were seen. */
+struct service_versions *ledger_versions(struct ledger *l, uint32_t service);
 
 /* One or more records were received, and decided. KEPT ones are queued from now on, or lost:
  * those that are sent are metered as well. */

@@ -6,8 +6,23 @@
 #include "pipeline/pipeline_state.h"
 #include "pipeline/stamp.h"
 #include "util/diag.h"
+#include "util/hash.h"
 
 #define TELL_MS 10000 /* between two lines of the log about dropped errors */
+
+/* Which version of a service that is; of records that are counted under "other", none. */
+static void note_version(struct pipeline *p, uint32_t service, struct span version)
+{
+    if (version.len == 0 || service == LEDGER_OTHER)
+        return;
+    struct service_versions *known = ledger_versions(p->ledger, service);
+    uint64_t hash = hash64(version);
+    if (service_versions_has(known, hash))
+        return;
+    if (redactor_enforces(p->redactor))
+        version = redactor_show(p->redactor, version, false, REDACT_IN_RESOURCE);
+    service_versions_add(known, hash, version, clock_unix_ns(p->opts.clock));
+}
 
 /* The Resource changed: whose records are these, and which rules are theirs? */
 static void enter_resource(struct pass *pass, const struct logs_group *g)
@@ -15,6 +30,7 @@ static void enter_resource(struct pass *pass, const struct logs_group *g)
     struct pipeline *p = pass->p;
     pass->resource_index = g->resource_index;
     pass->service = pipeline_service(p, g->service_name);
+    note_version(p, pass->service, g->service_version);
     pass->rules = rulebook_of(&p->rulebook, pass->service, pass->at_ms);
     pass->second = rulebook_second(&p->rulebook, pass->at_ms);
     pass->guarding = p->guard == NULL ? 0 : guard_possible(p->guard, g);

@@ -174,6 +174,20 @@ static void write_losses(struct json *j, const struct report_opts *opts, const s
     json_end(j);
 }
 
+static void write_versions(struct json *j, const struct service_versions *v)
+{
+    if (v->count == 0)
+        return;
+    json_begin_list(j, "versions");
+    for (uint8_t i = 0; i < v->count; i++) {
+        json_begin(j, NULL);
+        json_text(j, "version", service_version_text(&v->of[i]));
+        json_printf(j, "first_seen", "%.3f", (double)v->of[i].first_ns / 1e9);
+        json_end(j);
+    }
+    json_end_list(j);
+}
+
 int report_write(struct buf *out, const struct report_opts *opts, const struct census *c,
                  uint32_t service)
 {
@@ -202,6 +216,7 @@ int report_write(struct buf *out, const struct report_opts *opts, const struct c
     json_end_list(&j);
     json_u64(&j, "total_logs", unreported(opts, c, service));
     json_u64(&j, "unique_patterns", groups);
+    write_versions(&j, &c->services[service].versions);
     write_losses(&j, opts, c, service);
     if (opts->is_quota_limited != NULL && opts->is_quota_limited(opts->ctx))
         json_bool(&j, "quota_limited", true);

@@ -7,10 +7,11 @@
  * servers require (service_name, team_id, timestamp, patterns[signature, count,
  * sampled_count, first_seen, last_seen], total_logs, unique_patterns) and,
  * besides, template, bytes, sampled_bytes, severity_distribution, family (where it is not the
- * signature), the algorithm, `lost` (records by the reason of their loss, where there are some) and
- * `quota_limited` (true where PostHog takes no more logs). Older servers ignore what they do not
- * know. With instance and boot each report of a service has a number, by
- * which a server counts it once.
+ * signature), the algorithm, `versions` (those of the service that were seen last, each with the
+ * time of its first record here), `lost` (records by the reason of their loss, where there are
+ * some) and `quota_limited` (true where PostHog takes no more logs). Older servers ignore what they
+ * do not know. With instance and boot each report of a service has a number, by which a server
+ * counts it once.
  *
  * A round is of one census, which is held until its last answer. Counts are
  * differences since the last report that was accepted (policy/report_marks.h). The counts of a

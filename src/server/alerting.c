@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/anomalies.h"
+#include "server/round.h"
 #include "server/silence.h"
 #include "server/troubles.h"
 #include "util/buf.h"
@@ -20,7 +21,7 @@
 struct group {
     const struct alerting_opts *opts;
     struct store *store;
-    int64_t team;
+    int64_t team, service; /* service: that is looked at */
     struct buf json_text, slack_text;
     struct json json;
     unsigned items, left_out;
@@ -202,12 +203,12 @@ static int64_t trouble_minutes(const struct alerting_opts *opts)
 
 static int each_anomaly(struct group *g, struct found *f)
 {
-    return anomalies_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+    return anomalies_each(g->store, g->team, g->service, g->opts->now_ms, take_anomaly, f);
 }
 
 static int each_silence(struct group *g, struct found *f)
 {
-    return silence_each(g->store, g->team, 0, g->opts->now_ms, take_anomaly, f);
+    return silence_each(g->store, g->team, g->service, g->opts->now_ms, take_anomaly, f);
 }
 
 static int each_trouble(struct group *g, struct found *f)
@@ -226,6 +227,59 @@ static int look_for(struct group *g, int (*each)(struct group *g, struct found *
     for (unsigned i = 0; i < f->count && rc == 0; i++)
         rc = on_finding(g, &f->list[i]);
     free(f);
+    return rc;
+}
+
+/* ---- one service after the other ----------------------------------------- */
+
+#define SERVICES_AT_ONCE 64
+
+struct services {
+    int64_t id[SERVICES_AT_ONCE];
+    unsigned count;
+};
+
+static int take_service(void *ctx, const struct store_value *row)
+{
+    struct services *list = ctx;
+    list->id[list->count++] = row[0].number;
+    return list->count == SERVICES_AT_ONCE;
+}
+
+/* Those from the place of the round on that have reported within the time of any anomaly. */
+static int list_services(struct services *list, struct group *g, const struct round *r)
+{
+    const struct store_value v[] = {store_int(g->team), store_int(r->service),
+                                    store_int(g->opts->now_ms - SILENCE_WINDOW_MS)};
+    list->count = 0;
+    int rc = store_run(g->store,
+                       "SELECT id FROM services WHERE team_id = $1 AND id >= $2 AND "
+                       "seen_ms >= $3 ORDER BY id",
+                       v, ARRAY_LEN(v), take_service, list);
+    return rc < 0 ? rc : 0;
+}
+
+/* At least one, and then until the time is over. */
+static int look_at_services(struct group *g, struct round *r, uint64_t until_ms)
+{
+    struct services list;
+    int rc = 0;
+    if (r->is_cut || g->team < r->team)
+        return 0;
+    if (g->team > r->team)
+        r->service = 0;
+    r->team = g->team;
+    do {
+        rc = list_services(&list, g, r);
+        for (unsigned i = 0; i < list.count && rc == 0 && !r->is_cut; i++) {
+            g->service = list.id[i];
+            rc = look_for(g, each_anomaly);
+            if (rc == 0)
+                rc = look_for(g, each_silence);
+            r->service = g->service + 1;
+            r->is_cut = clock_now_ms(g->opts->clock) >= until_ms;
+        }
+    } while (rc == 0 && !r->is_cut && list.count == SERVICES_AT_ONCE);
     return rc;
 }
 
@@ -248,10 +302,13 @@ static int on_resolved(void *ctx, const struct store_value *row)
     return 0;
 }
 
-static int resolve_quiet(struct group *g)
+/* Where a round takes long, what was not looked at since is not over. */
+static int resolve_quiet(struct group *g, const struct round *r)
 {
-    const struct store_value v[] = {store_int(g->team),
-                                    store_int(g->opts->now_ms - ALERTING_QUIET_MS)};
+    int64_t quiet_ms = 2 * round_longest_ms(r, g->opts->now_ms);
+    if (quiet_ms < ALERTING_QUIET_MS)
+        quiet_ms = ALERTING_QUIET_MS;
+    const struct store_value v[] = {store_int(g->team), store_int(g->opts->now_ms - quiet_ms)};
     return store_run(
         g->store,
         "UPDATE alerts SET state = 'resolved' WHERE team_id = $1 AND last_ms < $2 AND "
@@ -327,18 +384,17 @@ static int send_group(struct group *g, unsigned *made)
     return rc;
 }
 
-static int look_at_team(struct group *g, int64_t from, int64_t to, unsigned *made)
+static int look_at_team(struct group *g, struct round *r, uint64_t until_ms, int64_t from,
+                        int64_t to, unsigned *made)
 {
     g->json_text.max_bytes = g->slack_text.max_bytes = BODY_BYTES;
     g->json = json_on(&g->json_text);
     json_begin_list(&g->json, NULL);
-    static int (*const looks[])(struct group *, struct found *) = {each_trouble, each_anomaly,
-                                                                   each_silence};
-    int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(looks) && rc == 0; i++)
-        rc = look_for(g, looks[i]);
+    int rc = look_for(g, each_trouble);
     if (rc == 0)
-        rc = resolve_quiet(g);
+        rc = look_at_services(g, r, until_ms);
+    if (rc == 0)
+        rc = resolve_quiet(g, r);
     if (rc == 0)
         rc = look_for_changes(g, from, to);
     json_end_list(&g->json);
@@ -399,14 +455,20 @@ static int look_at_all(const struct alerting_opts *opts, struct store *s, unsign
 {
     struct teams teams = {.count = 0};
     int64_t from = 0, to = 0;
+    uint64_t until_ms = clock_now_ms(opts->clock) + ROUND_MS;
+    struct round round = {0};
     int rc = read_audit(s, &from, &to);
+    if (rc == 0)
+        rc = round_read(&round, s, opts->now_ms);
     if (rc == 0)
         rc = store_run(s, "SELECT id FROM teams ORDER BY id", NULL, 0, take_team, &teams);
     rc = rc < 0 ? rc : 0;
     for (unsigned i = 0; i < teams.count && rc == 0; i++) {
         struct group g = {.opts = opts, .store = s, .team = teams.id[i]};
-        rc = look_at_team(&g, from, to, made);
+        rc = look_at_team(&g, &round, until_ms, from, to, made);
     }
+    if (rc == 0)
+        rc = round_write(&round, s, opts->now_ms);
     return rc < 0 ? rc : write_audit(s, to);
 }
 

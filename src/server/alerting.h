@@ -14,17 +14,22 @@
  * All that a look finds of a team is one request to each of its webhooks, in the table of
  * deliveries, from where server/delivery.h takes it.
  *
+ * Services are looked at one after the other, for a second at most; the next look goes on there
+ * (server/round.h).
+ *
  * Blocking   alerting_look(): the database.
  */
 #pragma once
 
 #include "server/store.h"
+#include "util/clock.h"
 
 #define ALERTING_QUIET_MS (15 * 60000) /* three times what an anomaly is looked for in */
 #define ALERTING_GROUP 50              /* items of one request; the rest is a number */
 
 struct alerting_opts {
     int64_t now_ms, interval_ms, cooldown_ms;
+    const struct clock *clock;
 };
 
 /* *made: requests that wait now. 0 also where another server has just looked. */

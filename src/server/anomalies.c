@@ -1,9 +1,12 @@
 /* anomalies: one walk over the minutes of all patterns, pattern by pattern. */
 #include "server/anomalies.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "server/novelty.h"
 
 #define SPAN_S 300
 #define SPANS 13 /* the last, and twelve before */
@@ -14,8 +17,11 @@
 /* One pattern, or the errors of one service, as they are walked over. */
 struct series {
     int64_t id; /* 0: none yet */
+    int64_t service_id;
     char service[NAME_BYTES], signature[NAME_BYTES], text[TEXT_BYTES];
-    double spans[SPANS]; /* the last is number 0 */
+    char instance[NAME_BYTES]; /* the only one that has it; "": several, or not known */
+    uint32_t minutes;          /* that it came in */
+    double spans[SPANS];       /* the last is number 0 */
     int64_t first_ms, service_ms;
     bool is_error;
 };
@@ -25,6 +31,9 @@ struct walk {
     void *ctx;
     int64_t end_s, now_ms;
     struct series pattern, errors;
+    struct store *store;
+    int64_t novelty_of; /* the service that the next is of; 0: none yet */
+    struct novelty novelty;
 };
 
 /* ---- judgement ----------------------------------------------------------- */
@@ -59,21 +68,19 @@ static void copy(char *to, size_t size, struct span from)
     snprintf(to, size, "%.*s", (int)from.len, from.base == NULL ? "" : (const char *)from.base);
 }
 
-static int report(struct walk *w, const struct series *s, const char *type, const char *severity,
-                  struct judgement j, double confidence)
+static struct anomaly anomaly_of(const struct walk *w, const struct series *s, const char *type,
+                                 const char *severity)
 {
-    const struct anomaly a = {
+    return (struct anomaly){
         .service = span_str(s->service),
         .signature = span_str(s->signature),
         .template_text = span_str(s->text),
         .type = type,
         .severity = severity,
         .current = s->spans[0],
-        .baseline = j.median,
-        .confidence = confidence,
+        .confidence = 1,
         .detected_ms = w->end_s * 1000,
     };
-    return w->fn(w->ctx, &a);
 }
 
 static int judge_spike(struct walk *w, const struct series *s, const char *type)
@@ -83,7 +90,41 @@ static int judge_spike(struct walk *w, const struct series *s, const char *type)
     if (!is_known || s->spans[0] < ANOMALY_LEAST || j.ratio < ANOMALY_RATIO ||
         j.sigmas < ANOMALY_SIGMAS)
         return 0;
-    return report(w, s, type, j.ratio >= 5 ? "high" : "medium", j, fmin(j.ratio / 10, 1));
+    struct anomaly a = anomaly_of(w, s, type, j.ratio >= 5 ? "high" : "medium");
+    a.baseline = j.median;
+    a.confidence = fmin(j.ratio / 10, 1);
+    return w->fn(w->ctx, &a);
+}
+
+/* Once a service. */
+static int read_novelty(struct walk *w, const struct series *s)
+{
+    if (w->novelty_of == s->service_id)
+        return 0;
+    w->novelty_of = s->service_id;
+    return novelty_read(&w->novelty, w->store, s->service_id, s->service_ms, w->now_ms);
+}
+
+static int judge_new(struct walk *w, const struct series *s)
+{
+    const struct novelty *n = &w->novelty;
+    int rc = read_novelty(w, s);
+    if (rc < 0)
+        return rc;
+    bool is_of_version = novelty_is_of_version(n, s->first_ms);
+    struct anomaly a = anomaly_of(w, s, is_of_version ? "new_since_version" : "new_pattern",
+                                  s->is_error ? "high" : "medium");
+    if (is_of_version) {
+        a.where = span_str(n->version);
+        a.minutes = (s->first_ms - n->version_ms) / 60000;
+    }
+    rc = w->fn(w->ctx, &a);
+    if (rc != 0 || !novelty_is_on_one(n, span_str(s->instance), s->first_ms, s->minutes, &a.others))
+        return rc;
+    a.type = "new_on_instance";
+    a.where = span_str(s->instance);
+    a.minutes = (w->now_ms - s->first_ms) / 60000;
+    return w->fn(w->ctx, &a);
 }
 
 static int judge_pattern(struct walk *w)
@@ -92,8 +133,7 @@ static int judge_pattern(struct walk *w)
     if (s->id == 0 || s->signature[0] == '\0')
         return 0;
     if (w->now_ms - s->first_ms <= HOUR_MS && s->first_ms - s->service_ms > HOUR_MS)
-        return report(w, s, "new_pattern", s->is_error ? "high" : "medium", (struct judgement){0},
-                      1);
+        return judge_new(w, s);
     return judge_spike(w, s, "rate_spike");
 }
 
@@ -102,20 +142,56 @@ static int judge_service(struct walk *w)
     return w->errors.id == 0 ? 0 : judge_spike(w, &w->errors, "error_surge");
 }
 
+static void word_counts(char *out, size_t size, const struct anomaly *a)
+{
+    snprintf(out, size, "%.0f in five minutes, %.0f before: ", a->current, a->baseline);
+}
+
+static void word_new(char *out, size_t size, const struct anomaly *a)
+{
+    (void)a;
+    snprintf(out, size, "new: ");
+}
+
+static void word_on_instance(char *out, size_t size, const struct anomaly *a)
+{
+    snprintf(out, size,
+             "new on one of %u instances, %.*s, for %" PRId64 " minutes: ", a->others + 1,
+             (int)a->where.len, (const char *)a->where.base, a->minutes);
+}
+
+static void word_since_version(char *out, size_t size, const struct anomaly *a)
+{
+    snprintf(out, size, "new since version %.*s, %" PRId64 " minutes after its first record: ",
+             (int)a->where.len, (const char *)a->where.base, a->minutes);
+}
+
+/* All others are counts. */
+static const struct {
+    const char *type;
+    void (*word)(char *out, size_t size, const struct anomaly *a);
+} words[] = {
+    {"new_pattern", word_new},
+    {"new_on_instance", word_on_instance},
+    {"new_since_version", word_since_version},
+};
+
 void anomaly_word(char *out, size_t size, const struct anomaly *a)
 {
-    const char *text = a->template_text.base == NULL ? "" : (const char *)a->template_text.base;
-    if (a->baseline > 0 || a->signature.len == 0)
-        snprintf(out, size, "%.0f in five minutes, %.0f before: %.*s", a->current, a->baseline,
-                 (int)a->template_text.len, text);
-    else
-        snprintf(out, size, "new: %.*s", (int)a->template_text.len, text);
+    void (*word)(char *out, size_t size, const struct anomaly *a) = word_counts;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(a->type, words[i].type) == 0)
+            word = words[i].word;
+    word(out, size, a);
+    size_t n = strlen(out);
+    snprintf(out + n, size - n, "%.*s", (int)a->template_text.len,
+             a->template_text.base == NULL ? "" : (const char *)a->template_text.base);
 }
 
 /* ---- the walk ------------------------------------------------------------ */
 
-/* Columns: service, its name and age; pattern, its texts and age, is it of errors; minute, count.
- */
+/* Columns: service, its name and age; pattern, its texts and age, is it of errors; minute, count;
+ * the one instance that has it. */
 static int on_minute(void *ctx, const struct store_value *v)
 {
     struct walk *w = ctx;
@@ -123,12 +199,14 @@ static int on_minute(void *ctx, const struct store_value *v)
     if (v[3].number != w->pattern.id) {
         rc = judge_pattern(w);
         w->pattern = (struct series){.id = v[3].number,
+                                     .service_id = v[0].number,
                                      .first_ms = v[6].number,
                                      .service_ms = v[2].number,
                                      .is_error = v[7].number != 0};
         copy(w->pattern.service, NAME_BYTES, v[1].text);
         copy(w->pattern.signature, NAME_BYTES, v[4].text);
         copy(w->pattern.text, TEXT_BYTES, v[5].text);
+        copy(w->pattern.instance, NAME_BYTES, v[10].text);
     }
     if (rc == 0 && v[0].number != w->errors.id) {
         rc = judge_service(w);
@@ -136,6 +214,7 @@ static int on_minute(void *ctx, const struct store_value *v)
         copy(w->errors.service, NAME_BYTES, v[1].text);
         copy(w->errors.text, TEXT_BYTES, SPAN("all errors of the service"));
     }
+    w->pattern.minutes += v[9].number > 0;
     int64_t span = (w->end_s - v[8].number - 1) / SPAN_S;
     if (span >= 0 && span < SPANS) {
         w->pattern.spans[span] += (double)v[9].number;
@@ -149,18 +228,19 @@ int anomalies_each(struct store *s, int64_t team, int64_t service, int64_t now_m
                    void *ctx)
 {
     int64_t now_s = now_ms / 1000;
-    struct walk w = {.fn = fn, .ctx = ctx, .end_s = now_s - now_s % 60, .now_ms = now_ms};
+    struct walk w = {
+        .fn = fn, .ctx = ctx, .end_s = now_s - now_s % 60, .now_ms = now_ms, .store = s};
     const struct store_value v[] = {store_int(team), store_int(service),
                                     store_int(w.end_s - SPANS * SPAN_S), store_int(w.end_s)};
     int rc = store_run(s,
                        "SELECT s.id, s.name, s.created_ms, p.id, p.signature, p.template, "
                        "p.first_seen_ms, "
                        "CASE WHEN 2 * (p.errors + p.fatals) > p.received THEN 1 ELSE 0 END, "
-                       "c.start_s, c.received FROM services s "
-                       "JOIN patterns p ON p.service_id = s.id "
-                       "JOIN counts c ON c.pattern_id = p.id AND c.grain_s = 60 AND "
-                       "c.start_s >= $3 AND c.start_s < $4 "
-                       "WHERE s.team_id = $1 AND (s.id = $2 OR $2 = 0) "
+                       "c.start_s, c.received, p.instance FROM services s "
+                       "CROSS JOIN patterns p CROSS JOIN counts c "
+                       "WHERE s.team_id = $1 AND (s.id = $2 OR $2 = 0) AND p.service_id = s.id AND "
+                       "c.grain_s = 60 AND c.pattern_id = p.id AND c.start_s >= $3 AND "
+                       "c.start_s < $4 "
                        "ORDER BY s.id, p.id, c.start_s",
                        v, ARRAY_LEN(v), on_minute, &w);
     if (rc == 0)

@@ -2,6 +2,8 @@
  * anomalies: what of the last minutes differs from the hour before, over all instances.
  *
  *     new_pattern   first seen in the last hour, of a service that is known for longer
+ *                   (new_since_version instead, where it came with a version; and besides,
+ *                   new_on_instance, while one instance of several has it: server/novelty.h)
  *     rate_spike    a pattern's last five minutes against the twelve before: at least
  *                   ANOMALY_RATIO times their median, and beyond what chance gives
  *     error_surge   the same for all errors of a service
@@ -25,6 +27,9 @@ struct anomaly {
     const char *type, *severity;
     double current, baseline; /* records in five minutes */
     double confidence;        /* 0 to 1 */
+    struct span where;        /* of what is new: the version, or the instance */
+    int64_t minutes;          /* since that version; since it is new on that instance */
+    uint32_t others;          /* instances that have it not */
     int64_t detected_ms;
 };
 

@@ -1,4 +1,5 @@
 /* api_policies: policies are proposed, put in force, compared and taken back. */
+#include "server/policy_hold.h"
 #include "server/policy_rows.h"
 #include "server/policy_text.h"
 
@@ -22,8 +23,8 @@ static int no_version(struct call *c, int rc, int64_t version)
                            : api_store_failed(c, rc);
 }
 
-/* What was added or activated. */
-static int write_change(struct call *c, bool is_active)
+/* What was added or activated. 202: it is held back. */
+static int write_change(struct call *c, bool is_active, const struct policy_hold *hold)
 {
     const struct policy_row row = {.id = c->change.id,
                                    .version = c->change.version,
@@ -33,8 +34,19 @@ static int write_change(struct call *c, bool is_active)
     json_begin(&j, NULL);
     policy_row_write(&j, &row);
     buf_append(json_value(&j, "policy"), buf_span(&c->change.text));
+    policy_hold_write(&j, hold, c);
     json_end(&j);
-    return 200;
+    return hold->is_held ? 202 : 200;
+}
+
+/* A new version: in force, a draft, or held back. */
+static int add_version(struct call *c, struct store *s, int64_t service, struct json_node root,
+                       bool is_draft, const struct policy_hold *hold, const char *action)
+{
+    bool is_active = !is_draft && !hold->is_held;
+    int rc = policy_row_add(c, s, service, root, POLICY_BY_PERSON, is_active,
+                            hold->is_held ? "policy.held" : action);
+    return rc < 0 ? api_store_failed(c, rc) : write_change(c, is_active, hold);
 }
 
 /* ---- put ---------------------------------------------------------------- */
@@ -81,8 +93,10 @@ static int put(struct call *c, struct store *s, const struct rules *rules)
     status = check_base(c, s, service);
     if (status != 0)
         return status;
-    int rc = policy_row_add(c, s, service, c->root, POLICY_BY_PERSON, !is_draft, "policy.put");
-    return rc < 0 ? api_store_failed(c, rc) : write_change(c, !is_draft);
+    struct policy_hold hold = {0};
+    int rc = is_draft ? 0 : policy_hold_look(&hold, c, s, service, rules);
+    return rc < 0 ? api_store_failed(c, rc)
+                  : add_version(c, s, service, c->root, is_draft, &hold, "policy.put");
 }
 
 int api_policy_put(struct call *c, struct store *s)
@@ -211,9 +225,27 @@ int api_policy_rollback(struct call *c, struct store *s)
     int rc = policy_row_read(&row, s, service, version);
     if (rc < 0)
         return no_version(c, rc, version);
-    rc = policy_row_add(c, s, service, row.root, POLICY_BY_PERSON, true, "policy.rollback");
+    struct policy_hold hold;
+    rc = policy_hold_look_text(&hold, c, s, service, buf_span(&row.document));
+    status = rc < 0 ? api_store_failed(c, rc)
+                    : add_version(c, s, service, row.root, false, &hold, "policy.rollback");
     policy_row_done(&row);
-    return rc < 0 ? api_store_failed(c, rc) : write_change(c, true);
+    return status;
+}
+
+static int activate(struct call *c, struct store *s, int64_t service, const struct policy_row *row)
+{
+    struct policy_hold hold;
+    int rc = policy_hold_look_text(&hold, c, s, service, buf_span(&row->document));
+    if (rc == 0 && hold.is_held) { /* it stays what it is */
+        c->change.id = row->id;
+        c->change.version = row->version;
+        buf_append(&c->change.text, buf_span(&row->document));
+        rc = c->change.text.err;
+    } else if (rc == 0) {
+        rc = policy_row_activate(c, s, service, row);
+    }
+    return rc < 0 ? api_store_failed(c, rc) : write_change(c, !hold.is_held, &hold);
 }
 
 int api_policy_activate(struct call *c, struct store *s)
@@ -237,10 +269,8 @@ int api_policy_activate(struct call *c, struct store *s)
                             "version %" PRId64 " is in force; an older one comes back by a "
                             "rollback",
                             now);
-    else if ((rc = policy_row_activate(c, s, service, &row)) < 0)
-        status = api_store_failed(c, rc);
     else
-        status = write_change(c, true);
+        status = activate(c, s, service, &row);
     policy_row_done(&row);
     return status;
 }

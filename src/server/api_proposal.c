@@ -10,6 +10,7 @@
 #include "server/analysis.h"
 #include "server/analyst.h"
 #include "server/consulting.h"
+#include "server/policy_hold.h"
 #include "server/policy_rows.h"
 #include "server/policy_text.h"
 #include "server/poll.h"
@@ -228,14 +229,14 @@ static int read_active(struct policy_row *out, struct store *s, int64_t service)
 }
 
 static void write_generated(struct call *c, struct json_node policy,
-                            const struct analysis_summary *m)
+                            const struct analysis_summary *m, const struct policy_hold *hold)
 {
     static const char *const copied[] = {"global_rate", "anomaly_boost"};
     static const char *const maps[] = {"severity_rates", "pattern_rates"};
     struct json j = json_on(&c->out);
     double number;
     json_begin(&j, NULL);
-    json_str(&j, "status", "success");
+    json_str(&j, "status", hold->is_held ? "held" : "success");
     json_i64(&j, "policy_id", c->change.id);
     json_i64(&j, "policy_version", c->change.version);
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
@@ -253,6 +254,7 @@ static void write_generated(struct call *c, struct json_node policy,
     }
     json_text(&j, "reasoning", json_string(json_get(policy, "reasoning")));
     json_text(&j, "generated_by", json_string(json_get(policy, "generated_by")));
+    policy_hold_write(&j, hold, c);
     json_begin(&j, "analysis_summary");
     analysis_write_counts(&j, m);
     json_i64(&j, "high_severity_anomalies", m->high);
@@ -277,12 +279,14 @@ static void ask_model(struct call *c)
 
 /* 1: the model is to be asked first. */
 static int generate(struct call *c, struct store *s, int64_t service, int64_t hours,
-                    struct analysis_summary *m)
+                    struct analysis_summary *m, bool *is_held)
 {
     struct policy_row active = {0};
     struct buf document = {.max_bytes = API_ANSWER_BYTES};
     struct json_doc *doc = NULL;
     struct json_node root;
+    struct policy_hold hold = {0};
+    bool is_draft = api_query_flag(c, "draft");
     int rc = analysis_summarize(m, c, s, service, hours);
     if (rc == 0)
         rc = read_active(&active, s, service);
@@ -298,10 +302,13 @@ static int generate(struct call *c, struct store *s, int64_t service, int64_t ho
     if (rc == 0)
         rc = json_doc_new(&doc, buf_span(&document), NULL, &root);
     if (rc == 0)
-        rc = policy_row_add(c, s, service, root, POLICY_BY_PROPOSAL, !api_query_flag(c, "draft"),
-                            "policy.generate");
+        rc = is_draft ? 0 : policy_hold_look_text(&hold, c, s, service, buf_span(&document));
     if (rc == 0)
-        write_generated(c, root, m);
+        rc = policy_row_add(c, s, service, root, POLICY_BY_PROPOSAL, !is_draft && !hold.is_held,
+                            hold.is_held ? "policy.held" : "policy.generate");
+    if (rc == 0)
+        write_generated(c, root, m, &hold);
+    *is_held = hold.is_held;
     json_doc_free(doc);
     policy_row_done(&active);
     buf_done(&document);
@@ -336,7 +343,8 @@ int analysis_generate(struct call *c, struct store *s)
     if (has_model && !is_rules && c->analysis == NULL &&
         (c->analysis = calloc(1, sizeof *c->analysis)) == NULL)
         return api_detail(c, 503, "no memory for this request now");
-    int rc = generate(c, s, service, hours, &m);
+    bool is_held = false;
+    int rc = generate(c, s, service, hours, &m, &is_held);
     analysis_summary_done(&m);
-    return rc == 1 ? 0 : rc < 0 ? api_store_failed(c, rc) : 200;
+    return rc == 1 ? 0 : rc < 0 ? api_store_failed(c, rc) : is_held ? 202 : 200;
 }

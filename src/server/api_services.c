@@ -63,7 +63,7 @@ static void know_service(struct call *c)
         return;
     }
     service->id = c->change.id;
-    service->is_fresh = true;
+    service->is_fresh = c->server->has_fresh = true;
     poll_welcome(c->server, service);
 }
 

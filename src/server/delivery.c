@@ -225,6 +225,7 @@ static void on_tick(uv_timer_t *timer)
     d->now_ms = server_unix_ms(s);
     d->taken = 0;
     d->look = (struct alerting_opts){.now_ms = d->now_ms,
+                                     .clock = d->server->clock,
                                      .interval_ms = is_due ? s->cfg->server.alerts_interval_ms : 0,
                                      .cooldown_ms = s->cfg->server.alerts_cooldown_ms};
     d->work = (struct work){.run = run_turn, .done = on_turn_done};

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "server/receipts.h"
 #include "server/rollup.h"
 #include "server/store.h"
 
@@ -18,7 +19,11 @@ struct flush {
     const char *name; /* in `meta`, of the place: of this server's journal */
     uint64_t place;   /* the first file of it that is not in the rows */
     int64_t now_ms;
-    uint32_t max_patterns; /* of one service */
+    uint32_t max_patterns;           /* of one service */
+    const struct receipts *receipts; /* where the reports of the batch are */
+    uint64_t
+        elsewhere;   /* reports that were counted already; of these, not readable any more, and */
+    uint64_t unread; /* so counted twice. Both are added to */
 };
 
 /* All of the batch, or nothing. */

@@ -2,10 +2,11 @@
  * follow: what other servers change in a database that is shared.
  *
  * Every change of a policy, a key or a team has a row in the audit log, so that is what is looked
- * at, every FOLLOW_MS. Numbers of rows are given before they are committed, so the last
- * FOLLOW_WINDOW of them are counted again each time; what they are about is read anew, which
- * changes nothing where nothing has changed. A service that is learned here may have a policy
- * there: it is asked for as well.
+ * at: when the database says that it has grown, and every FOLLOW_SLOW_MS besides; while it says
+ * nothing (no connection, or a look finds what was not said), every FOLLOW_MS. Numbers of rows are
+ * given before they are committed, so the last FOLLOW_WINDOW of them are counted again each time;
+ * what they are about is read anew, which changes nothing where nothing has changed. A service that
+ * is learned here may have a policy there: it is asked for as well.
  */
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@
 #include "util/diag.h"
 
 #define FOLLOW_MS 500
+#define FOLLOW_SLOW_MS 10000
 #define FOLLOW_WINDOW 64
 #define FOLLOW_SERVICES 256 /* policies read in one look */
 
@@ -28,6 +30,18 @@ struct follow {
     struct work work;
     struct server *server;
     uv_timer_t timer;
+    struct store_news *news, *next_news; /* next: of the work that is running */
+    struct heard {
+        uv_poll_t poll;
+        struct follow *follow;
+    } * heard;           /* of news; NULL: there is none */
+    bool is_wanted;      /* a look, soon */
+    bool was_told;       /* that something has changed, since the last look began */
+    bool look_was_told;  /* before it */
+    bool is_deaf;        /* a look has found what was not said */
+    bool wants_news;     /* of the work that is running: to connect */
+    uint64_t looked_ms;  /* monotonic */
+    uint64_t connect_ms; /* monotonic: not before */
     int64_t last, count, next_last, next_count; /* of the window */
     struct list policies;                       /* of struct news */
     struct list teams, keys;
@@ -151,6 +165,8 @@ static int read_keys(struct follow *f, struct store *s)
 static int run_follow(struct work *w, struct store *s)
 {
     struct follow *f = container_of(w, struct follow, work);
+    if (f->wants_news)
+        ignore_code(store_news_open(&f->next_news, s)); /* else a later look tries again */
     const struct store_value from = store_int(f->last - FOLLOW_WINDOW);
     int rc = store_run(s, "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM audit WHERE id > $1", &from,
                        1, take_window, f);
@@ -212,11 +228,78 @@ static void apply_policies(struct follow *f)
     }
 }
 
+/* ---- what the database says ---------------------------------------------- */
+
+static void on_heard_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_poll_t *)handle, struct heard, poll));
+}
+
+static void stop_hearing(struct follow *f)
+{
+    if (f->heard != NULL) {
+        f->heard->follow = NULL;
+        uv_close((uv_handle_t *)&f->heard->poll, on_heard_closed);
+    }
+    f->heard = NULL;
+    store_news_close(f->news);
+    f->news = NULL;
+}
+
+static void look_soon(struct follow *f);
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct follow *f = container_of(poll, struct heard, poll)->follow;
+    (void)events;
+    if (f == NULL)
+        return;
+    int rc = status < 0 ? ERR_UNAVAILABLE : store_news_read(f->news);
+    if (rc < 0) {
+        stop_hearing(f); /* the next look connects again */
+    } else if (rc > 0) {
+        metric_inc(&f->server->notified);
+        f->was_told = true;
+        f->is_deaf = false;
+        look_soon(f);
+    }
+}
+
+static void start_hearing(struct follow *f)
+{
+    if (f->next_news == NULL)
+        return;
+    f->news = f->next_news;
+    f->next_news = NULL;
+    f->heard = calloc(1, sizeof *f->heard);
+    if (f->heard == NULL) {
+        stop_hearing(f);
+        return;
+    }
+    f->heard->follow = f;
+    int rc = uv_poll_init(&f->server->loop, &f->heard->poll, store_news_fd(f->news));
+    if (rc < 0) {
+        free(f->heard);
+        f->heard = NULL;
+        stop_hearing(f);
+        return;
+    }
+    f->is_wanted = true; /* what came before the first word */
+    if (uv_poll_start(&f->heard->poll, UV_READABLE, on_readable) < 0)
+        stop_hearing(f);
+}
+
 static void on_followed(struct work *w)
 {
     struct follow *f = container_of(w, struct follow, work);
+    bool is_ending = f->server->phase >= SERVER_DRAINING;
     f->is_running = false;
+    if (!is_ending)
+        start_hearing(f);
     if (w->rc == 0) {
+        bool has_grown = f->next_last != f->last || f->next_count != f->count;
+        if (has_grown && f->last != 0 && !f->was_told && !f->look_was_told)
+            f->is_deaf = true;
         apply_teams(f);
         apply_keys(f);
         apply_policies(f);
@@ -226,6 +309,8 @@ static void on_followed(struct work *w)
     free_news(&f->teams);
     free_news(&f->keys);
     free_news(&f->policies);
+    if (f->is_wanted && !is_ending)
+        look_soon(f);
 }
 
 /* Those that were learned here since the last look. */
@@ -242,16 +327,38 @@ static void add_fresh(struct follow *f)
     }
 }
 
-static void on_due(uv_timer_t *timer)
+static void look(struct follow *f)
 {
-    struct follow *f = container_of(timer, struct follow, timer);
-    if (f->is_running || f->server->phase >= SERVER_DRAINING)
-        return;
+    struct server *s = f->server;
     f->policy_count = 0;
+    f->look_was_told = f->was_told;
+    f->is_wanted = f->was_told = s->has_fresh = false;
+    f->looked_ms = clock_now_ms(s->clock);
+    f->wants_news = f->news == NULL && f->looked_ms >= f->connect_ms;
+    if (f->wants_news)
+        f->connect_ms = f->looked_ms + FOLLOW_SLOW_MS;
     f->has_keys = false;
     add_fresh(f);
     f->work = (struct work){.run = run_follow, .done = on_followed};
-    f->is_running = worker_add(f->server->worker, &f->work, true) == 0;
+    f->is_running = worker_add(s->worker, &f->work, true) == 0;
+}
+
+static void look_soon(struct follow *f)
+{
+    f->is_wanted = true;
+    if (!f->is_running && f->server->phase < SERVER_DRAINING)
+        look(f);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct follow *f = container_of(timer, struct follow, timer);
+    struct server *s = f->server;
+    bool is_heard = f->heard != NULL && !f->is_deaf;
+    if (f->is_running || s->phase >= SERVER_DRAINING)
+        return;
+    if (!is_heard || s->has_fresh || clock_now_ms(s->clock) - f->looked_ms >= FOLLOW_SLOW_MS)
+        look(f);
 }
 
 int follow_start(struct server *s, struct error *err)
@@ -273,8 +380,11 @@ int follow_start(struct server *s, struct error *err)
 
 void follow_stop(struct server *s)
 {
-    if (s->follow != NULL)
-        uv_close((uv_handle_t *)&s->follow->timer, NULL);
+    if (s->follow == NULL)
+        return;
+    if (s->follow->heard != NULL)
+        stop_hearing(s->follow);
+    uv_close((uv_handle_t *)&s->follow->timer, NULL);
 }
 
 void follow_release(struct server *s)
@@ -282,6 +392,7 @@ void follow_release(struct server *s)
     if (s->follow == NULL)
         return;
     free_news(&s->follow->policies);
+    store_news_close(s->follow->next_news);
     free(s->follow);
     s->follow = NULL;
 }

@@ -6,7 +6,7 @@
  */
 #include "server/api.h"
 #include "server/poll.h"
-#include "server/troubles.h"
+#include "server/report_sums.h"
 #include "util/diag.h"
 
 #define FLUSH_SOON_MS 50 /* services that are seen together become rows together */
@@ -38,46 +38,15 @@ static int refuse(struct call *c, enum report_fate fate, int status, const char 
     return api_detail(c, status, "%s", why);
 }
 
-static void add_troubles(struct server *s, struct service *service,
-                         const struct report_body *report, int64_t now_ms)
-{
-    struct json_each each = json_each(report->lost);
-    uint64_t records;
-    while (json_next(&each))
-        if (json_whole(each.value, &records) && records > 0)
-            rollup_add_trouble(&s->rollup, service, now_ms, TROUBLE_LOSSES, each.key, records);
-    if (report->is_quota_limited)
-        rollup_add_trouble(&s->rollup, service, now_ms, TROUBLE_QUOTA, SPAN(""), 0);
-}
-
 /* The numbers of a report that is on disk. ERR_FULL: not one of them. */
 static int add_up(struct server *s, struct service *service, const struct report_body *report,
-                  int64_t now_ms)
+                  int64_t now_ms, struct receipt_place place)
 {
-    struct rollup_line line;
-    uint32_t lines = report->pattern_count + 1 + report->reason_count + report->is_quota_limited;
-    int rc = rollup_reserve(&s->rollup, lines, report->text_bytes);
-    if (rc < 0)
-        return rc;
-    struct json_each each = json_each(report->patterns);
-    while (json_next(&each)) {
-        report_body_line(&line, each.value, now_ms);
-        rollup_add(&s->rollup, service, now_ms, &line);
-        metric_add(&s->records, line.counts.received);
-    }
-    if (report->rest > 0) {
-        line = (struct rollup_line){.counts = {.received = report->rest,
-                                               .kept = report->rest,
-                                               .first_ms = now_ms,
-                                               .last_ms = now_ms}};
-        rollup_add(&s->rollup, service, now_ms, &line);
-        metric_add(&s->records, report->rest);
-    }
-    add_troubles(s, service, report, now_ms);
-    if (report->sequence > 0)
-        rollup_note_sender(&s->rollup, service, report->instance, report->boot, report->sequence,
-                           now_ms);
-    return 0;
+    uint64_t records;
+    int rc = report_sums_add(&s->rollup, service, report, now_ms, place, &records);
+    if (rc == 0)
+        metric_add(&s->records, records);
+    return rc;
 }
 
 static void on_stored(struct receipt *receipt, int rc)
@@ -85,7 +54,7 @@ static void on_stored(struct receipt *receipt, int rc)
     struct call *c = container_of(receipt, struct call, receipt);
     struct server *s = c->server;
     if (rc == 0)
-        rc = add_up(s, c->service, &c->report, c->now_ms);
+        rc = add_up(s, c->service, &c->report, c->now_ms, receipt->place);
     if (rc < 0) {
         if (c->sender != NULL)
             senders_cancel(&s->senders, c->sender);
@@ -110,7 +79,7 @@ static struct service *find_service(struct server *s, struct team *team, struct 
         return service;
     if (registry_add_service(&s->registry, team, name, 0, &service) < 0)
         return NULL;
-    service->is_fresh = true;
+    service->is_fresh = s->has_fresh = true;
     poll_welcome(s, service);
     intake_flush_soon(s);
     return service;
@@ -159,7 +128,10 @@ int intake_report(struct call *c)
 
 /* ---- what the last process left ------------------------------------------ */
 
-static int replay_body(struct server *s, struct team *team, int64_t unix_ms, struct json_node root)
+/* A number below the last that the database has may be one that it has not: the last was sent to
+ * another server. The flush finds out. */
+static int replay_body(struct server *s, struct team *team, int64_t unix_ms, struct json_node root,
+                       struct receipt_place place)
 {
     struct error err = {{0}};
     struct report_body report;
@@ -174,14 +146,15 @@ static int replay_body(struct server *s, struct team *team, int64_t unix_ms, str
                  ? 0
                  : senders_begin(&s->senders, service, report.instance, report.boot,
                                  report.sequence, unix_ms, &verdict, &sender);
-    if (rc == 0 && verdict == SENDER_NEW)
-        rc = add_up(s, service, &report, unix_ms);
+    if (rc == 0)
+        rc = add_up(s, service, &report, unix_ms, place);
     if (rc == 0 && sender != NULL)
         senders_commit(&s->senders, sender);
     return rc;
 }
 
-int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body)
+int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body,
+                  struct receipt_place place)
 {
     struct server *s = ctx;
     struct json_doc *doc = NULL;
@@ -191,7 +164,7 @@ int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span bod
         return 0;
     int rc = json_doc_new(&doc, body, &s->budget, &root);
     if (rc == 0)
-        rc = replay_body(s, team, (int64_t)unix_ms, root);
+        rc = replay_body(s, team, (int64_t)unix_ms, root, place);
     json_doc_free(doc);
     return rc == ERR_MALFORMED ? 0 : rc;
 }
@@ -206,6 +179,16 @@ static int run_flush(struct work *w, struct store *store)
     return flush_write(&s->flushing.flush, store);
 }
 
+void intake_note_elsewhere(struct server *s, struct flush *f)
+{
+    metric_add(&s->elsewhere, f->elsewhere);
+    if (f->unread > 0)
+        diag(DIAG_ERROR, "counted_twice",
+             "reports that another server has counted could not be read from the journal",
+             "reports=%llu", (unsigned long long)f->unread);
+    f->elsewhere = f->unread = 0;
+}
+
 static void on_flushed(struct work *w)
 {
     struct server *s = container_of(w, struct server, flushing.work);
@@ -217,6 +200,7 @@ static void on_flushed(struct work *w)
         s->flushing.has_batch = false;
         s->flushing.last_ok_ms = clock_now_ms(s->clock);
         receipts_forget(s->receipts, s->flushing.flush.place);
+        intake_note_elsewhere(s, &s->flushing.flush);
     } else {
         s->flushing.failed++;
         diag(DIAG_ERROR, "flush_failed",
@@ -238,6 +222,7 @@ static void start_flush(struct server *s)
     f->now_ms = server_unix_ms(s);
     f->name = s->replica;
     f->max_patterns = s->cfg->server.max_patterns;
+    f->receipts = s->receipts;
     s->flushing.work = (struct work){.run = run_flush, .done = on_flushed};
     s->flushing.is_running = true;
     ignore_code(worker_add(s->worker, &s->flushing.work, true)); /* ours are taken */

@@ -29,6 +29,7 @@ struct job {
     struct list group;
     struct buf frames;
     uint64_t number; /* of the file that is written */
+    uint64_t at;     /* in it, where the frames begin */
     uint64_t forget; /* files below it are removed; 0: none */
     uint64_t freed_bytes;
     int rc;
@@ -130,6 +131,7 @@ static int write_group(struct receipts *r, struct job *j)
     int rc = open_file(r, j->number);
     if (rc < 0)
         return rc;
+    j->at = r->file_bytes;
     rc = write_all(r->fd, buf_span(&j->frames));
     if (rc == 0 && fdatasync(r->fd) < 0)
         rc = ERR_IO;
@@ -179,6 +181,7 @@ static void settle_group(struct receipts *r, int rc)
     LIST_EACH (at, &group) {
         struct receipt *one = container_of(at, struct receipt, link);
         list_remove(at);
+        one->place.at += r->job.at;
         r->stats.written += rc == 0;
         r->stats.failed += rc < 0;
         one->done(one, rc);
@@ -223,7 +226,9 @@ static void start(struct receipts *r)
     buf_clear(&j->frames);
     while (!list_is_empty(&r->waiting) && j->frames.len < GROUP_BYTES) {
         struct list *first = r->waiting.next;
-        append_frame(&j->frames, container_of(first, struct receipt, link));
+        struct receipt *one = container_of(first, struct receipt, link);
+        one->place = (struct receipt_place){r->number, j->frames.len}; /* and j->at */
+        append_frame(&j->frames, one);
         list_remove(first);
         list_append(&j->group, first);
     }
@@ -363,8 +368,9 @@ int receipts_replay(struct receipts *r, uint64_t from, receipts_fn *fn,
         buf_clear(&file);
         rc = read_file(r, n, &file);
         struct span rest = buf_span(&file);
-        while (rc >= 0 && cut_frame(&rest, &team, &unix_ms, &body))
-            rc = fn(ctx, team, unix_ms, body);
+        struct receipt_place place = {n, 0};
+        for (; rc >= 0 && cut_frame(&rest, &team, &unix_ms, &body); place.at = file.len - rest.len)
+            rc = fn(ctx, team, unix_ms, body, place);
         if (rc >= 0 && rest.len > 0)
             diag(DIAG_WARN, "journal_cut", "the end of a file was not acknowledged, and is left",
                  "file=%llu bytes=%zu", (unsigned long long)n, rest.len);
@@ -373,6 +379,49 @@ int receipts_replay(struct receipts *r, uint64_t from, receipts_fn *fn,
     }
     buf_done(&file);
     return rc < 0 ? rc : 0;
+}
+
+static int read_at(int fd, void *to, size_t bytes, uint64_t at)
+{
+    for (size_t n = 0; n < bytes;) {
+        ssize_t got = pread(fd, (uint8_t *)to + n, bytes - n, (off_t)(at + n));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return ERR_IO;
+        n += (size_t)got;
+    }
+    return 0;
+}
+
+int receipts_read(const struct receipts *r, struct receipt_place place, struct buf *out)
+{
+    char name[NAME_BYTES];
+    uint8_t head[HEAD_BYTES];
+    struct buf frame = {0};
+    uint64_t team, unix_ms;
+    struct span body, rest;
+    snprintf(name, sizeof name, NAME_FORMAT, place.file);
+    int fd = openat(r->dir_fd, name, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? ERR_IO : read_at(fd, head, sizeof head, place.at);
+    size_t len = rc < 0 ? 0 : le32_get(head);
+    if (rc == 0)
+        rc = len > FRAME_MAX ? ERR_IO : buf_reserve_exact(&frame, HEAD_BYTES + len);
+    if (rc == 0)
+        rc = read_at(fd, frame.base, HEAD_BYTES + len, place.at);
+    if (rc == 0) {
+        frame.len = HEAD_BYTES + len;
+        rest = buf_span(&frame);
+        rc = cut_frame(&rest, &team, &unix_ms, &body) ? 0 : ERR_IO;
+    }
+    if (rc == 0) {
+        buf_append(out, body);
+        rc = out->err;
+    }
+    if (fd >= 0)
+        close(fd);
+    buf_done(&frame);
+    return rc;
 }
 
 void receipts_close(struct receipts *r)

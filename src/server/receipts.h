@@ -24,6 +24,7 @@
 
 #include <uv.h>
 
+#include "server/receipt_place.h"
 #include "util/buf.h"
 #include "util/err.h"
 #include "util/list.h"
@@ -32,6 +33,7 @@ struct receipt {
     struct list link;
     uint64_t team, unix_ms;
     struct buf body;
+    struct receipt_place place; /* for done(r, 0) */
     void (*done)(struct receipt *r, int rc);
 };
 
@@ -56,12 +58,17 @@ MUST_CHECK int receipts_open(struct receipts **out, uv_loop_t *loop,
 /* Show what is there, of files from number `from` on, in order; before the first receipts_add().
  * The span is borrowed for the call. Behind each file file_over() is called with the number of the
  * next one. What either returns below 0 ends it. */
-typedef int receipts_fn(void *ctx, uint64_t team, uint64_t unix_ms, struct span body);
+typedef int receipts_fn(void *ctx, uint64_t team, uint64_t unix_ms, struct span body,
+                        struct receipt_place place);
 MUST_CHECK int receipts_replay(struct receipts *r, uint64_t from, receipts_fn *fn,
                                int (*file_over)(void *ctx, uint64_t next), void *ctx);
 
 /* ERR_FULL: done() will not be called. */
 MUST_CHECK int receipts_add(struct receipts *r, struct receipt *receipt);
+
+/* The body of a report whose file is not forgotten, appended to *out. From any thread. ERR_IO: it
+ * cannot be read. */
+MUST_CHECK int receipts_read(const struct receipts *r, struct receipt_place place, struct buf *out);
 
 /* Have turn() called, at once where nothing is under way. */
 void receipts_ask_turn(struct receipts *r);

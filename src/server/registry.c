@@ -259,3 +259,13 @@ void registry_done(struct registry *r)
         give(r, r->teams[i], team_bytes(strlen(r->teams[i]->name)));
     registry_init(r, r->budget);
 }
+
+bool registry_note_version(struct service *s, uint64_t hash)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->versions); i++)
+        if (s->versions[i] == hash)
+            return false;
+    s->versions[s->next_version] = hash;
+    s->next_version = (uint8_t)((s->next_version + 1) % ARRAY_LEN(s->versions));
+    return true;
+}

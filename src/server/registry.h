@@ -64,9 +64,11 @@ struct service {
     struct team *team;
     uint64_t hash;
     struct {
-        uint64_t attempt; /* the flush that the others are of */
+        uint64_t attempt; /* the flush that has listed it last */
         int64_t id, patterns;
-    } storing;     /* the worker's own: see server/flush.h */
+    } storing;            /* the worker's own: see server/flush.h */
+    uint64_t versions[8]; /* hashes of those that were noted last */
+    uint8_t next_version;
     bool is_fresh; /* learned here, and other servers may know more: server/follow.c */
     struct served_policy policy;
     struct list waiters; /* server/poll.h */
@@ -111,6 +113,9 @@ MUST_CHECK int registry_add_service(struct registry *r, struct team *team, struc
 /* What is handed out from here on. ERR_FULL, ERR_NOMEM: what was stays. */
 MUST_CHECK int registry_set_policy(struct registry *r, struct service *s, int64_t version,
                                    struct span document);
+
+/* True: that version of a service was not noted lately. */
+bool registry_note_version(struct service *s, uint64_t hash);
 
 /* The next service from *at on; NULL: there are no more. */
 struct service *registry_next_service(const struct registry *r, uint32_t *at);

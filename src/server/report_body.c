@@ -268,6 +268,34 @@ static int read_troubles(struct report_body *b, struct json_node root, struct er
     return 0;
 }
 
+static int read_versions(struct report_body *b, struct json_node root, struct error *err)
+{
+    b->versions = json_get(root, "versions");
+    if (json_kind(b->versions) != JSON_NULL && json_kind(b->versions) != JSON_ARRAY)
+        return err_set(err, ERR_MALFORMED, "versions: an array is wanted");
+    struct json_each each = json_each(b->versions);
+    while (json_next(&each)) {
+        struct span text = json_string(json_get(each.value, "version"));
+        if (b->version_count++ == REPORT_VERSIONS_MAX)
+            return err_set(err, ERR_MALFORMED, "versions: more than %d", REPORT_VERSIONS_MAX);
+        if (!is_id(text, ROLLUP_VERSION_BYTES) ||
+            !is_optional(json_get(each.value, "first_seen"), is_time))
+            return err_set(err, ERR_MALFORMED,
+                           "versions: each must have a version, a text of 1 to %d bytes without "
+                           "control characters, and may have first_seen, a time",
+                           ROLLUP_VERSION_BYTES);
+        b->text_bytes += text.len;
+    }
+    return 0;
+}
+
+void report_body_version(struct span *text, int64_t *first_ms, struct json_node version,
+                         int64_t now_ms)
+{
+    *text = json_string(json_get(version, "version"));
+    *first_ms = time_or_now(json_get(version, "first_seen"), now_ms);
+}
+
 int report_body_read(struct report_body *out, struct json_node root, struct error *err)
 {
     struct report_body b = {.service = json_string(json_get(root, "service_name")),
@@ -286,6 +314,8 @@ int report_body_read(struct report_body *out, struct json_node root, struct erro
         rc = read_patterns(&b, root, err);
     if (rc == 0)
         rc = read_troubles(&b, root, err);
+    if (rc == 0)
+        rc = read_versions(&b, root, err);
     if (rc == 0)
         *out = b;
     return rc;

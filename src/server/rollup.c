@@ -138,20 +138,28 @@ static void add_counts(struct rollup_counts *to, const struct rollup_counts *mor
         to->last_ms = more->last_ms;
 }
 
+static uint64_t hash_of(const struct service *service, uint64_t minute, struct span signature)
+{
+    return hash_mix(hash_mix(hash64(signature), (uint64_t)(uintptr_t)service), minute);
+}
+
 void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
-                const struct rollup_line *line)
+                const struct rollup_line *line, struct span instance)
 {
     uint64_t minute = (uint64_t)now_ms / 60000;
-    uint64_t hash =
-        hash_mix(hash_mix(hash64(line->signature), (uint64_t)(uintptr_t)service), minute);
+    uint64_t hash = hash_of(service, minute, line->signature);
     struct rollup_entry *e = find(r, service, minute, line->signature, hash);
     if (e != NULL) {
+        e->lines++;
+        if (!span_eq(e->instance, instance))
+            e->instance = SPAN("");
         add_counts(&e->line.counts, &line->counts);
         add_texts(r, &e->line, line);
         return;
     }
     e = take(r, sizeof *e);
-    *e = (struct rollup_entry){.service = service, .hash = hash, .minute = minute};
+    *e = (struct rollup_entry){
+        .service = service, .hash = hash, .minute = minute, .lines = 1, .instance = instance};
     e->line.counts = line->counts;
     e->line.signature = keep(r, line->signature);
     e->line.template_text = keep(r, line->template_text);
@@ -161,8 +169,28 @@ void rollup_add(struct rollup *r, struct service *service, int64_t now_ms,
     r->entry_count++;
 }
 
-void rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
-                        struct span boot, uint64_t sequence, int64_t now_ms)
+/* The times stay: the records were seen then, whoever counts them. */
+void rollup_take_out(struct rollup *r, struct service *service, int64_t now_ms,
+                     const struct rollup_line *line)
+{
+    uint64_t minute = (uint64_t)now_ms / 60000;
+    const struct rollup_counts *less = &line->counts;
+    struct rollup_entry *e =
+        find(r, service, minute, line->signature, hash_of(service, minute, line->signature));
+    assert(e != NULL && e->lines > 0 && e->line.counts.received >= less->received);
+    struct rollup_counts *c = &e->line.counts;
+    e->lines--;
+    c->received -= less->received;
+    c->kept -= less->kept;
+    c->bytes -= less->bytes;
+    c->kept_bytes -= less->kept_bytes;
+    for (int l = 0; l < LEVEL_COUNT; l++)
+        c->level[l] -= less->level[l];
+}
+
+struct span rollup_note_sender(struct rollup *r, struct service *service, struct span instance,
+                               struct span boot, uint64_t sequence, int64_t now_ms,
+                               struct receipt_place place)
 {
     struct rollup_sender *s = take(r, sizeof *s);
     *s = (struct rollup_sender){.next = r->senders,
@@ -170,8 +198,10 @@ void rollup_note_sender(struct rollup *r, struct service *service, struct span i
                                 .instance = keep(r, instance),
                                 .boot = keep(r, boot),
                                 .sequence = sequence,
-                                .seen_ms = now_ms};
+                                .seen_ms = now_ms,
+                                .place = place};
     r->senders = s;
+    return s->instance;
 }
 
 _Static_assert(sizeof(struct rollup_trouble) <= sizeof(struct rollup_entry), "a line's room");
@@ -187,6 +217,30 @@ void rollup_add_trouble(struct rollup *r, struct service *service, int64_t now_m
                                  .minute = (uint64_t)now_ms / 60000,
                                  .records = records};
     r->troubles = t;
+}
+
+_Static_assert(sizeof(struct rollup_version) <= sizeof(struct rollup_entry), "a line's room");
+
+void rollup_add_version(struct rollup *r, struct service *service, struct span text,
+                        int64_t first_ms)
+{
+    struct rollup_version *v = take(r, sizeof *v);
+    *v = (struct rollup_version){
+        .next = r->versions, .service = service, .text = keep(r, text), .first_ms = first_ms};
+    r->versions = v;
+}
+
+void rollup_take_out_trouble(struct rollup *r, struct service *service, int64_t now_ms,
+                             const char *kind, struct span reason, uint64_t records)
+{
+    struct rollup_trouble **at = &r->troubles;
+    uint64_t minute = (uint64_t)now_ms / 60000;
+    while (*at != NULL && ((*at)->service != service || strcmp((*at)->kind, kind) != 0 ||
+                           (*at)->minute != minute || (*at)->records != records ||
+                           !span_eq((*at)->reason, reason)))
+        at = &(*at)->next;
+    assert(*at != NULL);
+    *at = (*at)->next;
 }
 
 int rollup_each(const struct rollup *r, int (*fn)(void *ctx, const struct rollup_entry *e),

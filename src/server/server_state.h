@@ -87,8 +87,10 @@ struct server {
     struct {
         struct metric delivered, retried, failed;
     } webhooks;
-    struct follow *follow; /* NULL: the database is ours alone */
-    char replica[24];      /* of this directory, among those of one database */
+    struct follow *follow;  /* NULL: the database is ours alone */
+    bool has_fresh;         /* services that other servers may know more of */
+    struct metric notified; /* by the database, that there is something new */
+    char replica[24];       /* of this directory, among those of one database */
     struct http_service service;
     struct listener listener;
     uint32_t connections;
@@ -96,6 +98,7 @@ struct server {
     uv_signal_t signals[2];
     uv_timer_t flush_timer, forget_timer, drain_timer;
     struct metric reports[REPORT_FATE_COUNT], records, answers[6]; /* by hundreds of the status */
+    struct metric elsewhere; /* reports that another server has counted */
     struct metric refused_keys, limited;
     size_t parts_started;
 };
@@ -124,7 +127,10 @@ void intake_flush_soon(struct server *s);
 bool intake_is_flushed(const struct server *s);
 void intake_flush_now(struct server *s);
 /* A receipts_fn: a report that the last process acknowledged. */
-int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body);
+int intake_replay(void *ctx, uint64_t team_id, uint64_t unix_ms, struct span body,
+                  struct receipt_place place);
+/* Reports of a flush that were counted already. */
+void intake_note_elsewhere(struct server *s, struct flush *f);
 
 /* ---- api.c ---- */
 

@@ -8,7 +8,7 @@
 #define MINUTE_S 60
 #define SPAN_MINUTES 5
 #define SPANS (SILENCE_HOUR / SPAN_MINUTES)
-#define WINDOW_MINUTES 240 /* of the clock, in which that many were heard */
+#define WINDOW_MINUTES (SILENCE_WINDOW_MS / 60000)
 #define NAME_BYTES 260
 #define TEXT_BYTES 1100
 
@@ -130,30 +130,32 @@ int silence_each(struct store *s, int64_t team, int64_t service, int64_t now_ms,
     struct walk w = {.fn = fn, .ctx = ctx, .end_s = now_s - now_s % MINUTE_S};
     memset(w.place, 0xff, sizeof w.place);
     const struct store_value v[] = {store_int(team), store_int(w.end_s - WINDOW_MINUTES * MINUTE_S),
-                                    store_int(w.end_s), store_int(service)};
+                                    store_int(w.end_s), store_int(service),
+                                    store_int(w.end_s - SILENCE_INTERVALS * MINUTE_S)};
     int rc = store_run(s,
-                       "SELECT DISTINCT c.start_s FROM services s "
-                       "JOIN patterns p ON p.service_id = s.id "
-                       "JOIN counts c ON c.pattern_id = p.id AND c.grain_s = 60 AND "
-                       "c.start_s >= $2 AND c.start_s < $3 AND c.received > 0 "
-                       "WHERE s.team_id = $1 ORDER BY c.start_s DESC",
+                       "SELECT start_s FROM heard WHERE team_id = $1 AND start_s >= $2 AND "
+                       "start_s < $3 ORDER BY start_s DESC",
                        v, 3, on_heard, &w);
     if (rc != 0 || w.heard < SILENCE_HOUR + SILENCE_INTERVALS)
         return rc;
-    rc = store_run(s,
-                   "SELECT s.id AS service, s.name, 0 AS pattern, '' AS signature, '' AS template, "
-                   "c.start_s AS start_s, CAST(SUM(c.received) AS BIGINT) FROM services s "
-                   "JOIN patterns p ON p.service_id = s.id "
-                   "JOIN counts c ON c.pattern_id = p.id AND c.grain_s = 60 AND "
-                   "c.start_s >= $2 AND c.start_s < $3 "
-                   "WHERE s.team_id = $1 AND (s.id = $4 OR $4 = 0) "
-                   "GROUP BY s.id, s.name, c.start_s "
-                   "UNION ALL SELECT s.id, s.name, p.id, p.signature, p.template, c.start_s, "
-                   "c.received FROM services s JOIN patterns p ON p.service_id = s.id AND "
-                   "p.signature <> '' JOIN counts c ON c.pattern_id = p.id AND c.grain_s = 60 AND "
-                   "c.start_s >= $2 AND c.start_s < $3 "
-                   "WHERE s.team_id = $1 AND (s.id = $4 OR $4 = 0) "
-                   "ORDER BY service, pattern, start_s",
-                   v, ARRAY_LEN(v), on_minute, &w);
+    /* CROSS JOIN keeps SQLite to this order of loops: by time it would read all services. */
+    rc = store_run(
+        s,
+        "SELECT s.id AS service, s.name, 0 AS pattern, '' AS signature, '' AS template, "
+        "c.start_s AS start_s, CAST(SUM(c.received) AS BIGINT) FROM services s "
+        "CROSS JOIN patterns p CROSS JOIN counts c "
+        "WHERE s.team_id = $1 AND (s.id = $4 OR $4 = 0) AND NOT EXISTS (SELECT 1 FROM patterns q "
+        "CROSS JOIN counts r WHERE q.service_id = s.id AND r.grain_s = 60 AND "
+        "r.pattern_id = q.id AND r.start_s >= $5 AND r.start_s < $3 AND r.received > 0) "
+        "AND p.service_id = s.id AND c.grain_s = 60 AND c.pattern_id = p.id AND c.start_s >= $2 "
+        "AND c.start_s < $3 GROUP BY s.id, s.name, c.start_s "
+        "UNION ALL SELECT s.id, s.name, p.id, p.signature, p.template, c.start_s, c.received "
+        "FROM services s CROSS JOIN patterns p CROSS JOIN counts c "
+        "WHERE s.team_id = $1 AND (s.id = $4 OR $4 = 0) AND p.service_id = s.id AND "
+        "p.signature <> '' AND NOT EXISTS (SELECT 1 FROM counts r WHERE r.grain_s = 60 AND "
+        "r.pattern_id = p.id AND r.start_s >= $5 AND r.start_s < $3 AND r.received > 0) "
+        "AND c.grain_s = 60 AND c.pattern_id = p.id AND c.start_s >= $2 AND c.start_s < $3 "
+        "ORDER BY service, pattern, start_s",
+        v, ARRAY_LEN(v), on_minute, &w);
     return rc == 0 ? end_one(&w) : rc;
 }

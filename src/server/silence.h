@@ -14,6 +14,9 @@
  *
  * It is over with the first record, and found anew only after another steady hour.
  *
+ * Only patterns without a record in the last minutes are read, and in whole only services without
+ * any. Heard minutes are noted with the counts (`heard`).
+ *
  * Blocking   silence_each(): the database.
  */
 #pragma once
@@ -23,8 +26,9 @@
 #define SILENCE_INTERVALS 3
 #define SILENCE_LEAST 30.0 /* in five minutes: three of none by chance are one in 10^8 looks */
 #define SILENCE_EVEN 0.25
-#define SILENCE_HOUR 60                               /* minutes */
-#define SILENCE_MOST 60                               /* minutes */
+#define SILENCE_HOUR 60                 /* minutes */
+#define SILENCE_MOST 60                 /* minutes */
+#define SILENCE_WINDOW_MS (240 * 60000) /* of the clock, in which that many were heard */
 #define SILENCE_MINUTES (SILENCE_HOUR + SILENCE_MOST) /* that are looked at */
 
 /* Records by minute, the last one first. Is it silent? *baseline: records in five minutes before.

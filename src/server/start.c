@@ -206,12 +206,15 @@ static int on_file_over(void *ctx, uint64_t next)
                       .name = s->replica,
                       .place = next,
                       .now_ms = server_unix_ms(s),
-                      .max_patterns = s->cfg->server.max_patterns};
+                      .max_patterns = s->cfg->server.max_patterns,
+                      .receipts = s->receipts};
     rollup_init(&f.batch, &s->budget);
     rollup_take(&f.batch, &s->rollup);
     int rc = flush_write(&f, s->store);
-    if (rc == 0)
+    if (rc == 0) {
         flush_settle(&f);
+        intake_note_elsewhere(s, &f);
+    }
     rollup_done(&f.batch);
     return rc;
 }

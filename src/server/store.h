@@ -66,6 +66,16 @@ MUST_CHECK int store_open_postgres(struct store **out, const char *url, struct e
 
 void store_close(struct store *s); /* accepts NULL */
 
+/* A connection of its own on which a shared database says at once that the audit log has grown. */
+struct store_news;
+
+/* On the store's thread: it connects. ERR_UNAVAILABLE. */
+MUST_CHECK int store_news_open(struct store_news **out, struct store *s);
+int store_news_fd(const struct store_news *n); /* readable: there may be something */
+/* Never blocks. 1: it has grown; 0: nothing; ERR_UNAVAILABLE: the connection is lost. */
+MUST_CHECK int store_news_read(struct store_news *n);
+void store_news_close(struct store_news *n); /* accepts NULL */
+
 /* Bring the tables up to this version of the program. ERR_CONFIG: they are of a later one. */
 MUST_CHECK int store_migrate(struct store *s, int64_t now_ms, struct error *err);
 

@@ -2,7 +2,8 @@
  * store_postgres: a PostgreSQL database, for several servers, as one connection.
  *
  * Statements are prepared under numbers when they are first used, and again after a reconnect. A
- * connection that is lost is made again by the next transaction or statement outside of one.
+ * connection that is lost is made again by the next transaction or statement outside of one. News
+ * come on a connection of their own.
  */
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ enum {
 struct postgres_store {
     struct store store;
     PGconn *conn;
+    char *url;
     const char *kept[STATEMENTS_MAX]; /* by number */
     unsigned kept_count;
     bool in_transaction;
@@ -229,6 +231,7 @@ static void postgres_close(struct store *store)
 {
     struct postgres_store *s = container_of(store, struct postgres_store, store);
     PQfinish(s->conn);
+    free(s->url);
     free(s);
 }
 
@@ -249,19 +252,27 @@ static const struct store_ops postgres_ops = {
     .is_shared = true,
 };
 
-int store_open_postgres(struct store **out, const char *url, struct error *err)
+static PGconn *connect_to(const char *url)
 {
     /* Keywords behind dbname win over what the URL does not say. */
     static const char *const names[] = {"dbname",          "application_name", "connect_timeout",
                                         "client_encoding", "keepalives_idle",  NULL};
     const char *values[] = {url, "lipservice", "5", "UTF8", "30", NULL};
+    PGconn *conn = PQconnectdbParams(names, values, 1);
+    if (conn != NULL)
+        PQsetNoticeProcessor(conn, on_notice, NULL);
+    return conn;
+}
+
+int store_open_postgres(struct store **out, const char *url, struct error *err)
+{
     struct postgres_store *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NOMEM;
     s->store.ops = &postgres_ops;
-    s->conn = PQconnectdbParams(names, values, 1);
+    s->url = strdup(url);
+    s->conn = s->url == NULL ? NULL : connect_to(url);
     if (s->conn != NULL && PQstatus(s->conn) == CONNECTION_OK) {
-        PQsetNoticeProcessor(s->conn, on_notice, NULL);
         *out = &s->store;
         return 0;
     }
@@ -269,4 +280,50 @@ int store_open_postgres(struct store **out, const char *url, struct error *err)
     int rc = err_set(err, ERR_UNAVAILABLE, "server.database: %.*s", (int)strcspn(why, "\n"), why);
     postgres_close(&s->store);
     return rc;
+}
+
+/* ---- news --------------------------------------------------------------- */
+
+struct store_news {
+    PGconn *conn;
+};
+
+int store_news_open(struct store_news **out, struct store *store)
+{
+    struct postgres_store *s = container_of(store, struct postgres_store, store);
+    struct store_news *n = calloc(1, sizeof *n);
+    if (n == NULL)
+        return ERR_NOMEM;
+    n->conn = connect_to(s->url);
+    PGresult *result = n->conn == NULL ? NULL : PQexec(n->conn, "LISTEN lipservice_audit");
+    bool is_good = PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    if (!is_good) {
+        store_news_close(n);
+        return ERR_UNAVAILABLE;
+    }
+    *out = n;
+    return 0;
+}
+
+int store_news_fd(const struct store_news *n)
+{
+    return PQsocket(n->conn);
+}
+
+int store_news_read(struct store_news *n)
+{
+    int count = 0;
+    bool is_there = PQconsumeInput(n->conn) != 0 && PQstatus(n->conn) == CONNECTION_OK;
+    for (PGnotify *one; (one = PQnotifies(n->conn)) != NULL; count++)
+        PQfreemem(one);
+    return count > 0 ? 1 : is_there ? 0 : ERR_UNAVAILABLE;
+}
+
+void store_news_close(struct store_news *n)
+{
+    if (n == NULL)
+        return;
+    PQfinish(n->conn);
+    free(n);
 }

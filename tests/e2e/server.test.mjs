@@ -119,17 +119,64 @@ test('all three shapes of a report are taken, and add up', async (t) => {
   await server.stop();
 });
 
+test('a policy that would drop much at once is held back until it is forced', async (t) => {
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
+  const put = (rates, query = '') => server.call('PUT', `/api/v1/policies/shop${query}`, { body: { severity_rates: rates } });
+  const inForce = async () => (await server.ok('GET', '/api/v1/policies/shop')).version;
+  // Half of the INFO records are kept now, and all errors; of little nothing is held.
+  const counts = (n) => report('shop', n, { patterns: [
+    { signature: 'lps1:00000000000000ab', count: n * 0.9, sampled_count: n * 0.45, bytes: n * 90, sampled_bytes: n * 45, severity_distribution: { INFO: n * 0.9 } },
+    { signature: 'lps1:00000000000000cd', count: n * 0.1, sampled_count: n * 0.1, bytes: n * 10, sampled_bytes: n * 10, severity_distribution: { ERROR: n * 0.1 } },
+  ] });
+  await server.ok('POST', '/api/v1/patterns/stats', counts(100));
+  await until('rows', async () => (await counted(server, 'shop')) === 100);
+  assert.equal((await put({ INFO: 0.01 })).status, 200);
+  await server.ok('POST', '/api/v1/patterns/stats', counts(10000));
+  await until('more rows', async () => (await counted(server, 'shop')) === 10100);
+
+  for (const [rates, status] of [[{ INFO: 0.25 }, 200], [{ INFO: 0.2 }, 202], [{ INFO: 1 }, 200], [{ INFO: 0 }, 202]]) {
+    const before = await inForce();
+    const answer = await put(rates);
+    assert.equal(answer.status, status, JSON.stringify(rates));
+    assert.equal(answer.body.is_active, status === 200);
+    assert.equal(await inForce(), status === 200 ? answer.body.version : before);
+    assert.equal(answer.body.held === undefined, status === 200);
+  }
+  const { body: { held, version } } = await put({ INFO: 0 });
+  assert.deepEqual([held.drop_change, held.max_drop_change, held.received, held.kept_now, held.kept_then], [0.45, 0.25, 10100, 5555, 1010]);
+  assert.match(held.reason, /drop 45% more than was dropped, and server.max_drop_change is 25%/);
+
+  const activate = (query = '') => server.call('POST', `/api/v1/policies/shop/activate${query}`, { body: { version } });
+  const still = await activate();
+  assert.deepEqual([still.status, still.body.version, still.body.is_active], [202, version, false]);
+  assert.notEqual(await inForce(), version);
+  assert.equal((await activate('?force=true')).status, 200);
+  assert.equal(await inForce(), version);
+  await server.ok('PUT', '/api/v1/policies/shop', { severity_rates: { INFO: 1 } });
+  const back = await server.call('POST', '/api/v1/policies/shop/rollback', { body: { version } });
+  assert.deepEqual([back.status, back.body.is_active, back.body.policy.severity_rates.INFO], [202, false, 0]);
+  assert.equal((await server.call('POST', '/api/v1/policies/shop/rollback?force=true', { body: { version } })).status, 200);
+  const draft = await server.call('PUT', '/api/v1/policies/shop?draft=true', { body: { severity_rates: { INFO: 0 } } });
+  assert.deepEqual([draft.status, draft.body.held], [200, undefined]); // nobody wants it in force
+  const actions = (await server.ok('GET', '/api/v1/audit')).map((row) => row.action);
+  assert.equal(actions.filter((action) => action === 'policy.held').length, 4);
+  await server.stop();
+});
+
 test('the proposal lowers what is loud, in force at once, and leaves errors and the quiet alone', async (t) => {
   const server = await Server.start(t);
   const one = (id, count, level) => ({ signature: `lps1:00000000000000${id}`, count, sampled_count: count, bytes: count * 100, sampled_bytes: count * 100, template: id, severity_distribution: { [level]: count } });
   await server.ok('POST', '/api/v1/patterns/stats', { service_name: 'a', patterns: [one('01', 50000, 'INFO'), one('02', 50000, 'ERROR'), one('03', 40, 'INFO')] });
   await until('all of them', async () => (await counted(server, 'a')) === 100040);
   await server.ok('PUT', '/api/v1/policies/a', { global_rate: 1, pattern_rates: { 'lps1:00000000000000ff': 0.5 } });
-  const made = await server.ok('POST', '/api/v1/pipeline/generate-policy', { service_name: 'a', cost_target: 0 });
+  const held = await server.call('POST', '/api/v1/pipeline/generate-policy', { body: { service_name: 'a' } });
+  assert.deepEqual([held.status, held.body.status, held.body.policy_version, held.body.held.drop_change > 0.37], [202, 'held', 2, true]);
+  assert.equal((await server.ok('GET', '/api/v1/policies/a')).version, 1);
+  const made = await server.ok('POST', '/api/v1/pipeline/generate-policy?force=true', { service_name: 'a', cost_target: 0 });
   assert.deepEqual(made.pattern_rates, { 'lps1:00000000000000ff': 0.5, 'lps1:0000000000000001': 0.25 });
   assert.match(made.reasoning, /^1 of the patterns get another rate: .* GB a month are kept instead of .*target/);
   assert.deepEqual((await server.ok('GET', '/api/v1/policies/a')).pattern_rates, made.pattern_rates);
-  assert.deepEqual([made.policy_version, made.analysis_summary.error_rate > 0.49], [2, true]);
+  assert.deepEqual([made.policy_version, made.status, made.analysis_summary.error_rate > 0.49], [3, 'success', true]);
   assert.equal((await server.call('POST', '/api/v1/pipeline/generate-policy', { body: { service_name: 'a', llm_provider: 'openai' } })).status, 422);
   await server.stop();
 });

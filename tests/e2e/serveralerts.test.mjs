@@ -26,9 +26,24 @@ def pattern(id, name, first, counts):
     db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 1, ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, name, name + ' & <*>', first * 1000, now * 1000))
     for back, n in counts.items():
         db.execute("INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes) VALUES (60, ?, ?, ?, ?, 0, 0)", (id, minute - 60 * back, n, n))
+        db.execute('INSERT OR IGNORE INTO heard (team_id, start_s) VALUES (1, ?)', (minute - 60 * back,))
 pattern(1, 'loud', now - 9000, {back: (100 if back <= 5 else 20) for back in range(1, 66)})
 pattern(2, 'steady', now - 9000, {back: 20 + back % 3 for back in range(1, 66)})
 pattern(3, 'fresh', now - 60, {1: 5})
+if sys.argv[2] == 'many':
+    db.execute("INSERT INTO services (id, team_id, name, created_ms, seen_ms) VALUES (2, 1, 'large', ?, ?)", ((now - 9000) * 1000, now * 1000))
+    for id in range(10, 2010):
+        db.execute("INSERT INTO patterns (id, service_id, signature, template, family, received, kept, bytes, kept_bytes, traces, debugs, infos, warns, errors, fatals, first_seen_ms, last_seen_ms) VALUES (?, 2, 'lps1:' || ?, ?, '', 9, 9, 9, 9, 0, 0, 9, 0, 0, 0, ?, ?)", (id, id, 'a long template ' * 12, (now - 9000) * 1000, now * 1000))
+        db.executemany("INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes) VALUES (60, ?, ?, 1, 1, 0, 0)", [(id, minute - 60 * back) for back in range(5, 66)])
+if sys.argv[2] == 'deployed':
+    pattern(5, 'came', now - 1200, {back: 5 for back in range(1, 13)})
+    db.execute("UPDATE services SET created_ms = created_ms - 80000000")
+    db.execute("UPDATE patterns SET first_seen_ms = first_seen_ms - 80000000 WHERE id < 3")
+    for back, version in ((90000, '1.0'), (1260, '2.0')):
+        db.execute("INSERT INTO service_versions (service_id, version, first_ms) VALUES (1, ?, ?)", (version, (now - back) * 1000))
+    for host in 'abc':
+        db.execute("INSERT INTO senders (service_id, instance, boot, sequence, seen_ms, first_ms) VALUES (1, 'host-' || ?, 'boot', 9, ?, ?)", (host, now * 1000, (now - 9000) * 1000))
+    db.execute("UPDATE patterns SET instance = 'host-b' WHERE id = 5")
 if sys.argv[2] == 'stopped': pattern(4, 'stopped', now - 9000, {back: 20 for back in range(5, 66)})
 db.commit()
 `;
@@ -122,6 +137,35 @@ test('what came for an hour and has stopped is an anomaly and an alert', async (
   assert.equal(analysed.filter((one) => one.type === 'silence').length, 1);
   await until('it was looked at again', async () => (await server.ok('GET', '/api/v1/alerts')).find((row) => row.type === 'silence').seen > 2);
   assert.equal(stub.seen.length, 1);
+  await server.stop();
+});
+
+// A sort that has no room in memory goes to a file, for which the sandbox leaves one place.
+test('a service with very many patterns that all stop is found, inside of the sandbox', async (t) => {
+  const { server } = await seeded(t, () => [], {}, 'many');
+  const alerts = await until('the silence of all of it', async () => {
+    const found = await server.ok('GET', '/api/v1/alerts?limit=1000');
+    return found.some((row) => row.type === 'silence') && found;
+  });
+  assert.deepEqual(alerts.filter((row) => row.type === 'silence').map((row) => [row.service_name, row.pattern_signature]), [['large', '']]);
+  assert.deepEqual(server.log.filter((line) => line.event === 'store'), []);
+  await server.stop();
+});
+
+test('a pattern that came with a version, and is new on one of three instances', async (t) => {
+  const stub = await receiver(t);
+  const { server } = await seeded(t, (first) => first.ok('POST', '/api/v1/webhooks', { name: 'pager', url: `${stub.url}/json` }), {}, 'deployed');
+  await until('it is asked', () => stub.seen.length === 1);
+  const came = stub.seen[0].body.items.filter((item) => item.pattern_signature === 'came');
+  const want = [
+    ['new_since_version', 'new since version 2.0, 1 minutes after its first record: came & <*>'],
+    ['new_on_instance', 'new on one of 3 instances, host-b, for 20 minutes: came & <*>'],
+  ];
+  assert.deepEqual(came.map((item) => [item.type, item.message]), want);
+  const anomalies = (await server.ok('GET', '/api/v1/anomalies')).filter((one) => one.pattern_signature === 'came');
+  assert.deepEqual(anomalies.map((one) => [one.type, one.message]), want);
+  const alerts = (await server.ok('GET', '/api/v1/alerts')).filter((row) => row.pattern_signature === 'came');
+  assert.deepEqual(alerts.map((row) => row.type).sort(), want.map(([type]) => type).sort());
   await server.stop();
 });
 

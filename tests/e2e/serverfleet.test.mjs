@@ -1,6 +1,7 @@
 // Sidecars and a policy server: a change is in force at once, counts arrive once, whoever of the
 // two ends or is killed.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
@@ -59,6 +60,30 @@ test('a change reaches a sidecar within two seconds, and counts come back', asyn
   assert.deepEqual([patterns[0].count, patterns[0].sampled_count, patterns[0].bytes, patterns[0].sampled_bytes],
     [110, ledger.kept, ledger.received_bytes ?? patterns[0].bytes, ledger.kept_bytes ?? patterns[0].sampled_bytes]);
   await closeLedger(sidecar, { received: 110 });
+  await server.stop();
+});
+
+test('reports say which versions there are, and which instance has a pattern', async (t) => {
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms' } });
+  const key = await server.newKey('report');
+  const { sidecar } = await pair(t, { set: settings(server.url, key, { 'redaction.mode': 'enforce' }) });
+  const of = (version) => encodeLogs({
+    resourceLogs: [{
+      resource: { attributes: [{ key: 'service.name', value: { stringValue: 'a' } }, { key: 'service.version', value: { stringValue: version } }] },
+      scopeLogs: [{ logRecords: [{ timeUnixNano: '1', severityNumber: 9, severityText: 'INFO', body: { stringValue: `started as ${version}` } }] }],
+    }],
+  });
+  const began = Date.now();
+  for (const version of ['1.0', '2.0-rc1', '1.0', 'jane@example.com']) await send(sidecar, of(version));
+  await until('counts of all', async () => (await counted(server, 'a')) === 4);
+  const rows = (sql) => JSON.parse(execFileSync('python3', ['-c', 'import json, sqlite3, sys; print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()))', path.join(server.directory, 'lipservice.db'), sql], { encoding: 'utf8' }));
+  const versions = rows('SELECT version, first_ms FROM service_versions ORDER BY version');
+  assert.deepEqual(versions.map(([version]) => version), ['1.0', '2.0-rc1', 'redacted-email-0']);
+  for (const [, at] of versions) assert.ok(at >= began - 1 && at <= Date.now(), `${at}, not since ${began}`);
+  assert.deepEqual([...new Set(rows("SELECT instance FROM patterns WHERE signature <> ''").flat())], [os.hostname()]);
+  await server.ok('POST', '/api/v1/patterns/stats', report('a', 1, { instance: 'another', boot: 'b', sequence: 1, patterns: (await server.ok('GET', '/api/v1/services/a/patterns')).patterns.map(({ signature }) => ({ signature, count: 1 })) }));
+  await until('several have them', () => rows("SELECT instance FROM patterns WHERE signature <> ''").flat().every((instance) => instance === ''));
+  await closeLedger(sidecar, { received: 4 });
   await server.stop();
 });
 

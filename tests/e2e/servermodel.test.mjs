@@ -50,7 +50,7 @@ const good = { summary: 'Both are routine.', rates: [{ pattern: 1, rate: 0.25, r
 const rates = (list) => said({ summary: 's', rates: list });
 
 async function start(t, peer, more = {}) {
-  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms', 'server.model.endpoint': peer.url, 'server.model.name': 'stand-in-1', 'server.model.api_key': 'canary-model-key', 'server.model.timeout': '1s', ...more } });
+  const server = await Server.start(t, { set: { 'server.flush_interval': '100ms', 'server.model.endpoint': peer.url, 'server.model.name': 'stand-in-1', 'server.model.api_key': 'canary-model-key', 'server.model.timeout': '1s', 'server.max_drop_change': 1, ...more } });
   await server.ok('POST', '/api/v1/patterns/stats', { service_name: 'a', patterns });
   await until('all of them', async () => (await counted(server, 'a')) === 120020);
   await server.ok('PUT', '/api/v1/policies/a', { global_rate: 1 });

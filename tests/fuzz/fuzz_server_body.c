@@ -44,7 +44,7 @@ static void try_report(struct json_node root)
     struct json_each each = json_each(body.patterns);
     while (json_next(&each)) {
         report_body_line(&line, each.value, NOW_MS);
-        rollup_add(&rollup, (struct service *)(void *)&service, NOW_MS, &line);
+        rollup_add(&rollup, (struct service *)(void *)&service, NOW_MS, &line, SPAN("host"));
         want.received += line.counts.received;
         want.entries++;
     }

@@ -65,8 +65,8 @@ static char *make_text(struct maker *m)
 
 static char *make_key(struct maker *m)
 {
-    static const char *const keys[] = {"service.name",  "service.instance.id", "host",
-                                       "event.name",    "sampling.threshold",
+    static const char *const keys[] = {"service.name",  "service.instance.id", "service.version",
+                                       "host",          "event.name",          "sampling.threshold",
 #define X(name, key) key,
                                        LOG_KNOWN_MAP(X)
 #undef X
@@ -415,6 +415,8 @@ static int check_record(void *ctx, const struct logs_group *g, struct span recor
     assert_true(text_is(g->service_name, string_attribute(f->resource->resource, "service.name")));
     assert_true(text_is(g->service_instance_id,
                         string_attribute(f->resource->resource, "service.instance.id")));
+    assert_true(
+        text_is(g->service_version, string_attribute(f->resource->resource, "service.version")));
     assert_record_is(record, f->record);
     if ((c->drop >> c->at % 64 & 1) == 0)
         assert_int_equal(batch_add(c->builder, g, record, (struct span){0}, 7), 0);

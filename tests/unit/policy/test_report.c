@@ -153,6 +153,25 @@ static void all_that_the_server_requires(void **state)
     rig_close(&r);
 }
 
+static void versions_of_the_service(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t cart = ledger_service(r.ledger, SPAN("cart"));
+    r.stub.status = 202;
+    count(&r, cart, 1, LEVEL_INFO, 5, 2);
+    tell(&r);
+    assert_false(says(&r, "versions"));
+    service_versions_add(ledger_versions(r.ledger, cart), 1, SPAN("1.0\"x"), 1600000000500000000u);
+    service_versions_add(ledger_versions(r.ledger, cart), 2, SPAN("2.0"), 1600000009000000000u);
+    count(&r, cart, 1, LEVEL_INFO, 5, 2);
+    tell(&r);
+    assert_true(says(&r, "\"versions\":[{\"version\":\"1.0\\\"x\",\"first_seen\":1600000000.500},"
+                         "{\"version\":\"2.0\",\"first_seen\":1600000009.000}]"));
+    rig_close(&r);
+}
+
 static void only_differences_and_nothing_twice(void **state)
 {
     (void)state;
@@ -373,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_that_the_server_requires),
+        cmocka_unit_test(versions_of_the_service),
         cmocka_unit_test(only_differences_and_nothing_twice),
         cmocka_unit_test(a_failed_report_goes_with_the_next),
         cmocka_unit_test(counting_goes_on_meanwhile),

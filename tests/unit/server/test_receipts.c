@@ -65,12 +65,25 @@ static void rig_close(struct rig *r)
     assert_int_equal(system(command), 0);
 }
 
+/* What stands at a place is that. */
+static void expect_at(struct rig *r, struct receipt_place place, struct span body)
+{
+    struct buf again = {0};
+    assert_int_equal(receipts_read(r->receipts, place, &again), 0);
+    assert_true(span_eq(buf_span(&again), body));
+    place.at++;
+    assert_true(receipts_read(r->receipts, place, &again) < 0);
+    buf_done(&again);
+}
+
 static struct rig *current;
 
 static void on_done(struct receipt *receipt, int rc)
 {
     current->stored += rc == 0;
     current->failed += rc < 0;
+    if (rc == 0)
+        expect_at(current, receipt->place, buf_span(&receipt->body));
     buf_done(&receipt->body);
 }
 
@@ -87,9 +100,11 @@ static int add(struct rig *r, unsigned i, const char *text)
     return rc;
 }
 
-static int on_body(void *ctx, uint64_t team, uint64_t unix_ms, struct span body)
+static int on_body(void *ctx, uint64_t team, uint64_t unix_ms, struct span body,
+                   struct receipt_place place)
 {
     struct rig *r = ctx;
+    expect_at(r, place, body);
     size_t n = strlen(r->seen);
     assert_int_equal(unix_ms, 1000 + team);
     snprintf(r->seen + n, sizeof r->seen - n, "%u:%.*s ", (unsigned)team, (int)body.len,

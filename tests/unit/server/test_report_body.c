@@ -144,6 +144,51 @@ static void losses_and_the_quota(void **state)
     }
 }
 
+static void versions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        uint32_t count;
+        const char *wrong; /* a part of the sentence; NULL: it is right */
+    } rows[] = {
+        {"null", 0, NULL},
+        {"[]", 0, NULL},
+        {"[{\"version\":\"1.0\"},{\"version\":\"2\",\"first_seen\":1.5,\"later\":1}]", 2, NULL},
+        {"{}", 0, "an array"},
+        {"[\"1.0\"]", 0, "each must have"},
+        {"[{}]", 0, "each must have"},
+        {"[{\"version\":\"\"}]", 0, "each must have"},
+        {"[{\"version\":\"a\\nb\"}]", 0, "each must have"},
+        {"[{\"version\":\"1\",\"first_seen\":\"soon\"}]", 0, "each must have"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[256];
+        struct report_body body = {.service = {NULL, 0}};
+        struct json_doc *doc;
+        struct json_node root;
+        struct error err = {{0}};
+        snprintf(text, sizeof text, "{\"service_name\":\"a\",\"patterns\":[],\"versions\":%s}",
+                 rows[i].list);
+        assert_int_equal(json_doc_new(&doc, span_str(text), NULL, &root), 0);
+        int rc = report_body_read(&body, root, &err);
+        if (rows[i].wrong != NULL)
+            assert_row(rc == ERR_MALFORMED && strstr(err.text, rows[i].wrong) != NULL, "%s: %s",
+                       text, err.text);
+        else
+            assert_row(rc == 0 && body.version_count == rows[i].count, "%s: %s", text, err.text);
+        struct json_each each = json_each(body.versions);
+        for (int k = 0; rc == 0 && json_next(&each); k++) {
+            struct span version;
+            int64_t first_ms;
+            report_body_version(&version, &first_ms, each.value, NOW_MS);
+            assert_true(span_eq(version, k == 0 ? SPAN("1.0") : SPAN("2")));
+            assert_int_equal(first_ms, k == 0 ? NOW_MS : 1500);
+        }
+        json_doc_free(doc);
+    }
+}
+
 static void reasons_are_bounded(void **state)
 {
     (void)state;
@@ -171,6 +216,7 @@ int main(void)
         cmocka_unit_test(counts_and_what_is_not_given),
         cmocka_unit_test(a_long_template_is_cut_between_characters),
         cmocka_unit_test(losses_and_the_quota),
+        cmocka_unit_test(versions),
         cmocka_unit_test(reasons_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

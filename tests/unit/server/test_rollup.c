@@ -24,7 +24,7 @@ static void add(struct rollup *r, struct service *s, int64_t now_ms, const char 
 {
     struct rollup_line line = line_of(signature, text, n);
     assert_int_equal(rollup_reserve(r, 1, line.signature.len + line.template_text.len), 0);
-    rollup_add(r, s, now_ms, &line);
+    rollup_add(r, s, now_ms, &line, SPAN(""));
 }
 
 struct found {
@@ -93,7 +93,7 @@ static void thousands_are_taken_as_a_value(void **state)
         snprintf(signature, sizeof signature, "s%d", i);
         add(&r, &a, 0, signature, "text", 1);
     }
-    rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), 7, 1);
+    rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), 7, 1, (struct receipt_place){1, 2});
     rollup_take(&batch, &r);
     assert_true(rollup_is_empty(&r));
     struct found f = {0};
@@ -126,9 +126,10 @@ static void what_is_reserved_and_not_used_is_used_later(void **state)
             char signature[16];
             snprintf(signature, sizeof signature, "s%d", i);
             struct rollup_line line = line_of(signature, "text", 1);
-            rollup_add(&r, &a, 0, &line);
+            rollup_add(&r, &a, 0, &line, SPAN(""));
         }
-        rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), (uint64_t)report + 1, 1);
+        rollup_note_sender(&r, &a, SPAN("host"), SPAN("boot"), (uint64_t)report + 1, 1,
+                           (struct receipt_place){0});
     }
     assert_true(budget.peak < 1 << 20);
     rollup_done(&r);
@@ -148,7 +149,7 @@ static void without_room_nothing_is_added(void **state)
         char signature[16];
         snprintf(signature, sizeof signature, "s%u", added++);
         struct rollup_line line = line_of(signature, "text", 1);
-        rollup_add(&r, &a, 0, &line);
+        rollup_add(&r, &a, 0, &line, SPAN(""));
     }
     assert_true(added > 5);
     struct found f = {0};
@@ -158,6 +159,43 @@ static void without_room_nothing_is_added(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+static void what_was_added_is_taken_out(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct rollup r;
+    struct service a = {1};
+    struct found f = {0};
+    budget_init(&budget, 1 << 20);
+    rollup_init(&r, &budget);
+    add(&r, &a, 60000, "x", "text", 3);
+    add(&r, &a, 60000, "x", "", 4);
+    struct rollup_line line = line_of("x", "text", 3);
+    rollup_take_out(&r, &a, 60000, &line);
+    assert_int_equal(rollup_each(&r, on_entry, &f), 0);
+    const struct rollup_counts *c = &f.last->line.counts;
+    assert_int_equal(f.last->lines, 1);
+    assert_int_equal(c->received, 4);
+    assert_int_equal(c->kept, 2);
+    assert_int_equal(c->bytes, 40);
+    assert_int_equal(c->kept_bytes, 20);
+    assert_int_equal(c->level[LEVEL_INFO], 4);
+    line = line_of("x", "", 4);
+    rollup_take_out(&r, &a, 60000, &line);
+    assert_int_equal(f.last->lines, 0);
+    assert_int_equal(c->received, 0);
+
+    for (uint64_t n = 1; n <= 3; n++) {
+        assert_int_equal(rollup_reserve(&r, 1, 1), 0);
+        rollup_add_trouble(&r, &a, 60000, "losses", SPAN("x"), n);
+    }
+    rollup_take_out_trouble(&r, &a, 60000, "losses", SPAN("x"), 2);
+    assert_int_equal(r.troubles->records, 3);
+    assert_int_equal(r.troubles->next->records, 1);
+    assert_null(r.troubles->next->next);
+    rollup_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +203,7 @@ int main(void)
         cmocka_unit_test(thousands_are_taken_as_a_value),
         cmocka_unit_test(what_is_reserved_and_not_used_is_used_later),
         cmocka_unit_test(without_room_nothing_is_added),
+        cmocka_unit_test(what_was_added_is_taken_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,6 +169,10 @@ static void add_minutes(struct store *s, int64_t pattern, int from, int until)
             "INSERT INTO counts (grain_s, pattern_id, start_s, received, kept, bytes, kept_bytes) "
             "VALUES (60, $1, $2, 20, 20, 0, 0)",
             v, 2);
+        run(s,
+            "INSERT INTO heard (team_id, start_s) SELECT s.team_id, $2 FROM services s "
+            "JOIN patterns p ON p.service_id = s.id WHERE p.id = $1 ON CONFLICT DO NOTHING",
+            v, 2);
     }
 }
 

@@ -76,6 +76,7 @@ static void flush(struct rig *r)
 {
     assert_false(rollup_is_empty(&r->flush.batch));
     r->flush.attempt++;
+    r->flush.place++;
     assert_int_equal(flush_write(&r->flush, r->store), 0);
     flush_settle(&r->flush);
     rollup_done(&r->flush.batch);
