@@ -407,6 +407,12 @@ static int look_at_team(struct group *g, struct round *r, uint64_t until_ms, int
 
 /* ---- all teams ----------------------------------------------------------- */
 
+static int write_lease(struct store *s, int64_t at_ms)
+{
+    const struct store_value v[] = {store_str(LEASE), store_int(at_ms)};
+    return store_run(s, "UPDATE meta SET value = $2 WHERE name = $1", v, ARRAY_LEN(v), NULL, NULL);
+}
+
 /* One server of a database looks in an interval. 1: this one. */
 static int take_lease(const struct alerting_opts *opts, struct store *s)
 {
@@ -451,7 +457,7 @@ static int write_audit(struct store *s, int64_t to)
                      v, 2, NULL, NULL);
 }
 
-static int look_at_all(const struct alerting_opts *opts, struct store *s, unsigned *made)
+static int look_at_all(const struct alerting_opts *opts, struct store *s, struct alerting_look *out)
 {
     struct teams teams = {.count = 0};
     int64_t from = 0, to = 0;
@@ -465,21 +471,24 @@ static int look_at_all(const struct alerting_opts *opts, struct store *s, unsign
     rc = rc < 0 ? rc : 0;
     for (unsigned i = 0; i < teams.count && rc == 0; i++) {
         struct group g = {.opts = opts, .store = s, .team = teams.id[i]};
-        rc = look_at_team(&g, &round, until_ms, from, to, made);
+        rc = look_at_team(&g, &round, until_ms, from, to, &out->made);
     }
+    out->is_cut = round.is_cut;
     if (rc == 0)
         rc = round_write(&round, s, opts->now_ms);
+    if (rc == 0 && round.is_cut) /* whichever server is first goes on */
+        rc = write_lease(s, opts->now_ms - opts->interval_ms * 9 / 10 + ROUND_PAUSE_MS);
     return rc < 0 ? rc : write_audit(s, to);
 }
 
-int alerting_look(const struct alerting_opts *opts, struct store *s, unsigned *made)
+int alerting_look(const struct alerting_opts *opts, struct store *s, struct alerting_look *out)
 {
-    *made = 0;
+    *out = (struct alerting_look){0};
     int rc = store_begin(s);
     if (rc < 0)
         return rc;
     rc = take_lease(opts, s);
     if (rc > 0)
-        rc = look_at_all(opts, s, made);
+        rc = look_at_all(opts, s, out);
     return store_end(s, rc);
 }

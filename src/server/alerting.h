@@ -14,8 +14,8 @@
  * All that a look finds of a team is one request to each of its webhooks, in the table of
  * deliveries, from where server/delivery.h takes it.
  *
- * Services are looked at one after the other, for a second at most; the next look goes on there
- * (server/round.h).
+ * Services are looked at one after the other, for half a second at most; the next look goes on
+ * there, after a second (server/round.h).
  *
  * Blocking   alerting_look(): the database.
  */
@@ -32,5 +32,11 @@ struct alerting_opts {
     const struct clock *clock;
 };
 
-/* *made: requests that wait now. 0 also where another server has just looked. */
-MUST_CHECK int alerting_look(const struct alerting_opts *opts, struct store *s, unsigned *made);
+struct alerting_look {
+    unsigned made; /* requests that wait now */
+    bool is_cut;   /* services are left: look again after ROUND_PAUSE_MS */
+};
+
+/* All zeros also where another server has just looked. */
+MUST_CHECK int alerting_look(const struct alerting_opts *opts, struct store *s,
+                             struct alerting_look *out);

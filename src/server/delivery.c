@@ -7,6 +7,7 @@
 
 #include "net/client.h"
 #include "server/alerting.h"
+#include "server/round.h"
 #include "util/diag.h"
 #include "util/digest.h"
 
@@ -36,8 +37,9 @@ struct delivery {
     uv_timer_t timer;
     bool is_working;
     struct alerting_opts look; /* interval_ms 0: not in this turn */
+    struct alerting_look found;
     uint64_t look_due_ms;
-    unsigned made, taken; /* of this turn: the first so many of `idle` */
+    unsigned taken; /* of this turn: the first so many of `idle` */
     int64_t now_ms;
     struct request requests[DELIVERY_AT_ONCE];
     struct request *idle[DELIVERY_AT_ONCE]; /* the thread's, in a turn */
@@ -80,7 +82,7 @@ static int claim(struct delivery *d, struct store *s)
 static int run_turn(struct work *w, struct store *s)
 {
     struct delivery *d = container_of(w, struct delivery, work);
-    int rc = d->look.interval_ms > 0 ? alerting_look(&d->look, s, &d->made) : 0;
+    int rc = d->look.interval_ms > 0 ? alerting_look(&d->look, s, &d->found) : 0;
     return rc < 0 || d->idle_count == 0 ? rc : claim(d, s);
 }
 
@@ -198,6 +200,8 @@ static void on_turn_done(struct work *w)
 {
     struct delivery *d = container_of(w, struct delivery, work);
     d->is_working = false;
+    if (d->look.interval_ms > 0 && w->rc == 0 && d->found.is_cut)
+        d->look_due_ms = clock_now_ms(d->server->clock) + ROUND_PAUSE_MS;
     if (w->rc < 0)
         diag(DIAG_WARN, "alerts", "the database could not be asked for alerts", "error=\"%s\"",
              err_text(w->rc));

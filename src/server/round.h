@@ -13,7 +13,8 @@
 
 #include "server/store.h"
 
-#define ROUND_MS 1000
+#define ROUND_MS 500
+#define ROUND_PAUSE_MS 1000 /* then the next look goes on: a third of the thread */
 
 struct round {
     int64_t team, service; /* the first that is to be looked at */

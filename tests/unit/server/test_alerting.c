@@ -68,15 +68,17 @@ static int64_t number(struct store *s, const char *sql)
     return n;
 }
 
-static void look(struct store *s, struct slow_clock *clock, int64_t now_ms)
+/* Were services left? */
+static bool look(struct store *s, struct slow_clock *clock, int64_t now_ms)
 {
-    unsigned made;
+    struct alerting_look found;
     const struct alerting_opts opts = {.now_ms = now_ms,
                                        .interval_ms = MINUTE_MS,
                                        .cooldown_ms = 60 * MINUTE_MS,
                                        .clock = &clock->clock};
-    int rc = alerting_look(&opts, s, &made);
+    int rc = alerting_look(&opts, s, &found);
     assert_row(rc == 0, "%d: %s", rc, s->failure);
+    return found.is_cut;
 }
 
 static void a_round_in_one_look_or_in_many(void **state)
@@ -103,6 +105,31 @@ static void a_round_in_one_look_or_in_many(void **state)
         assert_true(number(s, "SELECT MIN(seen) FROM alerts") >= 2); /* the next round began */
         store_close(s);
     }
+    unlink(path);
+}
+
+/* Whichever server is first goes on after the pause, and not before; a round that is over is
+ * followed by the next one after the interval. */
+static void a_round_goes_on_after_a_pause(void **state)
+{
+    (void)state;
+    struct slow_clock clock = {.clock = {.now_ms = slow_now}, .step_ms = ROUND_MS * 10};
+    struct store *s = open_store();
+    int64_t now_ms = NOW_MS;
+    for (int64_t found = 1; found <= SERVICES; found++) {
+        assert_int_equal(look(s, &clock, now_ms), true);
+        assert_int_equal(number(s, "SELECT COUNT(*) FROM alerts"), found);
+        assert_false(look(s, &clock, now_ms + ROUND_PAUSE_MS / 2));
+        assert_int_equal(number(s, "SELECT COUNT(*) FROM alerts"), found);
+        now_ms += ROUND_PAUSE_MS;
+    }
+    assert_false(look(s, &clock, now_ms)); /* none is left */
+    int64_t seen = number(s, "SELECT SUM(seen) FROM alerts");
+    assert_false(look(s, &clock, now_ms + ROUND_PAUSE_MS));
+    assert_int_equal(number(s, "SELECT SUM(seen) FROM alerts"), seen);
+    assert_true(look(s, &clock, now_ms + MINUTE_MS));
+    assert_int_equal(number(s, "SELECT SUM(seen) FROM alerts"), seen + 1);
+    store_close(s);
     unlink(path);
 }
 
@@ -135,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_in_one_look_or_in_many),
+        cmocka_unit_test(a_round_goes_on_after_a_pause),
         cmocka_unit_test(a_long_round_resolves_nothing_that_goes_on),
     };
     diag_setup(&(struct diag_opts){.level = DIAG_ERROR});
