@@ -281,8 +281,8 @@ static int use_client_ca(struct tls_context *c, const struct tls_files *f, const
     return 0;
 }
 
-/* One list of each CA in a client's chain, and none that has expired: else nobody is let in, as it
- * would be unknown who is revoked. */
+/* One list of each CA in a client's chain, and none that has expired: else no client is let in, as
+ * it would be unknown who is revoked. */
 static int use_crl(struct tls_context *c, const struct tls_files *f, const char *prefix,
                    struct error *err)
 {

@@ -1,5 +1,6 @@
 /*
- * policy_hold: a policy that would drop much at once is kept as a draft until somebody insists.
+ * policy_hold: a policy that would drop much at once is kept as a draft, and a second request puts
+ * it in force.
  *
  * What it would do is reckoned from the counts of the last hour, with which a trial as a shadow
  * would end as well: the rate of each pattern times what came of it. Held is a policy that drops

@@ -157,7 +157,7 @@ test('a policy that would drop much at once is held back until it is forced', as
   assert.deepEqual([back.status, back.body.is_active, back.body.policy.severity_rates.INFO], [202, false, 0]);
   assert.equal((await server.call('POST', '/api/v1/policies/shop/rollback?force=true', { body: { version } })).status, 200);
   const draft = await server.call('PUT', '/api/v1/policies/shop?draft=true', { body: { severity_rates: { INFO: 0 } } });
-  assert.deepEqual([draft.status, draft.body.held], [200, undefined]); // nobody wants it in force
+  assert.deepEqual([draft.status, draft.body.held], [200, undefined]); // it is not to be in force
   const actions = (await server.ok('GET', '/api/v1/audit')).map((row) => row.action);
   assert.equal(actions.filter((action) => action === 'policy.held').length, 4);
   await server.stop();

@@ -93,7 +93,7 @@ const webhooks = new (class extends Part {
   }
 
   draw(list) {
-    if (list.length === 0) return [none('None: nobody hears of alerts but who looks here.')];
+    if (list.length === 0) return [none('None: alerts are seen here only.')];
     return [entries(list.map((one) => entry(visible(one.name, 100), one.is_active ? one.form : { text: 'off: it answered 410', tone: 'warn' }, one.pending > 0 ? `${number(one.pending)} wait` : '', under(visible(one.url, 200), `made ${when(one.created_at)}`), h('p', { class: 'row' }, sureButton('Remove', () => this.remove(one))))))];
   }
 
