@@ -7,6 +7,7 @@ const NO_RATES = new Set(['reasoning', 'generated_by', 'llm_model']); // said el
 const policies = new (class extends Part {
   constructor() {
     super('policies', 'Policies');
+    this.held = new Set(); // versions that the server has not put in force, because they would drop much
   }
 
   form() {
@@ -29,7 +30,7 @@ const policies = new (class extends Part {
     this.offer(names, service);
     if (service === null) return { service };
     const history = await data.get(data.path('policies', service, 'history'), { limit: HISTORY });
-    return { service, history };
+    return { service, history, held: [...this.held] };
   }
 
   offer(names, chosen) {
@@ -51,7 +52,7 @@ const policies = new (class extends Part {
     const now = v.is_active ? 'in force' : v.version > active ? 'proposed' : 'past';
     const actions = {
       'in force': [],
-      proposed: [button('Apply', () => this.apply(service, v.version), 'main')],
+      proposed: [button(this.isHeld(service, v.version) ? 'Apply all the same' : 'Apply', () => this.apply(service, v.version), 'main')],
       past: [button('Roll back to it', () => this.rollback(service, v.version))],
     }[now];
     const body = h('div', { class: 'changes' });
@@ -72,17 +73,29 @@ const policies = new (class extends Part {
     });
   }
 
+  isHeld(service, version) {
+    return this.held.has(JSON.stringify([service, version]));
+  }
+
+  // The answer to what was to be in force. What would drop much at once waits for a second click.
+  outcome(service, { version, held }, words) {
+    if (!held) return words;
+    this.held.add(JSON.stringify([service, version]));
+    return `Version ${version} is not in force yet: it would drop ${percent(held.drop_change, 1)} more of the last hour's logs, and more than ${percent(held.max_drop_change, 1)} at once is held.`;
+  }
+
   apply(service, version) {
     return this.act('Not applied', async () => {
-      await data.send('POST', data.path('policies', service, 'activate'), { version });
-      return `Version ${version} is in force.`;
+      const force = this.isHeld(service, version) ? { force: true } : {};
+      const made = await data.send('POST', data.path('policies', service, 'activate'), { version }, force);
+      return this.outcome(service, made, `Version ${version} is in force.`);
     });
   }
 
   rollback(service, version) {
     return this.act('Not rolled back', async () => {
       const made = await data.send('POST', data.path('policies', service, 'rollback'), { version });
-      return `The content of version ${version} is in force again, as version ${made.version}.`;
+      return this.outcome(service, made, `The content of version ${version} is in force again, as version ${made.version}.`);
     });
   }
 
